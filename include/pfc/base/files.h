@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace pfc {
+
+/// A file mapped read-only into memory. Throws Error when it cannot be opened or mapped.
+class MappedFile {
+ public:
+  explicit MappedFile(std::filesystem::path path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  std::span<const std::byte> bytes_;
+};
+
+/// A file that appears whole or not at all: bytes go to a temporary file in the same folder, which `commit`
+/// syncs and renames over `path`. Without `commit` nothing is left behind. Every failure throws Error.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+/// The whole of a small file. Throws Error, naming the file, when it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace pfc

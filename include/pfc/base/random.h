@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace pfc {
+
+/// What a random number is for. Two uses never share a stream, so no draw of one can move a draw of another.
+enum class Stream : std::uint32_t {
+  kEpochOrder = 1,
+  kMirror = 2,
+  kStratumOffset = 3,
+  kStratumDraw = 4,
+  kUniformOrder = 5,
+  kCentreInit = 6,
+};
+
+/// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+/// SC 2011): a draw is a pure function of (seed, stream, a, b). Every rank can compute any of them, in any order,
+/// without a state and without talking to the others.
+class CounterRandom {
+ public:
+  CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
+
+  /// 64 random bits for the counter (a, b); `b` below 2^32 · 2^32, `a` below 2^32.
+  std::uint64_t bits(std::uint64_t a, std::uint64_t b) const;
+  /// Uniform in [0, n), n > 0. The bias is below n / 2^64.
+  std::int64_t below(std::int64_t n, std::uint64_t a, std::uint64_t b) const;
+  /// Four 32-bit words at once, for bulk use.
+  std::array<std::uint32_t, 4> words(std::uint64_t a, std::uint64_t b) const;
+
+ private:
+  std::uint64_t seed_;
+  Stream stream_;
+};
+
+/// A keyed permutation of [0, n) that stores nothing: a Feistel network over the next even number of bits, walked
+/// until it lands inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+class Permutation {
+ public:
+  /// `n` > 0; equal (n, random, a) give the same permutation.
+  Permutation(std::int64_t n, const CounterRandom& random, std::uint64_t a);
+  std::int64_t operator()(std::int64_t index) const;
+
+ private:
+  static constexpr int kRounds = 8;
+  std::int64_t n_;
+  int half_bits_;
+  std::array<std::uint64_t, kRounds> keys_;
+};
+
+}  // namespace pfc

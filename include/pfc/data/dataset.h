@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pfc {
+
+/// What was left out of a set when it was opened, for the start of the log.
+struct DatasetSummary {
+  std::int64_t images_found = 0;
+  std::int64_t identities_found = 0;
+  std::int64_t identities_dropped = 0;  ///< had fewer than `min_images` images
+  std::int64_t images_dropped = 0;      ///< of those identities
+  std::int64_t images_excluded = 0;     ///< did not decode in an earlier run
+};
+
+/// Labelled, encoded face images. Reading is safe from several threads at once.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(labels_.size()); }
+  std::int64_t identities() const { return identities_; }
+  /// [size()] values in [0, identities()), every identity present.
+  std::span<const std::int32_t> labels() const { return labels_; }
+  const DatasetSummary& summary() const { return summary_; }
+
+  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`. Throws DataError
+  /// where the bytes are not there.
+  virtual std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>& scratch) const = 0;
+  /// What a person can find the image by: a record's key, a file's path.
+  virtual std::string key(std::int64_t index) const = 0;
+  /// Notes an image that does not decode, so that later starts leave it out. Safe from several threads.
+  virtual void exclude(std::int64_t index, const std::string& reason) = 0;
+
+ protected:
+  std::vector<std::int32_t> labels_;
+  std::int64_t identities_ = 0;
+  DatasetSummary summary_;
+};
+
+struct DatasetOptions {
+  std::filesystem::path path;       ///< a `.rec`, a folder that holds train.rec, or a folder of one folder an identity
+  std::filesystem::path cache_dir;  ///< where the index cache is written; empty: beside the data
+  int min_images = 1;               ///< identities with fewer images are dropped and the others renumbered
+};
+
+/// Throws Error or DataError, with the place, where the set cannot be read or is not consistent.
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
+
+}  // namespace pfc

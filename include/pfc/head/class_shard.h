@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cassert>
+#include <cstdint>
+
+namespace pfc {
+
+/// An identity's number among all of the training set's.
+struct GlobalClass {
+  std::int64_t v;
+  auto operator<=>(const GlobalClass&) const = default;
+};
+
+/// A row of one rank's part of the centre table.
+struct LocalRow {
+  std::int64_t v;
+  auto operator<=>(const LocalRow&) const = default;
+};
+
+/// Which rank owns which class centres: contiguous ranges whose sizes differ by at most one, the larger ones first.
+class ClassShard {
+ public:
+  /// 0 < classes, 0 <= rank < world.
+  ClassShard(std::int64_t classes, int rank, int world)
+      : classes_(classes), rank_(rank), world_(world) {
+    assert(classes > 0 && rank >= 0 && rank < world);
+  }
+
+  std::int64_t classes() const { return classes_; }
+  int rank() const { return rank_; }
+  int world() const { return world_; }
+  GlobalClass begin() const { return {begin_of(rank_)}; }
+  GlobalClass end() const { return {begin_of(rank_ + 1)}; }
+  std::int64_t rows() const { return end().v - begin().v; }
+  bool owns(GlobalClass c) const { return begin() <= c && c < end(); }
+  LocalRow row(GlobalClass c) const {
+    assert(owns(c));
+    return {c.v - begin().v};
+  }
+  GlobalClass global(LocalRow row) const { return {begin().v + row.v}; }
+
+ private:
+  std::int64_t begin_of(int rank) const {
+    const std::int64_t base = classes_ / world_, larger = classes_ % world_;
+    return rank * base + (rank < larger ? rank : larger);
+  }
+
+  std::int64_t classes_;
+  int rank_;
+  int world_;
+};
+
+}  // namespace pfc

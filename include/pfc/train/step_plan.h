@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "pfc/head/sampler.h"
+
+namespace pfc {
+
+/// All that a training step will use, known before it begins and the same on every rank.
+struct StepPlan {
+  std::int64_t step = 0;
+  std::vector<std::int64_t> images;  ///< [B] numbers of the global batch's images in the dataset
+  std::vector<std::uint8_t> mirror;  ///< [B] 1 where the image is flipped left to right
+  std::vector<GlobalClass> labels;   ///< [B] identities of the global batch
+  SampledClasses classes;            ///< the class centres this rank uses
+};
+
+struct StepPlannerOptions {
+  std::uint64_t seed = 0;
+  std::int64_t batch_size = 128;  ///< the global batch, a multiple of the number of ranks
+  bool mirror = true;             ///< flip an image with probability 1/2
+};
+
+/// `at(step)` is a pure function of (seed, step): image order is a stream of seeded epochs' permutations, a batch may
+/// straddle two epochs, and no image is seen twice in an epoch.
+class StepPlanner {
+ public:
+  /// `labels` [N], one identity an image; it must outlive the planner. Throws Error where the batch is not a positive
+  /// multiple of the sampler's world (naming the nearest sizes) or a label is no class of the sampler's.
+  StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
+              const ClassSampler& sampler);
+
+  StepPlan at(std::int64_t step) const;
+  /// Steps that `epochs` take, the last one possibly reaching into the next epoch.
+  std::int64_t steps_in(double epochs) const;
+
+ private:
+  StepPlannerOptions options_;
+  std::span<const std::int32_t> labels_;
+  ClassSampler sampler_;
+};
+
+}  // namespace pfc
