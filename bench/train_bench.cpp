@@ -1,5 +1,6 @@
-// Images a second of whole training steps on random pixels: forward, margin softmax over class centres, backward,
-// SGD. `train_bench.py` is the same in PyTorch; `train_bench.sh` runs the two alternately.
+// Images a second of whole training steps on random pixels: forward, margin softmax over class
+// centres, backward, SGD. `train_bench.py` is the same in PyTorch; `train_bench.sh` runs the two
+// alternately.
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -21,8 +22,7 @@ struct Head {
 
   torch::Tensor loss(const torch::Tensor& embeddings, const torch::Tensor& labels) const {
     namespace F = torch::nn::functional;
-    const auto cosine =
-        F::normalize(embeddings).mm(F::normalize(centres).t());
+    const auto cosine = F::normalize(embeddings).mm(F::normalize(centres).t());
     const auto margin = kMargin * F::one_hot(labels, kClasses).to(torch::kFloat32);
     return F::cross_entropy(kScale * (cosine - margin), labels);
   }
@@ -42,7 +42,8 @@ int main(int argc, char** argv) {
   for (const auto& p : backbone->parameters()) {
     if (p.requires_grad()) parameters.push_back(p);
   }
-  torch::optim::SGD optimizer(parameters, torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
+  torch::optim::SGD optimizer(parameters,
+                              torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
   const auto pixels = torch::randint(0, 256, {kBatch, 112, 112, 3}, torch::kUInt8);
   const auto labels = torch::randint(0, kClasses, {kBatch}, torch::kInt64);
 
