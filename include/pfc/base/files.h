@@ -9,6 +9,9 @@
 
 namespace pfc {
 
+/// How mapped bytes will be read, for the kernel's read-ahead.
+enum class Access { kSequential, kRandom };
+
 /// A file mapped read-only into memory. Throws Error when it cannot be opened or mapped.
 class MappedFile {
  public:
@@ -19,6 +22,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
+  /// A hint: reading a few kilobytes here and there of a file larger than memory otherwise costs a read-ahead each.
+  void expect(Access access) const;
 
  private:
   std::filesystem::path path_;
