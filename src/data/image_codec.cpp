@@ -5,7 +5,7 @@
 #include <memory>
 #include <new>
 #include <string>
-#include <utility>
+#include <string_view>
 
 #include "data/png_reader.h"
 #include "pfc/base/error.h"
@@ -24,24 +24,33 @@ bool looks_like_jpeg(std::span<const std::byte> encoded) {
          encoded[2] == std::byte{0xff};
 }
 
-/// libjpeg-turbo does not clear the state of a header it gave up in: the next image would be read
-/// as its continuation.
-[[noreturn]] void fail_jpeg(tjhandle& jpeg) {
-  const std::string what = tjGetErrorStr2(jpeg);
-  tjDestroy(std::exchange(jpeg, nullptr));
-  throw Error("corrupt JPEG: " + what);
+struct Destroy {
+  void operator()(void* handle) const { tjDestroy(handle); }
+};
+using Turbo = std::unique_ptr<void, Destroy>;
+
+Turbo owned(tjhandle handle) {
+  if (handle == nullptr) throw std::bad_alloc();
+  return Turbo(handle);
+}
+
+[[noreturn]] void fail(std::string_view what, const Turbo& turbo) {
+  throw Error(std::string(what) + ": " + tjGetErrorStr2(turbo.get()));
 }
 
 /// `place(width, height)` gives the memory that the pixels go to, or throws.
 template <class Place>
-void decode_jpeg(tjhandle& jpeg, std::span<const std::byte> encoded, const Place& place) {
-  if (jpeg == nullptr) jpeg = tjInitDecompress();
-  if (jpeg == nullptr) throw std::bad_alloc();
+void decode_jpeg(std::span<const std::byte> encoded, const Place& place) {
+  // A new one for every image (a quarter of a microsecond): libjpeg keeps tables, and the state of
+  // a header it gave up in, from one image to the next, so that what a damaged image becomes would
+  // depend on the one before.
+  const Turbo jpeg = owned(tjInitDecompress());
   const auto* bytes = reinterpret_cast<const unsigned char*>(encoded.data());
   const auto size = static_cast<unsigned long>(encoded.size());
   int width = 0, height = 0, subsampling = 0, colourspace = 0;
-  if (tjDecompressHeader3(jpeg, bytes, size, &width, &height, &subsampling, &colourspace) != 0) {
-    fail_jpeg(jpeg);
+  if (tjDecompressHeader3(jpeg.get(), bytes, size, &width, &height, &subsampling, &colourspace) !=
+      0) {
+    fail("corrupt JPEG", jpeg);
   }
   if (width <= 0 || height <= 0) throw Error("a JPEG without an image");
   if (colourspace == TJCS_CMYK || colourspace == TJCS_YCCK) {
@@ -49,16 +58,16 @@ void decode_jpeg(tjhandle& jpeg, std::span<const std::byte> encoded, const Place
   }
   // A progressive file may ask for thousands of passes over its pixels: LIMITSCANS stops at 500.
   constexpr int kFlags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
-  if (tjDecompress2(jpeg, bytes, size, place(width, height), width, 0, height, TJPF_RGB, kFlags) !=
-      0) {
-    fail_jpeg(jpeg);
+  if (tjDecompress2(jpeg.get(), bytes, size, place(width, height), width, 0, height, TJPF_RGB,
+                    kFlags) != 0) {
+    fail("corrupt JPEG", jpeg);
   }
 }
 
 template <class Place>
-void decode_any(tjhandle& jpeg, std::span<const std::byte> encoded, const Place& place) {
+void decode_any(std::span<const std::byte> encoded, const Place& place) {
   if (looks_like_jpeg(encoded)) {
-    decode_jpeg(jpeg, encoded, place);
+    decode_jpeg(encoded, place);
   } else if (PngReader::recognises(encoded)) {
     PngReader png(encoded);
     png.read(place(png.width(), png.height()));
@@ -78,23 +87,8 @@ void check_pixels(const RgbImage& image) {
 
 }  // namespace
 
-ImageDecoder::ImageDecoder() = default;
-
-ImageDecoder::~ImageDecoder() {
-  if (jpeg_ != nullptr) tjDestroy(jpeg_);
-}
-
-ImageDecoder::ImageDecoder(ImageDecoder&& other) noexcept
-    : jpeg_(std::exchange(other.jpeg_, nullptr)) {}
-
-ImageDecoder& ImageDecoder::operator=(ImageDecoder&& other) noexcept {
-  std::swap(jpeg_, other.jpeg_);
-  return *this;
-}
-
-void ImageDecoder::decode(std::span<const std::byte> encoded, int width, int height,
-                          std::uint8_t* out) {
-  decode_any(jpeg_, encoded, [&](int found_width, int found_height) {
+void decode_image(std::span<const std::byte> encoded, int width, int height, std::uint8_t* out) {
+  decode_any(encoded, [&](int found_width, int found_height) {
     if (found_width != width || found_height != height) {
       throw Error("the image is " + size_text(found_width, found_height) + " pixels, want " +
                   size_text(width, height));
@@ -103,9 +97,9 @@ void ImageDecoder::decode(std::span<const std::byte> encoded, int width, int hei
   });
 }
 
-RgbImage ImageDecoder::decode(std::span<const std::byte> encoded) {
+RgbImage decode_image(std::span<const std::byte> encoded) {
   RgbImage image;
-  decode_any(jpeg_, encoded, [&](int width, int height) {
+  decode_any(encoded, [&](int width, int height) {
     const auto area = static_cast<std::int64_t>(width) * height;
     if (area > kMostPixels) {
       throw Error("the image is " + size_text(width, height) + " pixels, want at most " +
@@ -138,16 +132,14 @@ std::vector<std::byte> encode_png(const RgbImage& image) {
 
 std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality) {
   check_pixels(image);
-  const auto destroy = [](void* handle) { tjDestroy(handle); };
-  const std::unique_ptr<void, decltype(destroy)> jpeg(tjInitCompress());
-  if (jpeg == nullptr) throw std::bad_alloc();
+  const Turbo jpeg = owned(tjInitCompress());
   constexpr int kSubsampling = TJSAMP_420;
   unsigned long size = tjBufSize(image.width, image.height, kSubsampling);
   std::vector<std::byte> encoded(size);
   auto* to = reinterpret_cast<unsigned char*>(encoded.data());
   if (tjCompress2(jpeg.get(), image.pixels.data(), image.width, 0, image.height, TJPF_RGB, &to,
                   &size, kSubsampling, quality, TJFLAG_NOREALLOC) != 0) {
-    throw Error("cannot encode a JPEG: " + std::string(tjGetErrorStr2(jpeg.get())));
+    fail("cannot encode a JPEG", jpeg);
   }
   encoded.resize(size);
   return encoded;
