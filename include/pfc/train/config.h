@@ -52,10 +52,10 @@ struct Config {
   struct Schedule {
     std::string kind = "polynomial";  ///< or "step"
     double lr = 0.1;
-    double warmup = 0.0;                   ///< share of the run's steps
-    double power = 1.0;                    ///< of "polynomial"
-    std::vector<std::int64_t> milestones;  ///< of "step", in steps
-    double factor = 0.1;                   ///< of "step"
+    double warmup = 0.0;                        ///< share of the run's steps
+    double power = 1.0;                         ///< of "polynomial"
+    std::vector<std::int64_t> milestones = {};  ///< of "step", in steps
+    double factor = 0.1;                        ///< of "step"
 
     bool operator==(const Schedule&) const = default;
   } schedule;
