@@ -116,7 +116,8 @@ std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) fail(path, "open");
   std::ostringstream text;
-  text << in.rdbuf();
+  // Copying nothing would count as a failure, and an empty file is none.
+  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
   if (in.bad() || text.fail()) fail(path, "read");
   return std::move(text).str();
 }
