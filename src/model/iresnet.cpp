@@ -1,0 +1,110 @@
+#include "model/iresnet.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "model/layers.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kImageSize = 112;
+
+class Block : public torch::nn::Module {
+ public:
+  Block(std::int64_t in, std::int64_t out, std::int64_t stride)
+      : bn1_(register_module("bn1", std::make_shared<BatchNorm>(in))),
+        conv1_(register_module("conv1", std::make_shared<Conv>(in, out, 3, 1))),
+        bn2_(register_module("bn2", std::make_shared<BatchNorm>(out))),
+        prelu_(register_module("prelu", std::make_shared<PRelu>(out))),
+        conv2_(register_module("conv2", std::make_shared<Conv>(out, out, 3, stride))),
+        bn3_(register_module("bn3", std::make_shared<BatchNorm>(out))) {
+    if (stride == 1 && in == out) return;
+    auto downsample = register_module("downsample", std::make_shared<torch::nn::Module>());
+    shortcut_conv_ = downsample->register_module("0", std::make_shared<Conv>(in, out, 1, stride));
+    shortcut_bn_ = downsample->register_module("1", std::make_shared<BatchNorm>(out));
+  }
+
+  /// x [b, in, h, w] -> [b, out, h / stride, w / stride]
+  torch::Tensor forward(const torch::Tensor& x) {
+    auto y = conv1_->forward(bn1_->forward(x));
+    y = conv2_->forward(bn2_->forward(y, prelu_->weight));
+    y = bn3_->forward(y);
+    return y + (shortcut_conv_ ? shortcut_bn_->forward(shortcut_conv_->forward(x)) : x);
+  }
+
+ private:
+  std::shared_ptr<BatchNorm> bn1_;
+  std::shared_ptr<Conv> conv1_;
+  std::shared_ptr<BatchNorm> bn2_;
+  std::shared_ptr<PRelu> prelu_;
+  std::shared_ptr<Conv> conv2_;
+  std::shared_ptr<BatchNorm> bn3_;
+  std::shared_ptr<Conv> shortcut_conv_;
+  std::shared_ptr<BatchNorm> shortcut_bn_;
+};
+
+class IResNet : public Backbone {
+ public:
+  IResNet(const IResNetShape& shape, std::int64_t embedding_size, std::uint64_t seed)
+      : conv1_(register_module("conv1",
+                               std::make_shared<Conv>(3, shape.widths[0], 3, shape.stem_stride))),
+        bn1_(register_module("bn1", std::make_shared<BatchNorm>(shape.widths[0]))),
+        prelu_(register_module("prelu", std::make_shared<PRelu>(shape.widths[0]))) {
+    std::int64_t channels = shape.widths[0];
+    std::int64_t size = kImageSize / shape.stem_stride;
+    for (std::size_t stage = 0; stage < 4; ++stage) {
+      auto layer = register_module("layer" + std::to_string(stage + 1),
+                                   std::make_shared<torch::nn::Module>());
+      for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
+        blocks_.push_back(layer->register_module(
+            std::to_string(i), std::make_shared<Block>(channels, shape.widths[stage],
+                                                       i == 0 ? shape.strides[stage] : 1)));
+        channels = shape.widths[stage];
+      }
+      size /= shape.strides[stage];
+    }
+    bn2_ = register_module("bn2", std::make_shared<BatchNorm>(channels));
+    fc_ = register_module("fc", std::make_shared<Linear>(channels * size * size, embedding_size));
+    features_ = register_module("features", std::make_shared<BatchNorm>(embedding_size));
+    features_->weight.requires_grad_(false);
+    initialise(seed);
+  }
+
+  torch::Tensor forward(torch::Tensor images) override {
+    auto x = bn1_->forward(conv1_->forward(images), prelu_->weight);
+    for (const auto& block : blocks_) x = block->forward(x);
+    return features_->forward(fc_->forward(bn2_->forward(x).flatten(1)));
+  }
+
+ private:
+  void initialise(std::uint64_t seed) {
+    const torch::NoGradGuard no_grad;
+    const auto generator = at::detail::createCPUGenerator(seed);
+    for (const auto& module : modules(/*include_self=*/false)) {
+      if (auto* conv = module->as<Conv>()) conv->weight.normal_(0, 0.1, generator);
+    }
+    const double bound = 1 / std::sqrt(static_cast<double>(fc_->weight.size(1)));
+    fc_->weight.uniform_(-bound, bound, generator);
+    fc_->bias.uniform_(-bound, bound, generator);
+  }
+
+  std::shared_ptr<Conv> conv1_;
+  std::shared_ptr<BatchNorm> bn1_;
+  std::shared_ptr<PRelu> prelu_;
+  std::vector<std::shared_ptr<Block>> blocks_;
+  std::shared_ptr<BatchNorm> bn2_;
+  std::shared_ptr<Linear> fc_;
+  std::shared_ptr<BatchNorm> features_;
+};
+
+}  // namespace
+
+std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
+                                       std::uint64_t seed) {
+  return std::make_shared<IResNet>(shape, embedding_size, seed);
+}
+
+}  // namespace pfc

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+
+/// What tells one iResNet from another.
+struct IResNetShape {
+  std::array<std::int64_t, 4> blocks;                        ///< residual blocks of each stage
+  std::array<std::int64_t, 4> widths = {64, 128, 256, 512};  ///< channels of each stage
+  std::array<std::int64_t, 4> strides = {2, 2, 2, 2};        ///< of each stage's first block
+  std::int64_t stem_stride = 1;
+};
+
+/// The improved residual network of face recognition: BN before the first convolution of a block, PReLU, no activation
+/// after the sum, and a linear layer over the last 7 × 7 map (Deng et al., "ArcFace", CVPR 2019).
+std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
+                                       std::uint64_t seed);
+
+}  // namespace pfc
