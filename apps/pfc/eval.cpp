@@ -1,7 +1,4 @@
-#include <unistd.h>
-
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -10,6 +7,7 @@
 
 #include "commands.h"
 #include "pfc/base/files.h"
+#include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 #include "pfc/eval/verification.h"
@@ -30,16 +28,6 @@ void write(const std::string& path, const std::string& text) {
   file.commit();
 }
 
-/// A line on the terminal that counts up; nothing where stderr is no terminal.
-void show_progress(const std::string& set, std::int64_t done, std::int64_t total) {
-  if (!::isatty(STDERR_FILENO)) return;
-  std::fprintf(stderr, "\r\033[K");
-  if (done < total) {
-    std::fprintf(stderr, "%s: %lld of %lld images", set.c_str(), static_cast<long long>(done),
-                 static_cast<long long>(total));
-  }
-}
-
 std::string chart(const VerificationOptions& options,
                   const std::vector<VerificationResult>& results) {
   std::vector<RocCurve> curves;
@@ -54,11 +42,13 @@ void run_verification(const VerificationOptions& options) {
 
   std::vector<VerificationResult> results;
   for (const VerificationSet& set : sets) {
+    ProgressLine line(2 * set.pairs());
     const auto progress = [&](std::int64_t done, std::int64_t total) {
-      show_progress(set.name(), done, total);
+      line.show(done, set.name() + ": " + std::to_string(done) + " of " + std::to_string(total) +
+                          " images");
     };
-    results.push_back(
-        verify(embed(*network, set, {.batch_size = options.batch_size, .progress = progress})));
+    results.push_back(verify(
+        embed_pairs(*network, set, {.batch_size = options.batch_size, .progress = progress})));
   }
   std::cout << to_text(results);
   if (!options.json.empty()) write(options.json, to_json(results));

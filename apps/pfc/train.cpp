@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "pfc/comm/communicator.h"
 #include "pfc/train/config.h"
 #include "pfc/train/trainer.h"
 
@@ -27,7 +28,9 @@ void add_train(CLI::App& app) {
            "\nThe keys of a .toml, their defaults and what they accept:\n\n" +
            config_reference();
   });
-  command->callback([options] { train(load_config(options->config, options->overrides)); });
+  command->callback([options] {
+    train(load_config(options->config, options->overrides), *make_self_communicator());
+  });
 }
 
 }  // namespace pfc

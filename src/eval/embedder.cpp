@@ -84,7 +84,8 @@ void append(const torch::Tensor& embeddings, std::vector<float>& values) {
 
 }  // namespace
 
-PairEmbeddings embed(Backbone& network, const VerificationSet& set, const EmbedOptions& options) {
+PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
+                           const EmbedOptions& options) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
   const std::int64_t total = 2 * set.pairs();

@@ -19,6 +19,7 @@ struct EmbedOptions {
 /// Embeds every image of a set and its mirror image. The network works in evaluation mode and is
 /// given back in the mode it came in. Throws DataError, naming set and image, where one does not
 /// decode as 112 × 112.
-PairEmbeddings embed(Backbone& network, const VerificationSet& set, const EmbedOptions& options);
+PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
+                           const EmbedOptions& options = {});
 
 }  // namespace pfc
