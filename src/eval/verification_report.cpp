@@ -1,23 +1,11 @@
 #include <algorithm>
-#include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/format.h"
 #include "pfc/eval/verification.h"
 
 namespace pfc {
 namespace {
-
-/// printf into a string.
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  std::va_list arguments;
-  va_start(arguments, pattern);
-  std::array<char, 256> text;
-  std::vsnprintf(text.data(), text.size(), pattern, arguments);
-  va_end(arguments);
-  return text.data();
-}
 
 /// Columns a terminal gives to UTF-8 text (one a character, which holds for what is printed here).
 std::size_t width(const std::string& text) {
