@@ -201,7 +201,7 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
     std::fill_n(pixels, kImageBytes, std::uint8_t{0});
     job.batch.valid[row] = 0.0f;
     dataset_.exclude(image, error.what());
-    return dataset_.key(image) + ": " + error.what();
+    return "image " + dataset_.key(image) + ": " + error.what();
   };
   std::span<const std::byte> encoded;
   try {

@@ -50,7 +50,7 @@ class Pictures : public Dataset {
     scratch = encoded[static_cast<std::size_t>(index)];
     return scratch;
   }
-  std::string key(std::int64_t index) const override { return "key " + std::to_string(index); }
+  std::string key(std::int64_t index) const override { return std::to_string(index); }
   void exclude(std::int64_t index, const std::string& reason) override {
     const std::lock_guard lock(mutex_);
     excluded[index] = reason;
@@ -158,8 +158,12 @@ TEST(Loader, CorruptImagesWeighNothingAndAreReportedAndExcluded) {
   pictures.truncate(1);
   pictures.encoded[4] = encode_jpeg(picture(4, 96), 90);
   pictures.unreadable = 6;
-  Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1});
-  const Batch batch = loader.next().second;
+  Batch batch;
+  {
+    Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1});
+    batch = loader.next().second;
+    EXPECT_EQ(loader.corrupt(), 3);
+  }
   const std::vector<std::uint8_t> whole = expected_pixels(Pictures(), plan_at(0));
   for (std::size_t i = 0; i < kBatch; ++i) {
     const bool spoilt = i == 1 || i == 4 || i == 6;
@@ -173,10 +177,9 @@ TEST(Loader, CorruptImagesWeighNothingAndAreReportedAndExcluded) {
   const std::string size = "the image is 96 x 112 pixels, want 112 x 112";
   const std::string unreadable = "train.rec: offset 8: magic 0x0";
   EXPECT_THAT(batch.corrupt,
-              ElementsAre("key 1: " + truncated, "key 4: " + size, "key 6: " + unreadable));
+              ElementsAre("image 1: " + truncated, "image 4: " + size, "image 6: " + unreadable));
   EXPECT_EQ(pictures.excluded,
             (std::map<std::int64_t, std::string>{{1, truncated}, {4, size}, {6, unreadable}}));
-  EXPECT_EQ(loader.corrupt(), 3);
 }
 
 TEST(Loader, ABufferThatHeldACorruptImageIsAsGoodAsNew) {
@@ -190,7 +193,7 @@ TEST(Loader, ABufferThatHeldACorruptImageIsAsGoodAsNew) {
   const Batch again = loader.next().second;  // images 10 to 15, then 0 to 5
   EXPECT_EQ(again.valid[0], 1.0f);
   EXPECT_EQ(again.valid[6], 0.0f);
-  EXPECT_THAT(again.corrupt, ElementsAre(HasSubstr("key 0")));
+  EXPECT_THAT(again.corrupt, ElementsAre(HasSubstr("image 0")));
 }
 
 /// Batches of a hundred, of which image 0 of the dataset is in those of `steps`, once, and the
@@ -221,7 +224,7 @@ TEST(Loader, MoreCorruptImagesThanTheShareStopTheRun) {
   for (int times = 0; times < 2; ++times) {
     EXPECT_THAT([&] { loader.next(); },
                 ThrowsMessage<Error>("2 of 1900 images were corrupt, more than the share of 0.001 "
-                                     "that is allowed; the last one: key 0: corrupt JPEG: "
+                                     "that is allowed; the last one: image 0: corrupt JPEG: "
                                      "Premature end of JPEG file"));
   }
 }
@@ -249,8 +252,10 @@ TEST(Loader, AnErrorOfThePlanComesAtItsStep) {
 TEST(Loader, AnErrorThatIsNotAboutAnImageStopsTheRun) {
   Pictures pictures;
   pictures.unopenable = 9;
-  Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1});
-  EXPECT_THAT([&] { loader.next(); }, ThrowsMessage<Error>("train.rec: cannot open"));
+  {
+    Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1});
+    EXPECT_THAT([&] { loader.next(); }, ThrowsMessage<Error>("train.rec: cannot open"));
+  }
   EXPECT_THAT(pictures.excluded, IsEmpty());
 }
 
