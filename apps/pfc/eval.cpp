@@ -22,12 +22,6 @@ struct VerificationOptions {
   std::int64_t batch_size = EmbedOptions{}.batch_size;
 };
 
-void write(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 std::string chart(const VerificationOptions& options,
                   const std::vector<VerificationResult>& results) {
   std::vector<RocCurve> curves;
@@ -51,8 +45,8 @@ void run_verification(const VerificationOptions& options) {
         embed_pairs(*network, set, {.batch_size = options.batch_size, .progress = progress})));
   }
   std::cout << to_text(results);
-  if (!options.json.empty()) write(options.json, to_json(results));
-  if (!options.roc.empty()) write(options.roc, chart(options, results));
+  if (!options.json.empty()) write_file(options.json, to_json(results));
+  if (!options.roc.empty()) write_file(options.roc, chart(options, results));
 }
 
 void add_verification(CLI::App& eval) {

@@ -26,7 +26,8 @@ void sync_folder_of(const std::filesystem::path& path) {
   std::filesystem::path folder = path.parent_path();
   if (folder.empty()) folder = ".";
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;  // some file systems do not let a folder be opened; the rename still happened
+  if (descriptor < 0)
+    return;  // some file systems do not let a folder be opened; the rename still happened
   ::fsync(descriptor);
   ::close(descriptor);
 }
@@ -98,7 +99,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail(temporary_, "sync");
@@ -110,6 +113,12 @@ void AtomicFile::commit() {
     fail(path_, "write");
   }
   sync_folder_of(path_);
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
 }
 
 std::string read_file(const std::filesystem::path& path) {

@@ -29,9 +29,16 @@ void MetricsFile::write(const TrainMetrics& metrics) {
   write_line(line.dump());
 }
 
-void MetricsFile::write_evaluation(std::int64_t step, const std::string& result) {
-  nlohmann::ordered_json line = {{"step", step}};
-  line.update(nlohmann::ordered_json::parse(result));
+void MetricsFile::write(std::int64_t step, const VerificationResult& result) {
+  nlohmann::ordered_json line = {{"step", step},
+                                 {"set", result.set},
+                                 {"accuracy", result.accuracy},
+                                 {"accuracy_deviation", result.accuracy_deviation},
+                                 {"best_threshold", result.best_threshold},
+                                 {"xnorm", result.xnorm}};
+  for (const OperatingPoint& point : result.operating_points) {
+    line["tar"].push_back({{"far", point.wanted_far}, {"tar", point.tar}});
+  }
   write_line(line.dump());
 }
 

@@ -127,7 +127,7 @@ class Evaluation {
     for (const VerificationSet& set : sets_) {
       results_.push_back(verify(embed_pairs(backbone, set)));
       const VerificationResult& result = results_.back();
-      metrics.write_evaluation(step, to_json(result));
+      metrics.write(step, result);
       progress.note(format("step %lld  %s: accuracy %.2f%% ± %.2f, TAR %.2f%% at FAR 1e-2",
                            static_cast<long long>(step), result.set.c_str(), 100 * result.accuracy,
                            100 * result.accuracy_deviation, 100 * result.roc.at(1e-2).tar));
@@ -137,8 +137,12 @@ class Evaluation {
     return better;
   }
 
-  bool empty() const { return sets_.empty(); }
-  const std::vector<VerificationResult>& results() const { return results_; }
+  /// The ROC curves of the last run.
+  void write_roc(const fs::path& path) const {
+    std::vector<RocCurve> curves;
+    for (const VerificationResult& result : results_) curves.push_back({result.set, result.roc});
+    if (!curves.empty()) write_file(path, roc_svg("Verification", curves));
+  }
 
  private:
   std::vector<VerificationSet> sets_;
@@ -225,11 +229,7 @@ void train(const Config& config, Communicator& comm) {
                                   .momentum(config.optimizer.momentum)
                                   .weight_decay(config.optimizer.weight_decay));
   Training training{*backbone, head, optimizer, comm, config.optimizer.clip_norm};
-  {
-    AtomicFile file(output / "config.toml");
-    file.write(to_toml(config));
-    file.commit();
-  }
+  write_file(output / "config.toml", to_toml(config));
   MetricsFile metrics(output / "metrics.jsonl");
 
   Loader loader(*dataset, [&](std::int64_t step) { return planner.at(step); }, 0, comm.rank(),
@@ -272,11 +272,7 @@ void train(const Config& config, Communicator& comm) {
       meter.exclude(Clock::now() - start);
     }
   }
-  for (const VerificationResult& result : evaluation.results()) {
-    AtomicFile file(output / (result.set + ".roc.svg"));
-    file.write(roc_svg(result));
-    file.commit();
-  }
+  evaluation.write_roc(output / "roc.svg");
 }
 
 }  // namespace pfc

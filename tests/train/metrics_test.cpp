@@ -17,7 +17,11 @@ TEST(MetricsFile, HoldsAJsonObjectALine) {
       fs::temp_directory_path() / ("pfc_metrics_" + std::to_string(::getpid()) + ".jsonl");
   MetricsFile file(path);
   file.write({.step = 10, .epoch = 0.5, .loss = 12.25, .lr = 0.1});
-  file.write_evaluation(20, R"({"set":"lfw","accuracy":0.99})");
+  const std::vector<double> scores = {1, 0};
+  const std::vector<std::uint8_t> same = {1, 0};
+  VerificationResult result{
+      .set = "lfw", .accuracy = 0.99, .roc = Roc(scores, same), .operating_points = {}};
+  file.write(20, result);
   const std::string text = read_file(path);
   fs::remove(path);
   EXPECT_THAT(text, testing::HasSubstr(R"({"step":10,"epoch":0.5,"loss":12.25,"lr":0.1,)"));

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <string>
 
+#include "pfc/eval/verification.h"
+
 namespace pfc {
 
 /// What a run reports of its steps since its last report.

@@ -12,7 +12,7 @@ namespace pfc {
 /// - `metrics.jsonl`, a line every `log.every` steps and one an evaluation;
 /// - `last.safetensors` and `centers.safetensors`, written at every evaluation and at the end;
 /// - `best.safetensors`, the backbone that did best on the first verification set;
-/// - `<set>.roc.svg`, the ROC curve of each verification set at the end.
+/// - `roc.svg`, the ROC curves of the verification sets at the end.
 ///
 /// Progress goes to stderr. Throws Error in one clear sentence; inputs are checked before the first
 /// step.
