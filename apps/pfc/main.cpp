@@ -1,1 +1,53 @@
-int main() { return 0; }
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+
+namespace {
+
+constexpr int kFailed = 1, kWrongUsage = 2;
+
+/// One line, whatever was thrown: LibTorch's messages go on with a stack trace.
+int complain(const std::string& what, int status) {
+  std::fprintf(stderr, "pfc: %s\n", what.substr(0, what.find('\n')).c_str());
+  return status;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Trains face recognition networks with Partial FC, and measures them.", "pfc");
+  app.set_version_flag("--version", "pfc " PFC_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
+      "  pfc eval verification output/best.safetensors lfw.bin\n"
+      "Each command has its own --help.");
+  pfc::add_train(app);
+  pfc::add_eval(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    return complain(std::string(error.what()) + " (pfc --help says more)", kWrongUsage);
+  }
+  std::cout.flush();
+  return std::cout ? 0 : complain("standard output: cannot write", kFailed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const pfc::UsageError& error) {
+    return complain(error.what(), kWrongUsage);
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory", kFailed);
+  } catch (const std::exception& error) {
+    return complain(error.what(), kFailed);
+  }
+}

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -25,7 +26,8 @@ void sync_folder_of(const std::filesystem::path& path) {
   std::filesystem::path folder = path.parent_path();
   if (folder.empty()) folder = ".";
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;  // some file systems do not let a folder be opened; the rename still happened
+  if (descriptor < 0)
+    return;  // some file systems do not let a folder be opened; the rename still happened
   ::fsync(descriptor);
   ::close(descriptor);
 }
@@ -65,9 +67,17 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::expect(Access access) const {
+  if (bytes_.empty()) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(),
+            access == Access::kSequential ? MADV_SEQUENTIAL : MADV_RANDOM);
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ = path_;
-  temporary_ += ".tmp" + std::to_string(::getpid());
+  // Neither another process nor another thread of this one writes to the same temporary file.
+  static std::atomic<unsigned> count{0};
+  temporary_ += ".tmp" + std::to_string(::getpid()) + "." + std::to_string(count++);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail(temporary_, "create");
 }
@@ -89,7 +99,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail(temporary_, "sync");
@@ -103,11 +115,18 @@ void AtomicFile::commit() {
   sync_folder_of(path_);
 }
 
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) fail(path, "open");
   std::ostringstream text;
-  text << in.rdbuf();
+  // Copying nothing would count as a failure, and an empty file is none.
+  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
   if (in.bad() || text.fail()) fail(path, "read");
   return std::move(text).str();
 }

@@ -25,13 +25,11 @@ std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
   switch (tensor.scalar_type()) {
     case torch::kFloat32:
       return "F32";
-    case torch::kFloat64:
-      return "F64";
     case torch::kInt64:
       return "I64";
     default:
-      throw Error("tensor '" + name + "': a backbone is saved in float32 or float64, not in " +
-                  torch::toString(tensor.scalar_type()));
+      throw Error("tensor '" + name + "' is of type " + torch::toString(tensor.scalar_type()) +
+                  ", want float32 as backbones are saved in");
   }
 }
 

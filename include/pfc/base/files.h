@@ -9,6 +9,9 @@
 
 namespace pfc {
 
+/// How mapped bytes will be read, for the kernel's read-ahead.
+enum class Access { kSequential, kRandom };
+
 /// A file mapped read-only into memory. Throws Error when it cannot be opened or mapped.
 class MappedFile {
  public:
@@ -19,14 +22,18 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
+  /// A hint: reading a few kilobytes here and there of a file larger than memory otherwise costs a
+  /// read-ahead each.
+  void expect(Access access) const;
 
  private:
   std::filesystem::path path_;
   std::span<const std::byte> bytes_;
 };
 
-/// A file that appears whole or not at all: bytes go to a temporary file in the same folder, which `commit`
-/// syncs and renames over `path`. Without `commit` nothing is left behind. Every failure throws Error.
+/// A file that appears whole or not at all: bytes go to a temporary file in the same folder, which
+/// `commit` syncs and renames over `path`. Without `commit` nothing is left behind. Every failure
+/// throws Error.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -44,6 +51,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+/// Writes `text` to a file that appears whole or not at all.
+void write_file(const std::filesystem::path& path, std::string_view text);
 /// The whole of a small file. Throws Error, naming the file, when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 

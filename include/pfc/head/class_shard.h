@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cassert>
+#include <compare>
 #include <cstdint>
 
 namespace pfc {
@@ -17,7 +18,8 @@ struct LocalRow {
   auto operator<=>(const LocalRow&) const = default;
 };
 
-/// Which rank owns which class centres: contiguous ranges whose sizes differ by at most one, the larger ones first.
+/// Which rank owns which class centres: contiguous ranges whose sizes differ by at most one, the
+/// larger ones first.
 class ClassShard {
  public:
   /// 0 < classes, 0 <= rank < world.

@@ -2,79 +2,104 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace pfc {
 
-/// A training run, as `pfc train CONFIG.toml` reads it. The names are the file's: `[head] sample_rate` is
-/// `head.sample_rate`.
+/// A training run, as `pfc train CONFIG.toml` reads it. The names are the file's: `[head]
+/// sample_rate` is `head.sample_rate`. Paths are relative to the working directory, as on a command
+/// line.
 struct Config {
   struct Data {
-    std::string train;               ///< a .rec, its folder, or a folder of one folder an identity
-    std::string cache_dir;           ///< where the index cache goes; empty: beside the data
-    std::int64_t min_images = 1;     ///< identities with fewer images are dropped
-    std::int64_t workers = 0;        ///< decoding threads; 0: chosen from the cores
-    std::int64_t prefetch = 4;       ///< batches decoded ahead
-    double max_corrupt_share = 1e-3; ///< of undecodable images; more stops the run
-    bool mirror = true;              ///< flip half of the images left to right
+    std::string train;                ///< a .rec, its folder, or a folder of one folder an identity
+    std::string cache_dir;            ///< where the index cache goes; empty: beside the data
+    std::int64_t min_images = 1;      ///< identities with fewer images are dropped
+    std::int64_t workers = 0;         ///< decoding threads; 0: chosen from the cores
+    std::int64_t prefetch = 4;        ///< batches decoded ahead
+    double max_corrupt_share = 1e-3;  ///< of undecodable images; more stops the run
+    bool mirror = true;               ///< flip half of the images left to right
+
+    bool operator==(const Data&) const = default;
   } data;
   struct Model {
     std::string network = "r50";
     std::int64_t embedding_size = 512;
+
+    bool operator==(const Model&) const = default;
   } model;
   struct Head {
-    double sample_rate = 1.0;               ///< r
-    std::string sampling = "stratified";    ///< or "uniform"
-    std::string margin = "cosface";         ///< or "arcface", "combined"
-    double m = 0.4;                         ///< of cosface and arcface, radians for the latter
-    double m1 = 1.0, m2 = 0.0, m3 = 0.0;    ///< of combined: cos(m1·θ + m2) − m3
-    double scale = 64.0;                    ///< s
-    std::string arcface_gradient = "exact"; ///< or "straight_through"
-    double interclass_filter = 0.0;         ///< negatives above this cosine are masked; 0: off
-    std::int64_t workspace_mb = 256;        ///< for keeping probabilities between the two passes
+    double sample_rate = 1.0;                ///< r
+    std::string sampling = "stratified";     ///< or "uniform"
+    std::string margin = "cosface";          ///< or "arcface", "combined"
+    double m = 0.4;                          ///< of cosface and arcface, radians for the latter
+    double m1 = 1.0, m2 = 0.0, m3 = 0.0;     ///< of combined: cos(m1·θ + m2) − m3
+    double scale = 64.0;                     ///< s
+    std::string arcface_gradient = "exact";  ///< or "straight_through"
+    double interclass_filter = 0.0;          ///< negatives above this cosine are masked; 0: off
+    std::int64_t workspace_mb = 256;         ///< for keeping probabilities between the two passes
+
+    bool operator==(const Head&) const = default;
   } head;
   struct Optimizer {
     double momentum = 0.9;
     double weight_decay = 5e-4;
     double clip_norm = 5.0;  ///< of the backbone's gradient; 0: off
+
+    bool operator==(const Optimizer&) const = default;
   } optimizer;
   struct Schedule {
-    std::string kind = "polynomial";       ///< or "step"
+    std::string kind = "polynomial";  ///< or "step"
     double lr = 0.1;
-    double warmup = 0.0;                   ///< share of the run's steps
-    double power = 1.0;                    ///< of "polynomial"
-    std::vector<std::int64_t> milestones;  ///< of "step", in steps
-    double factor = 0.1;                   ///< of "step"
+    double warmup = 0.0;                        ///< share of the run's steps
+    double power = 1.0;                         ///< of "polynomial"
+    std::vector<std::int64_t> milestones = {};  ///< of "step", in steps
+    double factor = 0.1;                        ///< of "step"
+
+    bool operator==(const Schedule&) const = default;
   } schedule;
   struct Train {
     std::int64_t batch_size = 128;  ///< over all ranks
-    double epochs = 20;             ///< either this …
-    std::int64_t steps = 0;         ///< … or this, where it is not 0
+    double epochs = 20;             ///< how long: either this …
+    std::int64_t steps = 0;         ///< … or this; exactly one of them is not 0
     std::uint64_t seed = 0;
-    std::int64_t threads = 0;       ///< for arithmetic; 0: all cores
+    std::int64_t threads = 0;  ///< for arithmetic; 0: all cores
+
+    bool operator==(const Train&) const = default;
   } train;
   struct Eval {
-    std::vector<std::string> sets;  ///< verification sets (.bin); the first one chooses the best model
+    std::vector<std::string> sets;  ///< verification sets (.bin); the first chooses the best model
     std::int64_t every = 0;         ///< steps between evaluations; 0: at the end only
+
+    bool operator==(const Eval&) const = default;
   } eval;
   struct Log {
     std::int64_t every = 10;  ///< steps between lines of metrics.jsonl
+
+    bool operator==(const Log&) const = default;
   } log;
   std::string output = "output";  ///< the folder that everything is written to
+
+  bool operator==(const Config&) const = default;
 };
 
-/// Reads a TOML file, then applies `overrides` ("key.path=value", the value in TOML syntax or a bare string). A file
-/// may name another one by `base = "other.toml"`, relative to itself, whose values it overrides. Throws DataError with
-/// the line for syntax, unknown keys (naming the nearest known one), wrong types and values outside their range.
+/// Reads a TOML file, then applies `overrides`: "key.path=value", the value in TOML syntax or a
+/// bare string. A file may name another one by `base = "other.toml"`, relative to itself, whose
+/// values it overrides. A list of one needs no brackets. Of `train.epochs` and `train.steps` the
+/// one set last holds; one file, or the overrides, setting both is an error. Throws DataError with
+/// the line (or the override) for syntax, unknown keys (naming the nearest known one), wrong types,
+/// values outside their range and a `base` that leads back to itself; UsageError for an override
+/// without "=".
 Config load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
-/// The same from text, for tests and fuzzing; `name` stands for the file in messages.
-Config parse_config(std::string_view text, std::string_view name, const std::vector<std::string>& overrides);
+/// The same from text, for tests and fuzzing; `name` stands for the file in messages. Text has no
+/// folder, so `base` is an error in it.
+Config parse_config(std::string_view text, std::string_view name,
+                    const std::vector<std::string>& overrides);
 /// The whole configuration as TOML, every key present, as it is kept beside a run's results.
+/// Parsing it gives an equal configuration.
 std::string to_toml(const Config& config);
-/// A line a key: its name, its default and what it means. For `pfc train --help`.
+/// Every key with its default, what it accepts and what it means, for `pfc train --help`.
 std::string config_reference();
 
 }  // namespace pfc

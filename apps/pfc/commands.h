@@ -1,0 +1,11 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace pfc {
+
+// Each adds its sub-command to `app`. The work is done in the callback, which throws on failure.
+void add_eval(CLI::App& app);
+void add_train(CLI::App& app);
+
+}  // namespace pfc

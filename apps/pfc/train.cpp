@@ -1,0 +1,36 @@
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "pfc/comm/communicator.h"
+#include "pfc/train/config.h"
+#include "pfc/train/trainer.h"
+
+namespace pfc {
+
+void add_train(CLI::App& app) {
+  struct Options {
+    std::string config;
+    std::vector<std::string> overrides;
+  };
+  CLI::App* command = app.add_subcommand("train", "Train a network");
+  const auto options = std::make_shared<Options>();
+  command->add_option("CONFIG", options->config, "The run, a .toml")->required();
+  command
+      ->add_option("--set", options->overrides,
+                   "key=value: set this key after reading the file; may be repeated")
+      ->allow_extra_args(false);
+  command->footer([] {
+    return "Example:\n"
+           "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "
+           "--set head.sample_rate=0.1\n"
+           "\nThe keys of a .toml, their defaults and what they accept:\n\n" +
+           config_reference();
+  });
+  command->callback([options] {
+    train(load_config(options->config, options->overrides), *make_self_communicator());
+  });
+}
+
+}  // namespace pfc

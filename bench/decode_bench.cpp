@@ -1,0 +1,149 @@
+// Images/s of the loader, against what libjpeg-turbo alone decodes of the same images with as many
+// threads.
+//
+//   decode_bench [TRAIN.rec] [--threads N] [--rounds N]
+//
+// Rounds of both alternate in one process, so that whatever else the machine does meets both; the
+// ratio is the median of the rounds' ratios. The baseline is the strictest there is: every thread
+// decodes a contiguous share of the images into one buffer that stays in its cache. The loader
+// fills batches, flips half of the images and hands batches over.
+
+#include <turbojpeg.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+#include "pfc/data/image_codec.h"
+#include "pfc/data/loader.h"
+
+namespace {
+
+using namespace pfc;
+
+constexpr std::int64_t kBatch = 128;
+constexpr std::int64_t kImagesARound = 160 * kBatch;
+constexpr std::size_t kImageBytes = std::size_t{kFaceSize} * kFaceSize * 3;
+
+/// JPEGs of about the size that faces have (3 KB): smooth shapes under a little noise.
+class SyntheticFaces : public Dataset {
+ public:
+  SyntheticFaces() {
+    const CounterRandom random(0, Stream{0});
+    for (std::uint64_t i = 0; i < 512; ++i) {
+      RgbImage image{kFaceSize, kFaceSize, {}};
+      for (std::uint64_t at = 0; at < kImageBytes; ++at) {
+        const auto x = static_cast<int>(at / 3 % kFaceSize),
+                   y = static_cast<int>(at / 3 / kFaceSize);
+        const int shape =
+            (x * x / 50 + y * static_cast<int>(i % 7) + 40 * static_cast<int>(at % 3)) % 200;
+        image.pixels.push_back(static_cast<std::uint8_t>(shape + random.below(12, i, at)));
+      }
+      encoded_.push_back(encode_jpeg(image, 75));
+    }
+    labels_.assign(encoded_.size(), 0);
+    identities_ = 1;
+  }
+
+  std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>&) const override {
+    return encoded_[static_cast<std::size_t>(index)];
+  }
+  std::string key(std::int64_t index) const override { return std::to_string(index); }
+  void exclude(std::int64_t, const std::string&) override {}
+
+ private:
+  std::vector<std::vector<std::byte>> encoded_;
+};
+
+/// Seconds that `run` takes.
+template <class Run>
+double seconds(const Run& run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void decode_share(const Dataset& dataset, std::int64_t first, std::int64_t last) {
+  const tjhandle jpeg = tjInitDecompress();
+  std::vector<std::byte> scratch;
+  std::vector<std::uint8_t> pixels(kImageBytes);
+  for (std::int64_t i = first; i < last; ++i) {
+    const auto encoded = dataset.image(i % dataset.size(), scratch);
+    tjDecompress2(jpeg, reinterpret_cast<const unsigned char*>(encoded.data()), encoded.size(),
+                  pixels.data(), kFaceSize, 0, kFaceSize, TJPF_RGB, TJFLAG_ACCURATEDCT);
+  }
+  tjDestroy(jpeg);
+}
+
+void decode_alone(const Dataset& dataset, int threads) {
+  std::vector<std::jthread> running;
+  for (int t = 0; t < threads; ++t) {
+    running.emplace_back(decode_share, std::cref(dataset), kImagesARound * t / threads,
+                         kImagesARound * (t + 1) / threads);
+  }
+}
+
+void decode_in_loader(Dataset& dataset, int threads) {
+  const auto plan_at = [&](std::int64_t step) {
+    StepPlan plan;
+    plan.step = step;
+    for (std::int64_t i = 0; i < kBatch; ++i) {
+      plan.images.push_back((step * kBatch + i) % dataset.size());
+      plan.mirror.push_back(i % 2 == 0);
+    }
+    return plan;
+  };
+  Loader loader(dataset, plan_at, 0, 0, 1, {.threads = threads});
+  for (std::int64_t step = 0; step < kImagesARound / kBatch; ++step) {
+    loader.recycle(loader.next().second);
+  }
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void run(const std::string& rec, int threads, int rounds) {
+  const auto dataset =
+      rec.empty() ? std::make_unique<SyntheticFaces>() : open_dataset({.path = rec});
+  decode_alone(*dataset, threads);  // brings the file into memory
+  std::vector<double> alone, loader, ratio;
+  for (int round = 0; round < rounds; ++round) {
+    alone.push_back(kImagesARound / seconds([&] { decode_alone(*dataset, threads); }));
+    loader.push_back(kImagesARound / seconds([&] { decode_in_loader(*dataset, threads); }));
+    ratio.push_back(100 * loader.back() / alone.back());
+  }
+  const auto [least, most] = std::minmax_element(ratio.begin(), ratio.end());
+  std::printf("%s, %d threads, %d rounds of %lld images\n\n",
+              rec.empty() ? "synthetic images" : rec.c_str(), threads, rounds,
+              static_cast<long long>(kImagesARound));
+  std::printf("%-20s  %10s\n", "median", "images/s");
+  std::printf("%-20s  %10.0f\n", "libjpeg-turbo alone", median(alone));
+  std::printf("%-20s  %10.0f\n", "loader", median(loader));
+  std::printf("%-20s  %9.1f%%  (%.1f%% to %.1f%%; goal: 80%%)\n", "ratio", median(ratio), *least,
+              *most);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Images/s of the loader against libjpeg-turbo alone");
+  std::string rec;
+  int threads = 2, rounds = 9;
+  app.add_option("TRAIN.rec", rec, "images to decode (default: synthetic ones)");
+  app.add_option("--threads", threads)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--rounds", rounds)->check(CLI::PositiveNumber)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(rec, threads, rounds);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "decode_bench: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

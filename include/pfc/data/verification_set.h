@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pfc/base/files.h"
+
+namespace pfc {
+
+/// Pairs of encoded face images, and whether a pair shows one person: the field's `lfw.bin`, `cfp_fp.bin`,
+/// `agedb_30.bin`, …, which are Python pickles of `(bins, issame_list)`.
+///
+/// They are read without Python, by a reader that knows nothing but such sets: pickle protocols 0 to 5; images as
+/// `bytes`, `str` of Python 2, `bytearray` or numpy uint8 arrays; flags as bools, 0 and 1, or numpy bools. Everything
+/// else in the file is refused by name, and nothing in it is run. Memory is bounded by the size of the file, and images
+/// stay in the mapped file wherever they lie there in one piece (only protocols 0 to 2 of Python 3 spell them out).
+class VerificationSet {
+ public:
+  /// Throws Error where the file cannot be read, DataError where it is no such set.
+  static VerificationSet open(const std::filesystem::path& path);
+  /// The same from memory that outlives the set; `name` stands for the file in errors.
+  static VerificationSet parse(std::string name, std::span<const std::byte> bytes);
+
+  /// The file's name without folder and ending: `lfw`.
+  const std::string& name() const { return name_; }
+  /// P, at least 1.
+  std::int64_t pairs() const { return static_cast<std::int64_t>(same_.size()); }
+  /// Encoded image i of 2·P; pair p is images 2·p and 2·p + 1.
+  std::span<const std::byte> image(std::int64_t i) const {
+    return images_[static_cast<std::size_t>(i)];
+  }
+  /// Whether pair p shows one person.
+  bool same(std::int64_t p) const { return same_[static_cast<std::size_t>(p)] != 0; }
+
+ private:
+  VerificationSet(std::string_view file, std::string name, std::span<const std::byte> bytes);
+
+  std::optional<MappedFile> mapped_;
+  std::string name_;
+  std::vector<std::vector<std::byte>> decoded_;  ///< images that do not lie in the file in one piece
+  std::vector<std::span<const std::byte>> images_;
+  std::vector<std::uint8_t> same_;
+};
+
+}  // namespace pfc

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace pfc {
+
+/// What is accepted where every pair of a score of at least `threshold` is.
+struct RocPoint {
+  double threshold = 0;
+  std::int64_t true_accepts = 0;
+  std::int64_t false_accepts = 0;
+};
+
+/// The true accept rate that a false accept rate allows.
+struct OperatingPoint {
+  double wanted_far = 0;
+  double far = 0;  ///< reached, at most `wanted_far`
+  double tar = 0;
+  double threshold = 0;   ///< pairs of at least this score are accepted; +∞: none is
+  bool resolved = false;  ///< one false accept is no more than `wanted_far`; else none is allowed
+};
+
+/// The exact receiver operating characteristic of scored pairs. Pairs of equal score are accepted
+/// together, since no threshold can part them.
+class Roc {
+ public:
+  /// scores [P], larger where a pair is more alike; same [P], not 0 for pairs of one person.
+  /// Throws Error for a score that is not a number and where one of the two kinds is missing.
+  Roc(std::span<const double> scores, std::span<const std::uint8_t> same);
+
+  std::int64_t genuine() const { return points_.back().true_accepts; }
+  std::int64_t impostors() const { return points_.back().false_accepts; }
+  /// From nothing accepted to everything accepted, a point for each distinct score.
+  std::span<const RocPoint> points() const { return points_; }
+  double tar(const RocPoint& point) const;
+  double far(const RocPoint& point) const;
+
+  /// The largest TAR whose FAR is at most `wanted_far` ≥ 0; nothing is interpolated.
+  OperatingPoint at(double wanted_far) const;
+  /// Area under the curve: the probability that a genuine pair scores above an impostor pair, ties
+  /// counting half.
+  double area() const;
+  /// The rate at which FAR = 1 − TAR, linear between two points of the curve.
+  double equal_error_rate() const;
+
+ private:
+  std::vector<RocPoint> points_;
+};
+
+}  // namespace pfc

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "pfc/comm/communicator.h"
+#include "pfc/head/center_table.h"
+#include "pfc/head/margin.h"
+#include "pfc/head/sampler.h"
+
+namespace pfc {
+
+struct PartialFcOptions {
+  std::int64_t dim = 512;
+  Margin margin = Margin::cosface(0.4);
+  double scale = 64;  ///< s
+  double interclass_filter =
+      0;  ///< negatives with a cosine above it leave the softmax, for noisy sets; 0: off
+  double momentum = 0.9;          ///< of the centres
+  double weight_decay = 5e-4;     ///< of the centres
+  std::uint64_t seed = 0;         ///< of the centres' initial values
+  std::int64_t tile_rows = 1024;  ///< class centres worked on at a time
+  std::int64_t workspace_bytes = std::int64_t{256}
+                                 << 20;  ///< for keeping probabilities between the two passes
+};
+
+/// The margin softmax over the sampled class centres of all ranks, exact, in two streaming passes
+/// (Partial FC; An et al., arXiv 2010.05222; online softmax: Milakov and Gimelshein, arXiv
+/// 1805.02867). For B samples, S sampled rows and dimension d a step costs 6·B·S·d floating-point
+/// operations (8·B·S·d where the probabilities do not fit the workspace and are computed twice) and
+/// never holds the logits' gradient, the centres' gradient, or anything of the size of the table
+/// but the table.
+///
+///     head.forward(embeddings, valid, classes);   // pass 1
+///     head.exchange(comm);                        // 12 bytes a sample; now the loss is known
+///     Pending dx = comm.reduce_scatter(head.d_embeddings());
+///     head.update(lr, dx);                        // pass 2, while dx travels
+///
+/// The loss is the mean over the valid samples of the global batch of −log softmax at the sample's
+/// own class.
+class PartialFc {
+ public:
+  /// Throws Error where an option is outside its range or the table cannot be reserved.
+  PartialFc(const PartialFcOptions& options, const ClassShard& shard);
+
+  /// Pass 1: logits tile by tile, with a running maximum and sum for every sample.
+  /// embeddings [B, d] float32, rows of unit length, the same on every rank; valid [B] float32, 1
+  /// or 0 (a sample that weighs nothing); classes: this rank's draw for these B samples.
+  void forward(const at::Tensor& embeddings, const at::Tensor& valid,
+               const SampledClasses& classes);
+
+  /// Joins the ranks' maxima, sums and target logits in one collective. Afterwards `loss` and
+  /// `d_embeddings` hold.
+  void exchange(Communicator& comm);
+
+  /// Mean loss of the global batch; not finite where anything that went into it was not.
+  double loss() const { return loss_; }
+  /// [B, d]: this rank's part of the loss's gradient by the unit embeddings; the gradient is the
+  /// sum over ranks. It holds up to a multiple of the embedding itself, which the backward of the
+  /// normalisation takes away.
+  const at::Tensor& d_embeddings() const { return d_embeddings_; }
+
+  /// Pass 2: the gradients of a tile's centres, through their normalisation, straight into the
+  /// optimizer's step. Does nothing where the loss is not finite. `in_flight` is polled between
+  /// tiles.
+  void update(double lr, Pending& in_flight);
+
+  CenterTable& table() { return table_; }
+  const CenterTable& table() const { return table_; }
+  const PartialFcOptions& options() const { return options_; }
+
+ private:
+  struct Tile {
+    std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
+    std::int64_t first_owned,
+        last_owned;  ///< of the owned samples, those whose class is among these rows
+    std::int64_t rows() const { return end - begin; }
+  };
+
+  void reserve(std::int64_t batch, std::int64_t rows);
+  void prepare_own_classes();
+  template <typename Body>
+  void for_each_tile(const Body& body) const;
+  std::span<const LocalRow> rows(const Tile& tile) const;
+  at::Tensor probabilities(const Tile& tile) const;
+  at::Tensor cosines(const Tile& tile, const at::Tensor& unit) const;
+
+  PartialFcOptions options_;
+  CenterTable table_;
+
+  // Of the step under way. B samples, S sampled rows, T tiles, n samples whose own class this rank
+  // owns.
+  SampledClasses classes_;
+  at::Tensor embeddings_;    ///< [B, d]
+  at::Tensor valid_;         ///< [B]
+  at::Tensor maximum_;       ///< [B] of the logits met so far
+  at::Tensor sum_;           ///< [B] of exp(logit − maximum)
+  at::Tensor log_sum_;       ///< [B] log of the softmax's denominator over all ranks
+  at::Tensor weight_;        ///< [B] s·valid / number of valid samples
+  at::Tensor d_embeddings_;  ///< [B, d]
+  double loss_ = 0;
+
+  // Of the n owned samples, in the order of their classes. What the margin adds to their gradients
+  // is kept apart, in directions orthogonal to the unit vectors: near cosines of ±1 an angular
+  // margin's slope is large, and what is left of slope·centre after the normalisation's backward
+  // would drown in rounding.
+  at::Tensor own_samples_;   ///< [n] i64, places in the batch
+  at::Tensor own_rows_;      ///< [n] i64, places in the sampled rows
+  at::Tensor own_phi_;       ///< [n] φ(cos)
+  at::Tensor own_slope_;     ///< [n] φ′(cos)
+  at::Tensor own_weight_;    ///< [n] what multiplies the two below
+  at::Tensor d_own_sample_;  ///< [n, d] the cosine's gradient by the sample, ŵ − cos·x̂
+  at::Tensor d_own_center_;  ///< [n, d] the cosine's gradient by the class centre, x̂ − cos·ŵ
+
+  // Kept from step to step.
+  at::Tensor unit_;           ///< [tile, d] normalised centres; their gradient in pass 2
+  at::Tensor inverse_norm_;   ///< [S]
+  at::Tensor probabilities_;  ///< [S, B] where they fit the workspace, else [tile, B]
+  at::Tensor tile_maximum_;   ///< [T, B] what a kept tile's probabilities are relative to
+  bool keep_ = false;
+};
+
+}  // namespace pfc

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "pfc/eval/verification.h"
+
+namespace pfc {
+
+/// What a run reports of its steps since its last report.
+struct TrainMetrics {
+  std::int64_t step = 0;     ///< steps done
+  double epoch = 0;          ///< epochs done
+  double loss = 0;           ///< mean over the steps since the last report
+  double lr = 0;             ///< of the last step
+  double gradient_norm = 0;  ///< of the backbone, of the last step, before clipping
+  double images_per_second = 0;
+  double data_wait = 0;      ///< share of the time spent waiting for images
+  std::int64_t corrupt = 0;  ///< images that did not decode, so far
+};
+
+/// `metrics.jsonl`: a JSON object a line, each with the `step` it belongs to. A line is in the file
+/// when the call returns.
+class MetricsFile {
+ public:
+  /// Replaces what stood there. Throws Error where the file cannot be written.
+  explicit MetricsFile(std::filesystem::path path);
+
+  void write(const TrainMetrics& metrics);
+  /// A line of an evaluation: the set's name and its accuracy, deviation and so on, as the JSON
+  /// object `result`.
+  void write_evaluation(std::int64_t step, const std::string& result);
+
+ private:
+  void write_line(const std::string& line);
+
+  std::filesystem::path path_;
+  std::ofstream out_;
+};
+
+}  // namespace pfc

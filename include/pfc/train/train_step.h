@@ -1,0 +1,32 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include "pfc/comm/communicator.h"
+#include "pfc/data/loader.h"
+#include "pfc/head/partial_fc.h"
+#include "pfc/model/backbone.h"
+#include "pfc/train/step_plan.h"
+
+namespace pfc {
+
+/// What a training step changes.
+struct Training {
+  Backbone& backbone;
+  PartialFc& head;
+  torch::optim::Optimizer& optimizer;  ///< of the backbone; the head updates its own centres
+  Communicator& comm;
+  double clip_norm = 0;  ///< of the backbone's gradient, over all its parameters; 0: not clipped
+};
+
+struct StepResult {
+  double loss = 0;           ///< mean over the global batch
+  double gradient_norm = 0;  ///< of the backbone, before clipping
+};
+
+/// One step: this rank's images of the plan through the backbone, the head over all ranks'
+/// embeddings, and both updates. Throws Error with the step, the learning rate and the first tensor
+/// that is not finite where the loss or the backbone's gradient is not; neither is applied then.
+StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training);
+
+}  // namespace pfc

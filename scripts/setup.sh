@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Everything from a bare Debian 12 to a built `pfc`: packages, LibTorch, configure, build. Quick when run again.
+#
+#   scripts/setup.sh [--preset NAME] [--no-build]
+#
+# NAME is a preset of CMakePresets.json (release). LibTorch 2.11 comes from the PyPI wheel, in a virtual environment
+# that all clones share: ${XDG_CACHE_HOME:-~/.cache}/pfc. To use one that you have: PFC_LIBTORCH=/path/to/libtorch.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=release
+build=yes
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --preset) preset=${2:?--preset wants a name}; shift 2 ;;
+    --no-build) build=no; shift ;;
+    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+  esac
+done
+
+packages=(g++ cmake ninja-build ccache pkg-config python3-venv
+          libturbojpeg0-dev libpng-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
+          libgtest-dev libgmock-dev libbenchmark-dev)
+if [ "$preset" = fuzz ]; then packages+=(clang libclang-rt-14-dev); fi
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "setup.sh: as root, or with sudo, install: ${missing[*]}" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  echo "== Debian packages: ${missing[*]}"
+  "${sudo[@]}" apt-get update -q
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+needs_torch=yes
+case "$preset" in asan-ubsan|fuzz) needs_torch=no ;; esac
+if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
+  version=2.11.0
+  venv=${XDG_CACHE_HOME:-$HOME/.cache}/pfc/libtorch-$version
+  if [ ! -e "$venv/complete" ]; then
+    echo "== LibTorch $version into $venv (one to three minutes, 5 GB)"
+    rm -rf "$venv"
+    /usr/bin/python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "torch==$version" numpy
+    touch "$venv/complete"
+  fi
+  PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
+fi
+
+# ccache tells apart what a precompiled header was made from only with these.
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+if [ $build = yes ]; then
+  echo "== $preset build"
+  cmake --preset "$preset" ${PFC_LIBTORCH:+-DPFC_LIBTORCH="$PFC_LIBTORCH"} >"/tmp/pfc-configure-$$.log" 2>&1 ||
+    { cat "/tmp/pfc-configure-$$.log" >&2; exit 1; }
+  rm -f "/tmp/pfc-configure-$$.log"
+  cmake --build --preset "$preset"
+  if [ "$preset" = release ]; then echo "== ready: build/release/bin/pfc --help"; fi
+fi

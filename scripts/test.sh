@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Sets up and runs every test: the sanitizer build, each fuzz target for a while, then the whole suite.
+#
+#   scripts/test.sh [--slow]     --slow adds the tests that need many minutes
+#
+# PFC_FACES and PFC_FIXTURES name the folders of real faces and of network fixtures; tests that need them skip without.
+# PFC_FUZZ_SECONDS is how long each fuzz target runs (30).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+labels=(-LE slow)
+case "${1:-}" in
+  "") ;;
+  --slow) labels=() ;;
+  -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "test.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+esac
+
+scripts/setup.sh --preset asan-ubsan
+echo "== tests under the address and undefined-behaviour sanitizers"
+ctest --preset asan-ubsan -j "$(nproc)" --quiet --output-log build/asan-ubsan/tests.log "${labels[@]}" ||
+  { tail -n 60 build/asan-ubsan/tests.log; exit 1; }
+tail -n 3 build/asan-ubsan/tests.log
+
+scripts/setup.sh --preset fuzz
+scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-30}"
+
+scripts/setup.sh --preset dev
+echo "== all tests"
+ctest --preset dev -j "$(nproc)" "${labels[@]}"

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+namespace pfc {
+
+/// The images of a set that did not decode in an earlier run, as a text file: a first line that
+/// binds it to its source, then "key\treason" lines, appended. A line without a tab, as a crash may
+/// leave, is skipped; a file bound to another source counts as empty and is begun anew. Threads and
+/// processes may append at the same time.
+class ExclusionList {
+ public:
+  /// `source` is one line that changes when the source does.
+  ExclusionList(std::filesystem::path file, std::string_view source);
+
+  bool empty() const { return keys_.empty(); }
+  /// Once a key. A list that cannot be written, as on a read-only disk, is only kept in memory: the
+  /// price is that the next start meets the image again.
+  void add(std::string_view key, std::string_view reason);
+  /// Calls `function(key)` for every key of the list.
+  template <class Function>
+  void for_each(Function function) const {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& key : keys_) function(key);
+  }
+
+ private:
+  void append(const std::string& line) const;
+
+  std::filesystem::path file_;
+  std::string header_;
+  mutable std::mutex mutex_;
+  std::unordered_set<std::string> keys_;
+};
+
+}  // namespace pfc

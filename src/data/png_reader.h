@@ -1,0 +1,48 @@
+#pragma once
+
+#include <png.h>
+
+#include <array>
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <span>
+
+namespace pfc {
+
+/// Decodes one PNG in memory to 8-bit RGB. Every failure throws Error.
+class PngReader {
+ public:
+  /// Whether the bytes begin as a PNG does.
+  static bool recognises(std::span<const std::byte> encoded);
+
+  /// Reads everything before the pixels. `encoded` must outlive the reader.
+  explicit PngReader(std::span<const std::byte> encoded);
+  ~PngReader();
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+
+  int width() const { return width_; }
+  int height() const { return height_; }
+  /// Reads the pixels into `out` [height, width, 3] and the rest of the file.
+  void read(std::uint8_t* out);
+
+ private:
+  // libpng leaves its functions by longjmp, which must not jump over a destructor: these two hold
+  // nothing but plain data, report failure by their result, and leave the throwing to their
+  // callers.
+  bool try_read_header() noexcept;
+  bool try_read_pixels(std::uint8_t* out) noexcept;
+  [[noreturn]] void fail() const;
+
+  static void on_read(png_structp png, png_bytep to, std::size_t size);
+  [[noreturn]] static void on_error(png_structp png, png_const_charp message);
+
+  std::span<const std::byte> unread_;
+  std::array<char, 128> message_{};
+  int width_ = 0;
+  int height_ = 0;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+};
+
+}  // namespace pfc

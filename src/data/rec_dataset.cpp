@@ -1,0 +1,139 @@
+#include <charconv>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "data/dataset_sources.h"
+#include "data/exclusion_list.h"
+#include "data/record_index.h"
+#include "data/record_index_cache.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/data/record_io.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
+  if (!fs::exists(idx)) return index_records(reader);
+  const MappedFile text(idx);
+  return index_records(reader, parse_idx(text.bytes(), idx.string()), idx.string());
+}
+
+std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
+  if (!fs::is_regular_file(cache)) return std::nullopt;
+  try {
+    return decode_index_cache(MappedFile(cache).bytes(), source);
+  } catch (const Error&) {
+    return std::nullopt;  // not readable: as good as none
+  }
+}
+
+void write_index(const fs::path& cache, const RecordIndex& index, const RecordSource& source) {
+  AtomicFile file(cache);
+  file.write(encode_index_cache(index, source));
+  file.commit();
+}
+
+class RecDataset final : public Dataset {
+ public:
+  RecDataset(const fs::path& rec, const DatasetOptions& options)
+      : source_{stamp_of(rec), stamp_of(idx_path_of(rec))},
+        file_(rec),
+        reader_(file_.bytes(), rec.string()),
+        exclusions_(kept_beside(rec, options.cache_dir, ".pfcbad"),
+                    source_.rec.text() + " " + source_.idx.text()) {
+    RecordIndex index = open_index(rec, options.cache_dir);
+    if (const fs::path property = property_path_of(rec); fs::exists(property)) {
+      check_property(index, parse_property(read_file(property), property.string()),
+                     property.string());
+    }
+    select(std::move(index), options.min_images);
+    file_.expect(Access::kRandom);
+  }
+
+  std::span<const std::byte> image(std::int64_t index,
+                                   std::vector<std::byte>& scratch) const override {
+    const std::uint64_t offset = offsets_.at(static_cast<std::size_t>(index));
+    const ImageRecord record = reader_.image_record_at(offset, scratch);
+    if (record.image.empty()) {
+      throw DataError(reader_.name(), "offset " + std::to_string(offset), "no image bytes");
+    }
+    return record.image;
+  }
+
+  std::string key(std::int64_t index) const override {
+    const auto i = static_cast<std::size_t>(index);
+    return std::to_string(keys_.empty() ? first_key_ + i : keys_.at(i));
+  }
+
+  void exclude(std::int64_t index, const std::string& reason) override {
+    exclusions_.add(key(index), reason);
+  }
+
+ private:
+  RecordIndex open_index(const fs::path& rec, const fs::path& cache_dir) {
+    const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
+    if (auto index = cached_index(cache, source_)) return std::move(*index);
+    file_.expect(Access::kSequential);
+    RecordIndex index = make_index(reader_, idx_path_of(rec));
+    try {
+      write_index(cache, index, source_);
+    } catch (const Error&) {
+      // Beside the data it is a convenience, and the folder may well be read-only; where a place
+      // was named, it was to be there.
+      if (!cache_dir.empty()) throw;
+    }
+    return index;
+  }
+
+  void select(RecordIndex index, int min_images) {
+    std::vector<bool> excluded;
+    if (!exclusions_.empty()) excluded.resize(index.size());
+    exclusions_.for_each([&](const std::string& key) {
+      if (const auto i = find(index, key)) excluded[*i] = true;
+    });
+    Selection selection =
+        select_images(std::move(index.identities), excluded, min_images, file_.path());
+    if (selection.labels.size() != selection.kept.size()) {
+      if (index.keys.empty()) {
+        index.keys.resize(index.size());
+        std::iota(index.keys.begin(), index.keys.end(), index.first_key);
+      }
+      keep_only(index.keys, selection.kept);
+      keep_only(index.offsets, selection.kept);
+    }
+    offsets_ = std::move(index.offsets);
+    keys_ = std::move(index.keys);
+    first_key_ = index.first_key;
+    labels_ = std::move(selection.labels);
+    identities_ = selection.identities;
+    summary_ = selection.summary;
+  }
+
+  static std::optional<std::size_t> find(const RecordIndex& index, const std::string& key) {
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
+    if (error != std::errc{} || end != key.data() + key.size()) return std::nullopt;
+    return index.find(number);
+  }
+
+  RecordSource source_;  // stamped before anything is read: a change under way makes the cache
+                         // stale, never wrong
+  MappedFile file_;
+  RecordReader reader_;
+  ExclusionList exclusions_;
+  std::vector<std::uint64_t> offsets_;
+  std::vector<std::uint32_t> keys_;  // empty where they are first_key_, first_key_ + 1, …
+  std::uint32_t first_key_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_rec_dataset(const fs::path& rec, const DatasetOptions& options) {
+  return std::make_unique<RecDataset>(rec, options);
+}
+
+}  // namespace pfc

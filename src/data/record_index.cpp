@@ -1,0 +1,244 @@
+#include "data/record_index.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int32_t kHoldsRange = -1;  // in place of an identity
+
+std::string key_place(std::uint32_t key) {
+  return "key " + std::to_string(key);
+}
+
+std::string text(float value) {
+  return value == std::trunc(value) && std::abs(value) < 1e9f
+             ? std::to_string(static_cast<std::int64_t>(value))
+             : std::to_string(value);
+}
+
+std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std::uint64_t offset) {
+  if (record.holds_range()) return kHoldsRange;
+  const float label = record.label(0);
+  if (!(label >= 0 && label <= static_cast<float>(kLargestLabel) && label == std::trunc(label))) {
+    throw DataError(rec.name(), "offset " + std::to_string(offset),
+                    "label " + text(label) + ", want a whole number from 0 to " +
+                        std::to_string(kLargestLabel));
+  }
+  return static_cast<std::int32_t>(label);
+}
+
+bool by_offset(const IndexEntry& a, const IndexEntry& b) {
+  return a.offset < b.offset;
+}
+bool by_key(const IndexEntry& a, const IndexEntry& b) {
+  return a.key < b.key;
+}
+bool same_key(const IndexEntry& a, const IndexEntry& b) {
+  return a.key == b.key;
+}
+
+/// What key 0 and the identity records say of the images, `entries[1…images]`.
+class FaceLayout {
+ public:
+  /// `entries` in ascending order of keys, key 0 first. `list` names the file that the keys are
+  /// from.
+  FaceLayout(const RecordReader& rec, std::span<const IndexEntry> entries, const std::string& list)
+      : rec_(rec), entries_(entries) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (entries[i].key != i) {
+        throw DataError(list, key_place(static_cast<std::uint32_t>(i)),
+                        "missing, want every key from 0 on");
+      }
+    }
+    const auto is_image = [](const IndexEntry& entry) { return entry.identity != kHoldsRange; };
+    const auto first_identity = std::find_if_not(entries.begin() + 1, entries.end(), is_image);
+    const auto stray = std::find_if(first_identity, entries.end(), is_image);
+    if (stray != entries.end()) {
+      throw DataError(rec.name(), key_place(stray->key),
+                      "an image, want an identity record, as key " +
+                          std::to_string(first_identity->key) + " is one");
+    }
+    images_ = static_cast<std::size_t>(first_identity - entries.begin()) - 1;
+  }
+
+  std::size_t images() const { return images_; }
+  std::size_t identities() const { return entries_.size() - 1 - images_; }
+
+  void check() {
+    check_header();
+    if (identities() == 0) return;
+    for (const IndexEntry& entry : entries_.subspan(1, images_)) {
+      if (static_cast<std::size_t>(entry.identity) >= identities()) {
+        throw DataError(rec_.name(), key_place(entry.key),
+                        "identity " + std::to_string(entry.identity) + " in a file of " +
+                            std::to_string(identities()) + " identities");
+      }
+    }
+    for (const IndexEntry& entry : entries_.subspan(1 + images_)) check_range(entry);
+  }
+
+ private:
+  void check_header() {
+    const ImageRecord header = rec_.image_record_at(entries_[0].offset, scratch_);
+    const std::size_t end = images_ + 1;
+    const bool first_agrees = header.label(0) == static_cast<float>(end);
+    const bool last_agrees =
+        identities() == 0 || header.label(1) == static_cast<float>(entries_.size());
+    if (!first_agrees || !last_agrees) {
+      throw DataError(rec_.name(), key_place(0),
+                      "identity records at keys [" + text(header.label(0)) + ", " +
+                          text(header.label(1)) + ") are told, found [" + std::to_string(end) +
+                          ", " + std::to_string(entries_.size()) + ")");
+    }
+  }
+
+  void check_range(const IndexEntry& entry) {
+    const ImageRecord record = rec_.image_record_at(entry.offset, scratch_);
+    const float first = record.label(0), last = record.label(1);
+    const bool possible = first >= 1 && first <= last && last <= static_cast<float>(images_ + 1) &&
+                          first == std::trunc(first) && last == std::trunc(last);
+    const std::string range = "[" + text(first) + ", " + text(last) + ")";
+    if (!possible) {
+      throw DataError(rec_.name(), key_place(entry.key),
+                      "range of images " + range + ", want one within [1, " +
+                          std::to_string(images_ + 1) + ")");
+    }
+    if (last >= static_cast<float>(kLargestLabel)) return;
+    const auto images =
+        entries_.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
+    // No image is in two ranges: this bounds the work on a file that says otherwise, too.
+    ranged_ += images.size();
+    if (ranged_ > images_) {
+      throw DataError(rec_.name(), key_place(entry.key),
+                      "range of images " + range + " overlaps an earlier one");
+    }
+    for (const IndexEntry& image : images) {
+      if (image.identity != images.front().identity) {
+        throw DataError(rec_.name(), key_place(image.key),
+                        "identity " + std::to_string(image.identity) + ", want " +
+                            std::to_string(images.front().identity) + " as in the range " + range +
+                            " of key " + std::to_string(entry.key));
+      }
+    }
+  }
+
+  const RecordReader& rec_;
+  std::span<const IndexEntry> entries_;
+  std::size_t images_ = 0;
+  std::size_t ranged_ = 0;
+  std::vector<std::byte> scratch_;
+};
+
+/// `entries` in ascending order of different keys.
+RecordIndex find_layout(const RecordReader& rec, std::span<const IndexEntry> entries,
+                        const std::string& list) {
+  RecordIndex index;
+  if (!entries.empty() && entries[0].key == 0 && entries[0].identity == kHoldsRange) {
+    FaceLayout layout(rec, entries, list);
+    layout.check();
+    index.declared_identities = static_cast<std::int64_t>(layout.identities());
+    entries = entries.subspan(1, layout.images());
+  }
+  if (entries.empty()) throw DataError(rec.name(), "whole file", "no images");
+  index.offsets.reserve(entries.size());
+  index.identities.reserve(entries.size());
+  for (const IndexEntry& entry : entries) {
+    if (entry.identity == kHoldsRange) {
+      throw DataError(rec.name(), key_place(entry.key),
+                      "an identity record, in a file whose key 0 is no header record");
+    }
+    index.offsets.push_back(entry.offset);
+    index.identities.push_back(entry.identity);
+  }
+  index.first_key = entries.front().key;
+  if (entries.back().key - index.first_key != entries.size() - 1) {
+    index.keys.reserve(entries.size());
+    for (const IndexEntry& entry : entries) index.keys.push_back(entry.key);
+  }
+  return index;
+}
+
+}  // namespace
+
+std::optional<std::size_t> RecordIndex::find(std::uint32_t wanted) const {
+  if (keys.empty()) {
+    if (wanted < first_key || wanted - first_key >= size()) return std::nullopt;
+    return wanted - first_key;
+  }
+  const auto found = std::lower_bound(keys.begin(), keys.end(), wanted);
+  if (found == keys.end() || *found != wanted) return std::nullopt;
+  return static_cast<std::size_t>(found - keys.begin());
+}
+
+RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
+                          const std::string& idx_name) {
+  std::sort(listed.begin(), listed.end(), by_offset);
+  std::vector<std::byte> scratch;
+  std::uint64_t end = 0;
+  for (IndexEntry& entry : listed) {
+    if (entry.offset < end) {
+      throw DataError(idx_name, key_place(entry.key),
+                      "offset " + std::to_string(entry.offset) +
+                          " lies within a record that ends at " + std::to_string(end));
+    }
+    try {
+      const ImageRecord record = rec.image_record_at(entry.offset, scratch);
+      entry.identity = identity_in(record, rec, entry.offset);
+      end = record.end;
+    } catch (const DataError& error) {
+      throw DataError(idx_name, key_place(entry.key), error.what());
+    }
+  }
+  std::sort(listed.begin(), listed.end(), by_key);
+  const auto twice = std::adjacent_find(listed.begin(), listed.end(), same_key);
+  if (twice != listed.end()) {
+    throw DataError(idx_name, key_place(twice->key),
+                    "listed twice, at offsets " + std::to_string(twice[0].offset) + " and " +
+                        std::to_string(twice[1].offset));
+  }
+  return find_layout(rec, listed, idx_name);
+}
+
+RecordIndex index_records(const RecordReader& rec) {
+  std::vector<IndexEntry> entries;
+  std::vector<std::byte> scratch;
+  bool ids_are_keys = true;
+  for (std::uint64_t offset = 0; offset < rec.size();) {
+    const ImageRecord record = rec.image_record_at(offset, scratch);
+    ids_are_keys = ids_are_keys && record.id <= std::numeric_limits<std::uint32_t>::max();
+    entries.push_back(
+        {offset, static_cast<std::uint32_t>(record.id), identity_in(record, rec, offset)});
+    offset = record.end;
+  }
+  if (ids_are_keys) {
+    std::sort(entries.begin(), entries.end(), by_key);
+    ids_are_keys = std::adjacent_find(entries.begin(), entries.end(), same_key) == entries.end();
+  }
+  if (!ids_are_keys) {
+    std::sort(entries.begin(), entries.end(), by_offset);
+    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].key = static_cast<std::uint32_t>(i);
+  }
+  return find_layout(rec, entries, rec.name());
+}
+
+void check_property(const RecordIndex& index, std::int64_t identities,
+                    const std::string& property_name) {
+  const std::string told = std::to_string(identities) + " identities, but ";
+  if (index.declared_identities != 0 && index.declared_identities != identities) {
+    throw DataError(
+        property_name, "line 1",
+        told + "the .rec has " + std::to_string(index.declared_identities) + " identity records");
+  }
+  const std::int32_t largest = *std::max_element(index.identities.begin(), index.identities.end());
+  if (largest >= identities) {
+    throw DataError(property_name, "line 1",
+                    told + "the .rec has an image of identity " + std::to_string(largest));
+  }
+}
+
+}  // namespace pfc

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pfc/data/record_io.h"
+
+namespace pfc {
+
+/// Labels are float32, which holds every whole number up to 2^24.
+inline constexpr std::int32_t kLargestLabel = 1 << 24;
+/// Width and height of an aligned face.
+inline constexpr int kFaceSize = 112;
+
+std::filesystem::path idx_path_of(const std::filesystem::path& rec);
+std::filesystem::path property_path_of(const std::filesystem::path& rec);
+
+/// A line of a `.idx` file, and what was found there.
+struct IndexEntry {
+  std::uint64_t offset = 0;
+  std::uint32_t key = 0;
+  std::int32_t identity = 0;
+};
+
+/// Where the images of a `.rec` are, in ascending order of their keys: the whole file's view, 12 or
+/// 16 bytes an image.
+struct RecordIndex {
+  std::vector<std::uint64_t> offsets;    ///< [n]
+  std::vector<std::int32_t> identities;  ///< [n] the label of each image
+  std::vector<std::uint32_t> keys;  ///< [n], or empty where they are first_key, first_key + 1, …
+  std::uint32_t first_key = 0;
+  std::int64_t declared_identities = 0;  ///< by the file's identity records; 0 where it has none
+
+  std::size_t size() const { return offsets.size(); }
+  std::uint32_t key(std::size_t i) const {
+    return keys.empty() ? first_key + static_cast<std::uint32_t>(i) : keys[i];
+  }
+  /// Position of the image with this key.
+  std::optional<std::size_t> find(std::uint32_t key) const;
+};
+
+/// The lines of a `.idx` file, exactly "key\toffset\n" each. Throws DataError with the line.
+std::vector<IndexEntry> parse_idx(std::span<const std::byte> text, const std::string& name);
+
+/// Visits the listed records in file order and finds the layout. Where key 0 holds a range, the
+/// file is in the face layout and every key is checked: images 1…N, then identity records, which
+/// agree with key 0 and with the images' labels. Counts and ranges are compared as the float32
+/// values that they are stored as, and a range that ends at 2^24 or above says nothing exact, so
+/// there the images' own labels stand alone. Files of some tools have key 0 but no identity
+/// records; the second value of key 0 then means something else and is not looked at. Any other
+/// file is a plain one: every key is an image. Throws DataError where the two files disagree or a
+/// record is not what it must be.
+RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
+                          const std::string& idx_name);
+
+/// The same for a file without `.idx`, by a scan of the whole file. A record's key is not in the
+/// `.rec`, but all writers of the field put it into the image header as `id`: where the ids are all
+/// different they are the keys. Otherwise keys are counted in file order from 0, as MXNet's own
+/// rec2idx does.
+RecordIndex index_records(const RecordReader& rec);
+
+/// The number of identities that a `property` file ("C,112,112") tells. Throws DataError.
+std::int64_t parse_property(std::string_view text, const std::string& name);
+
+/// Throws DataError where `property`'s number of identities cannot be that of the indexed file.
+void check_property(const RecordIndex& index, std::int64_t identities,
+                    const std::string& property_name);
+
+}  // namespace pfc

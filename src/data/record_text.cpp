@@ -1,0 +1,76 @@
+// The text files beside a .rec: .idx and property.
+#include <charconv>
+#include <string_view>
+
+#include "data/record_index.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+/// Takes a decimal number off the front of `text`.
+template <class T>
+bool take_number(std::string_view& text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{}) return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return true;
+}
+
+bool take(std::string_view& text, char wanted) {
+  if (text.empty() || text.front() != wanted) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+/// A line for a message: what cannot be printed, and what is long, is left out.
+std::string shown(std::string_view line) {
+  line = line.substr(0, std::min(line.find('\n'), std::size_t{40}));
+  std::string out;
+  for (const char c : line)
+    out += c == '\t' ? std::string("\\t") : std::string(1, c < ' ' || c > '~' ? '?' : c);
+  return "\"" + out + "\"";
+}
+
+}  // namespace
+
+std::filesystem::path idx_path_of(const std::filesystem::path& rec) {
+  return std::filesystem::path(rec).replace_extension(".idx");
+}
+
+std::filesystem::path property_path_of(const std::filesystem::path& rec) {
+  return rec.parent_path() / "property";
+}
+
+std::vector<IndexEntry> parse_idx(std::span<const std::byte> bytes, const std::string& name) {
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::vector<IndexEntry> entries;
+  while (!text.empty()) {
+    const std::string_view line = text;
+    IndexEntry entry;
+    if (!take_number(text, entry.key) || !take(text, '\t') || !take_number(text, entry.offset) ||
+        !take(text, '\n')) {
+      throw DataError(
+          name, "line " + std::to_string(entries.size() + 1),
+          "found " + shown(line) + ", want \"key\\toffset\" and a newline, the key below 2^32");
+    }
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
+std::int64_t parse_property(std::string_view text, const std::string& name) {
+  const std::string_view line = text;
+  std::uint32_t identities = 0, height = 0, width = 0;
+  const bool numbers = take_number(text, identities) && take(text, ',') &&
+                       take_number(text, height) && take(text, ',') && take_number(text, width);
+  take(text, '\r');
+  if (!numbers || !(text.empty() || text.front() == '\n') || height != kFaceSize ||
+      width != kFaceSize) {
+    throw DataError(name, "line 1",
+                    "found " + shown(line) + ", want \"C,112,112\", C the number of identities");
+  }
+  return identities;
+}
+
+}  // namespace pfc

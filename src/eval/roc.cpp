@@ -1,0 +1,75 @@
+#include "pfc/eval/roc.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+
+Roc::Roc(std::span<const double> scores, std::span<const std::uint8_t> same) {
+  assert(scores.size() == same.size());
+  if (std::ranges::any_of(scores, [](double score) { return std::isnan(score); })) {
+    throw Error("a ROC curve needs scores that are numbers, found NaN");
+  }
+  std::vector<std::size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, std::greater{}, [&](std::size_t i) { return scores[i]; });
+
+  RocPoint point{.threshold = std::numeric_limits<double>::infinity()};
+  points_.push_back(point);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    ++(same[order[i]] ? point.true_accepts : point.false_accepts);
+    const bool last_of_its_score = i + 1 == order.size() || scores[order[i + 1]] < scores[order[i]];
+    if (!last_of_its_score) continue;
+    point.threshold = scores[order[i]];
+    points_.push_back(point);
+  }
+  if (genuine() == 0 || impostors() == 0) {
+    throw Error("a ROC curve needs pairs of both kinds, found " + std::to_string(genuine()) +
+                " of the same person and " + std::to_string(impostors()) + " of different ones");
+  }
+}
+
+double Roc::tar(const RocPoint& point) const {
+  return static_cast<double>(point.true_accepts) / static_cast<double>(genuine());
+}
+
+double Roc::far(const RocPoint& point) const {
+  return static_cast<double>(point.false_accepts) / static_cast<double>(impostors());
+}
+
+OperatingPoint Roc::at(double wanted_far) const {
+  assert(wanted_far >= 0);
+  const auto beyond = std::ranges::partition_point(
+      points_, [&](const RocPoint& point) { return far(point) <= wanted_far; });
+  const RocPoint& point = *std::prev(beyond);  // the first point has a FAR of 0
+  return {.wanted_far = wanted_far,
+          .far = far(point),
+          .tar = tar(point),
+          .threshold = point.threshold,
+          .resolved = 1.0 / static_cast<double>(impostors()) <= wanted_far};
+}
+
+double Roc::area() const {
+  double area = 0;
+  for (std::size_t i = 1; i < points_.size(); ++i) {
+    area += (far(points_[i]) - far(points_[i - 1])) * (tar(points_[i]) + tar(points_[i - 1])) / 2;
+  }
+  return area;
+}
+
+double Roc::equal_error_rate() const {
+  const auto excess = [&](const RocPoint& point) { return far(point) - (1 - tar(point)); };
+  const auto after = std::ranges::partition_point(
+      points_, [&](const RocPoint& point) { return excess(point) < 0; });
+  const RocPoint& before = *std::prev(after);  // the first point's excess is −1, the last one's 1
+  const double share = excess(before) / (excess(before) - excess(*after));
+  return far(before) + share * (far(*after) - far(before));
+}
+
+}  // namespace pfc

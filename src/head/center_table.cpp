@@ -1,0 +1,115 @@
+#include "pfc/head/center_table.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <sys/mman.h>
+
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "head/kernels/kernels.h"
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+
+namespace pfc {
+namespace {
+
+constexpr double kInitialDeviation = 0.01;
+constexpr std::int64_t kRowsAThread = 16;  // fewer are not worth waking one
+
+/// row [dim] of N(0, deviation²) by Box and Muller's transform: four numbers from each draw of four
+/// words.
+void fill_normal(float* row, std::int64_t dim, std::int64_t global_class,
+                 const CounterRandom& random) {
+  constexpr double kUnit = 0x1p-32;
+  for (std::int64_t j = 0; j < dim; j += 4) {
+    const auto words =
+        random.words(static_cast<std::uint64_t>(global_class), static_cast<std::uint64_t>(j));
+    for (std::int64_t pair = 0; pair < 2; ++pair) {
+      const double u = (words[static_cast<std::size_t>(2 * pair)] + 0.5) * kUnit;
+      const double angle =
+          2 * std::numbers::pi * words[static_cast<std::size_t>(2 * pair + 1)] * kUnit;
+      const double radius = kInitialDeviation * std::sqrt(-2 * std::log(u));
+      const std::int64_t at = j + 2 * pair;
+      if (at < dim) row[at] = static_cast<float>(radius * std::cos(angle));
+      if (at + 1 < dim) row[at + 1] = static_cast<float>(radius * std::sin(angle));
+    }
+  }
+}
+
+}  // namespace
+
+/// One reservation of zeroed memory, in huge pages where the system offers them: a step touches
+/// rows all over the table, and with small pages each row would cost a walk of the page table.
+class CenterTable::Memory {
+ public:
+  explicit Memory(std::size_t bytes) : bytes_(bytes) {
+    void* address =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address == MAP_FAILED) {
+      throw Error("cannot reserve " + std::to_string(bytes) +
+                  " bytes for the class centres; use more ranks");
+    }
+    ::madvise(address, bytes, MADV_HUGEPAGE);  // advice: where it is refused, small pages serve
+    data_ = static_cast<float*>(address);
+  }
+  ~Memory() { ::munmap(data_, bytes_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  float* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  float* data_;
+};
+
+CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim, std::uint64_t seed)
+    : shard_(shard), dim_(dim) {
+  const std::int64_t values = shard.rows() * dim;
+  if (values == 0)
+    throw Error("a rank would own no class: use at most as many ranks as there are identities");
+  memory_ = std::make_unique<Memory>(2 * static_cast<std::size_t>(values) * sizeof(float));
+  weights_ = at::from_blob(memory_->data(), {shard.rows(), dim}, at::kFloat);
+  momentum_ = at::from_blob(memory_->data() + values, {shard.rows(), dim}, at::kFloat);
+
+  const CounterRandom random(seed, Stream::kCentreInit);
+  at::parallel_for(0, shard.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      fill_normal(memory_->data() + row * dim, dim, shard.global({row}).v, random);
+    }
+  });
+}
+
+CenterTable::~CenterTable() = default;
+
+void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
+                                   const at::Tensor& inverse_norm) const {
+  const float* const w = weights_.const_data_ptr<float>();
+  float* const out = unit.data_ptr<float>();
+  float* const inverse = inverse_norm.data_ptr<float>();
+  at::parallel_for(0, std::ssize(rows), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      inverse[i] = kernels::normalize_row(w + rows[static_cast<std::size_t>(i)].v * dim_, dim_,
+                                          out + i * dim_);
+    }
+  });
+}
+
+void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_unit,
+                         const at::Tensor& inverse_norm, const CenterUpdate& update) {
+  const kernels::SgdStep step{update.lr, update.momentum, update.weight_decay};
+  float* const w = weights_.data_ptr<float>();
+  float* const v = momentum_.data_ptr<float>();
+  const float* const gradient = d_unit.const_data_ptr<float>();
+  const float* const inverse = inverse_norm.const_data_ptr<float>();
+  at::parallel_for(0, std::ssize(rows), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t at = rows[static_cast<std::size_t>(i)].v * dim_;
+      kernels::update_row(w + at, v + at, gradient + i * dim_, inverse[i], dim_, step);
+    }
+  });
+}
+
+}  // namespace pfc

@@ -1,0 +1,332 @@
+#include "pfc/train/config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+#include <type_traits>
+
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "train/config_fields.h"
+
+namespace pfc {
+namespace {
+
+/// Where a value was written: a line of a file, or an override.
+struct Place {
+  std::string file, where;
+
+  [[noreturn]] void fail(const std::string& what) const { throw DataError(file, where, what); }
+};
+
+Place place_of(std::string_view file, const toml::source_region& source) {
+  return {std::string(file), "line " + std::to_string(source.begin.line)};
+}
+
+/// One line and not too long, whatever it holds.
+std::string excerpt(const std::string& text) {
+  constexpr std::size_t kMost = 80;
+  if (text.size() <= kMost) return toml_string(text);
+  std::size_t end = kMost;
+  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // not inside a character of UTF-8
+  return toml_string(text.substr(0, end)) + "…";
+}
+
+std::string shown(const toml::node& node) {
+  if (const auto* value = node.as_string()) return "the string " + excerpt(value->get());
+  if (const auto* value = node.as_integer()) return std::to_string(value->get());
+  if (const auto* value = node.as_floating_point()) return toml_number(value->get());
+  if (const auto* value = node.as_boolean()) return value->get() ? "true" : "false";
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "a list";
+  return "a date or time";
+}
+
+/// Levenshtein's edit distance.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row = {0};
+  while (row.size() <= b.size()) row.push_back(row.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+/// Far keys are compared as a whole, and by name alone for a key that stands in the wrong section.
+[[noreturn]] void fail_unknown(const std::string& key, const std::vector<Field>& known,
+                               const Place& place) {
+  const std::string_view name = std::string_view(key).substr(key.rfind('.') + 1);
+  std::string_view nearest;
+  std::size_t least = std::string::npos;
+  for (const Field& field : known) {
+    const std::size_t far = std::min(distance(key, field.key), distance(name, field.name()) + 1);
+    if (far < least) {
+      least = far;
+      nearest = field.key;
+    }
+  }
+  place.fail("unknown key " + excerpt(key) + "; the nearest known key is " + std::string(nearest));
+}
+
+[[noreturn]] void fail_unknown_section(const std::string& name, const std::vector<Field>& known,
+                                       const Place& place) {
+  std::string_view nearest;
+  std::size_t least = std::string::npos;
+  for (const Field& field : known) {
+    if (field.section().empty()) continue;
+    const std::string_view section = field.section().substr(0, field.section().size() - 1);
+    if (const std::size_t far = distance(name, section); far < least) {
+      least = far;
+      nearest = section;
+    }
+  }
+  place.fail("unknown section " + excerpt(name) + "; the nearest known section is " +
+             std::string(nearest));
+}
+
+template <typename T>
+struct IsVector : std::false_type {};
+template <typename T>
+struct IsVector<std::vector<T>> : std::true_type {};
+
+/// The node's value where it is a T that the field accepts.
+template <typename T>
+std::optional<T> accepted(const toml::node& node, const Field& field) {
+  if constexpr (IsVector<T>::value) {
+    T values;
+    if (const toml::array* list = node.as_array()) {
+      for (const toml::node& item : *list) {
+        auto value = accepted<typename T::value_type>(item, field);
+        if (!value) return std::nullopt;
+        values.push_back(std::move(*value));
+      }
+    } else if (auto value = accepted<typename T::value_type>(node, field)) {
+      values.push_back(std::move(*value));  // a list of one needs no brackets
+    } else {
+      return std::nullopt;
+    }
+    return values;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return node.value_exact<bool>();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    auto value = node.value_exact<std::string>();
+    const auto& choices = field.choices;
+    if (value && !choices.empty() && std::ranges::find(choices, *value) == choices.end()) return {};
+    return value;
+  } else {
+    std::optional<double> number;
+    const auto integer = node.value_exact<std::int64_t>();
+    if (integer) number = static_cast<double>(*integer);
+    if constexpr (std::is_floating_point_v<T>) {
+      if (!integer) number = node.value_exact<double>();
+    }
+    if (!number || !field.range.holds(*number)) return std::nullopt;
+    return integer ? static_cast<T>(*integer) : static_cast<T>(*number);
+  }
+}
+
+void assign(const Field& field, const toml::node& node, const Place& place) {
+  std::visit(
+      [&](auto* slot) {
+        auto value = accepted<std::remove_pointer_t<decltype(slot)>>(node, field);
+        if (!value) {
+          place.fail(std::string(field.key) + " is " + shown(node) + ", want " + wanted(field));
+        }
+        *slot = std::move(*value);
+      },
+      field.slot);
+}
+
+/// The values of one source (a file, or all the overrides) on top of those before it.
+class Source {
+ public:
+  explicit Source(Config& config) : config_(config), fields_(fields(config)) {}
+
+  /// The field of that key, or nothing.
+  const Field* find(std::string_view key) const {
+    const auto found = std::ranges::find(fields_, key, &Field::key);
+    return found == fields_.end() ? nullptr : &*found;
+  }
+  bool is_section(std::string_view name) const {
+    return std::ranges::any_of(fields_, [&](const Field& field) {
+      return field.section().size() == name.size() + 1 && field.section().starts_with(name);
+    });
+  }
+  const std::vector<Field>& known() const { return fields_; }
+
+  void set(const Field& field, const toml::node& node, const Place& place) {
+    assign(field, node, place);
+    if (field.key == "train.epochs") epochs_ = place;
+    if (field.key == "train.steps") steps_ = place;
+  }
+
+  /// A run is as long as its epochs or its steps say, whichever was set last.
+  void settle_length() const {
+    const bool by_epochs = epochs_ && config_.train.epochs > 0;
+    const bool by_steps = steps_ && config_.train.steps > 0;
+    if (by_epochs && by_steps) {
+      steps_->fail("train.steps and train.epochs are both set, want one of them");
+    }
+    if (by_steps) config_.train.epochs = 0;
+    if (by_epochs) config_.train.steps = 0;
+    if (config_.train.epochs == 0 && config_.train.steps == 0) {
+      (steps_ ? *steps_ : *epochs_).fail("train.steps and train.epochs are both 0, want one above");
+    }
+  }
+
+ private:
+  Config& config_;
+  std::vector<Field> fields_;
+  std::optional<Place> epochs_, steps_;
+};
+
+/// The table of a TOML text; `file` stands for it in messages.
+toml::table parse_toml(std::string_view text, std::string_view file) {
+  // Keys nest a table a full stop, and tables are freed by recursion.
+  if (std::ranges::count(text, '.') > 2000) {
+    throw DataError(file, "whole text", "more than 2000 full stops, which is no configuration");
+  }
+  try {
+    return toml::parse(text, file);
+  } catch (const toml::parse_error& error) {
+    std::string what(error.description());
+    std::ranges::replace_if(
+        what, [](unsigned char c) { return c < 0x20; }, ' ');
+    place_of(file, error.source()).fail(what);
+  }
+}
+
+void apply_table(const toml::table& table, std::string_view file, Config& config) {
+  Source source(config);
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    const Place place = place_of(file, key.source());
+    if (name == "base") continue;
+    if (const Field* field = source.find(name); field && field->section().empty()) {
+      source.set(*field, node, place);
+    } else if (!source.is_section(name)) {
+      if (node.is_table()) fail_unknown_section(name, source.known(), place);
+      fail_unknown(name, source.known(), place);
+    } else if (const toml::table* section = node.as_table()) {
+      for (const auto& [inner, value] : *section) {
+        const std::string path = name + "." + std::string(inner.str());
+        const Place inside = place_of(file, inner.source());
+        const Field* known = source.find(path);
+        if (!known) fail_unknown(path, source.known(), inside);
+        source.set(*known, value, inside);
+      }
+    } else {
+      place.fail(name + " is " + shown(node) + ", want a section [" + name + "]");
+    }
+  }
+  source.settle_length();
+}
+
+/// `heirs`: the files whose `base` led here, from the first one on.
+void apply_file(const std::filesystem::path& path, std::vector<std::filesystem::path>& heirs,
+                Config& config) {
+  const toml::table table = parse_toml(read_file(path), path.string());
+  std::error_code unresolved;  // such as a pipe's; then nothing can lead back to it either
+  heirs.push_back(std::filesystem::canonical(path, unresolved));
+  if (const toml::node* base = table.get("base")) {
+    const Place place = place_of(path.string(), base->source());
+    const auto name = base->value_exact<std::string>();
+    if (!name) place.fail("base is " + shown(*base) + ", want the path of a file as a string");
+    const std::filesystem::path next = path.parent_path() / *name;
+    std::error_code missing;
+    const auto file = std::filesystem::canonical(next, missing);
+    if (missing) place.fail("base is " + excerpt(*name) + ", but there is no " + next.string());
+    if (std::ranges::find(heirs, file) != heirs.end()) {
+      place.fail("base is " + excerpt(*name) + ", which leads back to " + file.string());
+    }
+    apply_file(next, heirs, config);
+  }
+  apply_table(table, path.string(), config);
+}
+
+/// The one value of `value = text`, or nothing.
+std::optional<toml::table> parse_value(const std::string& text) {
+  try {
+    toml::table table = parse_toml("value = " + text, "--set");
+    if (table.size() == 1 && !table.get("value")->is_table()) return table;
+  } catch (const DataError&) {  // no TOML, so a bare string
+  }
+  return std::nullopt;
+}
+
+std::string trimmed(const std::string& text) {
+  const auto first = text.find_first_not_of(" \t");
+  return first == std::string::npos ? ""
+                                    : text.substr(first, text.find_last_not_of(" \t") + 1 - first);
+}
+
+void apply_overrides(const std::vector<std::string>& overrides, Config& config) {
+  Source source(config);
+  for (const std::string& each : overrides) {
+    const auto equals = each.find('=');
+    if (equals == std::string::npos) {
+      throw UsageError("--set wants key=value, found " + excerpt(each));
+    }
+    const std::string key = trimmed(each.substr(0, equals)),
+                      text = trimmed(each.substr(equals + 1));
+    const Place place{"--set", excerpt(each)};
+    const Field* field = source.find(key);
+    if (!field) fail_unknown(key, source.known(), place);
+
+    const bool text_is_wanted = std::holds_alternative<std::string*>(field->slot) ||
+                                std::holds_alternative<std::vector<std::string>*>(field->slot);
+    auto value = parse_value(text);
+    // A folder may be called 2024 or true: for a string, only what is quoted or a list is TOML.
+    const bool bare = !value || (text_is_wanted && !value->get("value")->is_string() &&
+                                 !value->get("value")->is_array());
+    if (bare) value = parse_value(toml_string(text));
+    if (!value) place.fail("the value cannot be read as text");
+    source.set(*field, *value->get("value"), place);
+  }
+  source.settle_length();
+}
+
+/// What no key alone can tell.
+void check(const Config& config, std::string_view name) {
+  if (config.output.empty()) throw DataError(name, "output", "is empty, want a folder");
+  const auto& milestones = config.schedule.milestones;
+  if (std::ranges::adjacent_find(milestones, std::greater_equal{}) != milestones.end()) {
+    throw DataError(name, "schedule.milestones", "are not ascending");
+  }
+  if (config.schedule.kind == "step" && milestones.empty()) {
+    throw DataError(name, "schedule.milestones", "are empty, but schedule.kind is step");
+  }
+}
+
+}  // namespace
+
+Config load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  Config config;
+  std::vector<std::filesystem::path> heirs;
+  apply_file(path, heirs, config);
+  apply_overrides(overrides, config);
+  check(config, path.string());
+  return config;
+}
+
+Config parse_config(std::string_view text, std::string_view name,
+                    const std::vector<std::string>& overrides) {
+  Config config;
+  const toml::table table = parse_toml(text, name);
+  if (const toml::node* base = table.get("base")) {
+    place_of(name, base->source()).fail("base stands in text that has no folder");
+  }
+  apply_table(table, name, config);
+  apply_overrides(overrides, config);
+  check(config, name);
+  return config;
+}
+
+}  // namespace pfc

@@ -1,0 +1,237 @@
+#include "train/config_fields.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <type_traits>
+
+namespace pfc {
+namespace {
+
+Range from(double low) {
+  return {.low = low};
+}
+Range from_to(double low, double high) {
+  return {.low = low, .high = high};
+}
+Range above_to(double low, double high) {
+  return {.low = low, .high = high, .above_low = true};
+}
+Range from_below(double low, double high) {
+  return {.low = low, .high = high, .below_high = true};
+}
+
+Field number(std::string_view key, Slot slot, Range range, std::string_view meaning) {
+  return {key, slot, range, {}, meaning};
+}
+Field choice(std::string_view key, Slot slot, std::vector<std::string_view> choices,
+             std::string_view meaning) {
+  return {key, slot, {}, std::move(choices), meaning};
+}
+Field any(std::string_view key, Slot slot, std::string_view meaning) {
+  return {key, slot, {}, {}, meaning};
+}
+
+/// The shortest decimal that reads back as the same number; without an exponent where it is
+/// readable so.
+std::string shortest(double value) {
+  const double size = std::abs(value);
+  const bool readable = size == 0 || (size >= 1e-5 && size < 1e16);
+  std::array<char, 40> text;
+  const auto format = readable ? std::chars_format::fixed : std::chars_format::general;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value, format).ptr;
+  return {text.data(), end};
+}
+
+std::string in_words(const Range& range) {
+  const bool bounded_below = range.low > std::numeric_limits<double>::lowest();
+  const bool bounded_above = range.high < std::numeric_limits<double>::max();
+  if (!bounded_below) return "";
+  if (range.below_high) return " from " + shortest(range.low) + " to below " + shortest(range.high);
+  if (range.above_low)
+    return " above " + shortest(range.low) + " and up to " + shortest(range.high);
+  if (bounded_above) return " from " + shortest(range.low) + " to " + shortest(range.high);
+  return " of at least " + shortest(range.low);
+}
+
+std::string toml(bool value) {
+  return value ? "true" : "false";
+}
+std::string toml(std::int64_t value) {
+  return std::to_string(value);
+}
+std::string toml(std::uint64_t value) {
+  return std::to_string(value);
+}
+std::string toml(double value) {
+  return toml_number(value);
+}
+std::string toml(const std::string& value) {
+  return toml_string(value);
+}
+template <typename T>
+std::string toml(const std::vector<T>& values) {
+  std::string text = "[";
+  for (const T& value : values) text += (text.size() > 1 ? ", " : "") + toml(value);
+  return text + "]";
+}
+
+}  // namespace
+
+std::vector<Field> fields(Config& c) {
+  constexpr double kPi = 3.14159;
+  return {
+      any("output", &c.output, "the folder that everything is written to"),
+
+      any("data.train", &c.data.train,
+          "the training set: a .rec, the folder of a train.rec, or a folder of one folder an "
+          "identity"),
+      any("data.cache_dir", &c.data.cache_dir,
+          "where the index cache is written; empty: beside the data"),
+      number("data.min_images", &c.data.min_images, from(1),
+             "identities with fewer images are dropped and the others renumbered"),
+      number("data.workers", &c.data.workers, from_to(0, 1024),
+             "decoding threads; 0: chosen from the cores"),
+      number("data.prefetch", &c.data.prefetch, from_to(1, 1024), "batches decoded ahead"),
+      number("data.max_corrupt_share", &c.data.max_corrupt_share, from_to(0, 1),
+             "a larger share of images that do not decode stops the run"),
+      any("data.mirror", &c.data.mirror, "flip half of the images left to right"),
+
+      any("model.network", &c.model.network, "r18, r34, r50, r100, r124, r200 or tiny"),
+      number("model.embedding_size", &c.model.embedding_size, from_to(1, 65536),
+             "length of an embedding"),
+
+      number("head.sample_rate", &c.head.sample_rate, from_to(0, 1),
+             "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
+      choice("head.sampling", &c.head.sampling, {"stratified", "uniform"},
+             "how the other classes are drawn"),
+      choice("head.margin", &c.head.margin, {"cosface", "arcface", "combined"},
+             "cos θ − m, cos(θ + m), or cos(m1·θ + m2) − m3 on the target"),
+      number("head.m", &c.head.m, from_to(0, kPi), "m of cosface and of arcface (radians)"),
+      number("head.m1", &c.head.m1, above_to(0, 10), "m1 of combined"),
+      number("head.m2", &c.head.m2, from_to(0, kPi), "m2 of combined (radians)"),
+      number("head.m3", &c.head.m3, from_to(0, 2), "m3 of combined"),
+      number("head.scale", &c.head.scale, above_to(0, 1000), "s, what cosines are multiplied by"),
+      choice("head.arcface_gradient", &c.head.arcface_gradient, {"exact", "straight_through"},
+             "straight_through takes sin(θ + m) / sin θ as 1"),
+      number("head.interclass_filter", &c.head.interclass_filter, from_to(0, 1),
+             "negatives with a larger cosine are masked; 0: off"),
+      number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
+             "MiB for keeping probabilities between the head's two passes"),
+
+      number("optimizer.momentum", &c.optimizer.momentum, from_below(0, 1), "of SGD"),
+      number("optimizer.weight_decay", &c.optimizer.weight_decay, from_to(0, 1), "of SGD"),
+      number("optimizer.clip_norm", &c.optimizer.clip_norm, from(0),
+             "the norm that the backbone's gradient is clipped to; 0: off"),
+
+      choice("schedule.kind", &c.schedule.kind, {"polynomial", "step"},
+             "how the learning rate falls"),
+      number("schedule.lr", &c.schedule.lr, from_to(0, 1000), "the full learning rate"),
+      number("schedule.warmup", &c.schedule.warmup, from_to(0, 1),
+             "share of the run's steps over which the rate rises linearly"),
+      number("schedule.power", &c.schedule.power, from_to(0, 100),
+             "of polynomial: lr · (1 − progress)^power"),
+      number("schedule.milestones", &c.schedule.milestones, from(1),
+             "of step: steps, ascending, at each of which the rate is multiplied by factor"),
+      number("schedule.factor", &c.schedule.factor, above_to(0, 1), "of step"),
+
+      number("train.batch_size", &c.train.batch_size, from_to(1, 1048576),
+             "images a step, over all ranks"),
+      number("train.epochs", &c.train.epochs, from_to(0, 1e6), "how long: either this …"),
+      number("train.steps", &c.train.steps, from_to(0, 1e12),
+             "… or this; the one that is not 0 holds"),
+      number("train.seed", &c.train.seed, from(0), "of everything random"),
+      number("train.threads", &c.train.threads, from_to(0, 1024),
+             "threads for arithmetic; 0: all cores"),
+
+      any("eval.sets", &c.eval.sets,
+          "verification sets (.bin); the first one chooses the best model"),
+      number("eval.every", &c.eval.every, from(0), "steps between evaluations; 0: at the end only"),
+
+      number("log.every", &c.log.every, from(1), "steps between lines of metrics.jsonl"),
+  };
+}
+
+std::string wanted(const Field& field) {
+  if (!field.choices.empty()) {
+    std::string text = "one of";
+    const char* separator = " ";
+    for (const std::string_view each : field.choices) {
+      text += separator + std::string(each);
+      separator = ", ";
+    }
+    return text;
+  }
+  const std::string range = in_words(field.range);
+  return std::visit(
+      [&](auto* slot) -> std::string {
+        using T = std::remove_pointer_t<decltype(slot)>;
+        if constexpr (std::is_same_v<T, bool>) return "true or false";
+        if constexpr (std::is_integral_v<T>) return "an integer" + range;
+        if constexpr (std::is_same_v<T, double>) return "a number" + range;
+        if constexpr (std::is_same_v<T, std::string>) return "a string";
+        if constexpr (std::is_same_v<T, std::vector<std::int64_t>>)
+          return "a list of integers, each" + range;
+        return "a list of strings";
+      },
+      field.slot);
+}
+
+std::string literal(const Field& field) {
+  return std::visit([](auto* slot) { return toml(*slot); }, field.slot);
+}
+
+std::string toml_number(double value) {
+  std::string text = shortest(value);
+  if (text.find_first_of(".en") == std::string::npos)
+    text += ".0";  // else it would read as an integer
+  return text;
+}
+
+std::string toml_string(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      quoted += {'\\', c};
+    } else if (byte < 0x20 || byte == 0x7f) {
+      std::array<char, 8> escape;
+      std::snprintf(escape.data(), escape.size(), "\\u%04X", static_cast<unsigned>(byte));
+      quoted += escape.data();
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+std::string to_toml(const Config& config) {
+  Config copy = config;
+  std::string text, section;
+  for (const Field& field : fields(copy)) {
+    if (field.section() != section) {
+      section = field.section();
+      text += "\n[" + section.substr(0, section.size() - 1) + "]\n";
+    }
+    text += std::string(field.name()) + " = " + literal(field) + "\n";
+  }
+  return text;
+}
+
+std::string config_reference() {
+  Config defaults;
+  std::string text, section;
+  for (const Field& field : fields(defaults)) {
+    if (field.section() != section) {
+      section = field.section();
+      text += "\n[" + section.substr(0, section.size() - 1) + "]\n";
+    }
+    std::string line = "  " + std::string(field.name()) + " = " + literal(field);
+    line.resize(std::max<std::size_t>(line.size() + 2, 34), ' ');
+    text += line + wanted(field) + "\n      " + std::string(field.meaning) + "\n";
+  }
+  return text;
+}
+
+}  // namespace pfc

@@ -1,0 +1,65 @@
+#include "train/finite.h"
+
+#include <cmath>
+#include <sstream>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+bool is_finite(const at::Tensor& tensor) {
+  return tensor.isfinite().all().item<bool>();
+}
+
+std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
+                             const Training& training) {
+  for (const auto& item : training.backbone.named_parameters()) {
+    if (!is_finite(item.value())) return "the backbone's parameter " + item.key();
+  }
+  for (const auto& item : training.backbone.named_buffers()) {
+    if (!is_finite(item.value())) return "the backbone's buffer " + item.key();
+  }
+  for (std::int64_t i = 0; i < embeddings.size(0); ++i) {
+    if (is_finite(embeddings[i])) continue;
+    return "the embedding of sample " + std::to_string(i) + " (image " +
+           std::to_string(plan.images[static_cast<std::size_t>(i)]) + " of the set)";
+  }
+  const at::Tensor centers = training.head.table().weights();
+  for (const LocalRow row : plan.classes.rows) {
+    if (is_finite(centers[row.v])) continue;
+    return "the centre of class " + std::to_string(training.head.table().shard().global(row).v);
+  }
+  return "the loss itself";
+}
+
+[[noreturn]] void fail(const char* what, const std::string& tensor, const StepPlan& plan,
+                       double lr) {
+  std::ostringstream text;
+  text << "step " << plan.step << ", learning rate " << lr << ": the " << what
+       << " is not finite; the first tensor that is not: " << tensor
+       << "; try a lower learning rate or a warm-up";
+  throw Error(text.str());
+}
+
+}  // namespace
+
+void require_finite_loss(const StepPlan& plan, double lr, const at::Tensor& embeddings,
+                         const Training& training) {
+  if (std::isfinite(training.head.loss())) return;
+  fail("loss", first_not_finite(plan, embeddings, training), plan, lr);
+}
+
+void require_finite_gradient(double norm, const StepPlan& plan, double lr,
+                             const Training& training) {
+  if (std::isfinite(norm)) return;
+  for (const auto& item : training.backbone.named_parameters()) {
+    const at::Tensor gradient = item.value().grad();
+    if (gradient.defined() && !is_finite(gradient)) {
+      fail("gradient of the backbone", "the gradient of " + item.key(), plan, lr);
+    }
+  }
+  fail("gradient of the backbone", "its norm", plan, lr);
+}
+
+}  // namespace pfc

@@ -1,0 +1,68 @@
+#include "pfc/train/step_plan.h"
+
+#include <cmath>
+#include <string>
+
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+
+namespace pfc {
+namespace {
+
+void check_batch(std::int64_t batch, int world) {
+  if (batch > 0 && batch % world == 0) return;
+  const std::int64_t below = batch / world * world;
+  throw Error("the batch of " + std::to_string(batch) + " images does not divide over " +
+              std::to_string(world) + " ranks; the nearest sizes are " +
+              (below > 0 ? std::to_string(below) + " and " : "") + std::to_string(below + world));
+}
+
+}  // namespace
+
+StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
+                         const ClassSampler& sampler)
+    : options_(options), labels_(labels), sampler_(sampler) {
+  check_batch(options.batch_size, sampler.shard().world());
+  if (labels.empty()) throw Error("there are no images to train on");
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < 0 || labels[i] >= sampler.shard().classes()) {
+      throw Error("image " + std::to_string(i) + " has the label " + std::to_string(labels[i]) +
+                  ", want one from 0 to " + std::to_string(sampler.shard().classes() - 1));
+    }
+  }
+}
+
+StepPlan StepPlanner::at(std::int64_t step) const {
+  const auto images = static_cast<std::int64_t>(labels_.size());
+  const CounterRandom order(options_.seed, Stream::kEpochOrder);
+  const CounterRandom flips(options_.seed, Stream::kMirror);
+  StepPlan plan;
+  plan.step = step;
+  const auto batch = static_cast<std::size_t>(options_.batch_size);
+  plan.images.reserve(batch);
+  plan.mirror.reserve(batch);
+  plan.labels.reserve(batch);
+
+  std::int64_t position = step * options_.batch_size;  // in the stream of all epochs
+  for (std::size_t i = 0; i < batch;) {
+    const std::int64_t epoch = position / images;
+    const Permutation permute(images, order, static_cast<std::uint64_t>(epoch));
+    for (; i < batch && position / images == epoch; ++i, ++position) {
+      const std::int64_t image = permute(position % images);
+      plan.images.push_back(image);
+      plan.labels.push_back({labels_[static_cast<std::size_t>(image)]});
+      plan.mirror.push_back(options_.mirror &&
+                            (flips.bits(static_cast<std::uint64_t>(step), i) & 1));
+    }
+  }
+  plan.classes = sampler_.draw(step, plan.labels);
+  return plan;
+}
+
+std::int64_t StepPlanner::steps_in(double epochs) const {
+  const double steps =
+      epochs * static_cast<double>(labels_.size()) / static_cast<double>(options_.batch_size);
+  return static_cast<std::int64_t>(std::ceil(steps - 1e-9));
+}
+
+}  // namespace pfc

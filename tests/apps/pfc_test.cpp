@@ -1,0 +1,117 @@
+// The built binary: exit statuses, and what a person sees.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+class Pfc : public testing::Test {
+ protected:
+  Pfc()
+      : folder_(std::filesystem::temp_directory_path() /
+                ("pfc_test." + std::to_string(::getpid()))) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Pfc() override { std::filesystem::remove_all(folder_); }
+
+  /// Runs `pfc arguments`, which the shell splits, in the test's folder.
+  Outcome run(const std::string& arguments) const {
+    const std::string command =
+        "cd '" + folder_.string() + "' && '" PFC_BINARY "' " + arguments + " >out.txt 2>err.txt";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out.txt"), read("err.txt")};
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name) << text;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream in(folder_ / name);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  std::filesystem::path folder_;
+};
+
+/// A failure is one sentence on stderr and nothing on stdout.
+void expect_failure(const Outcome& outcome, int status, const std::string& sentence) {
+  EXPECT_EQ(outcome.status, status);
+  EXPECT_THAT(outcome.out, IsEmpty());
+  EXPECT_THAT(outcome.err, StartsWith("pfc: "));
+  EXPECT_THAT(outcome.err, EndsWith("\n"));
+  EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(sentence));
+}
+
+TEST_F(Pfc, SaysItsVersion) {
+  const Outcome outcome = run("--version");
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.out, "pfc " PFC_VERSION "\n");
+}
+
+TEST_F(Pfc, EveryHelpHasAnExample) {
+  for (const std::string command : {"", "train ", "eval ", "eval verification "}) {
+    const Outcome outcome = run(command + "--help");
+    EXPECT_EQ(outcome.status, 0) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("\n  pfc " + command.substr(0, command.find(' '))))
+        << command;
+    EXPECT_THAT(outcome.err, IsEmpty()) << command;
+  }
+}
+
+TEST_F(Pfc, HelpOfTrainNamesEveryKey) {
+  EXPECT_THAT(run("train --help").out, HasSubstr("\n[head]\n  sample_rate = 1.0"));
+}
+
+TEST_F(Pfc, WrongUsageIsStatusTwo) {
+  write("run.toml", "");
+  expect_failure(run(""), 2, "subcommand");
+  expect_failure(run("trian run.toml"), 2, "");
+  expect_failure(run("train"), 2, "CONFIG");
+  expect_failure(run("train run.toml --sett a=b"), 2, "--sett");
+  expect_failure(run("train run.toml --set nonsense"), 2, "--set wants key=value");
+  expect_failure(run("eval"), 2, "subcommand");
+  expect_failure(run("eval verification model.safetensors"), 2, "SET");
+  expect_failure(run("eval verification model.safetensors a.bin --batch 0"), 2, "--batch");
+}
+
+TEST_F(Pfc, FailuresAreStatusOne) {
+  write("run.toml", "head.mm = 1\n");
+  write("empty.bin", "");
+  expect_failure(run("train none.toml"), 1, "none.toml: cannot open");
+  expect_failure(run("train run.toml"), 1, "run.toml: line 1: unknown key \"head.mm\"");
+  expect_failure(run("eval verification none.safetensors none.bin"), 1, "none.bin");
+  expect_failure(run("eval verification none.safetensors empty.bin"), 1, "empty.bin");
+}
+
+TEST_F(Pfc, OverridesReachTheConfiguration) {
+  write("run.toml", "");
+  expect_failure(run("train run.toml --set eval.sets='[\"none.bin\"]' --set data.train=none.rec"),
+                 1, "none.bin");
+  expect_failure(run("train run.toml --set data.train=none.rec"), 1, "none.rec");
+}
+
+TEST_F(Pfc, AFullOutputIsAFailure) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  const int status = std::system("'" PFC_BINARY "' --version >/dev/full 2>/dev/null");
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+}  // namespace

@@ -1,0 +1,111 @@
+#include "pfc/eval/roc.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+
+namespace pfc {
+namespace {
+
+Roc roc(const std::vector<double>& scores, const std::vector<std::uint8_t>& same) {
+  return Roc(scores, same);
+}
+
+TEST(Roc, CountsWhatEachThresholdAccepts) {
+  const Roc curve = roc({1, 4, 2, 3}, {0, 1, 1, 0});
+  const std::vector<std::array<double, 3>> expected = {
+      {std::numeric_limits<double>::infinity(), 0, 0}, {4, 1, 0}, {3, 1, 1}, {2, 2, 1}, {1, 2, 2}};
+  ASSERT_EQ(curve.points().size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const RocPoint& point = curve.points()[i];
+    EXPECT_EQ(point.threshold, expected[i][0]);
+    EXPECT_EQ(static_cast<double>(point.true_accepts), expected[i][1]);
+    EXPECT_EQ(static_cast<double>(point.false_accepts), expected[i][2]);
+  }
+}
+
+TEST(Roc, TakesTheLargestTarThatTheFarAllows) {
+  const Roc curve = roc({1, 4, 2, 3}, {0, 1, 1, 0});
+  EXPECT_EQ(curve.at(0).tar, 0.5);
+  EXPECT_EQ(curve.at(0.49).tar, 0.5);
+  EXPECT_EQ(curve.at(0.5).tar, 1);
+  EXPECT_EQ(curve.at(0.5).far, 0.5);
+  EXPECT_EQ(curve.at(0.5).threshold, 2);
+}
+
+TEST(Roc, EqualScoresEnterTogether) {
+  const Roc curve = roc({1, 1}, {1, 0});
+  EXPECT_EQ(curve.points().size(), 2u);
+  EXPECT_EQ(curve.at(0.5).tar, 0);
+  EXPECT_EQ(curve.at(1).tar, 1);
+  EXPECT_EQ(curve.area(), 0.5);
+  EXPECT_EQ(curve.equal_error_rate(), 0.5);
+}
+
+TEST(Roc, AFarOfExactlyKImpostorsAllowsK) {
+  std::vector<double> scores;
+  std::vector<std::uint8_t> same;
+  for (int i = 0; i < 3000; ++i) {  // a genuine pair between each two impostors
+    scores.insert(scores.end(), {-2.0 * i, -2.0 * i - 1});
+    same.insert(same.end(), {0, 1});
+  }
+  const Roc curve = roc(scores, same);
+  EXPECT_EQ(curve.at(1e-3).far, 3.0 / 3000);
+  EXPECT_EQ(curve.at(1e-3).tar, 3.0 / 3000);
+}
+
+TEST(Roc, AFarBelowOneImpostorMeansNoFalseAccept) {
+  const Roc curve = roc({5, 4, 3, 2}, {1, 1, 0, 1});
+  EXPECT_FALSE(curve.at(0.9).resolved);
+  EXPECT_TRUE(curve.at(1).resolved);
+  EXPECT_EQ(curve.at(0.9).far, 0);
+  EXPECT_EQ(curve.at(0.9).tar, 2.0 / 3);
+}
+
+TEST(Roc, NothingIsAcceptedAboveAnImpostorThatLeads) {
+  const OperatingPoint point = roc({2, 1}, {0, 1}).at(0.1);
+  EXPECT_EQ(point.tar, 0);
+  EXPECT_EQ(point.threshold, std::numeric_limits<double>::infinity());
+}
+
+TEST(Roc, AreaIsTheProbabilityThatAGenuinePairScoresHigher) {
+  const CounterRandom random(3, Stream::kMirror);
+  std::vector<double> scores;
+  std::vector<std::uint8_t> same;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    same.push_back(random.below(3, 0, i) == 0);
+    scores.push_back(static_cast<double>(random.below(20, 1, i) + 3 * same.back()));
+  }
+  double wins = 0, compared = 0;
+  for (std::size_t i = 0; i < 200; ++i) {
+    for (std::size_t j = 0; j < 200; ++j) {
+      if (!same[i] || same[j]) continue;
+      wins += scores[i] > scores[j] ? 1 : scores[i] == scores[j] ? 0.5 : 0;
+      ++compared;
+    }
+  }
+  EXPECT_NEAR(roc(scores, same).area(), wins / compared, 1e-12);
+}
+
+TEST(Roc, TheEqualErrorRateIsWhereBothErrorsMeet) {
+  EXPECT_EQ(roc({4, 3, 2, 1}, {1, 1, 0, 0}).equal_error_rate(), 0);
+  EXPECT_EQ(roc({4, 3, 2, 1}, {0, 0, 1, 1}).equal_error_rate(), 1);
+  EXPECT_DOUBLE_EQ(roc({4, 3, 2, 1}, {1, 0, 1, 0}).equal_error_rate(), 0.5);
+  // Three genuine, three impostors: (FAR, TAR) goes (0, 2/3), (1/3, 2/3), where both errors are
+  // 1/3.
+  EXPECT_DOUBLE_EQ(roc({6, 5, 4, 3, 2, 1}, {1, 1, 0, 1, 0, 0}).equal_error_rate(), 1.0 / 3);
+}
+
+TEST(Roc, RefusesWhatHasNoCurve) {
+  EXPECT_THROW(roc({}, {}), Error);
+  EXPECT_THROW(roc({1, 2}, {1, 1}), Error);
+  EXPECT_THROW(roc({1, 2}, {0, 0}), Error);
+  EXPECT_THROW(roc({1, std::nan("")}, {0, 1}), Error);
+}
+
+}  // namespace
+}  // namespace pfc

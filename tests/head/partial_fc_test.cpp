@@ -1,0 +1,325 @@
+#include "pfc/head/partial_fc.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+
+#include "pfc/base/error.h"
+
+// The streaming head against autograd through an explicit matrix of logits in float64.
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kDim = 24;
+
+struct Case {
+  std::string name;
+  PartialFcOptions head;
+  std::function<at::Tensor(at::Tensor cosine)> phi;  ///< the margin, differentiable
+  std::int64_t classes = 90;
+  double sample_rate = 0.4;
+  std::vector<std::int64_t> labels = {3, 17, 17, 40, 89, 0, 5};
+  std::vector<float> valid = {1, 1, 1, 1, 1, 1, 1};
+};
+
+struct Result {
+  double loss;
+  at::Tensor d_embeddings, weights, momentum;
+};
+
+at::Tensor unit_rows(const at::Tensor& x) {
+  return x / x.norm(2, 1, true).clamp_min(1e-12);
+}
+
+at::Tensor embeddings_of(std::int64_t batch) {
+  at::manual_seed(5);
+  return unit_rows(torch::randn({batch, kDim}));
+}
+
+SampledClasses draw(const Case& c, std::int64_t step) {
+  std::vector<GlobalClass> labels;
+  for (const auto label : c.labels) labels.push_back({label});
+  return ClassSampler({c.sample_rate, Sampling::kStratified, 1}, ClassShard(c.classes, 0, 1))
+      .draw(step, labels);
+}
+
+/// The obvious way: every logit in a matrix, autograd, and SGD on the sampled rows.
+Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at::Tensor momentum,
+             std::int64_t step, double lr) {
+  const SampledClasses classes = draw(c, step);
+  std::vector<std::int64_t> rows, targets(classes.targets.begin(), classes.targets.end());
+  for (const LocalRow row : classes.rows) rows.push_back(row.v);
+  const at::Tensor index = at::tensor(rows), target = at::tensor(targets);
+  at::Tensor x = embeddings.to(at::kDouble).requires_grad_();
+  at::Tensor w = weights.index_select(0, index).to(at::kDouble).requires_grad_();
+  const at::Tensor cosines = unit_rows(x).mm(unit_rows(w).t());
+  at::Tensor logits = cosines;
+  if (c.head.interclass_filter > 0) {
+    logits = logits.masked_fill(logits > c.head.interclass_filter,
+                                -std::numeric_limits<double>::infinity());
+  }
+  const at::Tensor own = cosines.gather(1, target.unsqueeze(1));
+  logits = logits.scatter(1, target.unsqueeze(1), c.phi(own)) * c.head.scale;
+  const at::Tensor valid = at::tensor(c.valid).to(at::kDouble);
+  const at::Tensor losses =
+      -torch::log_softmax(logits, 1).gather(1, target.unsqueeze(1)).squeeze(1);
+  const at::Tensor loss = (losses * valid).sum() / valid.sum();
+  loss.backward();
+
+  at::Tensor v = momentum.index_select(0, index).to(at::kDouble);
+  v = c.head.momentum * v + w.grad() + c.head.weight_decay * w.detach();
+  weights = weights.index_copy(0, index, (w.detach() - lr * v).to(at::kFloat));
+  momentum = momentum.index_copy(0, index, v.to(at::kFloat));
+  return {loss.item<double>(), x.grad(), weights, momentum};
+}
+
+void expect_close(const at::Tensor& found, const at::Tensor& want, const char* what) {
+  const double largest = want.abs().max().item<double>();
+  EXPECT_LT((found.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>(),
+            1e-5 * largest + 1e-6)
+      << what;
+}
+
+/// 5 steps of the head and of the naive way, side by side.
+void expect_equals_naive(const Case& c) {
+  SCOPED_TRACE(c.name);
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  const auto comm = make_self_communicator();
+  const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
+  // Larger than they start, so that five steps leave them where the loss is not saturated.
+  head.table().weights().copy_(torch::randn({c.classes, kDim}) * 0.5);
+  at::Tensor weights = head.table().weights().clone(), momentum = head.table().momentum().clone();
+  for (std::int64_t step = 0; step < 5; ++step) {
+    const double lr = 0.1 / static_cast<double>(step + 1);
+    const Result want = naive(c, embeddings, weights, momentum, step, lr);
+    head.forward(embeddings, at::tensor(c.valid), draw(c, step));
+    head.exchange(*comm);
+    EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss));
+    // The head's gradient is by unit vectors; the naive one goes through their normalisation.
+    at::Tensor dx = head.d_embeddings();
+    dx = dx - (dx * embeddings).sum(1, true) * embeddings;
+    expect_close(dx, want.d_embeddings, "d_embeddings");
+    Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+    head.update(lr, in_flight);
+    expect_close(head.table().weights(), want.weights, "weights");
+    expect_close(head.table().momentum(), want.momentum, "momentum");
+    weights = want.weights;
+    momentum = want.momentum;
+    head.table().weights().copy_(weights);
+    head.table().momentum().copy_(momentum);
+  }
+}
+
+Case cosface(std::string name) {
+  Case c;
+  c.name = std::move(name);
+  c.head.dim = kDim;
+  c.head.tile_rows = 16;
+  c.head.scale = 16;  // logits that overlap, so that no gradient is lost in saturation
+  c.phi = [](at::Tensor cosine) { return cosine - 0.4; };
+  return c;
+}
+
+Case with_margin(std::string name, const Margin& margin,
+                 std::function<at::Tensor(at::Tensor)> phi) {
+  Case c = cosface(std::move(name));
+  c.head.margin = margin;
+  c.phi = std::move(phi);
+  return c;
+}
+
+at::Tensor arcface(const at::Tensor& cosine) {
+  const at::Tensor theta = cosine.clamp(-1, 1).acos();
+  return at::where(theta + 0.5 > M_PI, cosine - 0.5 * std::sin(0.5), (theta + 0.5).cos());
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForEveryMargin) {
+  expect_equals_naive(cosface("cosface"));
+  expect_equals_naive(with_margin("arcface", Margin::arcface(0.5), arcface));
+  expect_equals_naive(with_margin(
+      "arcface, straight through", Margin::arcface(0.5, Margin::Slope::kStraightThrough),
+      [](at::Tensor cosine) { return cosine + ((cosine.acos() + 0.5).cos() - cosine).detach(); }));
+  expect_equals_naive(
+      with_margin("combined", Margin::combined(1.1, 0.3, 0.2),
+                  [](at::Tensor cosine) { return (1.1 * cosine.acos() + 0.3).cos() - 0.2; }));
+}
+
+TEST(PartialFc, StreamingEqualsNaiveWhereProbabilitiesAreComputedTwice) {
+  Case c = cosface("no workspace");
+  c.head.workspace_bytes = 0;
+  expect_equals_naive(c);
+  c.head.interclass_filter = 0.3;
+  expect_equals_naive(c);
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForAnyTile) {
+  for (const std::int64_t rows : {1, 7, 36, 37, 1000}) {
+    Case c = cosface("tile of " + std::to_string(rows));
+    c.head.tile_rows = rows;
+    expect_equals_naive(c);
+  }
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForAnyRate) {
+  for (const double rate : {0.0, 0.01, 0.5, 1.0}) {
+    Case c = cosface("rate " + std::to_string(rate));
+    c.sample_rate = rate;
+    expect_equals_naive(c);
+  }
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForAnyBatch) {
+  Case c = cosface("batch of one");
+  c.labels = {42};
+  c.valid = {1};
+  expect_equals_naive(c);
+  c.name = "one class, many samples";
+  c.labels = {42, 42, 42, 42};
+  c.valid = {1, 1, 1, 1};
+  expect_equals_naive(c);
+  c.sample_rate = 0;
+  c.name = "nothing but one class";
+  c.head.weight_decay = 1e-2;  // else all gradients are 0
+  expect_equals_naive(c);
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForTheInterclassFilter) {
+  Case c = cosface("filter");
+  c.head.interclass_filter = 0.2;
+  expect_equals_naive(c);
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForSamplesOfWeightZero) {
+  Case c = cosface("weights");
+  c.valid = {1, 0, 1, 1, 0, 1, 1};
+  expect_equals_naive(c);
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForTheFieldsScale) {
+  Case c = cosface("scale 64");
+  c.head.scale = 64;
+  expect_equals_naive(c);
+}
+
+TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
+  for (const auto& [name, margin, phi] :
+       {std::tuple<std::string, Margin, std::function<at::Tensor(at::Tensor)>>{
+            "cosface", Margin::cosface(0.4), [](at::Tensor cosine) { return cosine - 0.4; }},
+        {"arcface", Margin::arcface(0.5), arcface}}) {
+    for (const double sign : {1.0, -1.0}) {
+      for (const double off : {1e-1, 1e-2, 1e-3}) {
+        Case c = with_margin(name + " near " + std::to_string(sign * (1 - off)), margin, phi);
+        c.sample_rate = 1;
+        PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+        const auto comm = make_self_communicator();
+        const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
+        const at::Tensor weights = head.table().weights();
+        for (std::size_t i = 0; i < c.labels.size(); ++i) {
+          weights[c.labels[i]].copy_(sign * embeddings[static_cast<std::int64_t>(i)] +
+                                     off * torch::randn({kDim}) / 5);
+        }
+        const Result want =
+            naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
+        head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+        head.exchange(*comm);
+        EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss)) << c.name;
+        at::Tensor dx = head.d_embeddings();
+        dx = dx - (dx * embeddings).sum(1, true) * embeddings;
+        expect_close(dx, want.d_embeddings, c.name.c_str());
+        Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+        head.update(0.1, in_flight);
+        expect_close(head.table().weights(), want.weights, c.name.c_str());
+      }
+    }
+  }
+}
+
+TEST(PartialFc, RisingMaximaLoseNothing) {
+  // Classes sorted so that every tile's largest logit is above all before it, by far more than exp
+  // can hold.
+  Case c = cosface("rising");
+  c.head.scale = 200;
+  c.head.tile_rows = 2;
+  c.sample_rate = 1;
+  c.classes = 40;
+  c.labels = {3};
+  c.valid = {1};
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  const auto comm = make_self_communicator();
+  const at::Tensor embeddings = embeddings_of(1);
+  const at::Tensor weights = head.table().weights();
+  for (std::int64_t k = 0; k < c.classes; ++k) {
+    const double along = -1 + 1.9 * static_cast<double>(k) / static_cast<double>(c.classes);
+    weights[k].copy_(along * embeddings[0] +
+                     std::sqrt(1 - along * along) * 0.1 * torch::randn({kDim}));
+  }
+  const Result want =
+      naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.01);
+  head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+  head.exchange(*comm);
+  EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
+  Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+  head.update(0.01, in_flight);
+  expect_close(head.table().weights(), want.weights, "weights");
+}
+
+TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
+  const Case c = cosface("");
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  const auto comm = make_self_communicator();
+  const at::Tensor before = head.table().weights().clone();
+  const SampledClasses classes = draw(c, 0);
+  head.forward(embeddings_of(7), at::tensor(c.valid), classes);
+  head.exchange(*comm);
+  Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+  head.update(0.1, in_flight);
+  const at::Tensor changed = (head.table().weights() != before).any(1);
+  EXPECT_EQ(changed.sum().item<std::int64_t>(), std::ssize(classes.rows));
+  for (const LocalRow row : classes.rows) EXPECT_TRUE(changed[row.v].item<bool>());
+}
+
+TEST(PartialFc, ALossThatIsNotFiniteLeavesTheCentresUntouched) {
+  const Case c = cosface("");
+  for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+    const auto comm = make_self_communicator();
+    const at::Tensor before = head.table().weights().clone();
+    at::Tensor embeddings = embeddings_of(7);
+    embeddings[2][3] = bad;
+    head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+    head.exchange(*comm);
+    EXPECT_FALSE(std::isfinite(head.loss()));
+    Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+    head.update(0.1, in_flight);
+    EXPECT_TRUE(head.table().weights().equal(before));
+    EXPECT_EQ(head.table().momentum().abs().max().item<float>(), 0);
+  }
+}
+
+TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
+  const Case c = cosface("");
+  at::Tensor first;
+  for (int run = 0; run < 2; ++run) {
+    PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+    const auto comm = make_self_communicator();
+    for (std::int64_t step = 0; step < 10; ++step) {
+      head.forward(embeddings_of(7), at::tensor(c.valid), draw(c, step));
+      head.exchange(*comm);
+      Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+      head.update(0.1, in_flight);
+    }
+    if (run == 0) first = head.table().weights().clone();
+    EXPECT_TRUE(head.table().weights().equal(first));
+  }
+}
+
+TEST(PartialFc, RefusesOptionsThatMakeNoSense) {
+  EXPECT_THROW(PartialFc({.dim = 0}, ClassShard(10, 0, 1)), Error);
+  EXPECT_THROW(PartialFc({.scale = 0}, ClassShard(10, 0, 1)), Error);
+}
+
+}  // namespace
+}  // namespace pfc
