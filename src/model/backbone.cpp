@@ -3,13 +3,15 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <map>
 
 #include "model/iresnet.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
+
+/// Far beyond any use; a damaged file must not ask for more memory than there is.
+constexpr std::int64_t kMaxEmbeddingSize = 8192;
 
 struct Network {
   std::string name;
@@ -24,8 +26,8 @@ const std::vector<Network>& networks() {
       {"r100", {.blocks = {3, 13, 30, 3}}},
       {"r124", {.blocks = {3, 13, 40, 5}}},
       {"r200", {.blocks = {6, 26, 60, 6}}},
-      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is 7 × 7 as in the
-      // family: 0.11 GMAC, 3.9 M parameters.
+      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
+      // 7 × 7 as in the family: 0.11 GMAC, 3.9 M parameters.
       {"tiny",
        {.blocks = {1, 2, 2, 1},
         .widths = {16, 32, 64, 128},
@@ -48,8 +50,9 @@ const std::vector<std::string>& backbone_names() {
 
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
                                         std::uint64_t seed) {
-  if (embedding_size < 1) {
-    throw Error("embedding size " + std::to_string(embedding_size) + ": want at least 1");
+  if (embedding_size < 1 || embedding_size > kMaxEmbeddingSize) {
+    throw Error("embedding size " + std::to_string(embedding_size) + ", want 1 to " +
+                std::to_string(kMaxEmbeddingSize));
   }
   const auto found = std::ranges::find(networks(), name, &Network::name);
   if (found == networks().end()) {

@@ -15,7 +15,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-kernels::Rows rows_of(const at::Tensor& x) { return {x.size(0) * x.size(2) * x.size(3), x.size(1)}; }
+kernels::Rows rows_of(const at::Tensor& x) {
+  return {x.size(0) * x.size(2) * x.size(3), x.size(1)};
+}
 
 /// Calls f(share, first value, rows) for each thread's share of the rows.
 template <class F>
@@ -29,12 +31,14 @@ void share_rows(const kernels::Rows& rows, std::int64_t shares, F f) {
   });
 }
 
-/// Sums over rows, `kinds` of them a channel: each share adds to its own, and they meet in the order of the shares,
-/// so that the same number of threads gives the same bits.
+/// Sums over rows, `kinds` of them a channel: each share adds to its own, and they meet in the
+/// order of the shares, so that the same number of threads gives the same bits.
 class Sums {
  public:
   Sums(std::int64_t shares, std::int64_t kinds, std::int64_t channels)
-      : kinds_(kinds), channels_(channels), values_(static_cast<std::size_t>(shares * kinds * channels)) {}
+      : kinds_(kinds),
+        channels_(channels),
+        values_(static_cast<std::size_t>(shares * kinds * channels)) {}
 
   double* of(std::int64_t share, std::int64_t kind) {
     return values_.data() + (share * kinds_ + kind) * channels_;
@@ -56,7 +60,8 @@ class Sums {
 class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, const at::Tensor& slope, const BatchNormState& state) {
+                            const at::Tensor& bias, const at::Tensor& slope,
+                            const BatchNormState& state) {
     const auto rows = rows_of(x);
     const std::int64_t shares = at::get_num_threads();
     const float* in = x.const_data_ptr<float>();
@@ -73,11 +78,13 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
     for (std::int64_t c = 0; c < rows.channels; ++c) {
       const double from_origin = moments.total(0, c) / count;
       const double m = static_cast<double>(in[c]) + from_origin;
-      const double variance = std::max(0.0, moments.total(1, c) / count - from_origin * from_origin);
+      const double variance =
+          std::max(0.0, moments.total(1, c) / count - from_origin * from_origin);
       const double inverse = 1 / std::sqrt(variance + state.epsilon);
       mean.mutable_data_ptr<float>()[c] = static_cast<float>(m);
       inverse_deviation.mutable_data_ptr<float>()[c] = static_cast<float>(inverse);
-      scale.mutable_data_ptr<float>()[c] = weight.const_data_ptr<float>()[c] * static_cast<float>(inverse);
+      scale.mutable_data_ptr<float>()[c] =
+          weight.const_data_ptr<float>()[c] * static_cast<float>(inverse);
       const auto move = [&](const at::Tensor& running, double to) {
         float& value = running.mutable_data_ptr<float>()[c];
         value += static_cast<float>(state.momentum * (to - static_cast<double>(value)));
@@ -109,11 +116,12 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
 
     Sums sums(shares, 3, rows.channels);
     share_rows(rows, shares, [&](std::int64_t share, std::int64_t first, kernels::Rows part) {
-      kernels::add_gradient_sums(in + first, out + first, part, f, sums.of(share, 0), sums.of(share, 1),
-                                 sums.of(share, 2));
+      kernels::add_gradient_sums(in + first, out + first, part, f, sums.of(share, 0),
+                                 sums.of(share, 1), sums.of(share, 2));
     });
 
-    auto d_weight = at::empty_like(bias), d_bias = at::empty_like(bias), d_slope = at::empty_like(bias);
+    auto d_weight = at::empty_like(bias), d_bias = at::empty_like(bias),
+         d_slope = at::empty_like(bias);
     auto along_x = at::empty_like(bias), constant = at::empty_like(bias);
     const auto count = static_cast<double>(rows.count);
     for (std::int64_t c = 0; c < rows.channels; ++c) {
@@ -124,7 +132,8 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
       d_bias.mutable_data_ptr<float>()[c] = static_cast<float>(g);
       d_weight.mutable_data_ptr<float>()[c] = static_cast<float>(g_normalised);
       d_slope.mutable_data_ptr<float>()[c] = static_cast<float>(sums.total(2, c));
-      along_x.mutable_data_ptr<float>()[c] = static_cast<float>(-s * inverse * g_normalised / count);
+      along_x.mutable_data_ptr<float>()[c] =
+          static_cast<float>(-s * inverse * g_normalised / count);
       constant.mutable_data_ptr<float>()[c] = static_cast<float>(-s * g / count);
     }
 
@@ -138,29 +147,32 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
   }
 
  private:
-  static kernels::NormPRelu arguments(const at::Tensor& mean, const at::Tensor& scale, const at::Tensor& bias,
-                                      const at::Tensor& slope) {
-    return {mean.const_data_ptr<float>(), scale.const_data_ptr<float>(), bias.const_data_ptr<float>(),
-            slope.const_data_ptr<float>()};
+  static kernels::NormPRelu arguments(const at::Tensor& mean, const at::Tensor& scale,
+                                      const at::Tensor& bias, const at::Tensor& slope) {
+    return {mean.const_data_ptr<float>(), scale.const_data_ptr<float>(),
+            bias.const_data_ptr<float>(), slope.const_data_ptr<float>()};
   }
 };
 
 bool has_kernels(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 4 &&
-         x.size(1) % kernels::kChannelStep == 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         rows_of(x).count > 1;
+         x.size(1) % kernels::kChannelStep == 0 &&
+         x.is_contiguous(at::MemoryFormat::ChannelsLast) && rows_of(x).count > 1;
 }
 
 }  // namespace
 
-at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state, const at::Tensor& slope) {
+at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
+                            const at::Tensor& slope) {
   if (has_kernels(x)) {
     // A slope of 1 is no PReLU.
     return BatchNormPRelu::apply(x, state.weight, state.bias,
-                                 slope.defined() ? slope : at::ones_like(state.running_mean), state);
+                                 slope.defined() ? slope : at::ones_like(state.running_mean),
+                                 state);
   }
-  const auto y = at::batch_norm(x, state.weight, state.bias, state.running_mean, state.running_var,
-                                /*training=*/true, state.momentum, state.epsilon, /*cudnn_enabled=*/true);
+  const auto y =
+      at::batch_norm(x, state.weight, state.bias, state.running_mean, state.running_var,
+                     /*training=*/true, state.momentum, state.epsilon, /*cudnn_enabled=*/true);
   return slope.defined() ? at::prelu(y, slope) : y;
 }
 

@@ -10,12 +10,14 @@ struct BatchNormState {
   double momentum, epsilon;
 };
 
-/// Batch normalisation in training mode (it moves the running statistics), then a PReLU of `slope` [channels] where
-/// that is defined. x [b, channels, h, w].
+/// Batch normalisation in training mode (it moves the running statistics), then a PReLU of `slope`
+/// [channels] where that is defined. x [b, channels, h, w].
 ///
-/// One autograd function on the CPU for float32 in channels_last, the plain operators elsewhere. It keeps x alone for
-/// the backward pass, from which the normalised value is computed anew, and reads each tensor as seldom as can be:
-/// PyTorch's PReLU writes a gradient of the slope as large as x and sums it afterwards.
-at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state, const at::Tensor& slope);
+/// One autograd function on the CPU for float32 in channels_last, the plain operators elsewhere. It
+/// keeps x alone for the backward pass, from which the normalised value is computed anew, and reads
+/// each tensor as seldom as can be: PyTorch's PReLU writes a gradient of the slope as large as x
+/// and sums it afterwards.
+at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
+                            const at::Tensor& slope);
 
 }  // namespace pfc

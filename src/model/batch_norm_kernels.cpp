@@ -14,11 +14,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::CappedTag<float, kChannelStep>;
 using Vec = hn::Vec<Tag>;
 
-/// Float sums are kept over this many values at the most, then added to the double ones: the bytes stay in the
-/// first-level cache while the groups of channels walk over them one after the other.
+/// Float sums are kept over this many values at the most, then added to the double ones: the bytes
+/// stay in the first-level cache while the groups of channels walk over them one after the other.
 constexpr std::int64_t kBlockValues = 4096;
 
-/// Calls f(first value, rows, first channel) for each group of Lanes channels of each block of rows.
+/// Calls f(first value, rows, first channel) for each group of Lanes channels of each block of
+/// rows.
 template <class F>
 void for_each_group(Rows rows, F f) {
   const std::int64_t block = std::max<std::int64_t>(1, kBlockValues / rows.channels);
@@ -133,13 +134,13 @@ void norm_prelu(const float* x, Rows rows, const NormPRelu& f, float* y) {
   HWY_DYNAMIC_DISPATCH(norm_prelu)(x, rows, f, y);
 }
 
-void add_gradient_sums(const float* x, const float* dy, Rows rows, const NormPRelu& f, double* sum_g,
-                       double* sum_gx, double* sum_slope) {
+void add_gradient_sums(const float* x, const float* dy, Rows rows, const NormPRelu& f,
+                       double* sum_g, double* sum_gx, double* sum_slope) {
   HWY_DYNAMIC_DISPATCH(add_gradient_sums)(x, dy, rows, f, sum_g, sum_gx, sum_slope);
 }
 
-void input_gradient(const float* x, const float* dy, Rows rows, const NormPRelu& f, const float* along_x,
-                    const float* constant, float* dx) {
+void input_gradient(const float* x, const float* dy, Rows rows, const NormPRelu& f,
+                    const float* along_x, const float* constant, float* dx) {
   HWY_DYNAMIC_DISPATCH(input_gradient)(x, dy, rows, f, along_x, constant, dx);
 }
 

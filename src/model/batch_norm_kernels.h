@@ -3,14 +3,16 @@
 #include <cstdint>
 #include <span>
 
-// The loops of a training batch normalisation with a PReLU behind it, over rows of `channels` values (an image in
-// channels_last, one row a pixel). Vectorised for the processor they run on; threads take shares of the rows.
+// The loops of a training batch normalisation with a PReLU behind it, over rows of `channels`
+// values (an image in channels_last, one row a pixel). Vectorised for the processor they run on;
+// threads take shares of the rows.
 namespace pfc::kernels {
 
 /// `channels` must be a multiple of this.
 inline constexpr std::int64_t kChannelStep = 16;
 
-/// y = z > 0 ? z : slope·z with z = (x − mean)·scale + bias, where scale = weight / √(variance + ε); each [channels].
+/// y = z > 0 ? z : slope·z with z = (x − mean)·scale + bias, where scale = weight / √(variance +
+/// ε); each [channels].
 struct NormPRelu {
   const float* mean;
   const float* scale;
@@ -23,18 +25,20 @@ struct Rows {
   std::int64_t channels;
 };
 
-/// Adds Σ (x − origin) and Σ (x − origin)² over the rows to sum and sum_square [channels]. An `origin` near the mean
-/// keeps the difference of the two from cancelling.
+/// Adds Σ (x − origin) and Σ (x − origin)² over the rows to sum and sum_square [channels]. An
+/// `origin` near the mean keeps the difference of the two from cancelling.
 void add_moments(const float* x, Rows rows, const float* origin, double* sum, double* sum_square);
 
 void norm_prelu(const float* x, Rows rows, const NormPRelu& f, float* y);
 
-/// With g = dy·(z > 0 ? 1 : slope), the gradient of z: adds Σ g, Σ g·(x − mean) and the slope's Σ dy·min(z, 0).
-void add_gradient_sums(const float* x, const float* dy, Rows rows, const NormPRelu& f, double* sum_g,
-                       double* sum_gx, double* sum_slope);
+/// With g = dy·(z > 0 ? 1 : slope), the gradient of z: adds Σ g, Σ g·(x − mean) and the slope's Σ
+/// dy·min(z, 0).
+void add_gradient_sums(const float* x, const float* dy, Rows rows, const NormPRelu& f,
+                       double* sum_g, double* sum_gx, double* sum_slope);
 
-/// dx = g·scale + (x − mean)·along_x + constant; along_x and constant are what flows back through variance and mean.
-void input_gradient(const float* x, const float* dy, Rows rows, const NormPRelu& f, const float* along_x,
-                    const float* constant, float* dx);
+/// dx = g·scale + (x − mean)·along_x + constant; along_x and constant are what flows back through
+/// variance and mean.
+void input_gradient(const float* x, const float* dy, Rows rows, const NormPRelu& f,
+                    const float* along_x, const float* constant, float* dx);
 
 }  // namespace pfc::kernels

@@ -16,8 +16,9 @@ struct IResNetShape {
   std::int64_t stem_stride = 1;
 };
 
-/// The improved residual network of face recognition: BN before the first convolution of a block, PReLU, no activation
-/// after the sum, and a linear layer over the last 7 × 7 map (Deng et al., "ArcFace", CVPR 2019).
+/// The improved residual network of face recognition: BN before the first convolution of a block,
+/// PReLU, no activation after the sum, and a linear layer over the last 7 × 7 map (Deng et al.,
+/// "ArcFace", CVPR 2019).
 std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
                                        std::uint64_t seed);
 

@@ -6,9 +6,9 @@
 
 namespace pfc {
 
-// The layers of the networks here, with the parameter names of their namesakes in torch::nn. Parameters are left
-// uninitialised: torch::nn's constructors draw theirs from the process-wide generator, and these must depend on a
-// seed alone.
+// The layers of the networks here, with the parameter names of their namesakes in torch::nn.
+// Parameters are left uninitialised: torch::nn's constructors draw theirs from the process-wide
+// generator, and these must depend on a seed alone.
 
 /// Convolution without bias, padded to keep the size at stride 1.
 class Conv : public torch::nn::Module {

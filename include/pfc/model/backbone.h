@@ -23,7 +23,8 @@ class Backbone : public torch::nn::Module {
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size, std::uint64_t seed);
 const std::vector<std::string>& backbone_names();
 
-/// A saved backbone: `.safetensors` whose metadata name the network and the embedding size.
+/// A saved backbone: `.safetensors` whose metadata name the network and the embedding size, and whose tensors bear the
+/// names of the state_dict. Throws Error where a parameter is not float32.
 void save_backbone(const Backbone& backbone, std::string_view name, std::int64_t embedding_size,
                    const std::filesystem::path& path);
 /// Throws DataError where a tensor is missing, unknown or of another shape.

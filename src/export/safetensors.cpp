@@ -1,0 +1,219 @@
+#include "pfc/export/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kLengthBytes = 8;
+constexpr std::uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
+constexpr int kHeaderDepth = 3;                    // header, tensor, shape
+constexpr std::string_view kMetadataKey = "__metadata__";
+
+/// Bytes of one element; 0 where the type is unknown.
+std::uint64_t element_size(std::string_view dtype) {
+  static const std::map<std::string_view, std::uint64_t> sizes = {
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
+      {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
+      {"U32", 4},  {"F32", 4}, {"I64", 8}, {"U64", 8},     {"F64", 8}};
+  const auto found = sizes.find(dtype);
+  return found == sizes.end() ? 0 : found->second;
+}
+
+class Parser {
+ public:
+  Parser(std::span<const std::byte> file, std::string_view name) : file_(file), name_(name) {}
+
+  SafetensorsContent parse() {
+    SafetensorsContent content;
+    const Json header = read_header();
+    if (!header.is_object()) fail("header", "not a JSON object");
+    for (const auto& [key, value] : header.items()) {
+      if (key == kMetadataKey) {
+        content.metadata = read_metadata(value);
+      } else {
+        content.tensors.push_back(read_tensor(key, value));
+      }
+    }
+    check_ranges(content.tensors);
+    return content;
+  }
+
+ private:
+  [[noreturn]] void fail(std::string_view place, std::string_view what) const {
+    throw DataError(name_, place, what);
+  }
+
+  Json read_header() {
+    std::uint64_t length = 0;
+    if (file_.size() < kLengthBytes) {
+      fail("offset 0", "the file has " + std::to_string(file_.size()) + " bytes, want at least 8");
+    }
+    std::memcpy(&length, file_.data(), kLengthBytes);
+    if (length > kMaxHeader || length > file_.size() - kLengthBytes) {
+      fail("offset 0",
+           "a header of " + std::to_string(length) + " bytes, want at most " +
+               std::to_string(std::min<std::uint64_t>(kMaxHeader, file_.size() - kLengthBytes)));
+    }
+    const auto text = file_.subspan(kLengthBytes, length);
+    data_ = file_.subspan(kLengthBytes + length);
+
+    // The parser keeps the last of two equal keys in silence, and would follow nesting as deep as
+    // the header is long.
+    std::set<std::string> names;
+    const auto watch = [&](int depth, Json::parse_event_t event, const Json& parsed) {
+      if (depth > kHeaderDepth) fail("header", "nested too deeply");
+      if (event == Json::parse_event_t::key && depth == 1 &&
+          !names.insert(parsed.get<std::string>()).second) {
+        fail("header", "the name '" + parsed.get<std::string>() + "' comes twice");
+      }
+      return true;
+    };
+    const auto* first = reinterpret_cast<const char*>(text.data());
+    try {
+      return Json::parse(first, first + text.size(), watch);
+    } catch (const Json::parse_error& error) {
+      fail("header, byte " + std::to_string(error.byte), "not JSON");
+    } catch (const Json::exception&) {
+      fail("header", "a number beyond every type");
+    }
+  }
+
+  Metadata read_metadata(const Json& value) const {
+    Metadata metadata;
+    if (!value.is_object()) fail(kMetadataKey, "not a JSON object");
+    for (const auto& [key, text] : value.items()) {
+      if (!text.is_string()) fail(kMetadataKey, "the value of '" + key + "' is not a string");
+      metadata[key] = text.get<std::string>();
+    }
+    return metadata;
+  }
+
+  /// An array of integers that int64 holds.
+  std::vector<std::int64_t> read_integers(const Json& tensor, const char* key,
+                                          const std::string& place) const {
+    const auto found = tensor.find(key);
+    if (found == tensor.end() || !found->is_array()) {
+      fail(place, std::string("want an array '") + key + "'");
+    }
+    std::vector<std::int64_t> values;
+    for (const Json& item : *found) {
+      if (!item.is_number_unsigned() ||
+          item.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+        fail(place,
+             std::string("'") + key + "' holds something other than integers from 0 to 2^63 - 1");
+      }
+      values.push_back(item.get<std::int64_t>());
+    }
+    return values;
+  }
+
+  TensorView read_tensor(const std::string& name, const Json& value) const {
+    const std::string place = "tensor '" + name + "'";
+    if (!value.is_object()) fail(place, "not a JSON object");
+    const auto dtype = value.find("dtype");
+    if (dtype == value.end() || !dtype->is_string()) fail(place, "want a string 'dtype'");
+    TensorView tensor{name, dtype->get<std::string>(), read_integers(value, "shape", place), {}};
+    std::uint64_t size = element_size(tensor.dtype);
+    if (size == 0) fail(place, "unknown dtype '" + tensor.dtype + "'");
+    for (const std::int64_t extent : tensor.shape) {
+      if (__builtin_mul_overflow(size, static_cast<std::uint64_t>(extent), &size)) {
+        fail(place, "the shape has more than 2^64 bytes");
+      }
+    }
+    const auto range = read_integers(value, "data_offsets", place);
+    if (range.size() != 2) fail(place, "want two data_offsets");
+    const auto begin = static_cast<std::uint64_t>(range[0]);
+    const auto end = static_cast<std::uint64_t>(range[1]);
+    if (begin > end || end > data_.size()) {
+      fail(place, "data_offsets " + std::to_string(begin) + " to " + std::to_string(end) +
+                      ", want a range of the " + std::to_string(data_.size()) + " bytes of data");
+    }
+    if (end - begin != size) {
+      fail(place, "data_offsets span " + std::to_string(end - begin) + " bytes, the shape has " +
+                      std::to_string(size));
+    }
+    tensor.bytes = data_.subspan(begin, size);
+    return tensor;
+  }
+
+  /// Sorts by position and checks that the tensors tile the data.
+  void check_ranges(std::vector<TensorView>& tensors) const {
+    // An empty tensor stands before another that begins where it does.
+    std::ranges::sort(tensors, {}, [](const TensorView& tensor) {
+      return std::pair(tensor.bytes.data(), tensor.bytes.size());
+    });
+    const std::byte* expected = data_.data();
+    for (const TensorView& tensor : tensors) {
+      if (tensor.bytes.data() != expected) {
+        fail("tensor '" + tensor.name + "'",
+             "begins at " + std::to_string(tensor.bytes.data() - data_.data()) +
+                 " of the data, want " + std::to_string(expected - data_.data()) +
+                 ": tensors must neither overlap nor leave a gap");
+      }
+      expected += tensor.bytes.size();
+    }
+    if (const auto left = data_.data() + data_.size() - expected; left != 0) {
+      fail("end", std::to_string(left) + " bytes of data belong to no tensor");
+    }
+  }
+
+  std::span<const std::byte> file_;
+  std::string_view name_;
+  std::span<const std::byte> data_;  ///< what comes after the header
+};
+
+}  // namespace
+
+SafetensorsContent parse_safetensors(std::span<const std::byte> file, std::string_view name) {
+  return Parser(file, name).parse();
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(path), content_(parse_safetensors(file_.bytes(), path.string())) {}
+
+const std::string& SafetensorsFile::metadata(const std::string& key) const {
+  const auto found = content_.metadata.find(key);
+  if (found == content_.metadata.end()) {
+    throw DataError(file_.path().string(), kMetadataKey, "'" + key + "' is missing");
+  }
+  return found->second;
+}
+
+void write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
+                       const Metadata& metadata) {
+  std::ranges::stable_sort(tensors, std::greater(),
+                           [](const TensorView& tensor) { return element_size(tensor.dtype); });
+  auto header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
+  std::size_t end = 0;
+  for (const TensorView& tensor : tensors) {
+    const std::size_t begin = end;
+    end += tensor.bytes.size();
+    header[tensor.name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump();
+  text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes, ' ');
+  const std::uint64_t length = text.size();
+
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(&length, 1)));
+  file.write(text);
+  for (const TensorView& tensor : tensors) file.write(tensor.bytes);
+  file.commit();
+}
+
+}  // namespace pfc

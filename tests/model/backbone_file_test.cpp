@@ -1,0 +1,84 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "pfc/base/error.h"
+#include "pfc/export/safetensors.h"
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+namespace {
+
+class BackboneFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        std::filesystem::temp_directory_path() / ("pfc_backbone_" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  /// Saves `tiny`, lets `change` alter what the file says, and expects that it loads no more, for
+  /// this reason.
+  void expect_refused(const std::function<void(std::vector<TensorView>&, Metadata&)>& change,
+                      const std::string& reason) {
+    const auto path = folder_ / "model.safetensors";
+    save_backbone(*make_backbone("tiny", 8, 1), "tiny", 8, path);
+    {
+      const SafetensorsFile file(path);
+      auto tensors = file.tensors();
+      auto metadata = file.metadata();
+      change(tensors, metadata);
+      write_safetensors(path, tensors, metadata);
+    }
+    EXPECT_THAT([&] { load_backbone(path); }, testing::Throws<DataError>(testing::Property(
+                                                  &DataError::what, testing::HasSubstr(reason))));
+  }
+
+  static TensorView& named(std::vector<TensorView>& tensors, const std::string& name) {
+    return *std::ranges::find(tensors, name, &TensorView::name);
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(BackboneFile, WhatIsSavedIsLoaded) {
+  const auto saved = make_backbone("tiny", 8, 1);
+  saved->forward(torch::randn({2, 3, 112, 112}));  // moves the running statistics
+  saved->eval();
+  save_backbone(*saved, "tiny", 8, folder_ / "model.safetensors");
+  const auto loaded = load_backbone(folder_ / "model.safetensors");
+  loaded->eval();
+  const auto images = torch::randn({2, 3, 112, 112});
+  EXPECT_TRUE(torch::equal(saved->forward(images), loaded->forward(images)));
+  EXPECT_EQ(loaded->named_buffers()["bn1.num_batches_tracked"].item<std::int64_t>(), 1);
+}
+
+TEST_F(BackboneFile, RefusesAFileThatIsNotTheNetworkItNames) {
+  expect_refused([](auto& tensors,
+                    auto&) { std::erase_if(tensors, [](auto& t) { return t.name == "fc.bias"; }); },
+                 "tensor 'fc.bias': missing");
+  expect_refused([](auto& tensors, auto&) { named(tensors, "fc.bias").name = "fc.bios"; },
+                 "tensor 'fc.bios': tiny has no such tensor");
+  expect_refused(
+      [](auto& tensors, auto&) {
+        named(tensors, "fc.bias").shape = {2, 4};
+      },
+      "tensor 'fc.bias': shape [2, 4], want [8]");
+  expect_refused([](auto& tensors, auto&) { named(tensors, "fc.bias").dtype = "I32"; },
+                 "tensor 'fc.bias': dtype I32, want F32");
+  expect_refused([](auto&, auto& metadata) { metadata["network"] = "huge"; },
+                 "network 'huge' is unknown");
+  expect_refused([](auto&, auto& metadata) { metadata["embedding_size"] = "8x"; },
+                 "embedding_size '8x', want an integer");
+  expect_refused([](auto&, auto& metadata) { metadata["embedding_size"] = "99999999999"; },
+                 "embedding size 99999999999, want 1 to 8192");
+  expect_refused([](auto&, auto& metadata) { metadata.erase("format"); }, "'format' is missing");
+  expect_refused([](auto&, auto& metadata) { metadata["format"] = "pt"; }, "format 'pt', want");
+}
+
+}  // namespace
+}  // namespace pfc

@@ -1,0 +1,89 @@
+#include "model/batch_norm.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace pfc {
+namespace {
+
+struct Result {
+  torch::Tensor y, dx, d_weight, d_bias, d_slope, running_mean, running_var;
+};
+
+struct Case {
+  std::int64_t batch, channels, size;
+  double mean;
+  bool prelu;
+};
+
+/// One step of batch_norm_prelu on a problem that depends on the case alone, in `dtype`.
+Result run(const Case& c, torch::Dtype dtype) {
+  auto generator = at::detail::createCPUGenerator(1);
+  const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
+  const auto in = [&](const torch::Tensor& value) {
+    return value.to(dtype).detach().requires_grad_();
+  };
+
+  const auto image = normal({c.batch, c.channels, c.size, c.size}) * 2 + c.mean;
+  const auto upstream = normal(image.sizes()).to(dtype);
+  const auto weight = in(normal({c.channels})), bias = in(normal({c.channels}));
+  const auto slope = c.prelu ? in(normal({c.channels}) * 0.3) : torch::Tensor();
+  const auto x = in(image.contiguous(torch::MemoryFormat::ChannelsLast));
+  const auto running_mean = normal({c.channels}).to(dtype);
+  const auto running_var = normal({c.channels}).abs().to(dtype);
+
+  const auto y = batch_norm_prelu(x, {weight, bias, running_mean, running_var, 0.1, 1e-5}, slope);
+  y.backward(upstream);
+  return {y.detach(),
+          x.grad(),
+          weight.grad(),
+          bias.grad(),
+          c.prelu ? slope.grad() : torch::Tensor(),
+          running_mean,
+          running_var};
+}
+
+void expect_close(const torch::Tensor& got, const torch::Tensor& want, const char* what) {
+  if (!want.defined()) return;
+  const double scale = want.abs().max().item<double>();
+  EXPECT_LE((got.to(torch::kFloat64) - want).abs().max().item<double>(), 1e-5 * scale) << what;
+}
+
+class BatchNormPRelu : public testing::TestWithParam<Case> {};
+
+// float32 takes the kernels, float64 the plain operators.
+TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
+  const auto got = run(GetParam(), torch::kFloat32);
+  const auto want = run(GetParam(), torch::kFloat64);
+  EXPECT_TRUE(got.y.is_contiguous(torch::MemoryFormat::ChannelsLast));
+  expect_close(got.y, want.y, "y");
+  expect_close(got.dx, want.dx, "dx");
+  expect_close(got.d_weight, want.d_weight, "d_weight");
+  expect_close(got.d_bias, want.d_bias, "d_bias");
+  expect_close(got.d_slope, want.d_slope, "d_slope");
+  expect_close(got.running_mean, want.running_mean, "running_mean");
+  expect_close(got.running_var, want.running_var, "running_var");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, BatchNormPRelu,
+                         testing::Values(Case{8, 16, 28, 0, true}, Case{3, 64, 7, 0.5, true},
+                                         Case{2, 512, 5, 0, true}, Case{1, 48, 3, 0, true},
+                                         Case{8, 32, 14, 0, false}, Case{2, 16, 1, 0, true},
+                                         Case{4, 20, 6, 0, true}));
+
+TEST(BatchNormPRelu, AMeanFarFromZeroCostsNoPrecisionOfTheVariance) {
+  const Case far{8, 16, 28, 1000, true};
+  const auto got = run(far, torch::kFloat32), want = run(far, torch::kFloat64);
+  EXPECT_LE(((got.running_var - want.running_var) / want.running_var).abs().max().item<double>(),
+            1e-5);
+}
+
+TEST(BatchNormPRelu, TheSameThreadsGiveTheSameBits) {
+  const Case c{8, 32, 28, 0, true};
+  const auto first = run(c, torch::kFloat32), second = run(c, torch::kFloat32);
+  EXPECT_TRUE(torch::equal(first.dx, second.dx));
+  EXPECT_TRUE(torch::equal(first.d_slope, second.d_slope));
+}
+
+}  // namespace
+}  // namespace pfc
