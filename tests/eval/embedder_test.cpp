@@ -11,6 +11,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
+#include "verification_pickle.h"
 
 namespace pfc {
 namespace {
@@ -46,20 +47,9 @@ std::vector<std::byte> face(int left, int right) {
   return encode_png(image);
 }
 
-/// Images two and two, all of the same person but the last pair, as Python 3 pickles them.
+/// Two pairs, the first of one person.
 std::vector<std::byte> pickled(const std::vector<std::vector<std::byte>>& images) {
-  std::string text = "\x80\x03(](";
-  for (const auto& image : images) {
-    text += 'B';
-    for (int shift = 0; shift < 32; shift += 8)
-      text += static_cast<char>(image.size() >> shift & 0xff);
-    text.append(reinterpret_cast<const char*>(image.data()), image.size());
-  }
-  text += "e](";
-  for (std::size_t pair = 0; pair < images.size() / 2; ++pair) {
-    text += pair + 1 < images.size() / 2 ? '\x88' : '\x89';
-  }
-  text += "et.";
+  const std::string text = verification_pickle(images, {true, false});
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
 }
