@@ -53,10 +53,14 @@ void add_verification(CLI::App& eval) {
   CLI::App* command = eval.add_subcommand(
       "verification", "Accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 and sets like them");
   const auto options = std::make_shared<VerificationOptions>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors")->required();
-  command->add_option("SET", options->sets, "Verification sets, .bin")->required();
-  command->add_option("--json", options->json, "Write the results to this file");
-  command->add_option("--roc", options->roc, "Write the ROC curves to this SVG");
+  command->add_option("MODEL", options->model, "A backbone, .safetensors")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("SET", options->sets, "Verification sets, .bin")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--json", options->json, "Write the results to this file")->type_name("FILE");
+  command->add_option("--roc", options->roc, "Write the ROC curves to this SVG")->type_name("FILE");
   command->add_option("--batch", options->batch_size, "Images at a time")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

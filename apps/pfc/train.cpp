@@ -16,11 +16,11 @@ void add_train(CLI::App& app) {
   };
   CLI::App* command = app.add_subcommand("train", "Train a network");
   const auto options = std::make_shared<Options>();
-  command->add_option("CONFIG", options->config, "The run, a .toml")->required();
+  command->add_option("CONFIG", options->config, "The run, a .toml")->required()->type_name("FILE");
   command
-      ->add_option("--set", options->overrides,
-                   "key=value: set this key after reading the file; may be repeated")
-      ->allow_extra_args(false);
+      ->add_option("--set", options->overrides, "Set a key after the file is read; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
   command->footer([] {
     return "Example:\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "

@@ -92,8 +92,7 @@ class FolderDataset final : public Dataset {
   }
 
  private:
-  /// How an image is named in the list: with its stamp, so that one that was replaced is tried
-  /// again.
+  /// How an image is named in the list: with its stamp, so that one replaced since is tried again.
   std::string noted(const std::string& path) const {
     return stamp_of(folder_ / path).text() + " " + path;
   }

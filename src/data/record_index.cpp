@@ -32,21 +32,10 @@ std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std
   return static_cast<std::int32_t>(label);
 }
 
-bool by_offset(const IndexEntry& a, const IndexEntry& b) {
-  return a.offset < b.offset;
-}
-bool by_key(const IndexEntry& a, const IndexEntry& b) {
-  return a.key < b.key;
-}
-bool same_key(const IndexEntry& a, const IndexEntry& b) {
-  return a.key == b.key;
-}
-
 /// What key 0 and the identity records say of the images, `entries[1…images]`.
 class FaceLayout {
  public:
-  /// `entries` in ascending order of keys, key 0 first. `list` names the file that the keys are
-  /// from.
+  /// `entries` in ascending order of keys, key 0 first. `list` names the file that told the keys.
   FaceLayout(const RecordReader& rec, std::span<const IndexEntry> entries, const std::string& list)
       : rec_(rec), entries_(entries) {
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -177,7 +166,7 @@ std::optional<std::size_t> RecordIndex::find(std::uint32_t wanted) const {
 
 RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
                           const std::string& idx_name) {
-  std::sort(listed.begin(), listed.end(), by_offset);
+  std::ranges::sort(listed, {}, &IndexEntry::offset);
   std::vector<std::byte> scratch;
   std::uint64_t end = 0;
   for (IndexEntry& entry : listed) {
@@ -194,8 +183,8 @@ RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> liste
       throw DataError(idx_name, key_place(entry.key), error.what());
     }
   }
-  std::sort(listed.begin(), listed.end(), by_key);
-  const auto twice = std::adjacent_find(listed.begin(), listed.end(), same_key);
+  std::ranges::sort(listed, {}, &IndexEntry::key);
+  const auto twice = std::ranges::adjacent_find(listed, {}, &IndexEntry::key);
   if (twice != listed.end()) {
     throw DataError(idx_name, key_place(twice->key),
                     "listed twice, at offsets " + std::to_string(twice[0].offset) + " and " +
@@ -216,11 +205,11 @@ RecordIndex index_records(const RecordReader& rec) {
     offset = record.end;
   }
   if (ids_are_keys) {
-    std::sort(entries.begin(), entries.end(), by_key);
-    ids_are_keys = std::adjacent_find(entries.begin(), entries.end(), same_key) == entries.end();
+    std::ranges::sort(entries, {}, &IndexEntry::key);
+    ids_are_keys = std::ranges::adjacent_find(entries, {}, &IndexEntry::key) == entries.end();
   }
   if (!ids_are_keys) {
-    std::sort(entries.begin(), entries.end(), by_offset);
+    std::ranges::sort(entries, {}, &IndexEntry::offset);
     for (std::size_t i = 0; i < entries.size(); ++i) entries[i].key = static_cast<std::uint32_t>(i);
   }
   return find_layout(rec, entries, rec.name());

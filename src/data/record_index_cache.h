@@ -29,8 +29,7 @@ std::vector<std::byte> encode_index_cache(const RecordIndex& index, const Record
 std::optional<RecordIndex> decode_index_cache(std::span<const std::byte> bytes,
                                               const RecordSource& source);
 
-/// Writes the right checksum into bytes that are as long as a header or longer, for tests and
-/// fuzzing.
+/// Writes the right checksum into bytes as long as a header or longer; for the fuzzer, too.
 void seal_index_cache(std::span<std::byte> bytes);
 
 }  // namespace pfc

@@ -19,7 +19,6 @@
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 #include "pfc/eval/verification.h"
-#include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"

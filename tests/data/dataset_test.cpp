@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "data/record_bytes.h"
-#include "data/temporary_folder.h"
+#include "temporary_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "data/temporary_folder.h"
+#include "temporary_folder.h"
 #include "pfc/base/files.h"
 
 namespace pfc {

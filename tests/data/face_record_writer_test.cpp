@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "data/record_bytes.h"
-#include "data/temporary_folder.h"
+#include "temporary_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/record_io.h"

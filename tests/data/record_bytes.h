@@ -20,8 +20,7 @@ inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// An image record's payload. No labels: flag 0 and `label` in the header; otherwise flag = their
-/// number.
+/// An image record's payload: flag = number of `labels`; `label` stands in the header.
 inline std::vector<std::byte> payload_of(std::uint64_t id, float label,
                                          const std::vector<float>& labels, std::string_view image) {
   std::vector<std::byte> payload;

@@ -9,6 +9,7 @@
 
 #include "hex.h"
 #include "pfc/base/error.h"
+#include "pfc/data/image_codec.h"
 #include "verification_fixtures.h"
 
 namespace pfc {
@@ -199,9 +200,9 @@ TEST(VerificationSet, ReadsTheSetOfRealFaces) {
   int same = 0;
   for (int pair = 0; pair < 3000; ++pair) same += set.same(pair);
   EXPECT_EQ(same, 1500);
+  std::vector<std::uint8_t> pixels(std::size_t{kFaceSize} * kFaceSize * 3);
   for (int i = 0; i < 6000; ++i) {
-    ASSERT_EQ(ints(set.image(i).first(3)), (Image{0xff, 0xd8, 0xff})) << i;
-    ASSERT_EQ(ints(set.image(i).last(2)), (Image{0xff, 0xd9})) << i;
+    ASSERT_NO_THROW(decode_image(set.image(i), kFaceSize, kFaceSize, pixels.data())) << i;
   }
 }
 

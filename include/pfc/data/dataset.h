@@ -50,6 +50,16 @@ struct DatasetOptions {
   int min_images = 1;               ///< identities with fewer images are dropped and the others renumbered
 };
 
+/// Opens a set.
+///
+/// A `.rec` (see record_io.h) is indexed through its `.idx`, or by a scan where there is none: keys are then the ids in
+/// the image headers where these all differ, else counted in file order. What was found is cached in `<name>.pfcidx`,
+/// bound to sizes and times of both files; where the folder is read-only and no `cache_dir` is named, nothing is kept.
+/// Images come in the order of their keys. Labels keep their order but lose their gaps; a `property` file beside the
+/// `.rec` must agree with it. In a folder of folders, names are sorted by their bytes, and what is hidden or no .jpg,
+/// .jpeg or .png counts nowhere. Images passed to `exclude` are kept in `<name>.pfcbad` and left out, before
+/// `min_images` is applied, until the data changes.
+///
 /// Throws Error or DataError, with the place, where the set cannot be read or is not consistent.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 

@@ -17,16 +17,14 @@ inline constexpr std::size_t kRecordSizeLimit = std::size_t{1} << 29;
 
 /// One record of a RecordIO file.
 struct Record {
-  std::span<const std::byte>
-      payload;            ///< in the file's bytes, or in scratch where the record was split
-  std::uint64_t end = 0;  ///< offset of the next record
+  std::span<const std::byte> payload;  ///< in the file's bytes, or in scratch where it was split
+  std::uint64_t end = 0;               ///< offset of the next record
 };
 
 /// The payload of a record of an image set: a header (`IfQQ`: flag, label, id, id2), labels, the
 /// encoded image.
 struct ImageRecord {
-  std::uint32_t flag =
-      0;  ///< 0: one label, in the header; otherwise the number of labels that follow it
+  std::uint32_t flag = 0;  ///< 0: one label, in the header; else the number of labels after it
   std::uint64_t id = 0;
   std::uint64_t id2 = 0;
   std::span<const std::byte> labels;  ///< float32, not aligned; see `label`

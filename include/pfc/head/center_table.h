@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 
@@ -54,5 +55,9 @@ class CenterTable {
   std::unique_ptr<Memory> memory_;
   at::Tensor weights_, momentum_;
 };
+
+/// One rank's centres as `.safetensors`: `centers` [rows, dim] float32, with the range of global classes that they are
+/// as metadata. Streamed, without a copy of the table.
+void save_centers(const CenterTable& table, const std::filesystem::path& path);
 
 }  // namespace pfc

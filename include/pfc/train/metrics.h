@@ -29,9 +29,7 @@ class MetricsFile {
   explicit MetricsFile(std::filesystem::path path);
 
   void write(const TrainMetrics& metrics);
-  /// A line of an evaluation: the set's name and its accuracy, deviation and so on, as the JSON
-  /// object `result`.
-  void write_evaluation(std::int64_t step, const std::string& result);
+  void write(std::int64_t step, const VerificationResult& result);
 
  private:
   void write_line(const std::string& line);

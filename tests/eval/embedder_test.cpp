@@ -1,0 +1,122 @@
+#include "pfc/eval/embedder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pfc/base/error.h"
+#include "pfc/data/image_codec.h"
+#include "verification_pickle.h"
+
+namespace pfc {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// The brightness of the left and of the right half of a face; a dropout shows the mode.
+class Halves : public Backbone {
+ public:
+  Halves() {
+    frozen_ = register_module("frozen", torch::nn::Dropout(0.5));
+    dropout_ = register_module("dropout", torch::nn::Dropout(0.5));
+    frozen_->eval();
+  }
+  torch::Tensor forward(torch::Tensor images) override {
+    largest_batch = std::max(largest_batch, images.size(0));
+    const torch::Tensor halves =
+        images.reshape({images.size(0), 3, kFaceSize, 2, kFaceSize / 2}).mean({1, 2, 4});
+    return dropout_(halves);
+  }
+  std::int64_t largest_batch = 0;
+  torch::nn::Dropout frozen_{nullptr}, dropout_{nullptr};
+};
+
+/// A face whose left half has one grey and the right half another.
+std::vector<std::byte> face(int left, int right) {
+  RgbImage image{.width = kFaceSize, .height = kFaceSize, .pixels = {}};
+  for (int i = 0; i < kFaceSize * kFaceSize * 3; ++i) {
+    const bool is_left = i / 3 % kFaceSize < kFaceSize / 2;
+    image.pixels.push_back(static_cast<std::uint8_t>(is_left ? left : right));
+  }
+  return encode_png(image);
+}
+
+/// Two pairs, the first of one person.
+std::vector<std::byte> pickled(const std::vector<std::vector<std::byte>>& images) {
+  const std::string text = verification_pickle(images, {true, false});
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+class Embedder : public testing::Test {
+ protected:
+  Embedder()
+      : bytes_(pickled({face(255, 0), face(0, 255), face(255, 255), face(0, 0)})),
+        set_(VerificationSet::parse("halves", bytes_)) {}
+
+  std::vector<std::byte> bytes_;
+  VerificationSet set_;
+};
+
+TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
+  Halves network;
+  const PairEmbeddings embeddings = embed_pairs(network, set_);
+  EXPECT_EQ(embeddings.set, "halves");
+  EXPECT_EQ(embeddings.dim, 2);
+  EXPECT_THAT(embeddings.originals, ElementsAre(1, -1, -1, 1, 1, 1, -1, -1));
+  EXPECT_THAT(embeddings.mirrored, ElementsAre(-1, 1, 1, -1, 1, 1, -1, -1));
+  EXPECT_THAT(embeddings.same, ElementsAre(1, 0));
+}
+
+TEST_F(Embedder, BatchesAndThreadsDoNotMatter) {
+  for (const std::int64_t batch_size : {1, 3, 4, 100}) {
+    for (const int threads : {1, 2, 7}) {
+      Halves network;
+      const auto embeddings =
+          embed_pairs(network, set_, {.batch_size = batch_size, .threads = threads});
+      EXPECT_THAT(embeddings.originals, ElementsAre(1, -1, -1, 1, 1, 1, -1, -1));
+      EXPECT_EQ(network.largest_batch, std::min<std::int64_t>(batch_size, 4));
+    }
+  }
+}
+
+TEST_F(Embedder, GivesEveryModuleItsModeBack) {
+  Halves network;
+  embed_pairs(network, set_);
+  EXPECT_TRUE(network.is_training());
+  EXPECT_TRUE(network.dropout_->is_training());
+  EXPECT_FALSE(network.frozen_->is_training());
+}
+
+TEST_F(Embedder, ReportsProgressUpToTheEnd) {
+  Halves network;
+  std::vector<std::int64_t> done;
+  embed_pairs(network, set_,
+              {.batch_size = 3, .progress = [&](std::int64_t now, std::int64_t total) {
+                 done.push_back(now);
+                 EXPECT_EQ(total, 4);
+               }});
+  EXPECT_THAT(done, ElementsAre(3, 4));
+}
+
+TEST_F(Embedder, NamesSetAndImageThatDoesNotDecode) {
+  const auto bytes = pickled({face(1, 2), face(1, 2), face(1, 2), std::vector<std::byte>(20)});
+  const auto broken = VerificationSet::parse("broken", bytes);
+  Halves network;
+  try {
+    embed_pairs(network, broken);
+    FAIL() << "accepted";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("broken: image 3: "));
+  }
+  EXPECT_TRUE(network.is_training());
+}
+
+}  // namespace
+}  // namespace pfc

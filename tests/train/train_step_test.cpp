@@ -1,0 +1,137 @@
+#include "pfc/train/train_step.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <limits>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+constexpr std::int64_t kBatch = 6, kClasses = 10, kDim = 8;
+
+/// A backbone of one linear layer on the mean colour of an image.
+class Linear : public Backbone {
+ public:
+  Linear() : fc_(register_module("fc", torch::nn::Linear(3, kDim))) {}
+  torch::Tensor forward(torch::Tensor images) override { return fc_(images.mean({2, 3})); }
+
+  torch::nn::Linear fc_;
+};
+
+class TrainStep : public testing::Test {
+ protected:
+  TrainStep()
+      : head_({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1)),
+        optimizer_(backbone_.parameters(),
+                   torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3)),
+        comm_(make_self_communicator()) {
+    at::manual_seed(1);
+    backbone_.fc_->reset_parameters();
+    const at::Tensor pixels = torch::randint(0, 256, {kBatch, 112, 112, 3}, at::kByte);
+    batch_.pixels.assign(pixels.const_data_ptr<std::uint8_t>(),
+                         pixels.const_data_ptr<std::uint8_t>() + pixels.numel());
+    batch_.valid.assign(kBatch, 1);
+    plan_.step = 41;
+    plan_.images = {10, 11, 12, 13, 14, 15};
+    plan_.mirror.assign(kBatch, 0);
+    for (std::int64_t i = 0; i < kBatch; ++i) plan_.labels.push_back({i % 4});
+    plan_.classes =
+        ClassSampler({.sample_rate = 0.5}, ClassShard(kClasses, 0, 1)).draw(41, plan_.labels);
+  }
+
+  StepResult step(double lr, double clip_norm = 0) {
+    Training training{backbone_, head_, optimizer_, *comm_, clip_norm};
+    return train_step(plan_, batch_, lr, training);
+  }
+
+  Linear backbone_;
+  PartialFc head_;
+  torch::optim::SGD optimizer_;
+  std::unique_ptr<Communicator> comm_;
+  Batch batch_;
+  StepPlan plan_;
+};
+
+TEST_F(TrainStep, EqualsAutogradThroughTheWholeModel) {
+  // The obvious way, in float64: backbone, normalisation, logits of the sampled classes, cross
+  // entropy.
+  std::vector<std::int64_t> rows,
+      targets(plan_.classes.targets.begin(), plan_.classes.targets.end());
+  for (const LocalRow row : plan_.classes.rows) rows.push_back(row.v);
+  const at::Tensor images =
+      to_network_input(at::from_blob(batch_.pixels.data(), {kBatch, 112, 112, 3}, at::kByte));
+  at::Tensor weight = backbone_.fc_->weight.detach().to(at::kDouble).requires_grad_();
+  at::Tensor bias = backbone_.fc_->bias.detach().to(at::kDouble).requires_grad_();
+  const at::Tensor centers =
+      head_.table().weights().index_select(0, at::tensor(rows)).to(at::kDouble);
+  const at::Tensor x = images.mean({2, 3}).to(at::kDouble).mm(weight.t()) + bias;
+  at::Tensor cosines =
+      torch::nn::functional::normalize(x).mm(torch::nn::functional::normalize(centers).t());
+  cosines = cosines - 0.4 * torch::one_hot(at::tensor(targets), std::ssize(rows));
+  const at::Tensor loss = torch::nn::functional::cross_entropy(8 * cosines, at::tensor(targets));
+  loss.backward();
+  const at::Tensor want = weight.detach() - 0.5 * (weight.grad() + 1e-3 * weight.detach());
+
+  const StepResult result = step(0.5);
+  EXPECT_NEAR(result.loss, loss.item<double>(), 1e-6);
+  const double norm =
+      std::sqrt((weight.grad().square().sum() + bias.grad().square().sum()).item<double>());
+  EXPECT_NEAR(result.gradient_norm, norm, 1e-5 * norm);
+  EXPECT_TRUE(backbone_.fc_->weight.to(at::kDouble).allclose(want, 1e-5, 1e-6));
+}
+
+TEST_F(TrainStep, ClipsTheBackboneAndNotTheHead) {
+  const at::Tensor before = backbone_.fc_->weight.detach().clone(),
+                   bias = backbone_.fc_->bias.detach().clone();
+  const StepResult result = step(1, 1e-3);
+  EXPECT_GT(result.gradient_norm, 1e-3);
+  const at::Tensor moved =
+      backbone_.fc_->weight.detach() - before + 1e-3 * before;  // without the decay
+  const at::Tensor moved_bias = backbone_.fc_->bias.detach() - bias + 1e-3 * bias;
+  EXPECT_NEAR(std::sqrt((moved.square().sum() + moved_bias.square().sum()).item<double>()), 1e-3,
+              2e-5);
+  EXPECT_GT(head_.table().momentum().norm().item<double>(), 1e-2);
+}
+
+TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
+  batch_.valid[2] = 0;
+  const StepResult without = step(0.5);
+  const at::Tensor weight = backbone_.fc_->weight.detach().clone();
+
+  at::manual_seed(1);  // the same start
+  backbone_.fc_->reset_parameters();
+  PartialFc head({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1));
+  torch::optim::SGD optimizer(backbone_.parameters(),
+                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
+  std::fill_n(batch_.pixels.begin() + 2 * 112 * 112 * 3, 112 * 112 * 3, std::uint8_t{77});
+  Training training{backbone_, head, optimizer, *comm_, 0};
+  EXPECT_EQ(train_step(plan_, batch_, 0.5, training).loss, without.loss);
+  EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
+}
+
+TEST_F(TrainStep, ALossThatIsNotFiniteNamesTheFirstTensor) {
+  const at::Tensor centers = head_.table().weights().clone();
+  {
+    const torch::NoGradGuard no_grad;
+    backbone_.fc_->bias[3] = std::numeric_limits<float>::quiet_NaN();
+  }
+  EXPECT_THAT([&] { step(0.25); }, ThrowsMessage<Error>(testing::AllOf(
+                                       HasSubstr("step 41"), HasSubstr("learning rate 0.25"),
+                                       HasSubstr("parameter fc.bias"))));
+  EXPECT_TRUE(head_.table().weights().equal(centers));
+}
+
+TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamed) {
+  head_.table().weights()[plan_.labels[1].v][0] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT([&] { step(0.25); }, ThrowsMessage<Error>(HasSubstr("the centre of class 1")));
+}
+
+}  // namespace
+}  // namespace pfc

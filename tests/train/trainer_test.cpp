@@ -1,0 +1,193 @@
+#include "pfc/train/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/random.h"
+#include "pfc/data/image_codec.h"
+#include "pfc/data/record_io.h"
+#include "pfc/export/safetensors.h"
+#include "pfc/model/backbone.h"
+#include "temporary_folder.h"
+#include "verification_pickle.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+/// An image whose identity is the colours of its quarters; each image has noise of its own.
+std::vector<std::byte> picture(std::uint64_t identity, std::uint64_t number) {
+  const CounterRandom colours(identity, Stream::kCentreInit),
+      noise(identity * 1000 + number, Stream::kMirror);
+  RgbImage image{.width = kFaceSize, .height = kFaceSize, .pixels = {}};
+  for (std::uint64_t i = 0; i < std::uint64_t{kFaceSize} * kFaceSize * 3; ++i) {
+    const std::uint64_t x = i / 3 % kFaceSize, y = i / 3 / kFaceSize;
+    const std::uint64_t quarter = (x >= kFaceSize / 2 ? 1 : 0) + (y >= kFaceSize / 2 ? 2 : 0);
+    const auto colour = colours.below(200, quarter, i % 3), grain = noise.below(50, 0, i);
+    image.pixels.push_back(static_cast<std::uint8_t>(colour + grain));
+  }
+  return encode_jpeg(image, 90);
+}
+
+class Train : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kIdentities = 12, kImages = 4;
+
+  void SetUp() override {
+    FaceRecordWriter writer(folder_ / "train.rec");
+    for (std::uint64_t identity = 0; identity < kIdentities; ++identity) {
+      for (std::uint64_t image = 0; image < kImages; ++image) {
+        writer.add(static_cast<std::int32_t>(identity), picture(identity, image));
+      }
+    }
+    writer.commit();
+    std::vector<std::vector<std::byte>> images;
+    std::vector<bool> same;
+    for (std::uint64_t pair = 0; pair < 20; ++pair) {
+      same.push_back(pair % 2 == 0);
+      images.push_back(picture(100 + pair, 0));
+      images.push_back(picture(same.back() ? 100 + pair : 200 + pair, 1));
+    }
+    write_text(folder_ / "val.bin", verification_pickle(images, same));
+
+    config_.data.train = folder_ / "train.rec";
+    config_.model.network = "tiny";
+    config_.model.embedding_size = 32;
+    config_.head.scale = 16;
+    config_.train.batch_size = 16;
+    config_.train.epochs = 0;
+    config_.train.steps = 12;
+    config_.eval.sets = {folder_ / "val.bin"};
+    config_.eval.every = 6;
+    config_.log.every = 4;
+    config_.output = folder_ / "output";
+  }
+
+  void run() {
+    testing::internal::CaptureStderr();
+    try {
+      train(config_, *make_self_communicator());
+    } catch (...) {
+      log_ = testing::internal::GetCapturedStderr();
+      throw;
+    }
+    log_ = testing::internal::GetCapturedStderr();
+  }
+
+  std::vector<nlohmann::json> metrics() const {
+    std::istringstream lines(read_file(fs::path(config_.output) / "metrics.jsonl"));
+    std::vector<nlohmann::json> parsed;
+    for (std::string line; std::getline(lines, line);)
+      parsed.push_back(nlohmann::json::parse(line));
+    return parsed;
+  }
+
+  TemporaryFolder folder_;
+  Config config_;
+  std::string log_;
+};
+
+TEST_F(Train, LearnsAndLeavesEverythingInTheOutputFolder) {
+  run();
+  const fs::path output = config_.output;
+  std::vector<double> losses;
+  int evaluations = 0;
+  for (const auto& line : metrics()) {
+    if (line.contains("loss")) losses.push_back(line["loss"]);
+    if (line.contains("accuracy")) {
+      ++evaluations;
+      EXPECT_EQ(line["set"], "val");
+    }
+  }
+  ASSERT_EQ(losses.size(), 3u);
+  EXPECT_LT(losses.back(), losses.front());
+  EXPECT_EQ(evaluations, 2);
+  EXPECT_EQ(load_config(output / "config.toml", {}), config_);
+  EXPECT_EQ(load_backbone(output / "last.safetensors")->parameters().size(),
+            make_backbone("tiny", 32, 0)->parameters().size());
+  EXPECT_NO_THROW(load_backbone(output / "best.safetensors"));
+  EXPECT_THAT(read_file(output / "roc.svg"), HasSubstr("<svg"));
+
+  const SafetensorsFile centers(output / "centers.safetensors");
+  ASSERT_EQ(centers.tensors().size(), 1u);
+  EXPECT_EQ(centers.tensors()[0].shape, (std::vector<std::int64_t>{kIdentities, 32}));
+  EXPECT_EQ(centers.metadata("classes"), std::to_string(kIdentities));
+  EXPECT_THAT(log_, HasSubstr("48 images of 12 identities"));
+}
+
+TEST_F(Train, IsBitEqualWhenItIsRunAgain) {
+  config_.head.sample_rate = 0.5;
+  run();
+  const std::string backbone = read_file(fs::path(config_.output) / "last.safetensors");
+  const std::string centers = read_file(fs::path(config_.output) / "centers.safetensors");
+  config_.output = folder_ / "again";
+  run();
+  EXPECT_EQ(read_file(fs::path(config_.output) / "last.safetensors"), backbone);
+  EXPECT_EQ(read_file(fs::path(config_.output) / "centers.safetensors"), centers);
+}
+
+TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
+  run();
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("holds an earlier run")));
+}
+
+TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
+  {
+    FaceRecordWriter writer(folder_ / "train.rec");
+    for (std::int32_t identity = 0; identity < 12; ++identity) {
+      for (std::uint64_t image = 0; image < kImages; ++image) {
+        auto encoded = picture(static_cast<std::uint64_t>(identity), image);
+        if (identity == 5 && image == 2) encoded.resize(encoded.size() / 2);
+        writer.add(identity, encoded);
+      }
+    }
+    writer.commit();
+  }
+  config_.data.max_corrupt_share = 0.1;
+  run();
+  EXPECT_THAT(log_, HasSubstr("corrupt image, left out: image 23: "));
+  EXPECT_GE(
+      metrics().back().value("corrupt", 0) + metrics()[metrics().size() - 2].value("corrupt", 0),
+      1);
+  config_.output = folder_ / "again";
+  run();
+  EXPECT_THAT(log_,
+              HasSubstr("47 images of 12 identities; left out 1 that did not decode earlier"));
+}
+
+TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
+  config_.schedule.lr = 1e30;
+  EXPECT_THAT([&] { run(); },
+              ThrowsMessage<Error>(testing::AllOf(
+                  HasSubstr("step "), HasSubstr("learning rate 1e+30"), HasSubstr("not finite"))));
+  EXPECT_FALSE(fs::exists(fs::path(config_.output) / "last.safetensors"));
+}
+
+TEST_F(Train, SaysSoWhereTheSampleLeavesNoNegatives) {
+  config_.head.sample_rate = 0.1;
+  config_.train.steps = 1;
+  run();
+  EXPECT_THAT(log_, HasSubstr("few or none are left as negatives"));
+}
+
+TEST_F(Train, ChecksItsInputsBeforeTheFirstStep) {
+  config_.data.train = "";
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("data.train is not set")));
+  config_.data.train = folder_ / "none.rec";
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("none.rec")));
+  config_.data.train = folder_ / "train.rec";
+  config_.eval.sets = {folder_ / "none.bin"};
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("none.bin")));
+}
+
+}  // namespace
+}  // namespace pfc
