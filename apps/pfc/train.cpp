@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "pfc/base/memory.h"
 #include "pfc/comm/communicator.h"
 #include "pfc/train/config.h"
 #include "pfc/train/trainer.h"
@@ -29,6 +30,7 @@ void add_train(CLI::App& app) {
            config_reference();
   });
   command->callback([options] {
+    keep_freed_memory();
     train(load_config(options->config, options->overrides), *make_self_communicator());
   });
 }
