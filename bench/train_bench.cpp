@@ -1,5 +1,6 @@
-// Images a second of whole training steps, data in memory: random pixels -> backbone -> CosFace
-// over every class -> backward -> SGD. `train_bench.py` does the same in PyTorch; `train_bench.sh`
+// Images a second of whole training steps: images -> backbone -> CosFace over every class ->
+// backward -> SGD. Images are decoded from a .rec while the network works, as `pfc train` does it,
+// or random pixels that lie in memory. `train_bench.py` does the same in PyTorch; `train_bench.sh`
 // runs the two in turn.
 #include <ATen/Parallel.h>
 #include <torch/optim/sgd.h>
@@ -7,36 +8,64 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "pfc/base/memory.h"
 #include "pfc/comm/communicator.h"
+#include "pfc/data/dataset.h"
+#include "pfc/data/loader.h"
 #include "pfc/train/train_step.h"
 
+namespace {
+
+constexpr std::int64_t kBatch = 128, kRandomClasses = 3642;
+
+pfc::Batch random_batch() {
+  std::mt19937 random(1);
+  pfc::Batch batch;
+  batch.valid.assign(kBatch, 1);
+  batch.pixels.resize(kBatch * 112 * 112 * 3);
+  std::ranges::generate(batch.pixels, [&] { return static_cast<std::uint8_t>(random()); });
+  return batch;
+}
+
+std::vector<std::int32_t> random_labels() {
+  std::mt19937 random(2);
+  std::vector<std::int32_t> labels(kBatch);
+  std::ranges::generate(labels,
+                        [&] { return static_cast<std::int32_t>(random() % kRandomClasses); });
+  return labels;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: train_bench NETWORK THREADS STEPS\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: train_bench NETWORK THREADS STEPS [TRAIN.rec]\n");
     return 2;
   }
-  constexpr std::int64_t kBatch = 128, kClasses = 3642;
   constexpr int kWarmUp = 2;
   const std::string network = argv[1];
   const int steps = std::stoi(argv[3]);
   pfc::keep_freed_memory();
   at::set_num_threads(std::stoi(argv[2]));
 
-  std::mt19937 random(1);
-  pfc::Batch batch;
-  batch.valid.assign(kBatch, 1);
-  batch.pixels.resize(kBatch * 112 * 112 * 3);
-  std::ranges::generate(batch.pixels, [&] { return static_cast<std::uint8_t>(random()); });
-  std::vector<std::int32_t> labels(kBatch);
-  std::ranges::generate(labels, [&] { return static_cast<std::int32_t>(random() % kClasses); });
+  std::unique_ptr<pfc::Dataset> dataset;
+  if (argc == 5) {
+    dataset = pfc::open_dataset(
+        {.path = argv[4], .cache_dir = std::filesystem::temp_directory_path(), .min_images = 2});
+  }
+  const std::vector<std::int32_t> labels =
+      dataset ? std::vector(dataset->labels().begin(), dataset->labels().end()) : random_labels();
 
   const auto comm = pfc::make_self_communicator();
-  const pfc::ClassShard shard(kClasses, comm->rank(), comm->world());
+  const pfc::ClassShard shard(dataset ? dataset->identities() : kRandomClasses, comm->rank(),
+                              comm->world());
   const pfc::ClassSampler sampler({.sample_rate = 1.0}, shard);
   const pfc::StepPlanner planner({.batch_size = kBatch}, labels, sampler);
   const auto backbone = pfc::make_backbone(network, 512, 1);
@@ -45,10 +74,24 @@ int main(int argc, char** argv) {
                               torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
   pfc::Training training{*backbone, head, optimizer, *comm, 5.0};
 
+  std::optional<pfc::Loader> loader;
+  if (dataset) {
+    loader.emplace(
+        *dataset, [&](std::int64_t step) { return planner.at(step); }, 0, 0, 1,
+        pfc::LoaderOptions{.threads = 1});
+  }
+  const pfc::Batch random = random_batch();
+
   std::vector<double> seconds;
   for (int step = 0; step < kWarmUp + steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
-    pfc::train_step(planner.at(step), batch, /*lr=*/0.01, training);
+    if (loader) {
+      auto [plan, batch] = loader->next();
+      pfc::train_step(plan, batch, /*lr=*/0.01, training);
+      loader->recycle(std::move(batch));
+    } else {
+      pfc::train_step(planner.at(step), random, /*lr=*/0.01, training);
+    }
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     if (step >= kWarmUp) seconds.push_back(taken.count());
   }

@@ -17,8 +17,7 @@ target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
 target_link_libraries(LibTorch::LibTorch INTERFACE
                       ${PFC_LIBTORCH}/lib/libtorch_cpu.so ${PFC_LIBTORCH}/lib/libc10.so)
 # at::parallel_for is inline and threaded by OpenMP; the process must hold one OpenMP run time: LibTorch's own.
-# Its inline functions, once inlined, set off GCC's -Wnull-dereference.
-target_compile_options(LibTorch::LibTorch INTERFACE -fopenmp -Wno-null-dereference)
+target_compile_options(LibTorch::LibTorch INTERFACE -fopenmp)
 file(GLOB gomp ${PFC_LIBTORCH}/lib/libgomp*.so*)
 if(gomp)
   list(GET gomp 0 gomp)
