@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/progress.h"
@@ -29,21 +30,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof(text), pattern, values...);
-  return text;
-}
-
-/// 1234567 -> "1,234,567".
-std::string grouped(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (auto at = std::ssize(digits) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<std::size_t>(at), ",");
-  return digits;
-}
 
 /// Refuses to write over a finished run: its model may be days of work.
 void prepare_output(const fs::path& output) {
@@ -124,7 +110,11 @@ class Evaluation {
   bool run(Backbone& backbone, std::int64_t step, MetricsFile& metrics, ProgressLine& progress) {
     results_.clear();
     for (const VerificationSet& set : sets_) {
-      results_.push_back(verify(embed_pairs(backbone, set)));
+      const auto show = [&](std::int64_t done, std::int64_t total) {
+        progress.show(step, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
+                                grouped(total) + " images");
+      };
+      results_.push_back(verify(embed_pairs(backbone, set, {.progress = show})));
       const VerificationResult& result = results_.back();
       metrics.write(step, result);
       progress.note(format("step %lld  %s: accuracy %.2f%% ± %.2f, TAR %.2f%% at FAR 1e-2",
