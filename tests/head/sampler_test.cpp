@@ -37,7 +37,10 @@ std::vector<std::int64_t> draw_over_ranks(const ClassSamplerOptions& options, st
 
 class AnySampling : public testing::TestWithParam<Sampling> {};
 INSTANTIATE_TEST_SUITE_P(Samplings, AnySampling,
-                         testing::Values(Sampling::kStratified, Sampling::kUniform));
+                         testing::Values(Sampling::kStratified, Sampling::kUniform),
+                         [](const auto& info) {
+                           return info.param == Sampling::kStratified ? "Stratified" : "Uniform";
+                         });
 
 TEST_P(AnySampling, DoesNotDependOnTheNumberOfRanks) {
   for (const double rate : {0.0, 0.01, 0.1, 0.37, 0.999, 1.0}) {

@@ -25,9 +25,8 @@ TEST(MetricsFile, HoldsAJsonObjectALine) {
   const std::string text = read_file(path);
   fs::remove(path);
   EXPECT_THAT(text, testing::HasSubstr(R"({"step":10,"epoch":0.5,"loss":12.25,"lr":0.1,)"));
-  EXPECT_THAT(text, testing::HasSubstr("\n"
-                                       R"({"step":20,"set":"lfw","accuracy":0.99})"
-                                       "\n"));
+  EXPECT_THAT(text, testing::HasSubstr("}\n{\"step\":20,\"set\":\"lfw\",\"accuracy\":0.99,"));
+  EXPECT_THAT(text, testing::EndsWith("}\n"));
 }
 
 TEST(MetricsFile, NamesAFileThatCannotBeWritten) {
