@@ -38,8 +38,9 @@ std::vector<std::int64_t> draw_over_ranks(const ClassSamplerOptions& options, st
 class AnySampling : public testing::TestWithParam<Sampling> {};
 INSTANTIATE_TEST_SUITE_P(Samplings, AnySampling,
                          testing::Values(Sampling::kStratified, Sampling::kUniform),
-                         [](const auto& info) {
-                           return info.param == Sampling::kStratified ? "Stratified" : "Uniform";
+                         [](const auto& sampling) {
+                           return sampling.param == Sampling::kStratified ? "Stratified"
+                                                                          : "Uniform";
                          });
 
 TEST_P(AnySampling, DoesNotDependOnTheNumberOfRanks) {
