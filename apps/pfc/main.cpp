@@ -16,6 +16,16 @@ int complain(const std::string& what, int status) {
   return status;
 }
 
+/// CLI11 would only say that a command is missing.
+void refuse_unknown_command(const CLI::App& app, const std::string& word) {
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == word) return;
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  throw pfc::UsageError("there is no command \"" + word + "\"; there are " + known);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Trains face recognition networks with Partial FC, and measures them.", "pfc");
   app.set_version_flag("--version", "pfc " PFC_VERSION);
@@ -27,6 +37,7 @@ int run(int argc, char** argv) {
       "Each command has its own --help.");
   pfc::add_train(app);
   pfc::add_eval(app);
+  if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {

@@ -84,7 +84,7 @@ TEST_F(Pfc, HelpOfTrainNamesEveryKey) {
 TEST_F(Pfc, WrongUsageIsStatusTwo) {
   write("run.toml", "");
   expect_failure(run(""), 2, "subcommand");
-  expect_failure(run("trian run.toml"), 2, "");
+  expect_failure(run("trian run.toml"), 2, "there is no command \"trian\"; there are train, eval");
   expect_failure(run("train"), 2, "CONFIG");
   expect_failure(run("train run.toml --sett a=b"), 2, "--sett");
   expect_failure(run("train run.toml --set nonsense"), 2, "--set wants key=value");
