@@ -165,6 +165,7 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
 }
 
 TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
+  config_.schedule.kind = "step";  // whose rate stays what it is
   config_.schedule.lr = 1e30;
   EXPECT_THAT([&] { run(); },
               ThrowsMessage<Error>(testing::AllOf(
