@@ -54,8 +54,8 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
 fi
 
-# ccache tells apart what a precompiled header was made from only with these.
-export CCACHE_SLOPPINESS=pch_defines,time_macros
+# ccache takes precompiled headers only so; clones in other folders share what was compiled.
+export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 if [ $build = yes ]; then
   echo "== $preset build"
   cmake --preset "$preset" ${PFC_LIBTORCH:+-DPFC_LIBTORCH="$PFC_LIBTORCH"} >"/tmp/pfc-configure-$$.log" 2>&1 ||
