@@ -262,6 +262,8 @@ void train(const Config& config, Communicator& comm) {
     }
   }
   evaluation.write_roc(output / "roc.svg");
+  progress.note("the network is " + (output / "last.safetensors").string() +
+                "; everything else lies beside it");
 }
 
 }  // namespace pfc
