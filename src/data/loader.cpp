@@ -34,7 +34,6 @@ struct Job {
   StepPlan plan;
   Batch batch;
   std::size_t images = 0;              ///< in the batch
-  std::size_t first_row = 0;           ///< of this rank in the plan
   std::atomic<std::size_t> next{0};    ///< the first image that no thread has taken
   std::atomic<std::size_t> undone{0};  ///< images not decoded yet
   // Under the loader's mutex:
@@ -53,8 +52,8 @@ struct Loader::State {
         int rank, int world, const LoaderOptions& options)
       : dataset_(dataset),
         plan_at_(std::move(plan_at)),
-        rank_(static_cast<std::size_t>(rank)),
-        world_(static_cast<std::size_t>(world)),
+        rank_(rank),
+        world_(world),
         options_(options),
         next_step_(first_step) {
     for (int i = 0; i < options_.threads; ++i) {
@@ -78,7 +77,7 @@ struct Loader::State {
 
   Dataset& dataset_;
   const std::function<StepPlan(std::int64_t)> plan_at_;
-  const std::size_t rank_, world_;
+  const int rank_, world_;
   const LoaderOptions options_;
 
   std::mutex mutex_;
@@ -127,15 +126,17 @@ std::shared_ptr<Job> Loader::State::make_job(std::int64_t step) {
   try {
     job->plan = plan_at_(step);
     const std::size_t batch_size = job->plan.images.size();
-    if (batch_size == 0 || batch_size % world_ != 0 || job->plan.mirror.size() != batch_size) {
+    const auto world = static_cast<std::size_t>(world_);
+    const auto parts = world * static_cast<std::size_t>(job->plan.micro_batches);
+    if (batch_size == 0 || batch_size % parts != 0 || job->plan.mirror.size() != batch_size) {
       throw Error("step " + std::to_string(step) + ": a plan of " + std::to_string(batch_size) +
                   " images and " + std::to_string(job->plan.mirror.size()) +
-                  " mirror flags cannot be split over " + std::to_string(world_) + " ranks");
+                  " mirror flags cannot be split over " + std::to_string(world_) + " ranks and " +
+                  std::to_string(job->plan.micro_batches) + " micro-batches");
     }
-    const std::size_t images = batch_size / world_;
+    const std::size_t images = batch_size / world;
     job->batch = buffer(images);
     job->batch.step = step;
-    job->first_row = rank_ * images;
     job->undone = images;
     job->images = images;
   } catch (...) {
@@ -195,7 +196,8 @@ void Loader::State::decode_images(Job& job, const std::stop_token& stop,
 /// Decodes an image into its row of the batch; the reason where it is corrupt.
 std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
                                                  std::vector<std::byte>& scratch) {
-  const std::int64_t image = job.plan.images[job.first_row + row];
+  const std::size_t place = job.plan.place(rank_, world_, row);
+  const std::int64_t image = job.plan.images[place];
   std::uint8_t* pixels = job.batch.pixels.data() + row * kImageBytes;
   const auto reject = [&](const Error& error) {
     std::fill_n(pixels, kImageBytes, std::uint8_t{0});
@@ -214,7 +216,7 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
   } catch (const Error& error) {
     return reject(error);
   }
-  if (job.plan.mirror[job.first_row + row] != 0) mirror(pixels);
+  if (job.plan.mirror[place] != 0) mirror(pixels);
   return std::nullopt;
 }
 

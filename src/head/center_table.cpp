@@ -52,32 +52,41 @@ class CenterTable::Memory {
                   " bytes for the class centres; use more ranks");
     }
     ::madvise(address, bytes, MADV_HUGEPAGE);  // advice: where it is refused, small pages serve
-    data_ = static_cast<float*>(address);
+    data_ = static_cast<std::byte*>(address);
   }
   ~Memory() { ::munmap(data_, bytes_); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  float* data() const { return data_; }
+  std::byte* data() const { return data_; }
 
  private:
   std::size_t bytes_;
-  float* data_;
+  std::byte* data_;
 };
 
-CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim, std::uint64_t seed)
-    : shard_(shard), dim_(dim) {
-  const std::int64_t values = shard.rows() * dim;
-  if (values == 0)
+CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim,
+                         const CenterOptimizer& optimizer, std::uint64_t seed)
+    : shard_(shard), dim_(dim), optimizer_(optimizer) {
+  const std::int64_t rows = shard.rows();
+  if (rows == 0)
     throw Error("a rank would own no class: use at most as many ranks as there are identities");
-  memory_ = std::make_unique<Memory>(2 * static_cast<std::size_t>(values) * sizeof(float));
-  weights_ = at::from_blob(memory_->data(), {shard.rows(), dim}, at::kFloat);
-  momentum_ = at::from_blob(memory_->data() + values, {shard.rows(), dim}, at::kFloat);
+  const bool adamw = optimizer.kind == CenterOptimizer::Kind::kAdamW;
+  const std::size_t part = static_cast<std::size_t>(rows * dim) * sizeof(float);
+  const std::size_t counts = static_cast<std::size_t>(rows) * sizeof(std::int32_t);
+  memory_ = std::make_unique<Memory>(adamw ? 3 * part + counts : 2 * part);
+  weights_ = at::from_blob(memory_->data(), {rows, dim}, at::kFloat);
+  momentum_ = at::from_blob(memory_->data() + part, {rows, dim}, at::kFloat);
+  if (adamw) {
+    squares_ = at::from_blob(memory_->data() + 2 * part, {rows, dim}, at::kFloat);
+    updates_ = at::from_blob(memory_->data() + 3 * part, {rows}, at::kInt);
+  }
 
   const CounterRandom random(seed, Stream::kCentreInit);
-  at::parallel_for(0, shard.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+  float* const w = weights_.data_ptr<float>();
+  at::parallel_for(0, rows, kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      fill_normal(memory_->data() + row * dim, dim, shard.global({row}).v, random);
+      fill_normal(w + row * dim, dim, shard.global({row}).v, random);
     }
   });
 }
@@ -98,16 +107,27 @@ void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Ten
 }
 
 void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_unit,
-                         const at::Tensor& inverse_norm, const CenterUpdate& update) {
-  const kernels::SgdStep step{update.lr, update.momentum, update.weight_decay};
+                         const at::Tensor& inverse_norm, double lr) {
+  const bool adamw = optimizer_.kind == CenterOptimizer::Kind::kAdamW;
+  const kernels::SgdStep sgd{static_cast<float>(lr), static_cast<float>(optimizer_.momentum),
+                             static_cast<float>(optimizer_.weight_decay)};
   float* const w = weights_.data_ptr<float>();
-  float* const v = momentum_.data_ptr<float>();
+  float* const m = momentum_.data_ptr<float>();
+  float* const v = adamw ? squares_.data_ptr<float>() : nullptr;
+  std::int32_t* const updates = adamw ? updates_.data_ptr<std::int32_t>() : nullptr;
   const float* const gradient = d_unit.const_data_ptr<float>();
   const float* const inverse = inverse_norm.const_data_ptr<float>();
   at::parallel_for(0, std::ssize(rows), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t at = rows[static_cast<std::size_t>(i)].v * dim_;
-      kernels::update_row(w + at, v + at, gradient + i * dim_, inverse[i], dim_, step);
+      const std::int64_t row = rows[static_cast<std::size_t>(i)].v, at = row * dim_;
+      if (adamw) {
+        const auto step =
+            kernels::formulas::adamw_step(lr, optimizer_.weight_decay, ++updates[row]);
+        kernels::update_row_adamw(w + at, m + at, v + at, gradient + i * dim_, inverse[i], dim_,
+                                  step);
+      } else {
+        kernels::update_row(w + at, m + at, gradient + i * dim_, inverse[i], dim_, sgd);
+      }
     }
   });
 }

@@ -37,30 +37,31 @@ at::Tensor unit_rows(const at::Tensor& x) {
 }  // namespace
 
 PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
-    : options_(checked(options)), table_(shard, options.dim, options.seed) {}
+    : options_(checked(options)), table_(shard, options.dim, options.optimizer, options.seed) {}
 
-void PartialFc::reserve(std::int64_t batch, std::int64_t rows) {
+void PartialFc::reserve(std::int64_t samples, std::int64_t rows) {
   const std::int64_t tile = std::min(options_.tile_rows, table_.shard().rows());
   if (!unit_.defined()) unit_ = at::empty({tile, options_.dim}, at::kFloat);
-  if (inverse_norm_.defined() && inverse_norm_.size(0) >= rows && maximum_.size(0) == batch) return;
+  if (inverse_norm_.defined() && inverse_norm_.size(0) >= rows && maximum_.size(0) == samples)
+    return;
   // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
   // reservation.
-  const std::int64_t most = std::min(rows + batch, table_.shard().rows());
-  keep_ = most * batch * std::int64_t{sizeof(float)} <= options_.workspace_bytes;
+  const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
+  keep_ = most * samples * std::int64_t{sizeof(float)} <= options_.workspace_bytes;
   inverse_norm_ = at::empty({most}, at::kFloat);
-  probabilities_ = at::empty({keep_ ? most : tile, batch}, at::kFloat);
-  tile_maximum_ = at::empty({(most + tile - 1) / tile, batch}, at::kFloat);
-  maximum_ = at::empty({batch}, at::kFloat);
-  sum_ = at::empty({batch}, at::kFloat);
-  d_embeddings_ = at::empty({batch, options_.dim}, at::kFloat);
+  probabilities_ = at::empty({keep_ ? most : tile, samples}, at::kFloat);
+  tile_maximum_ = at::empty({(most + tile - 1) / tile, samples}, at::kFloat);
+  maximum_ = at::empty({samples}, at::kFloat);
+  sum_ = at::empty({samples}, at::kFloat);
+  d_embeddings_ = at::empty({samples, options_.dim}, at::kFloat);
 }
 
 void PartialFc::prepare_own_classes() {
   std::vector<std::int64_t> samples, places;
-  for (std::int64_t i = 0; i < std::ssize(classes_.targets); ++i) {
-    if (classes_.targets[static_cast<std::size_t>(i)] >= 0) samples.push_back(i);
+  const auto target = [&](std::int64_t i) { return targets_[static_cast<std::size_t>(i)]; };
+  for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
+    if (target(i) >= 0) samples.push_back(i);
   }
-  const auto target = [&](std::int64_t i) { return classes_.targets[static_cast<std::size_t>(i)]; };
   std::stable_sort(samples.begin(), samples.end(),
                    [&](auto a, auto b) { return target(a) < target(b); });
   std::vector<std::int64_t> table_rows;
@@ -108,7 +109,7 @@ at::Tensor PartialFc::probabilities(const Tile& tile) const {
   return probabilities_.narrow(0, keep_ ? tile.begin : 0, tile.rows());
 }
 
-/// [tile, B]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
+/// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
 /// the filter masks.
 at::Tensor PartialFc::cosines(const Tile& tile, const at::Tensor& unit) const {
   table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
@@ -125,20 +126,31 @@ at::Tensor PartialFc::cosines(const Tile& tile, const at::Tensor& unit) const {
   return z;
 }
 
-void PartialFc::forward(const at::Tensor& embeddings, const at::Tensor& valid,
-                        const SampledClasses& classes) {
+void PartialFc::begin(const SampledClasses& classes, const at::Tensor& valid) {
+  TORCH_CHECK(valid.sizes() == at::IntArrayRef({std::ssize(classes.targets)}),
+              "the head wants a weight for each of ", classes.targets.size(), " samples, got ",
+              valid.sizes());
+  classes_ = classes;
+  step_valid_ = valid;
+  accumulating_ = false;
+  loss_ = 0;
+}
+
+void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
   const at::NoGradGuard no_grad;
-  const std::int64_t batch = embeddings.size(0);
   TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == options_.dim &&
                   embeddings.scalar_type() == at::kFloat,
-              "the head wants embeddings [B, ", options_.dim, "] float32, got ", embeddings.sizes(),
+              "the head wants embeddings [N, ", options_.dim, "] float32, got ", embeddings.sizes(),
               " ", embeddings.scalar_type());
-  TORCH_CHECK(valid.sizes() == at::IntArrayRef({batch}) && std::ssize(classes.targets) == batch,
-              "the head wants a weight and a target for each of ", batch, " samples");
+  const std::int64_t samples = embeddings.size(0);
+  TORCH_CHECK(first >= 0 && first + samples <= std::ssize(classes_.targets),
+              "the head got the embeddings of samples ", first, " to ", first + samples - 1,
+              ", the step has ", classes_.targets.size());
   embeddings_ = embeddings.contiguous();
-  valid_ = valid;
-  classes_ = classes;
-  reserve(batch, std::ssize(classes.rows));
+  valid_ = step_valid_.narrow(0, first, samples);
+  targets_ = std::span(classes_.targets)
+                 .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(samples));
+  reserve(samples, std::ssize(classes_.rows));
   prepare_own_classes();
 
   maximum_.fill_(-kInfinity);
@@ -162,20 +174,20 @@ void PartialFc::forward(const at::Tensor& embeddings, const at::Tensor& valid,
 
 void PartialFc::exchange(Communicator& comm) {
   const at::NoGradGuard no_grad;
-  const std::int64_t batch = maximum_.size(0);
+  const std::int64_t samples = maximum_.size(0);
   const at::Tensor own_logits = own_phi_ * options_.scale;
-  const at::Tensor targets = at::full({batch}, -kInfinity, at::kFloat)
+  const at::Tensor targets = at::full({samples}, -kInfinity, at::kFloat)
                                  .index_put_({own_samples_}, own_logits.to(at::kFloat));
   const at::Tensor all = comm.all_gather(at::stack({maximum_, sum_, targets}, 1))
                              .wait()
-                             .view({comm.world(), batch, 3});
+                             .view({comm.world(), samples, 3});
   const at::Tensor maxima = all.select(2, 0);
   const at::Tensor maximum = maxima.amax(0);
   log_sum_ = maximum + (all.select(2, 1) * (maxima - maximum).exp_()).sum(0).log_();
   const at::Tensor losses = log_sum_ - all.select(2, 2).amax(0);
-  const at::Tensor count = valid_.sum();
-  loss_ = (at::where(valid_ > 0, losses, at::zeros_like(losses)).sum(at::kDouble) / count)
-              .item<double>();
+  const at::Tensor count = step_valid_.sum();
+  loss_ += (at::where(valid_ > 0, losses, at::zeros_like(losses)).sum(at::kDouble) / count)
+               .item<double>();
 
   weight_ = valid_ * (options_.scale / count);
   d_embeddings_.mul_((weight_ * (maximum_ - log_sum_).exp_()).unsqueeze(1));
@@ -186,15 +198,14 @@ void PartialFc::exchange(Communicator& comm) {
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_ * own_weight_, -1);
 }
 
-void PartialFc::update(double lr, Pending& in_flight) {
+template <typename Body>
+void PartialFc::for_each_gradient(Pending& in_flight, const Body& body) {
   if (!std::isfinite(loss_)) return;
   const at::NoGradGuard no_grad;
-  const CenterUpdate step{static_cast<float>(lr), static_cast<float>(options_.momentum),
-                          static_cast<float>(options_.weight_decay)};
   const at::Tensor own_terms = d_own_center_ * own_weight_;
   at::Tensor weighted =
-      embeddings_ * weight_.unsqueeze(1);  // [B, d], by what a tile's probabilities lack
-  at::Tensor shift = log_sum_;             // [B], what they are relative to
+      embeddings_ * weight_.unsqueeze(1);  // [N, d], by what a tile's probabilities lack
+  at::Tensor shift = log_sum_;             // [N], what they are relative to
   for_each_tile([&](const Tile& tile) {
     in_flight.poll();
     at::Tensor p = probabilities(tile);
@@ -211,8 +222,30 @@ void PartialFc::update(double lr, Pending& in_flight) {
       d_unit.index_add_(0, own_rows_.narrow(0, tile.first_owned, owned) - tile.begin,
                         own_terms.narrow(0, tile.first_owned, owned), -1);
     }
-    table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), step);
+    body(tile, d_unit);
   });
+}
+
+void PartialFc::update(double lr, Pending& in_flight) {
+  for_each_gradient(in_flight, [&](const Tile& tile, at::Tensor d_unit) {
+    if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
+    table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
+  });
+}
+
+void PartialFc::accumulate(Pending& in_flight) {
+  const std::int64_t most = inverse_norm_.size(0);
+  if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
+    d_unit_so_far_ = at::empty({most, options_.dim}, at::kFloat);
+  for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
+    at::Tensor so_far = d_unit_so_far_.narrow(0, tile.begin, tile.rows());
+    if (accumulating_) {
+      so_far.add_(d_unit);
+    } else {
+      so_far.copy_(d_unit);
+    }
+  });
+  accumulating_ = true;
 }
 
 }  // namespace pfc

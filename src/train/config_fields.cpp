@@ -120,8 +120,11 @@ std::vector<Field> fields(Config& c) {
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
 
-      number("optimizer.momentum", &c.optimizer.momentum, from_below(0, 1), "of SGD"),
-      number("optimizer.weight_decay", &c.optimizer.weight_decay, from_to(0, 1), "of SGD"),
+      choice("optimizer.kind", &c.optimizer.kind, {"sgd", "adamw"},
+             "of the backbone and of the class centres"),
+      number("optimizer.momentum", &c.optimizer.momentum, from_below(0, 1), "of sgd"),
+      number("optimizer.weight_decay", &c.optimizer.weight_decay, from_to(0, 1),
+             "also on batch normalisation and PReLU; adamw's is decoupled"),
       number("optimizer.clip_norm", &c.optimizer.clip_norm, from(0),
              "the norm that the backbone's gradient is clipped to; 0: off"),
 
@@ -138,6 +141,9 @@ std::vector<Field> fields(Config& c) {
 
       number("train.batch_size", &c.train.batch_size, from_to(1, 1048576),
              "images a step, over all ranks"),
+      number("train.micro_batches", &c.train.micro_batches, from_to(1, 65536),
+             "parts that a batch goes through the network in, one after another, for less memory; "
+             "the loss and the class centres are those of the whole batch"),
       number("train.epochs", &c.train.epochs, from_to(0, 1e6), "how long: either this …"),
       number("train.steps", &c.train.steps, from_to(0, 1e12),
              "… or this; the one that is not 0 holds"),

@@ -12,7 +12,7 @@ bool is_finite(const at::Tensor& tensor) {
   return tensor.isfinite().all().item<bool>();
 }
 
-std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
+std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings, std::int64_t first,
                              const Training& training) {
   for (const auto& item : training.backbone.named_parameters()) {
     if (!is_finite(item.value())) return "the backbone's parameter " + item.key();
@@ -22,8 +22,9 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
   }
   for (std::int64_t i = 0; i < embeddings.size(0); ++i) {
     if (is_finite(embeddings[i])) continue;
-    return "the embedding of sample " + std::to_string(i) + " (image " +
-           std::to_string(plan.images[static_cast<std::size_t>(i)]) + " of the set)";
+    const auto image = plan.images[static_cast<std::size_t>(first + i)];
+    return "the embedding of sample " + std::to_string(first + i) + " (image " +
+           std::to_string(image) + " of the set)";
   }
   const at::Tensor centers = training.head.table().weights();
   for (const LocalRow row : plan.classes.rows) {
@@ -45,9 +46,9 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
 }  // namespace
 
 void require_finite_loss(const StepPlan& plan, double lr, const at::Tensor& embeddings,
-                         const Training& training) {
+                         std::int64_t first, const Training& training) {
   if (std::isfinite(training.head.loss())) return;
-  fail("loss", first_not_finite(plan, embeddings, training), plan, lr);
+  fail("loss", first_not_finite(plan, embeddings, first, training), plan, lr);
 }
 
 void require_finite_gradient(double norm, const StepPlan& plan, double lr,

@@ -9,20 +9,33 @@
 namespace pfc {
 namespace {
 
-void check_batch(std::int64_t batch, int world) {
-  if (batch > 0 && batch % world == 0) return;
-  const std::int64_t below = batch / world * world;
-  throw Error("the batch of " + std::to_string(batch) + " images does not divide over " +
-              std::to_string(world) + " ranks; the nearest sizes are " +
-              (below > 0 ? std::to_string(below) + " and " : "") + std::to_string(below + world));
+void check_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batches) {
+  if (micro_batches < 1) {
+    throw Error("a step has " + std::to_string(micro_batches) + " micro-batches, want 1 at least");
+  }
+  const std::int64_t parts = world * micro_batches;
+  if (batch > 0 && batch % parts == 0) return;
+  const std::int64_t below = batch / parts * parts;
+  throw Error(
+      "the batch of " + std::to_string(batch) + " images does not divide over " +
+      std::to_string(world) + " ranks" +
+      (micro_batches > 1 ? " and " + std::to_string(micro_batches) + " micro-batches" : "") +
+      "; the nearest sizes are " + (below > 0 ? std::to_string(below) + " and " : "") +
+      std::to_string(below + parts));
 }
 
 }  // namespace
 
+std::size_t StepPlan::place(int rank, int world, std::size_t i) const {
+  const std::size_t micro_batch = images.size() / static_cast<std::size_t>(micro_batches);
+  const std::size_t share = micro_batch / static_cast<std::size_t>(world);
+  return i / share * micro_batch + static_cast<std::size_t>(rank) * share + i % share;
+}
+
 StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
                          const ClassSampler& sampler)
     : options_(options), labels_(labels), sampler_(sampler) {
-  check_batch(options.batch_size, sampler.shard().world());
+  check_batch(options.batch_size, sampler.shard().world(), options.micro_batches);
   if (labels.empty()) throw Error("there are no images to train on");
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= sampler.shard().classes()) {
@@ -38,6 +51,7 @@ StepPlan StepPlanner::at(std::int64_t step) const {
   const CounterRandom flips(options_.seed, Stream::kMirror);
   StepPlan plan;
   plan.step = step;
+  plan.micro_batches = options_.micro_batches;
   const auto batch = static_cast<std::size_t>(options_.batch_size);
   plan.images.reserve(batch);
   plan.mirror.reserve(batch);

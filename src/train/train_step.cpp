@@ -11,10 +11,22 @@
 namespace pfc {
 namespace {
 
+using torch::nn::functional::normalize;
+
 at::Tensor pixels_of(const Batch& batch) {
   const auto images = static_cast<std::int64_t>(batch.valid.size());
   return at::from_blob(const_cast<std::uint8_t*>(batch.pixels.data()), {images, 112, 112, 3},
                        at::kByte);
+}
+
+/// A value of each of this rank's images -> one of each image of the global batch, in the plan's
+/// order: ranks hold a share of every micro-batch.
+at::Tensor gather_in_order(const at::Tensor& local, const StepPlan& plan, Communicator& comm) {
+  return comm.all_gather(local)
+      .wait()
+      .view({comm.world(), plan.micro_batches, -1})
+      .transpose(0, 1)
+      .reshape({-1});
 }
 
 /// The loss is the mean over the global batch, so gradients are summed over ranks.
@@ -35,20 +47,28 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
 StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
   auto& [backbone, head, optimizer, comm, clip_norm] = training;
 
-  Pending valid = comm.all_gather(at::tensor(batch.valid));
-  const at::Tensor images = to_network_input(pixels_of(batch));
-  const at::Tensor x =
-      torch::nn::functional::normalize(backbone.forward(images));  // [b, d] unit rows
-  const at::Tensor all = comm.all_gather(x.detach()).wait();       // [W·b, d]
-
-  head.forward(all, valid.wait(), plan.classes);  // pass 1: softmax and d_embeddings, tile by tile
-  head.exchange(comm);                            // 12 bytes a sample; now the loss is known
-  require_finite_loss(plan, lr, all, training);
-  Pending dx = comm.reduce_scatter(head.d_embeddings());
-  head.update(lr, dx);  // pass 2: centres updated in place, while dx travels
-
+  const at::Tensor pixels = pixels_of(batch);  // [b, 112, 112, 3]
+  head.begin(plan.classes, gather_in_order(at::tensor(batch.valid), plan, comm));
   optimizer.zero_grad();
-  x.backward(dx.wait());
+  const std::int64_t share = pixels.size(0) / plan.micro_batches, samples = share * comm.world();
+  for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
+    const std::int64_t first = part * samples;  // of the micro-batch in the global batch
+    const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
+    const at::Tensor x = normalize(backbone.forward(images));   // [share, d] unit rows
+    const at::Tensor all = comm.all_gather(x.detach()).wait();  // [samples, d]
+
+    head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile
+    head.exchange(comm);       // 12 bytes a sample; now the loss is known
+    require_finite_loss(plan, lr, all, first, training);
+    Pending dx = comm.reduce_scatter(head.d_embeddings());
+    if (part + 1 < plan.micro_batches) {
+      head.accumulate(dx);
+    } else {
+      head.update(lr, dx);  // pass 2: centres updated in place, while dx travels
+    }
+    x.backward(dx.wait());
+  }
+
   const std::vector<at::Tensor> parameters = backbone.parameters();
   sum_gradients(parameters, comm);
   const double limit = clip_norm > 0 ? clip_norm : std::numeric_limits<double>::infinity();

@@ -1,5 +1,6 @@
 #include "pfc/train/trainer.h"
 
+#include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>
 
@@ -58,10 +59,25 @@ PartialFcOptions head_options(const Config& config) {
           .margin = margin_of(config.head),
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
-          .momentum = config.optimizer.momentum,
-          .weight_decay = config.optimizer.weight_decay,
+          .optimizer = {.kind = config.optimizer.kind == "adamw" ? CenterOptimizer::Kind::kAdamW
+                                                                 : CenterOptimizer::Kind::kSgd,
+                        .momentum = config.optimizer.momentum,
+                        .weight_decay = config.optimizer.weight_decay},
           .seed = config.train.seed,
           .workspace_bytes = config.head.workspace_mb << 20};
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
+                                                        std::vector<at::Tensor> parameters) {
+  if (config.optimizer.kind == "adamw") {
+    return std::make_unique<torch::optim::AdamW>(
+        std::move(parameters),
+        torch::optim::AdamWOptions(config.schedule.lr).weight_decay(config.optimizer.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                             torch::optim::SGDOptions(config.schedule.lr)
+                                                 .momentum(config.optimizer.momentum)
+                                                 .weight_decay(config.optimizer.weight_decay));
 }
 
 void log_dataset(const Dataset& dataset) {
@@ -204,6 +220,7 @@ void train(const Config& config, Communicator& comm) {
   log_head(config, sampler);
   const StepPlanner planner({.seed = config.train.seed,
                              .batch_size = config.train.batch_size,
+                             .micro_batches = config.train.micro_batches,
                              .mirror = config.data.mirror},
                             dataset->labels(), sampler);
   const std::int64_t steps =
@@ -213,11 +230,8 @@ void train(const Config& config, Communicator& comm) {
   const auto backbone =
       make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
   PartialFc head(head_options(config), shard);
-  torch::optim::SGD optimizer(backbone->parameters(),
-                              torch::optim::SGDOptions(config.schedule.lr)
-                                  .momentum(config.optimizer.momentum)
-                                  .weight_decay(config.optimizer.weight_decay));
-  Training training{*backbone, head, optimizer, comm, config.optimizer.clip_norm};
+  const auto optimizer = make_optimizer(config, backbone->parameters());
+  Training training{*backbone, head, *optimizer, comm, config.optimizer.clip_norm};
   write_file(output / "config.toml", to_toml(config));
   MetricsFile metrics(output / "metrics.jsonl");
 

@@ -133,5 +133,26 @@ TEST(Kernels, UpdateRowEqualsTheFormula) {
   }
 }
 
+TEST(Kernels, UpdateRowAdamWEqualsTheFormula) {
+  for (const std::int64_t dim : {1, 8, 33, 512}) {
+    const auto size = static_cast<std::size_t>(dim);
+    auto w = numbers(size, -0.1, 0.1, 5), m = numbers(size, -1, 1, 6), v = numbers(size, 0, 1, 8);
+    const auto gradient = numbers(size, -1, 1, 7);
+    auto want_w = w, want_m = m, want_v = v;
+    std::vector<double> unit(w.size());
+    const double inverse = kernels::formulas::normalize_row(w.data(), dim, unit.data());
+    const auto step = kernels::formulas::adamw_step(1e-3, 0.1, 3);
+    kernels::formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(),
+                                        gradient.data(), inverse, dim, step);
+    kernels::update_row_adamw(w.data(), m.data(), v.data(), gradient.data(),
+                              static_cast<float>(inverse), dim, step);
+    for (std::size_t j = 0; j < w.size(); ++j) {
+      EXPECT_NEAR(m[j], want_m[j], 2e-6 * inverse) << dim;
+      EXPECT_NEAR(v[j], want_v[j], 2e-6 * inverse * inverse) << dim;
+      EXPECT_NEAR(w[j], want_w[j], 1e-6) << dim;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pfc

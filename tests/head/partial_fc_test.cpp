@@ -70,7 +70,7 @@ Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at
   loss.backward();
 
   at::Tensor v = momentum.index_select(0, index).to(at::kDouble);
-  v = c.head.momentum * v + w.grad() + c.head.weight_decay * w.detach();
+  v = c.head.optimizer.momentum * v + w.grad() + c.head.optimizer.weight_decay * w.detach();
   weights = weights.index_copy(0, index, (w.detach() - lr * v).to(at::kFloat));
   momentum = momentum.index_copy(0, index, v.to(at::kFloat));
   return {loss.item<double>(), x.grad(), weights, momentum};
@@ -95,7 +95,8 @@ void expect_equals_naive(const Case& c) {
   for (std::int64_t step = 0; step < 5; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
     const Result want = naive(c, embeddings, weights, momentum, step, lr);
-    head.forward(embeddings, at::tensor(c.valid), draw(c, step));
+    head.begin(draw(c, step), at::tensor(c.valid));
+    head.forward(embeddings);
     head.exchange(*comm);
     EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss));
     // The head's gradient is by unit vectors; the naive one goes through their normalisation.
@@ -182,7 +183,7 @@ TEST(PartialFc, StreamingEqualsNaiveForAnyBatch) {
   expect_equals_naive(c);
   c.sample_rate = 0;
   c.name = "nothing but one class";
-  c.head.weight_decay = 1e-2;  // else all gradients are 0
+  c.head.optimizer.weight_decay = 1e-2;  // else all gradients are 0
   expect_equals_naive(c);
 }
 
@@ -223,7 +224,8 @@ TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
         }
         const Result want =
             naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
-        head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+        head.begin(draw(c, 0), at::tensor(c.valid));
+        head.forward(embeddings);
         head.exchange(*comm);
         EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss)) << c.name;
         at::Tensor dx = head.d_embeddings();
@@ -258,12 +260,59 @@ TEST(PartialFc, RisingMaximaLoseNothing) {
   }
   const Result want =
       naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.01);
-  head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+  head.begin(draw(c, 0), at::tensor(c.valid));
+  head.forward(embeddings);
   head.exchange(*comm);
   EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
   Pending in_flight = comm->reduce_scatter(head.d_embeddings());
   head.update(0.01, in_flight);
   expect_close(head.table().weights(), want.weights, "weights");
+}
+
+TEST(PartialFc, MicroBatchesAddUpToTheWholeBatch) {
+  Case c = cosface("micro-batches");
+  c.valid = {1, 0, 1, 1, 1, 1, 1};
+  const at::Tensor embeddings = embeddings_of(7);
+  const auto comm = make_self_communicator();
+  at::Tensor weights, gradient;
+  double loss = 0;
+  for (const std::int64_t size : {7, 4, 1}) {
+    SCOPED_TRACE(size);
+    PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+    std::vector<at::Tensor> d_embeddings;
+    for (std::int64_t step = 0; step < 2; ++step) {
+      head.begin(draw(c, step), at::tensor(c.valid));
+      for (std::int64_t first = 0; first < 7; first += size) {
+        const std::int64_t samples = std::min<std::int64_t>(size, 7 - first);
+        head.forward(embeddings.narrow(0, first, samples), first);
+        head.exchange(*comm);
+        d_embeddings.push_back(head.d_embeddings().clone());
+        Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+        if (first + samples < 7) {
+          head.accumulate(in_flight);
+        } else {
+          head.update(0.1, in_flight);
+        }
+      }
+    }
+    if (size == 7) {
+      weights = head.table().weights().clone();
+      gradient = at::cat(d_embeddings);
+      loss = head.loss();
+    }
+    EXPECT_NEAR(head.loss(), loss, 1e-6 * loss);
+    expect_close(head.table().weights(), weights, "weights");
+    expect_close(at::cat(d_embeddings), gradient, "d_embeddings");
+  }
+}
+
+TEST(PartialFc, RefusesEmbeddingsThatAreNotTheSteps) {
+  const Case c = cosface("");
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  head.begin(draw(c, 0), at::tensor(c.valid));
+  EXPECT_THROW(head.forward(embeddings_of(4), 4), c10::Error);
+  EXPECT_THROW(head.forward(torch::randn({7, kDim + 1})), c10::Error);
+  EXPECT_THROW(head.begin(draw(c, 0), torch::ones(6)), c10::Error);
 }
 
 TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
@@ -272,7 +321,8 @@ TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
   const auto comm = make_self_communicator();
   const at::Tensor before = head.table().weights().clone();
   const SampledClasses classes = draw(c, 0);
-  head.forward(embeddings_of(7), at::tensor(c.valid), classes);
+  head.begin(classes, at::tensor(c.valid));
+  head.forward(embeddings_of(7));
   head.exchange(*comm);
   Pending in_flight = comm->reduce_scatter(head.d_embeddings());
   head.update(0.1, in_flight);
@@ -289,7 +339,8 @@ TEST(PartialFc, ALossThatIsNotFiniteLeavesTheCentresUntouched) {
     const at::Tensor before = head.table().weights().clone();
     at::Tensor embeddings = embeddings_of(7);
     embeddings[2][3] = bad;
-    head.forward(embeddings, at::tensor(c.valid), draw(c, 0));
+    head.begin(draw(c, 0), at::tensor(c.valid));
+    head.forward(embeddings);
     head.exchange(*comm);
     EXPECT_FALSE(std::isfinite(head.loss()));
     Pending in_flight = comm->reduce_scatter(head.d_embeddings());
@@ -306,7 +357,8 @@ TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
     const auto comm = make_self_communicator();
     for (std::int64_t step = 0; step < 10; ++step) {
-      head.forward(embeddings_of(7), at::tensor(c.valid), draw(c, step));
+      head.begin(draw(c, step), at::tensor(c.valid));
+      head.forward(embeddings_of(7));
       head.exchange(*comm);
       Pending in_flight = comm->reduce_scatter(head.d_embeddings());
       head.update(0.1, in_flight);

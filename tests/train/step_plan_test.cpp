@@ -64,6 +64,17 @@ TEST(StepPlanner, DoesNotDependOnTheRank) {
   }
 }
 
+TEST(StepPlan, RanksShareEveryMicroBatch) {
+  StepPlan plan;
+  plan.images.resize(12);
+  EXPECT_EQ(plan.place(0, 1, 7), 7u);
+  EXPECT_EQ(plan.place(1, 3, 2), 6u);  // ranks take 0-3, 4-7, 8-11
+  plan.micro_batches = 2;
+  std::vector<std::size_t> second;
+  for (std::size_t i = 0; i < 4; ++i) second.push_back(plan.place(1, 3, i));
+  EXPECT_EQ(second, (std::vector<std::size_t>{2, 3, 8, 9}));  // of 0-5, then of 6-11
+}
+
 TEST(StepPlanner, LabelsBelongToTheImages) {
   const auto labels = labels_of(40, 7);
   const StepPlan plan = StepPlanner({.batch_size = 16}, labels, sampler_of(7)).at(2);

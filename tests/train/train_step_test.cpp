@@ -100,6 +100,27 @@ TEST_F(TrainStep, ClipsTheBackboneAndNotTheHead) {
   EXPECT_GT(head_.table().momentum().norm().item<double>(), 1e-2);
 }
 
+TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
+  batch_.valid[4] = 0;
+  const StepResult whole = step(0.5);
+  const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
+                   centers = head_.table().weights().clone();
+  for (const std::int64_t micro_batches : {2, 3, 6}) {
+    at::manual_seed(1);  // the same start
+    backbone_.fc_->reset_parameters();
+    PartialFc head({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1));
+    torch::optim::SGD optimizer(backbone_.parameters(),
+                                torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
+    Training training{backbone_, head, optimizer, *comm_, 0};
+    plan_.micro_batches = micro_batches;
+    const StepResult result = train_step(plan_, batch_, 0.5, training);
+    EXPECT_NEAR(result.loss, whole.loss, 1e-6 * whole.loss);
+    EXPECT_NEAR(result.gradient_norm, whole.gradient_norm, 1e-5 * whole.gradient_norm);
+    EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-5, 1e-6));
+    EXPECT_TRUE(head.table().weights().allclose(centers, 1e-5, 1e-6));
+  }
+}
+
 TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
   batch_.valid[2] = 0;
   const StepResult without = step(0.5);

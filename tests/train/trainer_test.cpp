@@ -135,6 +135,16 @@ TEST_F(Train, IsBitEqualWhenItIsRunAgain) {
   EXPECT_EQ(read_file(fs::path(config_.output) / "centers.safetensors"), centers);
 }
 
+TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
+  config_.optimizer = {.kind = "adamw", .weight_decay = 0.1};
+  config_.schedule.lr = 1e-3;
+  config_.train.micro_batches = 4;
+  run();
+  const auto lines = metrics();
+  EXPECT_LT(lines.back().value("loss", lines[lines.size() - 2].value("loss", 1e9)),
+            lines.front()["loss"].get<double>());
+}
+
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
   run();
   EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("holds an earlier run")));

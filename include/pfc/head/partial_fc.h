@@ -19,10 +19,9 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   double interclass_filter =
       0;  ///< negatives with a cosine above it leave the softmax, for noisy sets; 0: off
-  double momentum = 0.9;          ///< of the centres
-  double weight_decay = 5e-4;     ///< of the centres
-  std::uint64_t seed = 0;         ///< of the centres' initial values
-  std::int64_t tile_rows = 1024;  ///< class centres worked on at a time
+  CenterOptimizer optimizer = {};  ///< of the centres
+  std::uint64_t seed = 0;          ///< of the centres' initial values
+  std::int64_t tile_rows = 1024;   ///< class centres worked on at a time
   std::int64_t workspace_bytes = std::int64_t{256}
                                  << 20;  ///< for keeping probabilities between the two passes
 };
@@ -34,10 +33,14 @@ struct PartialFcOptions {
 /// never holds the logits' gradient, the centres' gradient, or anything of the size of the table
 /// but the table.
 ///
-///     head.forward(embeddings, valid, classes);   // pass 1
-///     head.exchange(comm);                        // 12 bytes a sample; now the loss is known
+///     head.begin(classes, valid);
+///     head.forward(embeddings);   // pass 1
+///     head.exchange(comm);        // 12 bytes a sample; now the loss is known
 ///     Pending dx = comm.reduce_scatter(head.d_embeddings());
-///     head.update(lr, dx);                        // pass 2, while dx travels
+///     head.update(lr, dx);        // pass 2, while dx travels
+///
+/// A step may also go through its samples in several micro-batches, each but the last ending in
+/// `accumulate`; it then keeps the centres' gradient, S·d values, and updates once.
 ///
 /// The loss is the mean over the valid samples of the global batch of −log softmax at the sample's
 /// own class.
@@ -46,27 +49,33 @@ class PartialFc {
   /// Throws Error where an option is outside its range or the table cannot be reserved.
   PartialFc(const PartialFcOptions& options, const ClassShard& shard);
 
+  /// Begins a step. classes: this rank's draw for the B samples of the global batch; valid [B]
+  /// float32, the same on every rank, 1 or 0 (a sample that weighs nothing).
+  void begin(const SampledClasses& classes, const at::Tensor& valid);
+
   /// Pass 1: logits tile by tile, with a running maximum and sum for every sample.
-  /// embeddings [B, d] float32, rows of unit length, the same on every rank; valid [B] float32, 1
-  /// or 0 (a sample that weighs nothing); classes: this rank's draw for these B samples.
-  void forward(const at::Tensor& embeddings, const at::Tensor& valid,
-               const SampledClasses& classes);
+  /// embeddings [n, d] float32, rows of unit length, the same on every rank: those of the step's
+  /// samples `first` to `first` + n − 1, a micro-batch.
+  void forward(const at::Tensor& embeddings, std::int64_t first = 0);
 
   /// Joins the ranks' maxima, sums and target logits in one collective. Afterwards `loss` and
   /// `d_embeddings` hold.
   void exchange(Communicator& comm);
 
-  /// Mean loss of the global batch; not finite where anything that went into it was not.
+  /// The part of the global batch's mean loss that the step's samples so far make; not finite where
+  /// anything that went into it was not.
   double loss() const { return loss_; }
-  /// [B, d]: this rank's part of the loss's gradient by the unit embeddings; the gradient is the
+  /// [n, d]: this rank's part of the loss's gradient by the unit embeddings; the gradient is the
   /// sum over ranks. It holds up to a multiple of the embedding itself, which the backward of the
   /// normalisation takes away.
   const at::Tensor& d_embeddings() const { return d_embeddings_; }
 
-  /// Pass 2: the gradients of a tile's centres, through their normalisation, straight into the
-  /// optimizer's step. Does nothing where the loss is not finite. `in_flight` is polled between
-  /// tiles.
+  /// Pass 2: the gradients of a tile's centres, with what was accumulated of them, through their
+  /// normalisation, straight into the optimizer's step. Does nothing where the loss is not finite.
+  /// `in_flight` is polled between tiles.
   void update(double lr, Pending& in_flight);
+  /// Pass 2 of a micro-batch that is not the step's last: the gradients are added up.
+  void accumulate(Pending& in_flight);
 
   CenterTable& table() { return table_; }
   const CenterTable& table() const { return table_; }
@@ -80,10 +89,13 @@ class PartialFc {
     std::int64_t rows() const { return end - begin; }
   };
 
-  void reserve(std::int64_t batch, std::int64_t rows);
+  void reserve(std::int64_t samples, std::int64_t rows);
   void prepare_own_classes();
   template <typename Body>
   void for_each_tile(const Body& body) const;
+  /// Calls body(tile, d_unit [rows, d]) with every tile's gradient by its unit centres.
+  template <typename Body>
+  void for_each_gradient(Pending& in_flight, const Body& body);
   std::span<const LocalRow> rows(const Tile& tile) const;
   at::Tensor probabilities(const Tile& tile) const;
   at::Tensor cosines(const Tile& tile, const at::Tensor& unit) const;
@@ -91,23 +103,28 @@ class PartialFc {
   PartialFcOptions options_;
   CenterTable table_;
 
-  // Of the step under way. B samples, S sampled rows, T tiles, n samples whose own class this rank
-  // owns.
+  // Of the step under way: S sampled rows.
   SampledClasses classes_;
-  at::Tensor embeddings_;    ///< [B, d]
-  at::Tensor valid_;         ///< [B]
-  at::Tensor maximum_;       ///< [B] of the logits met so far
-  at::Tensor sum_;           ///< [B] of exp(logit − maximum)
-  at::Tensor log_sum_;       ///< [B] log of the softmax's denominator over all ranks
-  at::Tensor weight_;        ///< [B] s·valid / number of valid samples
-  at::Tensor d_embeddings_;  ///< [B, d]
+  at::Tensor step_valid_;     ///< [B] of the whole step
+  at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
+  bool accumulating_ = false;
   double loss_ = 0;
+
+  // Of the micro-batch under way: N samples, T tiles, n samples whose own class this rank owns.
+  std::span<const std::int32_t> targets_;  ///< [N] of classes_.targets
+  at::Tensor embeddings_;                  ///< [N, d]
+  at::Tensor valid_;                       ///< [N]
+  at::Tensor maximum_;                     ///< [N] of the logits met so far
+  at::Tensor sum_;                         ///< [N] of exp(logit − maximum)
+  at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
+  at::Tensor weight_;                      ///< [N] s·valid / number of the step's valid samples
+  at::Tensor d_embeddings_;                ///< [N, d]
 
   // Of the n owned samples, in the order of their classes. What the margin adds to their gradients
   // is kept apart, in directions orthogonal to the unit vectors: near cosines of ±1 an angular
   // margin's slope is large, and what is left of slope·centre after the normalisation's backward
   // would drown in rounding.
-  at::Tensor own_samples_;   ///< [n] i64, places in the batch
+  at::Tensor own_samples_;   ///< [n] i64, places in the micro-batch
   at::Tensor own_rows_;      ///< [n] i64, places in the sampled rows
   at::Tensor own_phi_;       ///< [n] φ(cos)
   at::Tensor own_slope_;     ///< [n] φ′(cos)
@@ -118,8 +135,8 @@ class PartialFc {
   // Kept from step to step.
   at::Tensor unit_;           ///< [tile, d] normalised centres; their gradient in pass 2
   at::Tensor inverse_norm_;   ///< [S]
-  at::Tensor probabilities_;  ///< [S, B] where they fit the workspace, else [tile, B]
-  at::Tensor tile_maximum_;   ///< [T, B] what a kept tile's probabilities are relative to
+  at::Tensor probabilities_;  ///< [S, N] where they fit the workspace, else [tile, N]
+  at::Tensor tile_maximum_;   ///< [T, N] what a kept tile's probabilities are relative to
   bool keep_ = false;
 };
 

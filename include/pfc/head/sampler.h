@@ -20,18 +20,21 @@ Sampling sampling_from_name(std::string_view name);
 
 /// The centres one rank uses in one step.
 struct SampledClasses {
-  std::vector<LocalRow> rows;         ///< [S] ascending, without duplicates
-  std::vector<std::int32_t> targets;  ///< [B] where a sample's own class stands in `rows`; −1 where another rank owns it
+  std::vector<LocalRow> rows;  ///< [S] ascending, without duplicates
+  std::vector<std::int32_t>
+      targets;  ///< [B] where a sample's own class stands in `rows`; −1 where another rank owns it
 };
 
 struct ClassSamplerOptions {
-  double sample_rate = 1.0;  ///< r, the share of all classes that a step uses; 1 is model parallelism, 0 positives only
+  double sample_rate = 1.0;  ///< r, the share of all classes that a step uses; 1 is model
+                             ///< parallelism, 0 positives only
   Sampling sampling = Sampling::kStratified;
   std::uint64_t seed = 0;
 };
 
-/// Draws the positives of the global batch and a random share of the other classes: a pure function of (seed, step,
-/// labels), so the ranks' parts together are the same for any number of ranks. Costs O(S), never O(C).
+/// Draws the positives of the global batch and a random share of the other classes: a pure function
+/// of (seed, step, labels), so the ranks' parts together are the same for any number of ranks.
+/// Costs O(S), never O(C).
 class ClassSampler {
  public:
   /// Throws Error where the rate is not within [0, 1].

@@ -43,7 +43,8 @@ struct Config {
     bool operator==(const Head&) const = default;
   } head;
   struct Optimizer {
-    double momentum = 0.9;
+    std::string kind = "sgd";  ///< or "adamw"; of the backbone and of the centres
+    double momentum = 0.9;     ///< of sgd
     double weight_decay = 5e-4;
     double clip_norm = 5.0;  ///< of the backbone's gradient; 0: off
 
@@ -60,9 +61,10 @@ struct Config {
     bool operator==(const Schedule&) const = default;
   } schedule;
   struct Train {
-    std::int64_t batch_size = 128;  ///< over all ranks
-    double epochs = 20;             ///< how long: either this …
-    std::int64_t steps = 0;         ///< … or this; exactly one of them is not 0
+    std::int64_t batch_size = 128;   ///< over all ranks
+    std::int64_t micro_batches = 1;  ///< parts that a batch goes through the network in
+    double epochs = 20;              ///< how long: either this …
+    std::int64_t steps = 0;          ///< … or this; exactly one of them is not 0
     std::uint64_t seed = 0;
     std::int64_t threads = 0;  ///< for arithmetic; 0: all cores
 

@@ -15,20 +15,28 @@ struct StepPlan {
   std::vector<std::uint8_t> mirror;  ///< [B] 1 where the image is flipped left to right
   std::vector<GlobalClass> labels;   ///< [B] identities of the global batch
   SampledClasses classes;            ///< the class centres this rank uses
+  std::int64_t micro_batches =
+      1;  ///< equal, consecutive parts that go through the network one after another
+
+  /// The place in the plan of the i-th of a rank's images: of every micro-batch a rank has a
+  /// consecutive share, so a micro-batch holds the same images for any number of ranks.
+  std::size_t place(int rank, int world, std::size_t i) const;
 };
 
 struct StepPlannerOptions {
   std::uint64_t seed = 0;
   std::int64_t batch_size = 128;  ///< the global batch, a multiple of the number of ranks
-  bool mirror = true;             ///< flip an image with probability 1/2
+  std::int64_t micro_batches = 1;
+  bool mirror = true;  ///< flip an image with probability 1/2
 };
 
-/// `at(step)` is a pure function of (seed, step): image order is a stream of seeded epochs' permutations, a batch may
-/// straddle two epochs, and no image is seen twice in an epoch.
+/// `at(step)` is a pure function of (seed, step): image order is a stream of seeded epochs'
+/// permutations, a batch may straddle two epochs, and no image is seen twice in an epoch.
 class StepPlanner {
  public:
-  /// `labels` [N], one identity an image; it must outlive the planner. Throws Error where the batch is not a positive
-  /// multiple of the sampler's world (naming the nearest sizes) or a label is no class of the sampler's.
+  /// `labels` [N], one identity an image; it must outlive the planner. Throws Error where the batch
+  /// is not a positive multiple of the sampler's world times the micro-batches (naming the nearest
+  /// sizes) or a label is no class of the sampler's.
   StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
               const ClassSampler& sampler);
 

@@ -11,6 +11,7 @@
 /// A tile of logits is [classes, batch]: a class is a row, a sample is a column.
 namespace pfc::kernels {
 
+using formulas::AdamWStep;
 using formulas::SgdStep;
 
 /// unit [dim] = w / ‖w‖; returns 1 / ‖w‖.
@@ -32,6 +33,10 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
 /// w, v [dim], in place: the normalisation's backward and the optimizer's step.
 void update_row(float* w, float* v, const float* d_unit, float inverse_norm, std::int64_t dim,
                 const SgdStep& step);
+
+/// The same with AdamW: w, m, v [dim], in place.
+void update_row_adamw(float* w, float* m, float* v, const float* d_unit, float inverse_norm,
+                      std::int64_t dim, const AdamWStep& step);
 
 /// The instruction set that the calls above run on, e.g. "AVX2".
 const char* instruction_set();

@@ -106,17 +106,21 @@ void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t colum
   });
 }
 
-void update_row(float* HWY_RESTRICT w, float* HWY_RESTRICT v, const float* HWY_RESTRICT d_unit,
-                float inverse_norm, std::int64_t dim, const SgdStep& step) {
+float dot(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::int64_t n) {
   const Floats d;
   V products = hn::Zero(d);
   float rest = 0;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t j = 0;
-  for (; j + lanes <= dim; j += lanes)
-    products = hn::MulAdd(hn::LoadU(d, d_unit + j), hn::LoadU(d, w + j), products);
-  for (; j < dim; ++j) rest += d_unit[j] * w[j];
-  const float along = (hn::GetLane(hn::SumOfLanes(d, products)) + rest) * inverse_norm;
+  for (; j + lanes <= n; j += lanes)
+    products = hn::MulAdd(hn::LoadU(d, a + j), hn::LoadU(d, b + j), products);
+  for (; j < n; ++j) rest += a[j] * b[j];
+  return hn::GetLane(hn::SumOfLanes(d, products)) + rest;
+}
+
+void update_row(float* HWY_RESTRICT w, float* HWY_RESTRICT v, const float* HWY_RESTRICT d_unit,
+                float inverse_norm, std::int64_t dim, const SgdStep& step) {
+  const float along = dot(d_unit, w, dim) * inverse_norm;
   // dw + λw = d_unit·inv + w·(λ − along·inv²)
   const float of_w = step.weight_decay - along * inverse_norm * inverse_norm;
   for_lanes(dim, [&](auto dd, std::int64_t i) {
@@ -126,6 +130,31 @@ void update_row(float* HWY_RESTRICT w, float* HWY_RESTRICT v, const float* HWY_R
     velocity = hn::MulAdd(x, hn::Set(dd, of_w), velocity);
     hn::StoreU(velocity, dd, v + i);
     hn::StoreU(hn::NegMulAdd(velocity, hn::Set(dd, step.lr), x), dd, w + i);
+  });
+}
+
+void update_row_adamw(float* HWY_RESTRICT w, float* HWY_RESTRICT m, float* HWY_RESTRICT v,
+                      const float* HWY_RESTRICT d_unit, float inverse_norm, std::int64_t dim,
+                      const AdamWStep& step) {
+  constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1);
+  constexpr auto kBeta2 = static_cast<float>(AdamWStep::kBeta2);
+  const float along = dot(d_unit, w, dim) * inverse_norm;
+  for_lanes(dim, [&](auto d, std::int64_t i) {
+    const auto x = hn::LoadU(d, w + i);
+    // dw = d_unit·inv − w·along·inv²
+    const auto gradient =
+        hn::NegMulAdd(x, hn::Set(d, along * inverse_norm * inverse_norm),
+                      hn::Mul(hn::LoadU(d, d_unit + i), hn::Set(d, inverse_norm)));
+    const auto mean = hn::MulAdd(hn::LoadU(d, m + i), hn::Set(d, kBeta1),
+                                 hn::Mul(gradient, hn::Set(d, 1 - kBeta1)));
+    const auto square = hn::MulAdd(hn::LoadU(d, v + i), hn::Set(d, kBeta2),
+                                   hn::Mul(hn::Mul(gradient, gradient), hn::Set(d, 1 - kBeta2)));
+    hn::StoreU(mean, d, m + i);
+    hn::StoreU(square, d, v + i);
+    const auto root = hn::MulAdd(hn::Sqrt(square), hn::Set(d, step.root_correction),
+                                 hn::Set(d, static_cast<float>(AdamWStep::kEpsilon)));
+    const auto change = hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root);
+    hn::StoreU(hn::MulSub(x, hn::Set(d, step.keep), change), d, w + i);
   });
 }
 
@@ -144,6 +173,7 @@ HWY_EXPORT(mask_above);
 HWY_EXPORT(column_max);
 HWY_EXPORT(exp_columns);
 HWY_EXPORT(update_row);
+HWY_EXPORT(update_row_adamw);
 HWY_EXPORT(instruction_set);
 
 float normalize_row(const float* w, std::int64_t dim, float* unit) {
@@ -162,6 +192,10 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
 void update_row(float* w, float* v, const float* d_unit, float inverse_norm, std::int64_t dim,
                 const SgdStep& step) {
   HWY_DYNAMIC_DISPATCH(update_row)(w, v, d_unit, inverse_norm, dim, step);
+}
+void update_row_adamw(float* w, float* m, float* v, const float* d_unit, float inverse_norm,
+                      std::int64_t dim, const AdamWStep& step) {
+  HWY_DYNAMIC_DISPATCH(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step);
 }
 const char* instruction_set() {
   return HWY_DYNAMIC_DISPATCH(instruction_set)();
