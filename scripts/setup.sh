@@ -52,13 +52,20 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
     touch "$venv/complete"
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
+  if [ "$preset" = dev ]; then  # what the tests read our files back with
+    if [ ! -e "$venv/test-packages" ]; then
+      "$venv/bin/pip" install --quiet --disable-pip-version-check tensorboard
+      touch "$venv/test-packages"
+    fi
+    python=$venv/bin/python3
+  fi
 fi
 
 # ccache takes precompiled headers only so; clones in other folders share what was compiled.
 export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 if [ $build = yes ]; then
   echo "== $preset build"
-  cmake --preset "$preset" ${PFC_LIBTORCH:+-DPFC_LIBTORCH="$PFC_LIBTORCH"} >"/tmp/pfc-configure-$$.log" 2>&1 ||
+  cmake --preset "$preset" ${PFC_LIBTORCH:+-DPFC_LIBTORCH="$PFC_LIBTORCH"} ${python:+-DPFC_PYTHON="$python"} >"/tmp/pfc-configure-$$.log" 2>&1 ||
     { cat "/tmp/pfc-configure-$$.log" >&2; exit 1; }
   rm -f "/tmp/pfc-configure-$$.log"
   cmake --build --preset "$preset"

@@ -37,6 +37,8 @@ int run(int argc, char** argv) {
       "Each command has its own --help.");
   pfc::add_train(app);
   pfc::add_eval(app);
+  pfc::add_embed(app);
+  pfc::add_bench(app);
   if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
   try {
     app.parse(argc, argv);

@@ -2,6 +2,9 @@
 
 #include <malloc.h>
 
+#include <fstream>
+#include <string>
+
 namespace pfc {
 
 void keep_freed_memory() {
@@ -11,6 +14,19 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, -1);         // … which never shrinks …
   mallopt(M_TOP_PAD, 64 * 1024 * 1024);  // … and grows in few steps
 #endif
+}
+
+std::int64_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::int64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+void reset_peak_memory() {
+  std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): sets the peak to what is resident now
 }
 
 }  // namespace pfc

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <array>
-#include <fstream>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -8,24 +6,13 @@
 #include "data/dataset_sources.h"
 #include "data/exclusion_list.h"
 #include "data/file_stamp.h"
+#include "data/image_file.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_hidden(const fs::path& path) {
-  return path.filename().native().starts_with('.');
-}
-
-bool is_image(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
-}
 
 /// Names in a folder that `wanted` takes, sorted by their bytes, so that labels do not depend on
 /// the file system.
@@ -51,7 +38,7 @@ class FolderDataset final : public Dataset {
     for (const std::string& name :
          names_in(folder, [](const auto& entry) { return entry.is_directory(); })) {
       const auto images = names_in(folder / name, [](const auto& entry) {
-        return is_image(entry.path()) && entry.is_regular_file();
+        return is_image_name(entry.path()) && entry.is_regular_file();
       });
       for (const std::string& image : images) paths_.push_back(name + "/" + image);
       identities.insert(identities.end(), images.size(), identity);
@@ -71,16 +58,7 @@ class FolderDataset final : public Dataset {
 
   std::span<const std::byte> image(std::int64_t index,
                                    std::vector<std::byte>& scratch) const override {
-    const fs::path path = folder_ / key(index);
-    std::ifstream in(path, std::ios::binary | std::ios::ate);
-    if (!in) throw DataError(path.string(), "image", "cannot be opened");
-    const std::streamoff size = in.tellg();
-    scratch.resize(static_cast<std::size_t>(std::max<std::streamoff>(size, 0)));
-    in.seekg(0);
-    if (!in.read(reinterpret_cast<char*>(scratch.data()), size)) {
-      throw DataError(path.string(), "image", "cannot be read");
-    }
-    return scratch;
+    return read_image_file(folder_ / key(index), scratch);
   }
 
   std::string key(std::int64_t index) const override {

@@ -40,75 +40,131 @@ class EvaluationMode {
   std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> parts_;
 };
 
-/// Images [begin, end) of a set, being decoded by other threads.
+class PairImages final : public ImageSource {
+ public:
+  explicit PairImages(const VerificationSet& set) : set_(set) {}
+
+  std::int64_t size() const override { return 2 * set_.pairs(); }
+  std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>&) const override {
+    return set_.image(index);
+  }
+  std::string name(std::int64_t index) const override { return "image " + std::to_string(index); }
+
+ private:
+  const VerificationSet& set_;
+};
+
+/// Images [begin, end) of a source, being decoded by other threads.
 class Decoding {
  public:
-  Decoding(const VerificationSet& set, std::int64_t begin, std::int64_t end, int threads)
-      : pixels_(torch::empty({end - begin, kFaceSize, kFaceSize, 3}, torch::kUInt8)) {
-    std::uint8_t* const pixels = pixels_.data_ptr<std::uint8_t>();
+  Decoding(const ImageSource& images, std::int64_t begin, std::int64_t end, int threads)
+      : begin_(begin),
+        pixels_(torch::empty({end - begin, kFaceSize, kFaceSize, 3}, torch::kUInt8)),
+        reasons_(static_cast<std::size_t>(end - begin)) {
     for (int t = 0; t < threads; ++t) {
-      const std::int64_t first = begin + (end - begin) * t / threads;
-      const std::int64_t last = begin + (end - begin) * (t + 1) / threads;
-      parts_.push_back(std::async(std::launch::async, [&set, pixels, begin, first, last] {
-        constexpr std::int64_t kBytes = kFaceSize * kFaceSize * 3;
-        for (std::int64_t i = first; i < last; ++i) {
-          decode(set, i, pixels + (i - begin) * kBytes);
-        }
+      const std::int64_t first = (end - begin) * t / threads;
+      const std::int64_t last = (end - begin) * (t + 1) / threads;
+      parts_.push_back(std::async(std::launch::async, [this, &images, first, last] {
+        std::vector<std::byte> scratch;
+        for (std::int64_t i = first; i < last; ++i) decode(images, i, scratch);
       }));
     }
   }
 
-  /// [end − begin, 112, 112, 3] uint8. Throws for the first image that does not decode.
-  torch::Tensor wait() {
+  void wait() {
     for (auto& part : parts_) part.get();
-    return pixels_;
   }
 
+  std::int64_t begin() const { return begin_; }
+  std::int64_t size() const { return pixels_.size(0); }
+  /// [end − begin, 112, 112, 3] uint8; zeros where an image did not decode.
+  const torch::Tensor& pixels() const { return pixels_; }
+  /// What is wrong with an image; empty where nothing is.
+  const std::string& reason(std::int64_t i) const { return reasons_[static_cast<std::size_t>(i)]; }
+
  private:
-  static void decode(const VerificationSet& set, std::int64_t image, std::uint8_t* out) {
+  void decode(const ImageSource& images, std::int64_t i, std::vector<std::byte>& scratch) {
     try {
-      decode_image(set.image(image), kFaceSize, kFaceSize, out);
+      decode_image(images.image(begin_ + i, scratch), kFaceSize, kFaceSize,
+                   pixels_[i].data_ptr<std::uint8_t>());
     } catch (const Error& error) {
-      throw DataError(set.name(), "image " + std::to_string(image), error.what());
+      pixels_[i].zero_();
+      reasons_[static_cast<std::size_t>(i)] = error.what();
     }
   }
 
+  std::int64_t begin_;
   torch::Tensor pixels_;
-  std::vector<std::future<void>> parts_;  // destroyed, and so waited for, before the pixels
+  std::vector<std::string> reasons_;
+  std::vector<std::future<void>> parts_;  // destroyed, and so waited for, before the others
 };
+
+/// Calls body(decoded) for one batch after another, while the next one is decoded.
+template <typename Body>
+void for_each_batch(const ImageSource& images, const EmbedOptions& options, const Body& body) {
+  const std::int64_t total = images.size();
+  const auto decoding_from = [&](std::int64_t begin) {
+    return std::make_unique<Decoding>(images, begin, std::min(begin + options.batch_size, total),
+                                      options.threads);
+  };
+  auto decoding = decoding_from(0);
+  for (std::int64_t done = 0; done < total;) {
+    decoding->wait();
+    const auto decoded = std::move(decoding);
+    done += decoded->size();
+    if (done < total) decoding = decoding_from(done);
+    body(*decoded);
+    if (options.progress) options.progress(done, total);
+  }
+}
+
+std::span<const float> values_of(const torch::Tensor& tensor) {
+  return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
+}
 
 void append(const torch::Tensor& embeddings, std::vector<float>& values) {
   const torch::Tensor rows = embeddings.contiguous();
-  values.insert(values.end(), rows.data_ptr<float>(), rows.data_ptr<float>() + rows.numel());
+  const auto added = values_of(rows);
+  values.insert(values.end(), added.begin(), added.end());
 }
 
 }  // namespace
+
+void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
+           const EmbedOptions& options) {
+  const torch::InferenceMode no_gradients;
+  const EvaluationMode evaluation(network);
+  for_each_batch(images, options, [&](const Decoding& decoded) {
+    const torch::Tensor rows = network.forward(to_network_input(decoded.pixels())).contiguous();
+    for (std::int64_t i = 0; i < decoded.size(); ++i) {
+      if (const std::string& reason = decoded.reason(i); reason.empty()) {
+        sink.embedding(decoded.begin() + i, values_of(rows[i]));
+      } else {
+        sink.left_out(decoded.begin() + i, reason);
+      }
+    }
+  });
+}
 
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
                            const EmbedOptions& options) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
-  const std::int64_t total = 2 * set.pairs();
-  const auto decoding_from = [&](std::int64_t begin) {
-    return std::make_unique<Decoding>(set, begin, std::min(begin + options.batch_size, total),
-                                      options.threads);
-  };
-
   PairEmbeddings result;
   result.set = set.name();
   for (std::int64_t pair = 0; pair < set.pairs(); ++pair) result.same.push_back(set.same(pair));
 
-  auto decoding = decoding_from(0);
-  for (std::int64_t done = 0; done < total;) {
-    const torch::Tensor pixels = decoding->wait();
-    done += pixels.size(0);
-    if (done < total) decoding = decoding_from(done);
-    const torch::Tensor embeddings = network.forward(to_network_input(pixels));
+  const PairImages images(set);
+  for_each_batch(images, options, [&](const Decoding& decoded) {
+    for (std::int64_t i = 0; i < decoded.size(); ++i) {
+      if (const std::string& reason = decoded.reason(i); !reason.empty())
+        throw DataError(set.name(), images.name(decoded.begin() + i), reason);
+    }
+    const torch::Tensor embeddings = network.forward(to_network_input(decoded.pixels()));
     result.dim = embeddings.size(1);
     append(embeddings, result.originals);
-    append(network.forward(to_network_input(pixels.flip(2))), result.mirrored);
-    if (options.progress) options.progress(done, total);
-  }
+    append(network.forward(to_network_input(decoded.pixels().flip(2))), result.mirrored);
+  });
   return result;
 }
 

@@ -5,7 +5,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "base/format.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/format.h"
+#include "pfc/base/format.h"
 #include "pfc/eval/verification.h"
 
 namespace pfc {

@@ -59,6 +59,7 @@ class CenterTable::Memory {
   Memory& operator=(const Memory&) = delete;
 
   std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
 
  private:
   std::size_t bytes_;
@@ -92,6 +93,10 @@ CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim,
 }
 
 CenterTable::~CenterTable() = default;
+
+std::int64_t CenterTable::bytes() const {
+  return static_cast<std::int64_t>(memory_->bytes());
+}
 
 void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
                                    const at::Tensor& inverse_norm) const {

@@ -11,9 +11,9 @@
 #include <optional>
 #include <thread>
 
-#include "base/format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
@@ -123,7 +123,7 @@ class Evaluation {
   }
 
   /// Evaluates on every set; true where the first one's accuracy is the best so far.
-  bool run(Backbone& backbone, std::int64_t step, MetricsFile& metrics, ProgressLine& progress) {
+  bool run(Backbone& backbone, std::int64_t step, MetricsLog& metrics, ProgressLine& progress) {
     results_.clear();
     for (const VerificationSet& set : sets_) {
       const auto show = [&](std::int64_t done, std::int64_t total) {
@@ -233,7 +233,7 @@ void train(const Config& config, Communicator& comm) {
   const auto optimizer = make_optimizer(config, backbone->parameters());
   Training training{*backbone, head, *optimizer, comm, config.optimizer.clip_norm};
   write_file(output / "config.toml", to_toml(config));
-  MetricsFile metrics(output / "metrics.jsonl");
+  MetricsLog metrics(output);
 
   Loader loader(*dataset, [&](std::int64_t step) { return planner.at(step); }, 0, comm.rank(),
                 comm.world(),

@@ -1,4 +1,4 @@
-#include "base/format.h"
+#include "pfc/base/format.h"
 
 #include <gtest/gtest.h>
 

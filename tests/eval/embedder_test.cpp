@@ -74,6 +74,46 @@ TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
   EXPECT_THAT(embeddings.same, ElementsAre(1, 0));
 }
 
+/// Images in memory, named by their numbers.
+class Images : public ImageSource {
+ public:
+  explicit Images(std::vector<std::vector<std::byte>> images) : images_(std::move(images)) {}
+  std::int64_t size() const override { return std::ssize(images_); }
+  std::span<const std::byte> image(std::int64_t i, std::vector<std::byte>&) const override {
+    return images_[static_cast<std::size_t>(i)];
+  }
+  std::string name(std::int64_t i) const override { return std::to_string(i); }
+
+ private:
+  std::vector<std::vector<std::byte>> images_;
+};
+
+TEST(Embed, GivesEmbeddingsInOrderAndLeavesOutWhatDoesNotDecode) {
+  std::vector<std::byte> broken = face(9, 9);
+  broken.resize(broken.size() / 2);
+  const Images images({face(255, 0), broken, face(0, 255), face(0, 0), broken});
+  for (const std::int64_t batch_size : {1, 2, 10}) {
+    Halves network;
+    std::vector<std::int64_t> numbers, left_out;
+    std::vector<float> values;
+    embed(network, images,
+          {.embedding =
+               [&](std::int64_t image, std::span<const float> embedding) {
+                 numbers.push_back(image);
+                 values.insert(values.end(), embedding.begin(), embedding.end());
+               },
+           .left_out =
+               [&](std::int64_t image, const std::string& reason) {
+                 left_out.push_back(image);
+                 EXPECT_FALSE(reason.empty());
+               }},
+          {.batch_size = batch_size});
+    EXPECT_THAT(numbers, ElementsAre(0, 2, 3));
+    EXPECT_THAT(left_out, ElementsAre(1, 4));
+    EXPECT_THAT(values, ElementsAre(1, -1, -1, 1, -1, -1));
+  }
+}
+
 TEST_F(Embedder, BatchesAndThreadsDoNotMatter) {
   for (const std::int64_t batch_size : {1, 3, 4, 100}) {
     for (const int threads : {1, 2, 7}) {

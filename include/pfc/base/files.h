@@ -43,6 +43,8 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  /// Over what was written already, for a header that is known last.
+  void write_at(std::uint64_t offset, std::string_view text);
   void commit();
 
  private:

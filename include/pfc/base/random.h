@@ -5,7 +5,8 @@
 
 namespace pfc {
 
-/// What a random number is for. Two uses never share a stream, so no draw of one can move a draw of another.
+/// What a random number is for. Two uses never share a stream, so no draw of one can move a draw of
+/// another.
 enum class Stream : std::uint32_t {
   kEpochOrder = 1,
   kMirror = 2,
@@ -13,11 +14,12 @@ enum class Stream : std::uint32_t {
   kStratumDraw = 4,
   kUniformOrder = 5,
   kCentreInit = 6,
+  kBenchmark = 7,
 };
 
-/// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-/// SC 2011): a draw is a pure function of (seed, stream, a, b). Every rank can compute any of them, in any order,
-/// without a state and without talking to the others.
+/// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
+/// 1, 2, 3", SC 2011): a draw is a pure function of (seed, stream, a, b). Every rank can compute
+/// any of them, in any order, without a state and without talking to the others.
 class CounterRandom {
  public:
   CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
@@ -34,8 +36,9 @@ class CounterRandom {
   Stream stream_;
 };
 
-/// A keyed permutation of [0, n) that stores nothing: a Feistel network over the next even number of bits, walked
-/// until it lands inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+/// A keyed permutation of [0, n) that stores nothing: a Feistel network over the next even number
+/// of bits, walked until it lands inside (Black and Rogaway, "Ciphers with arbitrary finite
+/// domains", CT-RSA 2002).
 class Permutation {
  public:
   /// `n` > 0; equal (n, random, a) give the same permutation.

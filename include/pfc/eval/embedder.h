@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+#include <string>
 
+#include "pfc/data/image_source.h"
 #include "pfc/data/verification_set.h"
 #include "pfc/eval/verification.h"
 #include "pfc/model/backbone.h"
@@ -16,9 +19,20 @@ struct EmbedOptions {
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
-/// Embeds every image of a set and its mirror image. The network works in evaluation mode and is
-/// given back in the mode it came in. Throws DataError, naming set and image, where one does not
-/// decode as 112 × 112.
+struct EmbeddingSink {
+  /// An image and its embedding [d], in the order of images.
+  std::function<void(std::int64_t image, std::span<const float> embedding)> embedding;
+  /// An image that is left out, and why: it does not decode as 112 × 112.
+  std::function<void(std::int64_t image, const std::string& reason)> left_out;
+};
+
+/// Embeds every image of a source. The network works in evaluation mode and is given back in the
+/// mode it came in.
+void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
+           const EmbedOptions& options = {});
+
+/// Embeds every image of a set and its mirror image. Throws DataError, naming set and image, where
+/// one does not decode as 112 × 112.
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
                            const EmbedOptions& options = {});
 

@@ -38,6 +38,8 @@ class CenterTable {
 
   const ClassShard& shard() const { return shard_; }
   std::int64_t dim() const { return dim_; }
+  /// Reserved for weights and optimizer state.
+  std::int64_t bytes() const;
 
   /// unit [n, dim] = the rows / ‖row‖, inverse_norm [n] = 1 / ‖row‖.
   void gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,

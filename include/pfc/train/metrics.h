@@ -6,6 +6,7 @@
 #include <string>
 
 #include "pfc/eval/verification.h"
+#include "pfc/train/event_file.h"
 
 namespace pfc {
 
@@ -21,12 +22,12 @@ struct TrainMetrics {
   std::int64_t corrupt = 0;  ///< images that did not decode, so far
 };
 
-/// `metrics.jsonl`: a JSON object a line, each with the `step` it belongs to. A line is in the file
-/// when the call returns.
-class MetricsFile {
+/// What a run reports, in two files of its folder: `metrics.jsonl`, a JSON object a line with the
+/// `step` it belongs to, and a TensorBoard event file. Both hold it when the call returns.
+class MetricsLog {
  public:
-  /// Replaces what stood there. Throws Error where the file cannot be written.
-  explicit MetricsFile(std::filesystem::path path);
+  /// Replaces a metrics.jsonl that stood there. Throws Error where a file cannot be written.
+  explicit MetricsLog(const std::filesystem::path& folder);
 
   void write(const TrainMetrics& metrics);
   void write(std::int64_t step, const VerificationResult& result);
@@ -36,6 +37,7 @@ class MetricsFile {
 
   std::filesystem::path path_;
   std::ofstream out_;
+  EventFile events_;
 };
 
 }  // namespace pfc

@@ -9,7 +9,8 @@ namespace pfc {
 /// `config.output`
 ///
 /// - `config.toml`, every setting of the run;
-/// - `metrics.jsonl`, a line every `log.every` steps and one an evaluation;
+/// - `metrics.jsonl` and a TensorBoard event file, a line every `log.every` steps and one an
+/// evaluation;
 /// - `last.safetensors` and `centers.safetensors`, written at every evaluation and at the end;
 /// - `best.safetensors`, the backbone that did best on the first verification set;
 /// - `roc.svg`, the ROC curves of the verification sets at the end.

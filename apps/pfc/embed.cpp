@@ -1,0 +1,95 @@
+#include <cstdint>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/progress.h"
+#include "pfc/eval/embedder.h"
+#include "pfc/export/npy.h"
+
+namespace pfc {
+namespace {
+
+struct EmbedCommand {
+  std::string model, images;
+  std::string output = "embeddings.npy";
+  std::int64_t batch_size = EmbedOptions{}.batch_size;
+};
+
+/// embeddings.npy -> embeddings.txt
+std::filesystem::path names_beside(std::filesystem::path npy) {
+  return npy.replace_extension(".txt");
+}
+
+void run_embed(const EmbedCommand& command) {
+  const auto images = open_images(command.images);
+  const auto network = load_backbone(command.model);
+
+  std::unique_ptr<NpyWriter> rows;
+  AtomicFile names(names_beside(command.output));
+  ProgressLine line(images->size());
+  std::int64_t embedded = 0, left_out = 0;
+  embed(*network, *images,
+        {.embedding =
+             [&](std::int64_t image, std::span<const float> embedding) {
+               if (!rows) {
+                 rows = std::make_unique<NpyWriter>(command.output, std::ssize(embedding));
+               }
+               rows->add_row(embedding);
+               names.write(images->name(image) + "\n");
+               ++embedded;
+             },
+         .left_out =
+             [&](std::int64_t image, const std::string& reason) {
+               line.note("left out: " + images->name(image) + ": " + reason);
+               ++left_out;
+             }},
+        {.batch_size = command.batch_size, .progress = [&](std::int64_t done, std::int64_t total) {
+           line.show(done, std::to_string(done) + " of " + std::to_string(total) + " images");
+         }});
+  if (!rows) {
+    throw Error(command.images + ": none of " + std::to_string(left_out) +
+                " images could be embedded");
+  }
+  rows->commit();
+  names.commit();
+  std::cout << embedded << " embeddings in " << command.output << ", their names in "
+            << names_beside(command.output).string();
+  if (left_out > 0) std::cout << "; " << left_out << " images left out";
+  std::cout << "\n";
+}
+
+}  // namespace
+
+void add_embed(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("embed", "Turn aligned 112 x 112 faces into embeddings");
+  const auto options = std::make_shared<EmbedCommand>();
+  command->add_option("MODEL", options->model, "A backbone, .safetensors")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("IMAGES", options->images, "A .rec, a folder of images, or one image")
+      ->required()
+      ->type_name("PATH");
+  command
+      ->add_option(
+          "-o,--output", options->output,
+          "A float32 matrix, a row an image; the names go to a .txt beside it, a line each")
+      ->type_name("FILE.npy")
+      ->capture_default_str();
+  command->add_option("--batch", options->batch_size, "Images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->footer(
+      "Examples:\n"
+      "  pfc embed output/best.safetensors photos/ -o photos.npy\n"
+      "  pfc embed output/best.safetensors faces/train.rec\n"
+      "Rows are as the network gives them, not normalised. Images that do not decode as 112 x 112\n"
+      "are left out, each with its reason.");
+  command->callback([options] { run_embed(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pfc {
+
+/// Encoded face images with names, to be embedded. Reading is safe from several threads at once.
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+
+  virtual std::int64_t size() const = 0;
+  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
+  /// Throws DataError where the bytes are not there.
+  virtual std::span<const std::byte> image(std::int64_t index,
+                                           std::vector<std::byte>& scratch) const = 0;
+  virtual std::string name(std::int64_t index) const = 0;
+};
+
+/// Opens
+/// - a `.rec`, or a folder that holds train.rec, as open_dataset does: names are `label/key`;
+/// - a folder: every .jpg, .jpeg and .png in it and the folders below, by their paths below it, in
+///   the order of their bytes; what is hidden counts nowhere;
+/// - one image.
+/// Throws Error where there is no image, and what open_dataset throws.
+std::unique_ptr<ImageSource> open_images(const std::filesystem::path& path,
+                                         const std::filesystem::path& cache_dir = {});
+
+}  // namespace pfc

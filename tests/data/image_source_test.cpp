@@ -1,0 +1,71 @@
+#include "pfc/data/image_source.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "pfc/base/error.h"
+#include "pfc/data/record_io.h"
+#include "temporary_folder.h"
+
+namespace pfc {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+std::vector<std::string> names_of(const ImageSource& images) {
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < images.size(); ++i) names.push_back(images.name(i));
+  return names;
+}
+
+std::string text_of(const ImageSource& images, std::int64_t i) {
+  std::vector<std::byte> scratch;
+  const auto bytes = images.image(i, scratch);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+TEST(OpenImages, TakesTheImagesOfAFolderAndThoseBelowInOrderOfTheirPaths) {
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"b.jpg", "a/2.PNG", "a/1.jpeg", "a/.hidden.jpg", ".git/3.jpg", "a/x.txt"})
+    write_text(folder / name, name);
+  const auto images = open_images(folder.path());
+  EXPECT_THAT(names_of(*images), ElementsAre("a/1.jpeg", "a/2.PNG", "b.jpg"));
+  EXPECT_EQ(text_of(*images, 1), "a/2.PNG");
+}
+
+TEST(OpenImages, TakesOneImage) {
+  const TemporaryFolder folder;
+  write_text(folder / "face.jpg", "bytes");
+  const auto images = open_images(folder / "face.jpg");
+  EXPECT_THAT(names_of(*images), ElementsAre("face.jpg"));
+  EXPECT_EQ(text_of(*images, 0), "bytes");
+}
+
+TEST(OpenImages, NamesTheImagesOfARecByLabelAndKey) {
+  const TemporaryFolder folder;
+  FaceRecordWriter writer(folder / "train.rec");
+  for (const std::int32_t label : {0, 0, 1})
+    writer.add(label, std::as_bytes(std::span(std::string_view("image"))));
+  writer.commit();
+  for (const auto& path : {folder / "train.rec", folder.path()}) {
+    const auto images = open_images(path);
+    ASSERT_EQ(images->size(), 3);
+    EXPECT_THAT(images->name(0), testing::StartsWith("0/"));
+    EXPECT_THAT(images->name(2), testing::StartsWith("1/"));
+    EXPECT_EQ(text_of(*images, 2), "image");
+  }
+}
+
+TEST(OpenImages, SaysWhereThereIsNoImage) {
+  const TemporaryFolder folder;
+  EXPECT_THAT([&] { (void)open_images(folder.path()); },
+              ThrowsMessage<Error>(HasSubstr("holds no .jpg")));
+  EXPECT_THAT([&] { (void)open_images(folder / "none"); },
+              ThrowsMessage<Error>(HasSubstr("not found")));
+}
+
+}  // namespace
+}  // namespace pfc

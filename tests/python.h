@@ -1,0 +1,54 @@
+#pragma once
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "temporary_folder.h"
+
+namespace pfc {
+
+/// The Python that files of ours are read back with, by the packages that users have: PFC_PYTHON of
+/// the build.
+class Python {
+ public:
+  /// Is false where the build names no Python or where that one lacks the module.
+  explicit Python(const std::string& module) : module_(module) {
+    found_ =
+        !kInterpreter.empty() && std::system(command("-c 'import " + module + "'").c_str()) == 0;
+  }
+
+  explicit operator bool() const { return found_; }
+  std::string why_not() const {
+    return kInterpreter.empty() ? "the build names no Python (PFC_PYTHON)"
+                                : kInterpreter + " has no module " + module_;
+  }
+
+  /// What a program prints, which gets `argument`. Throws where it fails.
+  std::string run(const std::string& program, const std::filesystem::path& argument) const {
+    const TemporaryFolder folder;
+    write_text(folder / "program.py", program);
+    std::FILE* const out =
+        ::popen(command((folder / "program.py").string() + " " + argument.string()).c_str(), "r");
+    std::string printed;
+    std::array<char, 4096> part;
+    while (const std::size_t size = std::fread(part.data(), 1, part.size(), out)) {
+      printed.append(part.data(), size);
+    }
+    if (::pclose(out) != 0) throw std::runtime_error("the Python program failed");
+    return printed;
+  }
+
+ private:
+  static std::string command(const std::string& arguments) {
+    return "'" + kInterpreter + "' " + arguments + " 2>/dev/null";
+  }
+
+  inline static const std::string kInterpreter = PFC_PYTHON;
+  std::string module_;
+  bool found_;
+};
+
+}  // namespace pfc
