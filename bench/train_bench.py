@@ -1,6 +1,6 @@
 """Images a second of whole training steps in PyTorch: what train_bench.cpp is measured against.
 
-The same network, recipe and batch in plain modules: random uint8 pixels in memory -> iResNet -> CosFace over every
+The same network, recipe and batch in plain modules: random uint8 pixels in memory -> network -> CosFace over every
 class -> backward -> clipping -> SGD. Usage: train_bench.py NETWORK THREADS STEPS [channels_last|contiguous]
 """
 
@@ -12,12 +12,6 @@ import torch.nn.functional as F
 from torch import nn
 
 BATCH, CLASSES, WARM_UP = 128, 3642, 2
-# blocks, widths, strides of the stages, stride of the stem
-NETWORKS = {
-    "tiny": ((1, 2, 2, 1), (16, 32, 64, 128), (1, 2, 2, 2), 2),
-    "r18": ((2, 2, 2, 2), (64, 128, 256, 512), (2, 2, 2, 2), 1),
-    "r50": ((3, 4, 14, 3), (64, 128, 256, 512), (2, 2, 2, 2), 1),
-}
 
 
 class Block(nn.Module):
@@ -57,11 +51,60 @@ def iresnet(blocks, widths, strides, stem_stride):
     return nn.Sequential(*layers)
 
 
+def conv_block(inputs, outputs, kernel, stride=1, padding=0, groups=1, activation=True):
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers, *([nn.PReLU(outputs)] if activation else []))
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, outputs, inner, stride=1):
+        super().__init__()
+        self.residual = stride == 1
+        self.layers = nn.Sequential(
+            conv_block(inputs, inner, 1),
+            conv_block(inner, inner, 3, stride, 1, groups=inner),
+            conv_block(inner, outputs, 1, activation=False),
+        )
+
+    def forward(self, x):
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+def mobilefacenet():
+    network = nn.Sequential(
+        conv_block(3, 128, 3, 2, 1),
+        conv_block(128, 128, 3, 1, 1, groups=64),
+        Bottleneck(128, 128, 128, 2),
+        *(Bottleneck(128, 128, 128) for _ in range(4)),
+        Bottleneck(128, 256, 256, 2),
+        *(Bottleneck(256, 256, 256) for _ in range(6)),
+        Bottleneck(256, 256, 512, 2),
+        *(Bottleneck(256, 256, 256) for _ in range(2)),
+        conv_block(256, 512, 1),
+        conv_block(512, 512, 7, groups=512, activation=False),
+        nn.Flatten(),
+        nn.Linear(512, 512, bias=False),
+        nn.BatchNorm1d(512),
+    )
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    return network
+
+
+NETWORKS = {
+    "tiny": lambda: iresnet((1, 2, 2, 1), (16, 32, 64, 128), (1, 2, 2, 2), stem_stride=2),
+    "r18": lambda: iresnet((2, 2, 2, 2), (64, 128, 256, 512), (2, 2, 2, 2), stem_stride=1),
+    "r50": lambda: iresnet((3, 4, 14, 3), (64, 128, 256, 512), (2, 2, 2, 2), stem_stride=1),
+    "mbf": mobilefacenet,
+}
+
+
 def main(network, threads, steps, memory_format="channels_last"):
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     memory_format = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
-    backbone = iresnet(*NETWORKS[network]).to(memory_format=memory_format)
+    backbone = NETWORKS[network]().to(memory_format=memory_format)
     centres = nn.Parameter(torch.randn(CLASSES, 512) * 0.01)
     parameters = [p for p in backbone.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD([*parameters, centres], lr=0.01, momentum=0.9, weight_decay=5e-4)

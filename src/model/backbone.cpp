@@ -3,8 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "model/iresnet.h"
+#include "model/mobilefacenet.h"
+#include "model/vit.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -15,25 +18,42 @@ constexpr std::int64_t kMaxEmbeddingSize = 8192;
 
 struct Network {
   std::string name;
-  IResNetShape shape;
+  std::function<std::shared_ptr<Backbone>(std::int64_t embedding_size, std::uint64_t seed)> make;
 };
 
-const std::vector<Network>& networks() {
-  static const std::vector<Network> all = {
-      {"r18", {.blocks = {2, 2, 2, 2}}},
-      {"r34", {.blocks = {3, 4, 6, 3}}},
-      {"r50", {.blocks = {3, 4, 14, 3}}},
-      {"r100", {.blocks = {3, 13, 30, 3}}},
-      {"r124", {.blocks = {3, 13, 40, 5}}},
-      {"r200", {.blocks = {6, 26, 60, 6}}},
+Network iresnet(std::string name, const IResNetShape& shape) {
+  return {std::move(name), std::bind_front(make_iresnet, shape)};
+}
+
+Network mobilefacenet(std::string name, const MobileFaceNetShape& shape) {
+  return {std::move(name), std::bind_front(make_mobilefacenet, shape)};
+}
+
+std::vector<Network> all_networks() {
+  std::vector<Network> all = {
+      iresnet("r18", {.blocks = {2, 2, 2, 2}}),
+      iresnet("r34", {.blocks = {3, 4, 6, 3}}),
+      iresnet("r50", {.blocks = {3, 4, 14, 3}}),
+      iresnet("r100", {.blocks = {3, 13, 30, 3}}),
+      iresnet("r124", {.blocks = {3, 13, 40, 5}}),
+      iresnet("r200", {.blocks = {6, 26, 60, 6}}),
       // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
       // 7 × 7 as in the family: 0.11 GMAC, 3.61 M parameters.
-      {"tiny",
-       {.blocks = {1, 2, 2, 1},
-        .widths = {16, 32, 64, 128},
-        .strides = {1, 2, 2, 2},
-        .stem_stride = 2}},
+      iresnet("tiny", {.blocks = {1, 2, 2, 1},
+                       .widths = {16, 32, 64, 128},
+                       .strides = {1, 2, 2, 2},
+                       .stem_stride = 2}),
+      mobilefacenet("mbf", {.blocks = {1, 4, 6, 2}, .scale = 2}),
+      mobilefacenet("mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}),
   };
+  for (const auto& [name, shape] : named_vits()) {
+    all.push_back({name, std::bind_front(make_vit, shape)});
+  }
+  return all;
+}
+
+const std::vector<Network>& networks() {
+  static const std::vector<Network> all = all_networks();
   return all;
 }
 
@@ -60,7 +80,7 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
     for (const auto& network : networks()) known += " " + network.name;
     throw Error("network '" + std::string(name) + "' is unknown; known:" + known);
   }
-  return make_iresnet(found->shape, embedding_size, seed);
+  return found->make(embedding_size, seed);
 }
 
 torch::Tensor to_network_input(const torch::Tensor& pixels) {

@@ -15,16 +15,18 @@ constexpr std::int64_t kImageSize = 112;
 class Block : public torch::nn::Module {
  public:
   Block(std::int64_t in, std::int64_t out, std::int64_t stride)
-      : bn1_(register_module("bn1", std::make_shared<BatchNorm>(in))),
-        conv1_(register_module("conv1", std::make_shared<Conv>(in, out, 3, 1))),
-        bn2_(register_module("bn2", std::make_shared<BatchNorm>(out))),
-        prelu_(register_module("prelu", std::make_shared<PRelu>(out))),
-        conv2_(register_module("conv2", std::make_shared<Conv>(out, out, 3, stride))),
-        bn3_(register_module("bn3", std::make_shared<BatchNorm>(out))) {
+      : bn1_(add<BatchNorm>(*this, "bn1", in)),
+        conv1_(add<Conv>(*this, "conv1", ConvShape{.in = in, .out = out, .kernel = 3})),
+        bn2_(add<BatchNorm>(*this, "bn2", out)),
+        prelu_(add<PRelu>(*this, "prelu", out)),
+        conv2_(add<Conv>(*this, "conv2",
+                         ConvShape{.in = out, .out = out, .kernel = 3, .stride = stride})),
+        bn3_(add<BatchNorm>(*this, "bn3", out)) {
     if (stride == 1 && in == out) return;
-    auto downsample = register_module("downsample", std::make_shared<torch::nn::Module>());
-    shortcut_conv_ = downsample->register_module("0", std::make_shared<Conv>(in, out, 1, stride));
-    shortcut_bn_ = downsample->register_module("1", std::make_shared<BatchNorm>(out));
+    auto downsample = add<torch::nn::Module>(*this, "downsample");
+    shortcut_conv_ =
+        add<Conv>(*downsample, "0", ConvShape{.in = in, .out = out, .kernel = 1, .stride = stride});
+    shortcut_bn_ = add<BatchNorm>(*downsample, "1", out);
   }
 
   /// x [b, in, h, w] -> [b, out, h / stride, w / stride]
@@ -49,26 +51,25 @@ class Block : public torch::nn::Module {
 class IResNet : public Backbone {
  public:
   IResNet(const IResNetShape& shape, std::int64_t embedding_size, std::uint64_t seed)
-      : conv1_(register_module("conv1",
-                               std::make_shared<Conv>(3, shape.widths[0], 3, shape.stem_stride))),
-        bn1_(register_module("bn1", std::make_shared<BatchNorm>(shape.widths[0]))),
-        prelu_(register_module("prelu", std::make_shared<PRelu>(shape.widths[0]))) {
+      : conv1_(add<Conv>(
+            *this, "conv1",
+            ConvShape{.in = 3, .out = shape.widths[0], .kernel = 3, .stride = shape.stem_stride})),
+        bn1_(add<BatchNorm>(*this, "bn1", shape.widths[0])),
+        prelu_(add<PRelu>(*this, "prelu", shape.widths[0])) {
     std::int64_t channels = shape.widths[0];
     std::int64_t size = kImageSize / shape.stem_stride;
     for (std::size_t stage = 0; stage < 4; ++stage) {
-      auto layer = register_module("layer" + std::to_string(stage + 1),
-                                   std::make_shared<torch::nn::Module>());
+      auto layer = add<torch::nn::Module>(*this, "layer" + std::to_string(stage + 1));
       for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
-        blocks_.push_back(layer->register_module(
-            std::to_string(i), std::make_shared<Block>(channels, shape.widths[stage],
-                                                       i == 0 ? shape.strides[stage] : 1)));
+        blocks_.push_back(add<Block>(*layer, std::to_string(i), channels, shape.widths[stage],
+                                     i == 0 ? shape.strides[stage] : 1));
         channels = shape.widths[stage];
       }
       size /= shape.strides[stage];
     }
-    bn2_ = register_module("bn2", std::make_shared<BatchNorm>(channels));
-    fc_ = register_module("fc", std::make_shared<Linear>(channels * size * size, embedding_size));
-    features_ = register_module("features", std::make_shared<BatchNorm>(embedding_size));
+    bn2_ = add<BatchNorm>(*this, "bn2", channels);
+    fc_ = add<Linear>(*this, "fc", channels * size * size, embedding_size);
+    features_ = add<BatchNorm>(*this, "features", embedding_size);
     features_->weight.requires_grad_(false);
     initialise(seed);
   }

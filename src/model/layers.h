@@ -3,6 +3,9 @@
 #include <torch/nn/module.h>
 
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
 
 namespace pfc {
 
@@ -10,29 +13,47 @@ namespace pfc {
 // Parameters are left uninitialised: torch::nn's constructors draw theirs from the process-wide
 // generator, and these must depend on a seed alone.
 
-/// Convolution without bias, padded to keep the size at stride 1.
+/// Makes a Layer of `arguments` and registers it with `owner`.
+template <class Layer, class... Arguments>
+std::shared_ptr<Layer> add(torch::nn::Module& owner, const std::string& name,
+                           Arguments&&... arguments) {
+  return owner.register_module(name,
+                               std::make_shared<Layer>(std::forward<Arguments>(arguments)...));
+}
+
+struct ConvShape {
+  std::int64_t in, out;  ///< channels
+  std::int64_t kernel;   ///< its height and width
+  std::int64_t stride = 1;
+  std::int64_t padding = kernel / 2;  ///< keeps the size at stride 1
+  std::int64_t groups = 1;            ///< as many as `in`: depthwise
+};
+
+/// Convolution without bias.
 class Conv : public torch::nn::Module {
  public:
-  Conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride);
+  explicit Conv(const ConvShape& shape);
   torch::Tensor forward(const torch::Tensor& x) const;
 
-  torch::Tensor weight;  ///< [out, in, kernel, kernel]
+  torch::Tensor weight;  ///< [out, in / groups, kernel, kernel]
 
  private:
-  std::int64_t stride_;
-  std::int64_t padding_;
+  ConvShape shape_;
 };
 
 /// Batch normalisation of [b, channels] or [b, channels, h, w].
 class BatchNorm : public torch::nn::Module {
  public:
-  explicit BatchNorm(std::int64_t channels);
+  explicit BatchNorm(std::int64_t channels, double epsilon = 1e-5);
   /// Followed by a PReLU of `slope` [channels] where one is given.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {});
 
   torch::Tensor weight, bias;               ///< [channels]
   torch::Tensor running_mean, running_var;  ///< [channels] what evaluation normalises with
   torch::Tensor num_batches_tracked;        ///< [] int64
+
+ private:
+  double epsilon_;
 };
 
 class PRelu : public torch::nn::Module {
@@ -44,10 +65,20 @@ class PRelu : public torch::nn::Module {
 
 class Linear : public torch::nn::Module {
  public:
-  Linear(std::int64_t in, std::int64_t out);
+  Linear(std::int64_t in, std::int64_t out, bool has_bias = true);
   torch::Tensor forward(const torch::Tensor& x) const;
 
-  torch::Tensor weight, bias;  ///< [out, in], [out]
+  torch::Tensor weight;  ///< [out, in]
+  torch::Tensor bias;    ///< [out], undefined where there is none
+};
+
+/// Normalisation of each row of [..., channels].
+class LayerNorm : public torch::nn::Module {
+ public:
+  explicit LayerNorm(std::int64_t channels);
+  torch::Tensor forward(const torch::Tensor& x) const;
+
+  torch::Tensor weight, bias;  ///< [channels]
 };
 
 }  // namespace pfc

@@ -15,6 +15,8 @@ enum class Stream : std::uint32_t {
   kUniformOrder = 5,
   kCentreInit = 6,
   kBenchmark = 7,
+  kTokenMask = 11,
+  kStochasticDepth = 12,
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as

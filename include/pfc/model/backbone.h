@@ -17,11 +17,23 @@ namespace pfc {
 class Backbone : public torch::nn::Module {
  public:
   virtual torch::Tensor forward(torch::Tensor images) = 0;
+
+  /// Says which images the next forward in training has: those of a step's global batch from
+  /// position `first_image` on. What a network draws (stochastic depth, hidden tokens) is a
+  /// function of (make_backbone's seed, step, position), so neither ranks nor micro-batches nor a
+  /// resumed run change it. A network that draws throws std::logic_error where it was not told; the
+  /// others ignore it.
+  virtual void set_draws([[maybe_unused]] std::int64_t step,
+                         [[maybe_unused]] std::int64_t first_image) {}
 };
 
-/// A network by its name: r18 r34 r50 r100 r124 r200 tiny. Parameter names and initialisation are
-/// those of the field's PyTorch models. Initial values depend on `seed` alone. Throws Error, naming
-/// the known ones.
+/// A network by its name. Parameter names and initialisation are those of the field's PyTorch
+/// models.
+/// - r18 r34 r50 r100 r124 r200, tiny: iResNets; `tiny` is for CPUs
+/// - mbf mbf_large: MobileFaceNets
+/// - vit_t vit_s vit_b vit_l vit_h, and vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005
+///   vit_l_dp005_mask_005: vision transformers and what WebFace42M's are trained as
+/// Initial values depend on `seed` alone. Throws Error, naming the known ones.
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
                                         std::uint64_t seed);
 const std::vector<std::string>& backbone_names();

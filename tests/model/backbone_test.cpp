@@ -1,3 +1,4 @@
+#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "model/backbone_state.h"
 #include "pfc/base/error.h"
 #include "pfc/model/backbone.h"
 
@@ -16,20 +18,6 @@ namespace {
 
 constexpr std::int64_t kDim = 512;
 
-/// Parameters and buffers by name, in the order of registration.
-std::vector<std::pair<std::string, torch::Tensor>> state_of(const Backbone& backbone) {
-  std::vector<std::pair<std::string, torch::Tensor>> state;
-  for (const auto& item : backbone.named_parameters()) state.emplace_back(item.key(), item.value());
-  for (const auto& item : backbone.named_buffers()) state.emplace_back(item.key(), item.value());
-  return state;
-}
-
-std::int64_t parameter_count(const Backbone& backbone) {
-  std::int64_t count = 0;
-  for (const auto& parameter : backbone.parameters()) count += parameter.numel();
-  return count;
-}
-
 /// sin(frequency·i + phase) over the flat index, in float64.
 torch::Tensor sine(torch::IntArrayRef shape, double frequency, double phase) {
   return torch::sin(
@@ -37,6 +25,11 @@ torch::Tensor sine(torch::IntArrayRef shape, double frequency, double phase) {
                  frequency +
              phase)
       .reshape(shape);
+}
+
+/// PReLU slopes are the third part of a MobileFaceNet's block.
+bool is_prelu(const std::string& name) {
+  return name.ends_with("prelu.weight") || name.ends_with("layers.2.weight");
 }
 
 /// The value that the fixtures' formula gives to a tensor of this name.
@@ -54,7 +47,7 @@ torch::Tensor formula(const std::string& name, const torch::Tensor& tensor) {
     return 1.4 * std::sqrt(2 / fan_in) * s;
   }
   if (tensor.dim() == 2) return 1.4 / std::sqrt(static_cast<double>(tensor.size(1))) * s;
-  if (name.ends_with("prelu.weight")) return 0.25 + 0.05 * s;
+  if (is_prelu(name)) return 0.25 + 0.05 * s;
   return 1 + 0.1 * s;
 }
 
@@ -101,37 +94,51 @@ TEST_P(Reference, EmbeddingsAreThoseOfTheFieldsNetwork) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(IResNet, Reference, testing::Values("r18", "r34", "r50", "r100"),
+INSTANTIATE_TEST_SUITE_P(Networks, Reference, testing::Values("r18", "r34", "r50", "r100", "mbf"),
                          [](const auto& test) { return test.param; });
 
-/// Multiply-adds of the convolutions and linear layers for one image: a weight's worth for each
-/// pixel of its output.
-double multiply_adds_of(const Backbone& backbone, std::int64_t stem_stride,
-                        std::int64_t first_stage_stride) {
-  double total = 0;
-  std::int64_t size = 112;  // of the map that the next layer gives
-  std::int64_t entering =
-      0;  // of the map that enters the block, at which its first convolution works
-  std::string block;
-  for (const auto& item : backbone.named_parameters()) {
-    const std::string& name = item.key();
-    const torch::Tensor& weight = item.value();
-    if (weight.dim() == 2) total += static_cast<double>(weight.numel());
-    if (weight.dim() != 4) continue;
-    if (name == "conv1.weight") {
-      size /= stem_stride;
-    } else if (const auto now = name.substr(0, name.find('.', name.find('.') + 1)); now != block) {
-      block = now;
-      entering = size;
-      if (block == "layer1.0") {
-        size /= first_stage_stride;
-      } else if (block.ends_with(".0")) {
-        size /= 2;
-      }
-    }
-    const auto at = name.ends_with(".conv1.weight") ? entering : size;
-    total += static_cast<double>(weight.numel() * at * at);
+/// Shapes of what the convolutions and linear layers give that this thread runs while it lives.
+class Outputs {
+ public:
+  Outputs()
+      : handle_(at::addThreadLocalCallback(
+            at::RecordFunctionCallback(nullptr, note).needsOutputs(true))) {
+    shapes_.clear();
   }
+  ~Outputs() { at::removeCallback(handle_); }
+  Outputs(const Outputs&) = delete;
+  Outputs& operator=(const Outputs&) = delete;
+
+  const std::vector<std::vector<std::int64_t>>& shapes() const { return shapes_; }
+
+ private:
+  static void note(const at::RecordFunction& call, at::ObserverContext*) {
+    const std::string_view name = call.name();
+    if (name != "aten::conv2d" && name != "aten::linear") return;
+    shapes_.push_back(call.outputs()[0].toTensor().sizes().vec());
+  }
+
+  static inline thread_local std::vector<std::vector<std::int64_t>> shapes_;
+  at::CallbackHandle handle_;
+};
+
+/// Multiply-adds of the convolutions and linear layers for one image: a weight's worth for each
+/// pixel of its output. Layers run in the order in which they are registered.
+double multiply_adds_of(Backbone& backbone) {
+  backbone.eval();
+  const torch::NoGradGuard no_grad;
+  const Outputs outputs;
+  backbone.forward(torch::empty({0, 3, 112, 112}));  // of no image, so that nothing is computed
+  double total = 0;
+  std::size_t layer = 0;
+  for (const auto& weight : backbone.parameters()) {
+    if (weight.dim() < 2) continue;
+    const auto& shape = outputs.shapes().at(layer++);
+    EXPECT_EQ(shape[1], weight.size(0)) << layer;
+    const std::int64_t pixels = shape.size() == 4 ? shape[2] * shape[3] : 1;
+    total += static_cast<double>(weight.numel() * pixels);
+  }
+  EXPECT_EQ(layer, outputs.shapes().size());
   return total;
 }
 
@@ -147,30 +154,32 @@ TEST_P(Size, ParametersAndMultiplyAddsAreThePublishedOnes) {
   const auto backbone = make_backbone(GetParam().name, kDim, 0);
   EXPECT_NEAR(static_cast<double>(parameter_count(*backbone)) / 1e6, GetParam().million_parameters,
               0.005);
-  const bool tiny = GetParam().name == "tiny";
-  EXPECT_NEAR(multiply_adds_of(*backbone, tiny ? 2 : 1, tiny ? 1 : 2) / 1e9,
-              GetParam().giga_multiply_adds, 0.005);
+  EXPECT_NEAR(multiply_adds_of(*backbone) / 1e9, GetParam().giga_multiply_adds, 0.005);
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    IResNet, Size,
+    Networks, Size,
     testing::Values(Published{"r18", 24.03, 2.61}, Published{"r34", 34.14, 4.46},
                     Published{"r50", 43.59, 6.31}, Published{"r100", 65.16, 12.09},
                     Published{"r124", 86.41, 14.86}, Published{"r200", 118.83, 23.42},
-                    Published{"tiny", 3.61, 0.114}),
+                    Published{"tiny", 3.61, 0.114}, Published{"mbf", 2.06, 0.44},
+                    // No reference embedding of it is at hand: its size is what is known.
+                    Published{"mbf_large", 6.31, 1.82}),
     [](const auto& test) { return test.param.name; });
 
-TEST(Backbone, InitialValuesDependOnTheSeedAlone) {
+class Initialisation : public testing::TestWithParam<std::string> {};
+
+TEST_P(Initialisation, DependsOnTheSeedAlone) {
   torch::manual_seed(1);
   at::set_num_threads(1);
-  const auto first = state_of(*make_backbone("tiny", 64, 7));
+  const auto first = state_of(*make_backbone(GetParam(), 64, 7));
   torch::manual_seed(2);
   at::set_num_threads(2);
   const auto before = torch::rand({});
   torch::manual_seed(2);
-  const auto second = state_of(*make_backbone("tiny", 64, 7));
+  const auto second = state_of(*make_backbone(GetParam(), 64, 7));
   EXPECT_TRUE(torch::equal(torch::rand({}), before)) << "the process-wide generator moved";
-  const auto other = state_of(*make_backbone("tiny", 64, 8));
+  const auto other = state_of(*make_backbone(GetParam(), 64, 8));
   for (std::size_t i = 0; i < first.size(); ++i) {
     EXPECT_TRUE(torch::equal(first[i].second, second[i].second)) << first[i].first;
     if (first[i].second.dim() > 1) {
@@ -179,7 +188,10 @@ TEST(Backbone, InitialValuesDependOnTheSeedAlone) {
   }
 }
 
-TEST(Backbone, InitialValuesAreTheFieldsOnes) {
+INSTANTIATE_TEST_SUITE_P(Networks, Initialisation, testing::Values("tiny", "mbf", "vit_t"),
+                         [](const auto& test) { return test.param; });
+
+TEST(Initialisation, OfAnIResNetIsTheFieldsOne) {
   for (const auto& [name, tensor] : state_of(*make_backbone("tiny", kDim, 3))) {
     if (tensor.dim() == 4 && tensor.numel() > 1000) {
       EXPECT_NEAR(tensor.std().item<double>(), 0.1, 0.01) << name;
@@ -197,20 +209,37 @@ TEST(Backbone, InitialValuesAreTheFieldsOnes) {
   }
 }
 
+TEST(Initialisation, OfAMobileFaceNetIsKaimingsForItsOutputs) {
+  for (const auto& [name, tensor] : state_of(*make_backbone("mbf", kDim, 3))) {
+    if (tensor.dim() > 1) {
+      const double fan_out = static_cast<double>(tensor.numel() / tensor.size(1));
+      const double deviation = std::sqrt(2 / fan_out);
+      const double tolerance = 4 * deviation / std::sqrt(static_cast<double>(tensor.numel()));
+      EXPECT_NEAR(tensor.std().item<double>(), deviation, tolerance) << name;
+      EXPECT_NEAR(tensor.mean().item<double>(), 0, tolerance) << name;
+    } else if (is_prelu(name)) {
+      EXPECT_TRUE((tensor == 0.25).all().item<bool>()) << name;
+    }
+  }
+}
+
 TEST(Backbone, EveryParameterGetsAGradientExceptTheFrozenOnes) {
-  const auto backbone = make_backbone("tiny", 32, 1);
-  backbone->forward(torch::randn({4, 3, 112, 112})).square().sum().backward();
-  for (const auto& item : backbone->named_parameters()) {
-    EXPECT_EQ(item.value().grad().defined(), item.key() != "features.weight") << item.key();
+  for (const std::string name : {"tiny", "mbf"}) {
+    const auto backbone = make_backbone(name, 32, 1);
+    backbone->forward(torch::randn({4, 3, 112, 112})).square().sum().backward();
+    for (const auto& item : backbone->named_parameters()) {
+      EXPECT_EQ(item.value().grad().defined(), item.key() != "features.weight") << item.key();
+    }
   }
 }
 
 TEST(Backbone, AnUnknownNetworkIsToldTheKnownOnes) {
-  EXPECT_THAT(
-      [] { make_backbone("r19", kDim, 0); },
-      testing::Throws<Error>(testing::Property(
-          &Error::what, testing::StrEq("network 'r19' is unknown; known: r18 r34 r50 r100 r124 "
-                                       "r200 tiny"))));
+  EXPECT_THAT([] { make_backbone("r19", kDim, 0); },
+              testing::Throws<Error>(testing::Property(
+                  &Error::what,
+                  testing::StrEq("network 'r19' is unknown; known: r18 r34 r50 r100 r124 r200 tiny "
+                                 "mbf mbf_large vit_t vit_s vit_b vit_l vit_h vit_t_dp005_mask0 "
+                                 "vit_s_dp005_mask_0 vit_b_dp005_mask_005 vit_l_dp005_mask_005"))));
   EXPECT_THROW(make_backbone("r18", 0, 0), Error);
 }
 

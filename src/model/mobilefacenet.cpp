@@ -1,0 +1,193 @@
+#include "model/mobilefacenet.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "model/layers.h"
+
+namespace pfc {
+namespace {
+
+/// Channels and size of the map that the head takes in.
+constexpr std::int64_t kLastWidth = 512, kLastSize = 7;
+
+/// A part of the network: [b, in, h, w] -> [b, out, h / stride, w / stride].
+class Part : public torch::nn::Module {
+ public:
+  virtual torch::Tensor forward(const torch::Tensor& x) = 0;
+};
+
+enum class Activation { kNone, kPRelu };
+
+/// Convolution, batch normalisation and, where asked for, PReLU.
+class ConvBlock : public Part {
+ public:
+  explicit ConvBlock(const ConvShape& shape, Activation activation = Activation::kPRelu) {
+    auto layers = add<torch::nn::Module>(*this, "layers");
+    conv_ = add<Conv>(*layers, "0", shape);
+    bn_ = add<BatchNorm>(*layers, "1", shape.out);
+    if (activation == Activation::kPRelu) prelu_ = add<PRelu>(*layers, "2", shape.out);
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) override {
+    return bn_->forward(conv_->forward(x), prelu_ ? prelu_->weight : torch::Tensor());
+  }
+
+ private:
+  std::shared_ptr<Conv> conv_;
+  std::shared_ptr<BatchNorm> bn_;
+  std::shared_ptr<PRelu> prelu_;
+};
+
+struct BottleneckShape {
+  std::int64_t in, out;  ///< channels
+  std::int64_t inner;    ///< channels of the depthwise convolution
+  std::int64_t stride = 1;
+  bool residual = false;
+};
+
+/// To `inner` channels, depthwise 3 × 3, and back without an activation.
+class Bottleneck : public Part {
+ public:
+  explicit Bottleneck(const BottleneckShape& shape) : residual_(shape.residual) {
+    auto layers = add<torch::nn::Module>(*this, "layers");
+    expand_ =
+        add<ConvBlock>(*layers, "0", ConvShape{.in = shape.in, .out = shape.inner, .kernel = 1});
+    depthwise_ = add<ConvBlock>(*layers, "1",
+                                ConvShape{.in = shape.inner,
+                                          .out = shape.inner,
+                                          .kernel = 3,
+                                          .stride = shape.stride,
+                                          .groups = shape.inner});
+    project_ =
+        add<ConvBlock>(*layers, "2", ConvShape{.in = shape.inner, .out = shape.out, .kernel = 1},
+                       Activation::kNone);
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) override {
+    const auto y = project_->forward(depthwise_->forward(expand_->forward(x)));
+    return residual_ ? x + y : y;
+  }
+
+ private:
+  bool residual_;
+  std::shared_ptr<ConvBlock> expand_, depthwise_, project_;
+};
+
+/// Bottlenecks that keep size and width, each added to what enters it.
+class Residuals : public Part {
+ public:
+  Residuals(std::int64_t count, std::int64_t width, std::int64_t inner) {
+    auto layers = add<torch::nn::Module>(*this, "layers");
+    for (std::int64_t i = 0; i < count; ++i) {
+      blocks_.push_back(add<Bottleneck>(
+          *layers, std::to_string(i),
+          BottleneckShape{.in = width, .out = width, .inner = inner, .residual = true}));
+    }
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) override {
+    auto y = x;
+    for (const auto& block : blocks_) y = block->forward(y);
+    return y;
+  }
+
+ private:
+  std::vector<std::shared_ptr<Bottleneck>> blocks_;
+};
+
+/// A depthwise convolution over the whole map in place of the mean, then a linear layer: the map's
+/// corners show less of a face than its middle, so each place has its own weight.
+class Head : public torch::nn::Module {
+ public:
+  explicit Head(std::int64_t embedding_size) {
+    auto layers = add<torch::nn::Module>(*this, "layers");
+    depthwise_ = add<ConvBlock>(*layers, "0",
+                                ConvShape{.in = kLastWidth,
+                                          .out = kLastWidth,
+                                          .kernel = kLastSize,
+                                          .padding = 0,
+                                          .groups = kLastWidth},
+                                Activation::kNone);
+    // "1" of the field's model flattens.
+    fc_ = add<Linear>(*layers, "2", kLastWidth, embedding_size, /*has_bias=*/false);
+    bn_ = add<BatchNorm>(*layers, "3", embedding_size);
+  }
+
+  /// x [b, 512, 7, 7] -> [b, embedding_size]
+  torch::Tensor forward(const torch::Tensor& x) {
+    return bn_->forward(fc_->forward(depthwise_->forward(x).flatten(1)));
+  }
+
+ private:
+  std::shared_ptr<ConvBlock> depthwise_;
+  std::shared_ptr<Linear> fc_;
+  std::shared_ptr<BatchNorm> bn_;
+};
+
+class MobileFaceNet : public Backbone {
+ public:
+  MobileFaceNet(const MobileFaceNetShape& shape, std::int64_t embedding_size, std::uint64_t seed) {
+    const std::int64_t narrow = 64 * shape.scale, wide = 128 * shape.scale;
+    layers_ = add<torch::nn::Module>(*this, "layers");
+    append<ConvBlock>(ConvShape{.in = 3, .out = narrow, .kernel = 3, .stride = 2});
+    if (shape.blocks[0] == 1) {  // at 56 × 56 a single block is one grouped convolution
+      append<ConvBlock>(ConvShape{.in = narrow, .out = narrow, .kernel = 3, .groups = 64});
+    } else {
+      append<Residuals>(shape.blocks[0], narrow, 128);
+    }
+    append<Bottleneck>(BottleneckShape{.in = narrow, .out = narrow, .inner = 128, .stride = 2});
+    append<Residuals>(shape.blocks[1], narrow, 128);
+    append<Bottleneck>(BottleneckShape{.in = narrow, .out = wide, .inner = 256, .stride = 2});
+    append<Residuals>(shape.blocks[2], wide, 256);
+    append<Bottleneck>(BottleneckShape{.in = wide, .out = wide, .inner = 512, .stride = 2});
+    append<Residuals>(shape.blocks[3], wide, 256);
+    conv_sep_ =
+        add<ConvBlock>(*this, "conv_sep", ConvShape{.in = wide, .out = kLastWidth, .kernel = 1});
+    features_ = add<Head>(*this, "features", embedding_size);
+    initialise(seed);
+  }
+
+  torch::Tensor forward(torch::Tensor images) override {
+    auto x = images;
+    for (const auto& part : parts_) x = part->forward(x);
+    return features_->forward(conv_sep_->forward(x));
+  }
+
+ private:
+  template <class Kind, class... Arguments>
+  void append(const Arguments&... arguments) {
+    parts_.push_back(add<Kind>(*layers_, std::to_string(parts_.size()), arguments...));
+  }
+
+  /// Kaiming's for what leaves a layer, counted as PyTorch does: all output channels, whatever the
+  /// groups.
+  void initialise(std::uint64_t seed) {
+    const torch::NoGradGuard no_grad;
+    const auto generator = at::detail::createCPUGenerator(seed);
+    const auto fill = [&](const torch::Tensor& weight) {
+      const auto fan_out = static_cast<double>(weight.numel() / weight.size(1));
+      weight.normal_(0, std::sqrt(2 / fan_out), generator);
+    };
+    for (const auto& module : modules(/*include_self=*/false)) {
+      if (const auto* conv = module->as<Conv>()) fill(conv->weight);
+      if (const auto* linear = module->as<Linear>()) fill(linear->weight);
+    }
+  }
+
+  std::shared_ptr<torch::nn::Module> layers_;
+  std::vector<std::shared_ptr<Part>> parts_;
+  std::shared_ptr<ConvBlock> conv_sep_;
+  std::shared_ptr<Head> features_;
+};
+
+}  // namespace
+
+std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
+                                             std::int64_t embedding_size, std::uint64_t seed) {
+  return std::make_shared<MobileFaceNet>(shape, embedding_size, seed);
+}
+
+}  // namespace pfc

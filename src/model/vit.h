@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+
+/// What tells one vision transformer from another.
+struct VitShape {
+  std::int64_t dim;               ///< width of a token, a multiple of `heads`
+  std::int64_t depth;             ///< blocks
+  double stochastic_depth = 0.1;  ///< rate of the last block; it grows linearly from 0
+  double hidden_share = 0.1;      ///< of an image's tokens, in training
+  std::int64_t heads = 8;
+};
+
+struct NamedVit {
+  std::string name;
+  VitShape shape;
+};
+
+/// The field's vision transformers.
+const std::vector<NamedVit>& named_vits();
+
+/// Transformer over 12 × 12 patches of 9 pixels, of which 108 of the 112 are seen (Dosovitskiy et
+/// al., "An image is worth 16×16 words", ICLR 2021), as the field's PyTorch model has it: no class
+/// token, ReLU6, and a linear layer over all tokens. In training each branch of a block is dropped
+/// for some images and the others scaled up (Huang et al., "Deep networks with stochastic depth",
+/// ECCV 2016), and some tokens skip the blocks: a learned one stands for them in the head.
+std::shared_ptr<Backbone> make_vit(const VitShape& shape, std::int64_t embedding_size,
+                                   std::uint64_t seed);
+
+}  // namespace pfc
