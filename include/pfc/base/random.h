@@ -13,6 +13,10 @@ enum class Stream : std::uint32_t {
   kStratumDraw = 4,
   kUniformOrder = 5,
   kCentreInit = 6,
+  kFaceIdentity = 7,
+  kFaceImage = 8,
+  kFaceNoise = 9,
+  kFacePair = 10,
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
