@@ -17,6 +17,7 @@ void paint(const face::Scene& scene) {
   paint_mouth(scene);
   paint_eyes(scene);
   paint_brows(scene);
+  paint_mask(scene);
   paint_hair(scene);
   paint_glasses(scene);
   paint_occluder(scene);

@@ -44,15 +44,28 @@ void blur(std::vector<Rgb>& film, float amount) {
   }
 }
 
-/// Near a normal distribution, mean 0 and deviation 1, from three of a word's bytes.
-float grain(std::uint32_t word) {
-  const auto sum = static_cast<int>((word & 255) + (word >> 8 & 255) + (word >> 16 & 255));
-  constexpr float kDeviation = 128.0f;  // √(3 · 256² / 12)
-  return (static_cast<float>(sum) - 382.5f) / kDeviation;
+/// A triangular distribution, mean 0 and deviation 1, from the lowest two bytes.
+float grain(std::uint32_t bytes) {
+  const auto sum = static_cast<int>((bytes & 255) + (bytes >> 8 & 255));
+  constexpr float kDeviation = 104.5f;  // √(2 · 256² / 12)
+  return static_cast<float>(sum - 255) * (1.0f / kDeviation);
 }
 
-std::uint8_t level(float shown) {
+std::uint8_t level(float linear, float noise) {
+  const float shown = std::sqrt(std::max(0.0f, linear)) + noise;
   return static_cast<std::uint8_t>(255.0f * clamp01(shown) + 0.5f);
+}
+
+/// Writes one pixel; its noise is made of eight random bytes.
+void develop(const Conditions& how, Rgb seen, std::uint32_t low, std::uint32_t high,
+             std::uint8_t* out) {
+  const Rgb exposed = seen * how.exposure;
+  const float grey = dot(exposed, {0.3f, 0.59f, 0.11f});
+  const Rgb colour = mix(Rgb{grey, grey, grey}, exposed, how.saturation);
+  const float common = 0.7f * how.noise * grain(low), own = 0.5f * how.noise;
+  out[0] = level(colour.x, common + own * grain(low >> 16));
+  out[1] = level(colour.y, common + own * grain(high));
+  out[2] = level(colour.z, common + own * grain(high >> 16));
 }
 
 }  // namespace
@@ -62,19 +75,11 @@ RgbImage photograph(const Canvas& canvas, const Conditions& how, const CounterRa
   std::vector<Rgb> film = light(canvas, how);
   if (how.blur > 0) blur(film, how.blur);
   RgbImage image{kFaceSize, kFaceSize, std::vector<std::uint8_t>(3 * kPixels)};
-  std::uint8_t* out = image.pixels.data();
-  for (const Rgb& seen : film) {
-    const Rgb exposed = seen * how.exposure;
-    const float grey = dot(exposed, {0.3f, 0.59f, 0.11f});
-    const Rgb colour = mix(Rgb{grey, grey, grey}, exposed, how.saturation);
+  static_assert(kPixels % 2 == 0);
+  for (std::size_t i = 0; i < kPixels; i += 2) {
     const auto words = random.words(a, b++);
-    const float common = 0.7f * grain(words[3]);
-    *out++ =
-        level(std::sqrt(std::max(0.0f, colour.x)) + how.noise * (common + 0.5f * grain(words[0])));
-    *out++ =
-        level(std::sqrt(std::max(0.0f, colour.y)) + how.noise * (common + 0.5f * grain(words[1])));
-    *out++ =
-        level(std::sqrt(std::max(0.0f, colour.z)) + how.noise * (common + 0.5f * grain(words[2])));
+    develop(how, film[i], words[0], words[1], &image.pixels[3 * i]);
+    develop(how, film[i + 1], words[2], words[3], &image.pixels[3 * i + 3]);
   }
   return image;
 }

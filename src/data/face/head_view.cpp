@@ -22,6 +22,8 @@ float outline(float t, float jaw, float taper) {
 HeadView::HeadView(const Identity& who, const Conditions& how)
     : width_(who.head.width),
       height_(who.head.height),
+      by_width_(1.0f / width_),
+      by_height_(1.0f / height_),
       chin_shift_(kChinFollows * std::sin(how.yaw)) {
   const float cy = std::cos(how.yaw), sy = std::sin(how.yaw);
   const float cp = std::cos(how.pitch), sp = std::sin(how.pitch);
@@ -29,7 +31,7 @@ HeadView::HeadView(const Identity& who, const Conditions& how)
   for (int i = 0; i < kJawSteps; ++i) {
     const float t = static_cast<float>(i) / kJawSteps;
     jaw_[static_cast<std::size_t>(i)] =
-        outline(t, who.head.jaw, who.head.taper) / std::sqrt(1.0f - t * t);
+        std::sqrt(1.0f - t * t) / outline(t, who.head.jaw, who.head.taper);
   }
   jaw_[kJawSteps] = jaw_[kJawSteps + 1] = jaw_[kJawSteps - 1];
   align(who, how);
@@ -63,40 +65,20 @@ Point HeadView::plane(int x, int y) const {
   return (Point(static_cast<float>(x), static_cast<float>(y)) - origin_) * turn_back_;
 }
 
-Box HeadView::box(float x, float y, float reach_x, float reach_y) const {
-  const Point centre = pixel(project(x, y, 0));
+Box HeadView::box(Point centre, float reach_x, float reach_y) const {
+  const Point middle = pixel(centre);
   // The jaw widens, a turn shears, and an edge is a pixel wide.
   const auto right = static_cast<int>(scale_ * (1.15f * reach_x + 0.2f * reach_y)) + 2;
   const auto down = static_cast<int>(scale_ * (1.15f * reach_y + 0.2f * reach_x)) + 2;
-  const auto px = static_cast<int>(centre.real()), py = static_cast<int>(centre.imag());
+  const auto px = static_cast<int>(middle.real()), py = static_cast<int>(middle.imag());
   return {px - right, py - down, px + right + 1, py + down + 1};
-}
-
-float HeadView::jaw(float t) const {
-  if (t <= 0) return 1;
-  const float at = std::min(t, 1.0f) * kJawSteps;
-  const auto i = static_cast<std::size_t>(at);
-  return mix(jaw_[i], jaw_[i + 1], at - static_cast<float>(i));
-}
-
-Hit HeadView::look(float x, float y, float size) const {
-  const float t = y / (height_ * size);
-  const float follow = t > 0 ? chin_shift_ * t * t : 0.0f;
-  const float s = (x - follow) / (width_ * size * jaw(t));
-  const float r_squared = s * s + t * t;
-  const float r = std::sqrt(r_squared);
-  const Vec3 ball = r < 1 ? Vec3{s, t, std::sqrt(1.0f - r_squared)} : Vec3{s / r, t / r, 0};
-  const Vec3 head = turned_back(ball);
-  return {.inside = (1.0f - r) * size * 1.1f,
-          .normal = {ball.x, ball.y * 0.8f, ball.z},
-          .head = {head.x * width_, head.y * height_, head.z}};
 }
 
 Point HeadView::project(float x, float y, float lift) const {
   const float u = x / width_, v = y / height_;
   const Vec3 ball = turned({u, v, std::sqrt(std::max(0.0f, 1.0f - u * u - v * v)) + lift});
   const float follow = ball.y > 0 ? chin_shift_ * ball.y * ball.y : 0.0f;
-  return {ball.x * width_ * jaw(ball.y) + follow, ball.y * height_};
+  return {ball.x * width_ / jaw(ball.y) + follow, ball.y * height_};
 }
 
 Vec3 HeadView::parallax(float lift) const {
@@ -106,10 +88,6 @@ Vec3 HeadView::parallax(float lift) const {
 
 Vec3 HeadView::turned(Vec3 v) const {
   return {dot(rows_[0], v), dot(rows_[1], v), dot(rows_[2], v)};
-}
-
-Vec3 HeadView::turned_back(Vec3 v) const {
-  return rows_[0] * v.x + rows_[1] * v.y + rows_[2] * v.z;
 }
 
 }  // namespace pfc::face

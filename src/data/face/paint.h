@@ -20,7 +20,7 @@ struct Scene {
     const Vec3 shift = view.parallax(lift);
     x += shift.x;
     y += shift.y;
-    canvas.each(view.box(x, y, reach_x, reach_y), [&](Pixel& pixel) {
+    canvas.each(view.box(view.project(x, y, 0), reach_x, reach_y), [&](Pixel& pixel) {
       if (pixel.head.z > 0) paint(pixel, pixel.head.x - x, pixel.head.y - y);
     });
   }
@@ -37,6 +37,7 @@ void paint_brows(const Scene& scene);
 void paint_nose(const Scene& scene);
 void paint_mouth(const Scene& scene);
 void paint_beard(const Scene& scene);
+void paint_mask(const Scene& scene);
 void paint_hair(const Scene& scene);
 void paint_glasses(const Scene& scene);
 void paint_occluder(const Scene& scene);

@@ -31,7 +31,8 @@ void paint_ball(const Scene& scene, Pixel& pixel, float dx, float dy, float open
   colour = mix(colour, screen(.05f, .04f, .05f), scene.view.coverage(0.44f * radius - r));
   const float glint_x = dx - 0.35f * radius * scene.how.light.x - 0.1f * radius;
   const float glint_y = dy + 0.4f * radius;
-  const float glint = scene.view.coverage(0.24f * radius - std::hypot(glint_x, glint_y));
+  const float glint =
+      scene.view.coverage(0.24f * radius - std::sqrt(square(glint_x) + square(glint_y)));
   colour = mix(colour * shade, screen(1, 1, 1), 0.9f * glint);
   cover(pixel, colour, {0, -0.15f, 1}, 0.1f, open);
 }

@@ -5,14 +5,17 @@ namespace {
 
 constexpr float kTemple = 0.78f;  // where the hair line turns down, as a share of the head's width
 
+constexpr float kAhead = 1024;    // keeps a count of strands positive, where rounding down is cheap
 constexpr float kShadow = 0.45f;  // of hair on the forehead
 
-/// Brightness across the strands, -1 to 1; `t` counts strands.
+/// Brightness across the strands, -1 to 1; `t` counts strands, above -kAhead.
 float strand(const Identity& who, float t) {
   const auto& table = who.hair.strands;
-  const float floor = std::floor(t);
-  const auto i = static_cast<unsigned>(static_cast<int>(floor));
-  return mix(table[i % table.size()], table[(i + 1) % table.size()], t - floor);
+  t += kAhead;
+  const int i = static_cast<int>(t);
+  const auto index = static_cast<unsigned>(i);
+  return mix(table[index % table.size()], table[(index + 1) % table.size()],
+             t - static_cast<float>(i));
 }
 
 /// Hair combed along `along`, strands beside one another in `across` (head units).
@@ -140,7 +143,8 @@ void paint_beard(const Scene& scene) {
           mix(who.mouth.level + 0.18f, beard.line, smooth_step(0.15f, 0.75f, aside));
       const float line = cheek - 0.5f * smooth_step(0.72f, 0.95f, aside);
       const float grain = 0.85f + 0.15f * strand(who, 30.0f * dx + 3.0f * y);
-      tint(pixel, colour, beard.density * grain * smooth_step(-0.1f, 0.12f, y - line));
+      const float front = smooth_step(0.0f, 0.3f, pixel.head.z);
+      tint(pixel, colour, beard.density * grain * front * smooth_step(-0.1f, 0.12f, y - line));
     });
   }
   if (beard.moustache > 0) {

@@ -13,9 +13,10 @@ void paint_ear(const Scene& scene, float side) {
   const float radius = who.head.ears;
   const auto centre = scene.view.project(side * 0.995f * who.head.width, 0.13f, 0);
   const Rgb shade = who.skin.colour * screen(.72f, .58f, .55f);
-  scene.canvas.each({}, [&](Pixel& pixel) {
-    const float dx = (pixel.x - centre.real()) / (0.62f * radius);
-    const float dy = (pixel.y - centre.imag()) / (1.25f * radius);
+  const float width = 0.62f * radius, height = 1.25f * radius;
+  scene.canvas.each(scene.view.box(centre, 1.2f * width, 1.2f * height), [&](Pixel& pixel) {
+    const float dx = (pixel.x - centre.real()) / width;
+    const float dy = (pixel.y - centre.imag()) / height;
     const float r = std::sqrt(dx * dx + dy * dy);
     if (r > 1.2f) return;
     const float alpha = scene.view.coverage((1.0f - r) * 0.7f * radius);
@@ -44,21 +45,20 @@ void paint_skin(const Scene& scene) {
 void paint_backdrop(const Scene& scene) {
   const Conditions& how = scene.how;
   for (int y = 0; y < kFaceSize; ++y) {
-    Pixel* row = scene.canvas.row(y);
-    for (int x = 0; x < kFaceSize; ++x) {
-      const auto point = scene.view.plane(x, y);
-      Pixel& pixel = row[x];
-      pixel = Pixel{};
+    auto point = scene.view.plane(0, y);
+    scene.canvas.each({.top = y, .bottom = y + 1}, [&](Pixel& pixel) {
       pixel.x = point.real();
       pixel.y = point.imag();
+      point += scene.view.plane_step();
       const float t = clamp01(0.5f + 0.35f * (how.backdrop_slope * pixel.x + pixel.y));
       pixel.colour = mix(how.backdrop_high, how.backdrop_low, t);
       for (const Mark& spot : how.spots) {
-        const float r2 =
-            (square(pixel.x - spot.x) + square(pixel.y - spot.y)) / square(spot.radius);
-        tint(pixel, how.backdrop_spot, spot.darkness * bell(0.7f * r2));
+        const float r2 = square(pixel.x - spot.x) + square(pixel.y - spot.y);
+        if (r2 < square(spot.radius)) {
+          tint(pixel, how.backdrop_spot, spot.darkness * bell(r2 / square(spot.radius)));
+        }
       }
-    }
+    });
   }
 }
 

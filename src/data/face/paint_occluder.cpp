@@ -3,18 +3,6 @@
 namespace pfc::face {
 namespace {
 
-void paint_mask(const Scene& scene) {
-  const Rgb cloth = mix(scene.how.occluder_colour, screen(.80f, .88f, .93f), 0.6f);
-  const float bottom = scene.who.head.height * 0.97f;
-  scene.near(0, 0.75f, 1.1f, 0.7f, 0, [&](Pixel& pixel, float dx, float dy) {
-    const float y = dy + 0.75f;
-    const float top = 0.24f + 0.16f * square(dx) - 0.06f * bell(square(dx / 0.25f));
-    const float alpha = scene.view.coverage(std::min(y - top, bottom - y));
-    const float pleat = 0.06f * std::abs(std::fmod(y * 6.0f, 1.0f) - 0.5f);
-    cover(pixel, cloth * (0.95f + pleat), mix(pixel.normal, Vec3{0.5f * dx, 0, 1}, 0.5f), 0, alpha);
-  });
-}
-
 /// Three fingers that lie over the face, or an edge of something near the camera.
 void paint_hand(const Scene& scene) {
   const Conditions& how = scene.how;
@@ -53,13 +41,29 @@ void paint_cap(const Scene& scene) {
 
 }  // namespace
 
+void paint_mask(const Scene& scene) {
+  if (scene.how.occluder != Occluder::kMask) return;
+  const Rgb cloth = mix(scene.how.occluder_colour, screen(.80f, .88f, .93f), 0.6f);
+  const float bottom = scene.who.head.height * 0.97f;
+  scene.canvas.each({.top = kFaceSize / 3}, [&](Pixel& pixel) {
+    const Hit hit = scene.view.look(pixel.x, pixel.y, 1.03f);
+    if (hit.inside < -0.1f || hit.head.z < 0.1f) return;
+    const float top = 0.24f + 0.16f * square(hit.head.x) - 0.06f * bell(square(hit.head.x / 0.25f));
+    const float alpha =
+        scene.view.coverage(std::min({hit.inside, hit.head.y - top, bottom - hit.head.y}));
+    const float pleat = 0.06f * std::abs(std::fmod(hit.head.y * 6.0f, 1.0f) - 0.5f);
+    // Half of the nose shows through.
+    const Vec3 normal = mix(pixel.normal, hit.normal, 0.5f);
+    cover(pixel, cloth * (0.95f + pleat), normal, 0, alpha);
+  });
+}
+
 void paint_occluder(const Scene& scene) {
   switch (scene.how.occluder) {
     case Occluder::kNone:
+    case Occluder::kMask:        // has a layer of its own, behind the hair
     case Occluder::kSunglasses:  // painted with the glasses
       return;
-    case Occluder::kMask:
-      return paint_mask(scene);
     case Occluder::kHand:
       return paint_hand(scene);
     case Occluder::kCap:

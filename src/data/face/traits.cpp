@@ -99,7 +99,7 @@ void draw_brows(Dice& dice, float rugged, Identity& who) {
   who.brows.length = dice.normal(0.25f, 0.02f);
   who.brows.thickness = std::max(0.018f, dice.normal(0.032f + 0.018f * rugged, 0.008f));
   who.brows.arch = dice.uniform(0.0f, 0.11f);
-  who.brows.tilt = dice.normal(0.12f, 0.1f);
+  who.brows.tilt = dice.normal(0.06f, 0.08f);
   who.brows.density = dice.uniform(0.55f, 0.95f);
 }
 
@@ -151,7 +151,10 @@ void draw_hair(Dice& dice, float rugged, float tone, Identity& who) {
   hair.waves = dice.chance(0.5f) ? dice.uniform(0.0f, 0.06f) : 0.0f;
   hair.curl = dice.chance(0.1f + 0.25f * tone) ? dice.uniform(0.3f, 0.9f) : 0.0f;
   if (hair.curl > 0) hair.volume += dice.uniform(0.0f, 0.1f);
-  if (dice.chance(0.75f - 0.7f * rugged)) hair.length = dice.uniform(0.3f, 2.0f);
+  if (dice.chance(0.75f - 0.7f * rugged)) {
+    hair.length = dice.uniform(0.3f, 2.0f);
+    hair.sides = 0.3f;  // as far down as the hair beside the head begins
+  }
   for (float& strand : hair.strands) strand = dice.uniform(-1, 1);
 }
 
@@ -197,7 +200,7 @@ void draw_expression(Dice& dice, Conditions& how) {
   how.open = std::max(0.0f, dice.normal(0.0f, 0.45f));
   how.squint = dice.chance(0.04f) ? 0.12f : dice.uniform(0.72f, 1.1f);
   how.brow_raise = dice.normal(0.0f, 0.03f);
-  how.frown = dice.normal(-0.02f, 0.05f);
+  how.frown = dice.normal(0.0f, 0.05f);
   how.gaze_x = dice.normal(0.0f, 0.3f);
   how.gaze_y = dice.normal(0.0f, 0.2f);
 }
@@ -217,7 +220,7 @@ void draw_backdrop(Dice& dice, Conditions& how) {
   how.backdrop_spot = dice.colour(0.4f, 1.0f, 0.6f);
   how.backdrop_slope = dice.uniform(-1, 1);
   for (Mark& spot : how.spots) {
-    spot = {dice.uniform(-1.3f, 1.3f), dice.uniform(-1.4f, 1.4f), dice.uniform(0.3f, 0.9f),
+    spot = {dice.uniform(-1.3f, 1.3f), dice.uniform(-1.4f, 1.4f), dice.uniform(0.36f, 1.08f),
             dice.uniform(0.0f, 0.8f)};
   }
   how.clothes = dice.colour(0.08f, 0.9f, 0.8f);
@@ -237,7 +240,7 @@ void draw_occluder(Dice& dice, Conditions& how) {
 }
 
 void draw_camera(Dice& dice, Conditions& how) {
-  how.blur = dice.chance(0.4f) ? dice.uniform(0.0f, 1.0f) : 0.0f;
+  how.blur = dice.chance(0.35f) ? dice.uniform(0.0f, 1.0f) : 0.0f;
   how.exposure = dice.uniform(0.72f, 1.3f);
   how.saturation = dice.chance(0.05f) ? 0.0f : dice.uniform(0.6f, 1.1f);
   how.noise = square(dice.uniform(0.1f, 1.0f)) * 0.045f;
@@ -247,7 +250,7 @@ void draw_camera(Dice& dice, Conditions& how) {
 
 Identity draw_identity(std::uint64_t seed, std::int64_t identity) {
   Dice dice(seed, Stream::kFaceIdentity, identity, 0);
-  Identity who;
+  Identity who{};
   // Faces are more pleasant, and hair, beard and brows go together, where one number moves them
   // all.
   const float rugged = dice.uniform(0, 1);
@@ -266,7 +269,7 @@ Identity draw_identity(std::uint64_t seed, std::int64_t identity) {
 
 Conditions draw_conditions(std::uint64_t seed, std::int64_t identity, std::int64_t image) {
   Dice dice(seed, Stream::kFaceImage, identity, image);
-  Conditions how;
+  Conditions how{};
   draw_pose(dice, how);
   draw_expression(dice, how);
   draw_light(dice, how);
