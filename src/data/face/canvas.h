@@ -55,6 +55,12 @@ inline void tint(Pixel& pixel, Rgb colour, float alpha) {
   pixel.colour = mix(pixel.colour, colour, alpha);
 }
 
+/// A drawn outline: the share of its light that a surface loses where it turns away from the
+/// viewer.
+constexpr float ink(Vec3 normal) {
+  return 0.45f * (1.0f - smooth_step(0.0f, 0.45f, normal.z));
+}
+
 inline void darken(Pixel& pixel, float share) {
   pixel.colour = pixel.colour * (1.0f - share);
 }

@@ -37,6 +37,9 @@ class HeadView {
   Hit look(float x, float y, float size) const;
   /// Where the point (x, y) of the face, `lift` above it, is seen in the viewer's plane.
   std::complex<float> project(float x, float y, float lift) const;
+  /// How far to the side the middle of the face is seen. What hangs from a head or carries it goes
+  /// some of the way.
+  float aside() const { return project(0, 0, 0).real(); }
   /// Where a point of the face that is `lift` above it hides what is behind: (x, y, 0) farther on.
   Vec3 parallax(float lift) const;
   /// A direction of the head in the viewer's directions.

@@ -40,7 +40,7 @@ float inside_hair(const Identity& who, Vec3 head, bool beside) {
   const float aside = std::abs(head.x) / who.head.width;
   const float side =
       beside || head.z < 0 ? 1.0f : smooth_step(kTemple - 0.12f, kTemple + 0.14f, aside);
-  const float back = smooth_step(0.0f, 0.35f, -head.z);
+  const float back = smooth_step(0.2f, 0.6f, -head.z);
   const float line = mix(mix(front_line(who, head.x), who.hair.sides, side),
                          std::max(kNape, who.hair.sides), back);
   // Across the temple the line is steep: a distance downwards is longer than the way to it.
@@ -72,7 +72,7 @@ bool long_hair(const Identity& who) {
 void paint_curtain(const Scene& scene, float side) {
   const Identity& who = scene.who;
   const float inner = scene.view.project(side * 0.88f * who.head.width, 0.1f, 0).real() * side;
-  const float drift = 0.25f * scene.view.project(0, 0, 0).real();
+  const float drift = 0.25f * scene.view.aside();
   scene.canvas.each({}, [&](Pixel& pixel) {
     if (pixel.y < -0.35f) return;
     const float out = side * pixel.x;
@@ -95,7 +95,7 @@ void paint_curtain(const Scene& scene, float side) {
 void paint_back_hair(const Scene& scene) {
   const Identity& who = scene.who;
   if (!long_hair(who)) return;
-  const float drift = 0.1f * scene.view.project(0, 0, 0).real();
+  const float drift = 0.1f * scene.view.aside();
   scene.canvas.each({}, [&](Pixel& pixel) {
     const float x = pixel.x - drift;
     const float d = std::min(curtain(who, pixel.y) - std::abs(x) + curl_of(who, pixel),
@@ -125,8 +125,7 @@ void paint_hair(const Scene& scene) {
         from_part / (1.15f + hit.head.y / (who.head.height * 1.9f)) + 0.15f * hit.head.y;
     const float sheen = bell(square((hit.head.y + 0.95f) / 0.22f)) * clamp01(hit.head.z);
     const Rgb colour = hair_colour(who, across, hit.head.y) * (1.0f + 0.6f * sheen);
-    const float ink = 0.45f * (1.0f - smooth_step(0.0f, 0.4f, hit.normal.z));
-    cover(pixel, colour * (1.0f - ink), hit.normal, 0.05f, alpha);
+    cover(pixel, colour * (1.0f - ink(hit.normal)), hit.normal, 0.05f, alpha);
     if (alpha > 0.5f) pixel.head.z = -1;
   });
 }

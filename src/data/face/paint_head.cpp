@@ -4,10 +4,6 @@
 namespace pfc::face {
 namespace {
 
-constexpr Vec3 kFacing{0, 0, 1};
-/// A drawn outline: where skin turns away from the viewer it is darker.
-constexpr float kInk = 0.45f;
-
 void paint_ear(const Scene& scene, float side) {
   const Identity& who = scene.who;
   const float radius = who.head.ears;
@@ -33,7 +29,7 @@ void paint_skin(const Scene& scene) {
     const float alpha = scene.view.coverage(hit.inside);
     if (alpha <= 0) return;
     cover(pixel, who.skin.colour, hit.normal, who.skin.gloss, alpha);
-    darken(pixel, alpha * kInk * (1.0f - smooth_step(0.0f, 0.5f, hit.normal.z)));
+    darken(pixel, alpha * ink(hit.normal));
     // A pixel of the outline shows what is behind it too: features leave it, hair beside the head
     // covers it.
     if (alpha == 1) pixel.head = hit.head;
@@ -64,7 +60,7 @@ void paint_backdrop(const Scene& scene) {
 
 void paint_body(const Scene& scene) {
   const Identity& who = scene.who;
-  const float neck_x = 0.2f * scene.view.project(0, 0, 0).real();
+  const float neck_x = 0.2f * scene.view.aside();
   const float half = 0.58f * who.head.width;
   const float collar = who.head.height + 0.12f;
   scene.canvas.each({.top = kFaceSize / 2}, [&](Pixel& pixel) {

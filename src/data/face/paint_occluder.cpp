@@ -34,7 +34,7 @@ void paint_cap(const Scene& scene) {
     const float alpha = scene.view.coverage(std::min(hit.inside, brim - hit.head.y));
     if (alpha <= 0) return;
     const float band = smooth_step(0.16f, 0.18f, brim - hit.head.y);
-    cover(pixel, cloth * mix(0.6f, 1.0f, band), hit.normal, 0, alpha);
+    cover(pixel, cloth * (mix(0.6f, 1.0f, band) * (1.0f - ink(hit.normal))), hit.normal, 0, alpha);
     pixel.head.z = -1;
   });
 }
@@ -54,7 +54,7 @@ void paint_mask(const Scene& scene) {
     const float pleat = 0.06f * std::abs(std::fmod(hit.head.y * 6.0f, 1.0f) - 0.5f);
     // Half of the nose shows through.
     const Vec3 normal = mix(pixel.normal, hit.normal, 0.5f);
-    cover(pixel, cloth * (0.95f + pleat), normal, 0, alpha);
+    cover(pixel, cloth * ((0.95f + pleat) * (1.0f - ink(hit.normal))), normal, 0, alpha);
   });
 }
 

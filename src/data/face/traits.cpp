@@ -60,10 +60,10 @@ constexpr Rgb kRims[] = {screen(.08f, .08f, .09f), screen(.30f, .17f, .10f),
                          screen(.15f, .22f, .40f)};
 
 void draw_head(Dice& dice, float rugged, Identity& who) {
-  who.head.width = dice.normal(0.99f, 0.035f);
+  who.head.width = dice.normal(0.99f, 0.05f);
   who.head.height = dice.normal(1.33f, 0.045f);
-  who.head.jaw = std::max(1.9f, dice.normal(2.25f + 0.5f * rugged, 0.25f));
-  who.head.taper = dice.uniform(0.05f, 0.24f - 0.08f * rugged);
+  who.head.jaw = std::max(1.9f, dice.normal(2.25f + 0.5f * rugged, 0.32f));
+  who.head.taper = dice.uniform(0.02f, 0.27f - 0.08f * rugged);
   who.head.cheekbones = dice.uniform(0.0f, 0.05f);
   who.head.chin = dice.uniform(0.01f, 0.06f);
   who.head.ears = dice.normal(0.22f, 0.025f);
@@ -81,41 +81,41 @@ float draw_skin(Dice& dice, Identity& who) {
 }
 
 void draw_eyes(Dice& dice, float rugged, float tone, Identity& who) {
-  who.eyes.spacing = dice.normal(0.42f, 0.02f);
-  who.eyes.level = dice.normal(-0.06f, 0.03f);
-  who.eyes.width = dice.normal(0.205f, 0.015f);
-  who.eyes.upper = dice.normal(0.115f, 0.018f);
+  who.eyes.spacing = dice.normal(0.42f, 0.03f);
+  who.eyes.level = dice.normal(-0.06f, 0.035f);
+  who.eyes.width = dice.normal(0.205f, 0.02f);
+  who.eyes.upper = dice.normal(0.115f, 0.022f);
   who.eyes.lower = dice.normal(0.068f, 0.012f);
   who.eyes.tilt = dice.normal(-0.06f, 0.08f);
   who.eyes.iris = between(kIrises, std::max(0.0f, dice.uniform(-0.2f, 1.0f) - 0.8f * tone));
-  who.eyes.iris_radius = dice.normal(0.112f, 0.006f);
+  who.eyes.iris_radius = dice.normal(0.112f, 0.009f);
   who.eyes.lashes = dice.uniform(0, 1) * (1.0f - 0.7f * rugged);
   who.eyes.crease = dice.uniform(0, 0.6f);
   who.eyes.depth = dice.uniform(0.0f, 0.06f);
 }
 
 void draw_brows(Dice& dice, float rugged, Identity& who) {
-  who.brows.height = dice.normal(0.245f, 0.03f) - 0.03f * rugged;
-  who.brows.length = dice.normal(0.25f, 0.02f);
-  who.brows.thickness = std::max(0.018f, dice.normal(0.032f + 0.018f * rugged, 0.008f));
+  who.brows.height = dice.normal(0.245f, 0.038f) - 0.03f * rugged;
+  who.brows.length = dice.normal(0.25f, 0.032f);
+  who.brows.thickness = std::max(0.018f, dice.normal(0.032f + 0.018f * rugged, 0.012f));
   who.brows.arch = dice.uniform(0.0f, 0.11f);
   who.brows.tilt = dice.normal(0.06f, 0.08f);
   who.brows.density = dice.uniform(0.55f, 0.95f);
 }
 
 void draw_nose(Dice& dice, float rugged, Identity& who) {
-  who.nose.tip = dice.normal(0.40f, 0.04f);
-  who.nose.width = dice.normal(0.175f + 0.02f * rugged, 0.022f);
+  who.nose.tip = dice.normal(0.40f, 0.05f);
+  who.nose.width = dice.normal(0.175f + 0.02f * rugged, 0.032f);
   who.nose.bridge = dice.normal(0.085f, 0.014f);
   who.nose.lift = dice.normal(0.26f, 0.04f);
   who.nose.bulb = dice.normal(0.115f, 0.014f);
 }
 
 void draw_mouth(Dice& dice, float rugged, Identity& who) {
-  who.mouth.level = dice.normal(0.855f, 0.035f);
-  who.mouth.width = dice.normal(0.34f, 0.03f);
-  who.mouth.upper = dice.normal(0.065f, 0.014f) - 0.012f * rugged;
-  who.mouth.lower = dice.normal(0.090f, 0.017f) - 0.012f * rugged;
+  who.mouth.level = dice.normal(0.855f, 0.042f);
+  who.mouth.width = dice.normal(0.34f, 0.045f);
+  who.mouth.upper = dice.normal(0.065f, 0.018f) - 0.012f * rugged;
+  who.mouth.lower = dice.normal(0.090f, 0.022f) - 0.012f * rugged;
   who.mouth.bow = dice.uniform(0.05f, 0.45f);
   who.mouth.curl = dice.normal(0.05f, 0.12f);
   const float paint = square(dice.uniform(0, 1)) * (1.0f - rugged);
@@ -187,12 +187,12 @@ void draw_marks(Dice& dice, Identity& who) {
 }
 
 void draw_pose(Dice& dice, Conditions& how) {
-  how.yaw = dice.normal(0.0f, 0.26f);
-  how.pitch = dice.normal(0.02f, 0.13f);
-  how.roll = dice.normal(0.0f, 0.05f);
-  how.zoom = dice.uniform(0.86f, 0.97f);
-  how.shift_x = dice.normal(0.0f, 1.3f);
-  how.shift_y = dice.normal(1.0f, 1.3f);
+  how.yaw = dice.normal(0.0f, 0.20f);
+  how.pitch = dice.normal(0.02f, 0.10f);
+  how.roll = dice.normal(0.0f, 0.04f);
+  how.zoom = dice.uniform(0.87f, 0.95f);
+  how.shift_x = dice.normal(0.0f, 1.0f);
+  how.shift_y = dice.normal(1.0f, 1.0f);
 }
 
 void draw_expression(Dice& dice, Conditions& how) {
@@ -228,10 +228,10 @@ void draw_backdrop(Dice& dice, Conditions& how) {
 
 void draw_occluder(Dice& dice, Conditions& how) {
   const float kind = dice.uniform(0, 1);
-  how.occluder = kind < 0.05f   ? Occluder::kMask
-                 : kind < 0.10f ? Occluder::kSunglasses
-                 : kind < 0.16f ? Occluder::kHand
-                 : kind < 0.22f ? Occluder::kCap
+  how.occluder = kind < 0.04f   ? Occluder::kMask
+                 : kind < 0.08f ? Occluder::kSunglasses
+                 : kind < 0.12f ? Occluder::kHand
+                 : kind < 0.16f ? Occluder::kCap
                                 : Occluder::kNone;
   how.occluder_colour = dice.colour(0.1f, 0.9f, 0.7f);
   how.occluder_x = dice.uniform(-0.8f, 0.8f);
@@ -240,10 +240,10 @@ void draw_occluder(Dice& dice, Conditions& how) {
 }
 
 void draw_camera(Dice& dice, Conditions& how) {
-  how.blur = dice.chance(0.35f) ? dice.uniform(0.0f, 1.0f) : 0.0f;
+  how.blur = dice.chance(0.35f) ? dice.uniform(0.0f, 0.8f) : 0.0f;
   how.exposure = dice.uniform(0.72f, 1.3f);
   how.saturation = dice.chance(0.05f) ? 0.0f : dice.uniform(0.6f, 1.1f);
-  how.noise = square(dice.uniform(0.1f, 1.0f)) * 0.045f;
+  how.noise = square(dice.uniform(0.1f, 1.0f)) * 0.038f;
 }
 
 }  // namespace
