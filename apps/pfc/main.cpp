@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Examples:\n"
+      "  pfc data synth faces\n"
       "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
       "  pfc eval verification output/best.safetensors lfw.bin\n"
       "Each command has its own --help.");
@@ -39,6 +40,7 @@ int run(int argc, char** argv) {
   pfc::add_eval(app);
   pfc::add_embed(app);
   pfc::add_bench(app);
+  pfc::add_data(app);
   if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
   try {
     app.parse(argc, argv);

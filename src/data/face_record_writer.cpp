@@ -1,5 +1,6 @@
 #include <string>
 
+#include "data/buffered_file.h"
 #include "data/little_endian.h"
 #include "data/record_index.h"
 #include "pfc/base/error.h"
@@ -8,36 +9,6 @@
 
 namespace pfc {
 namespace {
-
-constexpr std::size_t kBuffer = std::size_t{1} << 20;
-
-/// An AtomicFile behind a buffer, so that a record of a few kilobytes is no system call of its own.
-class BufferedFile {
- public:
-  explicit BufferedFile(const std::filesystem::path& path) : file_(path) {}
-
-  /// What is appended here is written by the next `settle`.
-  std::vector<std::byte>& buffer() { return buffer_; }
-  std::uint64_t size() const { return written_ + buffer_.size(); }
-  void settle() {
-    if (buffer_.size() >= kBuffer) flush();
-  }
-  void commit() {
-    flush();
-    file_.commit();
-  }
-
- private:
-  void flush() {
-    file_.write(buffer_);
-    written_ += buffer_.size();
-    buffer_.clear();
-  }
-
-  AtomicFile file_;
-  std::vector<std::byte> buffer_;
-  std::uint64_t written_ = 0;
-};
 
 void remove_if_there(const std::filesystem::path& path) {
   std::error_code error;

@@ -8,14 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "pfc/data/image_codec.h"  // for kFaceSize
 #include "pfc/data/record_io.h"
 
 namespace pfc {
 
 /// Labels are float32, which holds every whole number up to 2^24.
 inline constexpr std::int32_t kLargestLabel = 1 << 24;
-/// Width and height of an aligned face.
-inline constexpr int kFaceSize = 112;
 
 std::filesystem::path idx_path_of(const std::filesystem::path& rec);
 std::filesystem::path property_path_of(const std::filesystem::path& rec);

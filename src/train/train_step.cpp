@@ -54,6 +54,7 @@ StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Train
   for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
     const std::int64_t first = part * samples;  // of the micro-batch in the global batch
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
+    backbone.set_draws(plan.step, first + comm.rank() * share);
     const at::Tensor x = normalize(backbone.forward(images));   // [share, d] unit rows
     const at::Tensor all = comm.all_gather(x.detach()).wait();  // [samples, d]
 

@@ -67,7 +67,7 @@ TEST_F(Pfc, SaysItsVersion) {
 }
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
-  for (const std::string command : {"", "train ", "eval ", "eval verification "}) {
+  for (const std::string command : {"", "train ", "eval ", "eval verification ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -89,6 +89,8 @@ TEST_F(Pfc, WrongUsageIsStatusTwo) {
   expect_failure(run("train run.toml --sett a=b"), 2, "--sett");
   expect_failure(run("train run.toml --set nonsense"), 2, "--set wants key=value");
   expect_failure(run("eval"), 2, "subcommand");
+  expect_failure(run("data"), 2, "subcommand");
+  expect_failure(run("data synth"), 2, "FOLDER");
   expect_failure(run("eval verification model.safetensors"), 2, "SET");
   expect_failure(run("eval verification model.safetensors a.bin --batch 0"), 2, "--batch");
 }
@@ -107,6 +109,19 @@ TEST_F(Pfc, OverridesReachTheConfiguration) {
   expect_failure(run("train run.toml --set eval.sets='[\"none.bin\"]' --set data.train=none.rec"),
                  1, "none.bin");
   expect_failure(run("train run.toml --set data.train=none.rec"), 1, "none.rec");
+}
+
+TEST_F(Pfc, DrawsFacesAndSaysHowToTrainOnThem) {
+  const std::string synth = "data synth faces --identities 3 --images 2 --unseen 2 --pairs 20";
+  const Outcome outcome = run(synth);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("faces/train.rec: 6 images of 3 identities\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("pfc train configs/faces_tiny.toml --set data.train=faces/"));
+  EXPECT_THAT(outcome.err, HasSubstr("46 of 46 images"));
+  for (const std::string file : {"train.rec", "train.idx", "property", "unseen.bin", "faces.png"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "faces" / file)) << file;
+  }
+  expect_failure(run(synth), 1, "faces/train.rec is there already");
 }
 
 TEST_F(Pfc, AFullOutputIsAFailure) {

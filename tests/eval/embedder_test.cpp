@@ -5,13 +5,13 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
-#include "verification_pickle.h"
+#include "pfc/data/verification_set.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
@@ -48,20 +48,19 @@ std::vector<std::byte> face(int left, int right) {
 }
 
 /// Two pairs, the first of one person.
-std::vector<std::byte> pickled(const std::vector<std::vector<std::byte>>& images) {
-  const std::string text = verification_pickle(images, {true, false});
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
+VerificationSet set_of(std::string_view name, const std::vector<std::vector<std::byte>>& images) {
+  const TemporaryFolder folder;
+  const std::string file = std::string(name) + ".bin";
+  VerificationSetWriter writer(folder / file);
+  writer.add(images[0], images[1], true);
+  writer.add(images[2], images[3], false);
+  writer.commit();
+  return VerificationSet::open(folder / file);  // which stays mapped
 }
 
 class Embedder : public testing::Test {
  protected:
-  Embedder()
-      : bytes_(pickled({face(255, 0), face(0, 255), face(255, 255), face(0, 0)})),
-        set_(VerificationSet::parse("halves", bytes_)) {}
-
-  std::vector<std::byte> bytes_;
-  VerificationSet set_;
+  VerificationSet set_ = set_of("halves", {face(255, 0), face(0, 255), face(255, 255), face(0, 0)});
 };
 
 TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
@@ -146,8 +145,8 @@ TEST_F(Embedder, ReportsProgressUpToTheEnd) {
 }
 
 TEST_F(Embedder, NamesSetAndImageThatDoesNotDecode) {
-  const auto bytes = pickled({face(1, 2), face(1, 2), face(1, 2), std::vector<std::byte>(20)});
-  const auto broken = VerificationSet::parse("broken", bytes);
+  const auto broken =
+      set_of("broken", {face(1, 2), face(1, 2), face(1, 2), std::vector<std::byte>(20)});
   Halves network;
   try {
     embed_pairs(network, broken);

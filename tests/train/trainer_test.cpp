@@ -12,10 +12,10 @@
 #include "pfc/base/random.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/record_io.h"
+#include "pfc/data/verification_set.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "temporary_folder.h"
-#include "verification_pickle.h"
 
 namespace pfc {
 namespace {
@@ -50,14 +50,12 @@ class Train : public testing::Test {
       }
     }
     writer.commit();
-    std::vector<std::vector<std::byte>> images;
-    std::vector<bool> same;
+    VerificationSetWriter pairs(folder_ / "val.bin");
     for (std::uint64_t pair = 0; pair < 20; ++pair) {
-      same.push_back(pair % 2 == 0);
-      images.push_back(picture(100 + pair, 0));
-      images.push_back(picture(same.back() ? 100 + pair : 200 + pair, 1));
+      const bool same = pair % 2 == 0;
+      pairs.add(picture(100 + pair, 0), picture(same ? 100 + pair : 200 + pair, 1), same);
     }
-    write_text(folder_ / "val.bin", verification_pickle(images, same));
+    pairs.commit();
 
     config_.data.train = folder_ / "train.rec";
     config_.model.network = "tiny";

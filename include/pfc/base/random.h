@@ -14,9 +14,13 @@ enum class Stream : std::uint32_t {
   kStratumDraw = 4,
   kUniformOrder = 5,
   kCentreInit = 6,
-  kBenchmark = 7,
+  kFaceIdentity = 7,
+  kFaceImage = 8,
+  kFaceNoise = 9,
+  kFacePair = 10,
   kTokenMask = 11,
   kStochasticDepth = 12,
+  kBenchmark = 13,
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as

@@ -3,6 +3,7 @@
 #include <cstddef>  // for std::byte
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -46,6 +47,26 @@ class VerificationSet {
   std::vector<std::vector<std::byte>> decoded_;  ///< images that do not lie in the file in one piece
   std::vector<std::span<const std::byte>> images_;
   std::vector<std::uint8_t> same_;
+};
+
+/// Writes such a set, as the field's tools and VerificationSet read it: a pickle of protocol 3, images as `bytes`. Needs
+/// the memory of a few images. Nothing stands under the final name before `commit`. Every failure throws Error.
+class VerificationSetWriter {
+ public:
+  explicit VerificationSetWriter(const std::filesystem::path& path);
+  ~VerificationSetWriter();
+  VerificationSetWriter(const VerificationSetWriter&) = delete;
+  VerificationSetWriter& operator=(const VerificationSetWriter&) = delete;
+
+  /// The next pair: two encoded images, each shorter than 4 GiB, and whether they show one person. The ten folds of the
+  /// field's protocol are tenths of the file: each should have its share of pairs of both kinds.
+  void add(std::span<const std::byte> first, std::span<const std::byte> second, bool same);
+  /// At least one pair was added.
+  void commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace pfc

@@ -1,0 +1,201 @@
+#include "data/face/paint.h"
+
+namespace pfc::face {
+namespace {
+
+constexpr Rgb kLash = screen(.12f, .08f, .08f);
+constexpr Rgb kWhite = screen(.90f, .88f, .87f);
+
+/// The opening of an eye, in its own coordinates: dx towards the temple, upright by its tilt.
+struct Lids {
+  float upper, lower;  ///< y of the lids at dx
+};
+
+Lids lids(const Identity& who, float openness, float dx) {
+  const float t = dx / who.eyes.width;
+  const float arc = std::max(0.0f, 1.0f - t * t);
+  // Fullest towards the nose above and towards the temple below, as almonds are.
+  return {-who.eyes.upper * openness * arc * (1.0f - 0.15f * t),
+          who.eyes.lower * (0.35f + 0.65f * openness) * arc * (1.0f + 0.25f * t)};
+}
+
+void paint_ball(const Scene& scene, Pixel& pixel, float dx, float dy, float open, float shade) {
+  const Identity& who = scene.who;
+  const float radius = who.eyes.iris_radius;
+  const float r = std::sqrt(dx * dx + dy * dy);
+  Rgb colour = kWhite;
+  const float iris = scene.view.coverage(radius - r);
+  const float ring = smooth_step(0.65f, 1.0f, r / radius);
+  const Rgb lit = who.eyes.iris * (0.75f + 0.5f * clamp01(0.5f + dy / radius));
+  colour = mix(colour, mix(lit, lit * 0.25f, ring), iris);
+  colour = mix(colour, screen(.05f, .04f, .05f), scene.view.coverage(0.44f * radius - r));
+  const float glint_x = dx - 0.35f * radius * scene.how.light.x - 0.1f * radius;
+  const float glint_y = dy + 0.4f * radius;
+  const float glint =
+      scene.view.coverage(0.24f * radius - std::sqrt(square(glint_x) + square(glint_y)));
+  colour = mix(colour * shade, screen(1, 1, 1), 0.9f * glint);
+  cover(pixel, colour, {0, -0.15f, 1}, 0.1f, open);
+}
+
+void paint_eye(const Scene& scene, float side) {
+  const Identity& who = scene.who;
+  const Conditions& how = scene.how;
+  const float x = side * who.eyes.spacing, y = who.eyes.level;
+  const float width = who.eyes.width;
+  const Rgb socket = who.skin.colour * screen(.80f, .68f, .66f);
+  glow(scene, x, y - 0.05f, 1.7f * width, 1.5f * width, socket, 0.35f + 5.0f * who.eyes.depth);
+  emboss(scene, x - side * 0.08f, y - 0.08f, 1.6f * width, 1.3f * width, -who.eyes.depth);
+
+  const float gaze_x = 0.3f * width * how.gaze_x, gaze_y = 0.2f * width * how.gaze_y;
+  const Rgb crease = who.skin.colour * screen(.62f, .50f, .47f);
+  scene.near(x, y, 1.5f * width, 1.3f * width, 0, [&](Pixel& pixel, float dx, float dy) {
+    const float out = side * dx;
+    const float upright = dy - who.eyes.tilt * out;
+    const Lids lid = lids(who, how.squint, out);
+    const float t2 = square(out / width);
+    const float below_upper = upright - lid.upper;
+    const float open =
+        scene.view.coverage(std::min(below_upper, lid.lower - upright)) * (t2 < 1.0f ? 1.0f : 0.0f);
+    if (open > 0) {
+      const float shade = 0.55f + 0.45f * smooth_step(0.0f, 0.09f, below_upper);
+      paint_ball(scene, pixel, dx - gaze_x, upright + 0.02f - gaze_y, open, shade);
+    }
+    if (t2 < 1.0f) {
+      const float line = 0.013f + 0.014f * who.eyes.lashes + 0.008f * out / width;
+      tint(pixel, kLash, 0.95f * scene.view.coverage(line - std::abs(below_upper + 0.3f * line)));
+      tint(pixel, crease, 0.5f * scene.view.coverage(0.008f - std::abs(upright - lid.lower)));
+    }
+    const float fold = upright - (lid.upper - 0.055f) - 0.04f * t2;
+    if (t2 < 1.2f) {
+      tint(pixel, crease, who.eyes.crease * scene.view.coverage(0.012f - std::abs(fold)));
+    }
+    // Lashes past the corner.
+    const float flick = upright + 0.045f * (out / width - 0.8f) * 4.0f;
+    if (out > 0.85f * width && out < 1.25f * width) {
+      tint(pixel, kLash, who.eyes.lashes * scene.view.coverage(0.014f - std::abs(flick)));
+    }
+  });
+}
+
+void paint_brow(const Scene& scene, float side) {
+  const auto& brows = scene.who.brows;
+  const Conditions& how = scene.how;
+  const float x = side * (scene.who.eyes.spacing + 0.01f);
+  const float y = scene.who.eyes.level - brows.height - how.brow_raise;
+  const Rgb colour = scene.who.hair.colour * 0.55f;
+  scene.near(x, y, 1.3f * brows.length, 0.25f, 0, [&](Pixel& pixel, float dx, float dy) {
+    const float t = side * dx / brows.length;  // -1 at the nose, 1 at the temple
+    if (std::abs(t) > 1.0f) return;
+    const float middle = -brows.arch * (1.0f - 0.7f * square(t - 0.2f)) +
+                         brows.tilt * t * brows.length - how.frown * t * 0.5f;
+    const float thick = brows.thickness * (1.0f - 0.65f * smooth_step(0.1f, 1.0f, t)) *
+                        smooth_step(-1.08f, -0.75f, t);
+    tint(pixel, colour, brows.density * scene.view.coverage(thick - std::abs(dy - middle)));
+  });
+}
+
+}  // namespace
+
+void paint_eyes(const Scene& scene) {
+  for (const float side : {-1.0f, 1.0f}) paint_eye(scene, side);
+}
+
+void paint_brows(const Scene& scene) {
+  for (const float side : {-1.0f, 1.0f}) paint_brow(scene, side);
+}
+
+void paint_nose(const Scene& scene) {
+  const auto& nose = scene.who.nose;
+  const Rgb shade = scene.who.skin.colour * screen(.66f, .52f, .49f);
+  const Rgb light = scene.who.skin.colour * 1.25f;
+  const float root = scene.who.eyes.level - 0.02f;
+  const float length = nose.tip - root;
+
+  // The ridge rises towards the tip: three bumps, each farther from the skin.
+  for (const float t : {0.2f, 0.5f, 0.8f}) {
+    emboss(scene, 0, root + t * length, nose.bridge * (1.1f + 0.5f * t), 0.45f * length,
+           0.035f + 0.045f * t, nose.lift * t * t);
+  }
+  emboss(scene, 0, nose.tip, 1.35f * nose.bulb, 1.2f * nose.bulb, 0.10f, nose.lift);
+  for (const float side : {-1.0f, 1.0f}) {
+    const float x = side * 0.68f * nose.width, y = nose.tip + 0.04f;
+    emboss(scene, x, y, 0.55f * nose.width, 0.085f, 0.045f, 0.5f * nose.lift);
+    glow(scene, side * 0.42f * nose.width, y + 0.055f, 0.34f * nose.width, 0.045f, shade * 0.25f,
+         0.95f, 0.65f * nose.lift);
+    glow(scene, side * 1.02f * nose.width, y + 0.01f, 0.05f, 0.10f, shade, 0.75f, 0.4f * nose.lift);
+  }
+  glow(scene, 0, nose.tip + 0.11f, 1.1f * nose.width, 0.06f, shade, 0.6f, 0.6f * nose.lift);
+  glow(scene, 0, nose.tip - 0.03f, 0.5f * nose.bulb, 0.4f * nose.bulb, light, 0.55f, nose.lift);
+}
+
+void paint_mouth(const Scene& scene) {
+  const auto& mouth = scene.who.mouth;
+  const Conditions& how = scene.how;
+  const float width = mouth.width * (1.0f + 0.12f * how.smile - 0.08f * how.open);
+  const float lift_of_corners = mouth.curl * 0.1f + 0.10f * how.smile;
+  const float gap = 0.14f * how.open;
+  const Rgb line = mouth.lips * screen(.55f, .42f, .42f);
+  const Rgb inside = screen(.30f, .08f, .09f), teeth = screen(.94f, .93f, .90f);
+
+  emboss(scene, 0, mouth.level, 1.2f * width, 0.24f, 0.05f);
+  glow(scene, 0, mouth.level + gap + mouth.lower + 0.07f, 0.6f * width, 0.07f,
+       scene.who.skin.colour * screen(.70f, .58f, .55f), 0.65f);
+  scene.near(0, mouth.level, width, 0.2f + gap, 0, [&](Pixel& pixel, float dx, float dy) {
+    const float t = dx / width, t2 = t * t;
+    if (t2 >= 1.0f) return;
+    const float arc = 1.0f - t2;
+    const float seam = dy - lift_of_corners * (0.3f - t2);
+    const float top = -gap * arc, bottom = gap * arc;
+    const float cupid = 1.0f - mouth.bow * bell(t2 / 0.06f);
+    const float lips = scene.view.coverage(std::min(seam - top + mouth.upper * arc * cupid,
+                                                    bottom + mouth.lower * std::sqrt(arc) - seam));
+    const float lower = scene.view.coverage(seam);
+    tint(pixel, mouth.lips * mix(0.78f, 1.0f, lower), lips);
+    pixel.normal = pixel.normal + Vec3{0, lips * (seam - 0.5f * mouth.lower) * 3.0f, 0};
+    pixel.gloss = mix(pixel.gloss, 0.15f, lips * lower);
+    const float open = scene.view.coverage(std::min(seam - top, bottom - seam));
+    if (gap > 0.015f) {
+      const float tooth = scene.view.coverage(top + 0.75f * gap * arc + 0.02f - seam);
+      tint(pixel, mix(inside, teeth, tooth), open);
+    }
+    tint(pixel, line, 0.8f * scene.view.coverage(0.012f - std::abs(seam - top)));
+  });
+}
+
+void paint_glasses(const Scene& scene) {
+  const auto& glasses = scene.who.glasses;
+  const bool dark = scene.how.occluder == Occluder::kSunglasses;
+  if (!glasses.worn && !dark) return;
+  const float lift = 0.12f;
+  const float x = scene.who.eyes.spacing, y = scene.who.eyes.level + 0.03f;
+  // |x|^n + |y|^n: 2 an ellipse, 4 nearly a rectangle.
+  const float corner = 1.0f - glasses.roundness;
+  const auto distance = [&](float dx, float dy) {
+    const float u2 = square(dx / glasses.width), v2 = square(dy / glasses.height);
+    const float round = std::sqrt(u2 + v2);
+    const float boxy = std::sqrt(std::sqrt(u2 * u2 + v2 * v2));
+    return (1.0f - mix(round, boxy, corner)) * glasses.height;
+  };
+  for (const float side : {-1.0f, 1.0f}) {
+    scene.near(side * x, y, 1.3f * glasses.width, 1.3f * glasses.height, lift,
+               [&](Pixel& pixel, float dx, float dy) {
+                 const float d = distance(dx, dy);
+                 const float lens = scene.view.coverage(d);
+                 if (dark)
+                   cover(pixel, scene.how.occluder_colour * 0.12f, {0, -0.4f, 1}, 0.5f, lens);
+                 const float shine = bell(square((dx + dy * 0.6f + 0.1f) / 0.1f));
+                 tint(pixel, screen(1, 1, 1), 0.16f * lens * shine);
+                 cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
+                       scene.view.coverage(glasses.rim - std::abs(d)));
+               });
+  }
+  const float half = x - glasses.width;
+  scene.near(0, y - 0.04f, half + 0.05f, 0.1f, 1.2f * lift, [&](Pixel& pixel, float dx, float dy) {
+    if (std::abs(dx) > half + 0.02f) return;
+    const float bow = dy - 0.06f * square(dx / half);
+    cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
+          scene.view.coverage(glasses.rim - std::abs(bow)));
+  });
+}
+
+}  // namespace pfc::face
