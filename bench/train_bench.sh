@@ -2,8 +2,8 @@
 # Training steps here against the same ones in PyTorch, in turn so that both meet the same machine: images a second,
 # the medians, and their ratio.
 #   bench/train_bench.sh PYTHON BINARY [NETWORK [THREADS [STEPS [ROUNDS [TRAIN.rec]]]]]
-# PYTHON has torch, as ~/.cache/pfc/libtorch-2.11.0/bin/python; BINARY is build/dev/bin/train_bench. With a TRAIN.rec
-# ours decodes its images in the measured time; PyTorch's images always lie in memory.
+# PYTHON has torch, as ~/.cache/pfc/libtorch-2.11.0/bin/python; BINARY is build/dev/bin/train_bench; NETWORK is tiny, r18,
+# r50 or mbf. With a TRAIN.rec ours decodes its images in the measured time; PyTorch's images always lie in memory.
 set -euo pipefail
 if (($# < 2)); then
   sed -n '2,6s/^# \?//p' "$0" >&2
