@@ -41,7 +41,7 @@ void run_synth(SyntheticSetOptions options) {
             << (options.folder / "faces.png").string() << ": what they look like\n\n"
             << "Train on them:\n"
             << "  pfc train configs/faces_tiny.toml --set data.train=" << rec
-            << " --set eval.sets='[\"" << bin << "\"]'\n";
+            << " --set eval.sets=" << bin << "\n";
 }
 
 void add_synth(CLI::App& data) {
