@@ -43,12 +43,12 @@ void paint_eye(const Scene& scene, float side) {
   const float x = side * who.eyes.spacing, y = who.eyes.level;
   const float width = who.eyes.width;
   const Rgb socket = who.skin.colour * screen(.80f, .68f, .66f);
-  glow(scene, x, y - 0.05f, 1.7f * width, 1.5f * width, socket, 0.35f + 5.0f * who.eyes.depth);
-  emboss(scene, x - side * 0.08f, y - 0.08f, 1.6f * width, 1.3f * width, -who.eyes.depth);
+  glow(scene, {x, y - 0.05f, 1.7f * width, 1.5f * width}, socket, 0.35f + 5.0f * who.eyes.depth);
+  emboss(scene, {x - side * 0.08f, y - 0.08f, 1.6f * width, 1.3f * width}, -who.eyes.depth);
 
   const float gaze_x = 0.3f * width * how.gaze_x, gaze_y = 0.2f * width * how.gaze_y;
   const Rgb crease = who.skin.colour * screen(.62f, .50f, .47f);
-  scene.near(x, y, 1.5f * width, 1.3f * width, 0, [&](Pixel& pixel, float dx, float dy) {
+  scene.near({x, y, 1.5f * width, 1.3f * width}, [&](Pixel& pixel, float dx, float dy) {
     const float out = side * dx;
     const float upright = dy - who.eyes.tilt * out;
     const Lids lid = lids(who, how.squint, out);
@@ -83,7 +83,7 @@ void paint_brow(const Scene& scene, float side) {
   const float x = side * (scene.who.eyes.spacing + 0.01f);
   const float y = scene.who.eyes.level - brows.height - how.brow_raise;
   const Rgb colour = scene.who.hair.colour * 0.55f;
-  scene.near(x, y, 1.3f * brows.length, 0.25f, 0, [&](Pixel& pixel, float dx, float dy) {
+  scene.near({x, y, 1.3f * brows.length, 0.25f}, [&](Pixel& pixel, float dx, float dy) {
     const float t = side * dx / brows.length;  // -1 at the nose, 1 at the temple
     if (std::abs(t) > 1.0f) return;
     const float middle = -brows.arch * (1.0f - 0.7f * square(t - 0.2f)) +
@@ -113,19 +113,23 @@ void paint_nose(const Scene& scene) {
 
   // The ridge rises towards the tip: three bumps, each farther from the skin.
   for (const float t : {0.2f, 0.5f, 0.8f}) {
-    emboss(scene, 0, root + t * length, nose.bridge * (1.1f + 0.5f * t), 0.45f * length,
-           0.035f + 0.045f * t, nose.lift * t * t);
+    emboss(
+        scene,
+        {0, root + t * length, nose.bridge * (1.1f + 0.5f * t), 0.45f * length, nose.lift * t * t},
+        0.035f + 0.045f * t);
   }
-  emboss(scene, 0, nose.tip, 1.35f * nose.bulb, 1.2f * nose.bulb, 0.10f, nose.lift);
+  emboss(scene, {0, nose.tip, 1.35f * nose.bulb, 1.2f * nose.bulb, nose.lift}, 0.10f);
   for (const float side : {-1.0f, 1.0f}) {
     const float x = side * 0.68f * nose.width, y = nose.tip + 0.04f;
-    emboss(scene, x, y, 0.55f * nose.width, 0.085f, 0.045f, 0.5f * nose.lift);
-    glow(scene, side * 0.42f * nose.width, y + 0.055f, 0.34f * nose.width, 0.045f, shade * 0.25f,
-         0.95f, 0.65f * nose.lift);
-    glow(scene, side * 1.02f * nose.width, y + 0.01f, 0.05f, 0.10f, shade, 0.75f, 0.4f * nose.lift);
+    emboss(scene, {x, y, 0.55f * nose.width, 0.085f, 0.5f * nose.lift}, 0.045f);
+    glow(scene,
+         {side * 0.42f * nose.width, y + 0.055f, 0.34f * nose.width, 0.045f, 0.65f * nose.lift},
+         shade * 0.25f, 0.95f);
+    glow(scene, {side * 1.02f * nose.width, y + 0.01f, 0.05f, 0.10f, 0.4f * nose.lift}, shade,
+         0.75f);
   }
-  glow(scene, 0, nose.tip + 0.11f, 1.1f * nose.width, 0.06f, shade, 0.6f, 0.6f * nose.lift);
-  glow(scene, 0, nose.tip - 0.03f, 0.5f * nose.bulb, 0.4f * nose.bulb, light, 0.55f, nose.lift);
+  glow(scene, {0, nose.tip + 0.11f, 1.1f * nose.width, 0.06f, 0.6f * nose.lift}, shade, 0.6f);
+  glow(scene, {0, nose.tip - 0.03f, 0.5f * nose.bulb, 0.4f * nose.bulb, nose.lift}, light, 0.55f);
 }
 
 void paint_mouth(const Scene& scene) {
@@ -137,10 +141,10 @@ void paint_mouth(const Scene& scene) {
   const Rgb line = mouth.lips * screen(.55f, .42f, .42f);
   const Rgb inside = screen(.30f, .08f, .09f), teeth = screen(.94f, .93f, .90f);
 
-  emboss(scene, 0, mouth.level, 1.2f * width, 0.24f, 0.05f);
-  glow(scene, 0, mouth.level + gap + mouth.lower + 0.07f, 0.6f * width, 0.07f,
+  emboss(scene, {0, mouth.level, 1.2f * width, 0.24f}, 0.05f);
+  glow(scene, {0, mouth.level + gap + mouth.lower + 0.07f, 0.6f * width, 0.07f},
        scene.who.skin.colour * screen(.70f, .58f, .55f), 0.65f);
-  scene.near(0, mouth.level, width, 0.2f + gap, 0, [&](Pixel& pixel, float dx, float dy) {
+  scene.near({0, mouth.level, width, 0.2f + gap}, [&](Pixel& pixel, float dx, float dy) {
     const float t = dx / width, t2 = t * t;
     if (t2 >= 1.0f) return;
     const float arc = 1.0f - t2;
@@ -177,7 +181,7 @@ void paint_glasses(const Scene& scene) {
     return (1.0f - mix(round, boxy, corner)) * glasses.height;
   };
   for (const float side : {-1.0f, 1.0f}) {
-    scene.near(side * x, y, 1.3f * glasses.width, 1.3f * glasses.height, lift,
+    scene.near({side * x, y, 1.3f * glasses.width, 1.3f * glasses.height, lift},
                [&](Pixel& pixel, float dx, float dy) {
                  const float d = distance(dx, dy);
                  const float lens = scene.view.coverage(d);
@@ -190,12 +194,13 @@ void paint_glasses(const Scene& scene) {
                });
   }
   const float half = x - glasses.width;
-  scene.near(0, y - 0.04f, half + 0.05f, 0.1f, 1.2f * lift, [&](Pixel& pixel, float dx, float dy) {
-    if (std::abs(dx) > half + 0.02f) return;
-    const float bow = dy - 0.06f * square(dx / half);
-    cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
-          scene.view.coverage(glasses.rim - std::abs(bow)));
-  });
+  scene.near({0, y - 0.04f, half + 0.05f, 0.1f, 1.2f * lift},
+             [&](Pixel& pixel, float dx, float dy) {
+               if (std::abs(dx) > half + 0.02f) return;
+               const float bow = dy - 0.06f * square(dx / half);
+               cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
+                     scene.view.coverage(glasses.rim - std::abs(bow)));
+             });
 }
 
 }  // namespace pfc::face
