@@ -37,6 +37,24 @@ void paint_ball(const Scene& scene, Pixel& pixel, float dx, float dy, float open
   cover(pixel, colour, {0, -0.15f, 1}, 0.1f, open);
 }
 
+/// Lines of the lids and the lashes; `t` is 0 at the middle of the eye and 1 at the temple's
+/// corner.
+void paint_lids(const Scene& scene, Pixel& pixel, const Lids& lid, float t, float y) {
+  const auto& eyes = scene.who.eyes;
+  const Rgb crease = scene.who.skin.colour * screen(.62f, .50f, .47f);
+  const auto stroke = [&](Rgb colour, float alpha, float half_width, float from_middle) {
+    tint(pixel, colour, alpha * scene.view.coverage(half_width - std::abs(from_middle)));
+  };
+  if (std::abs(t) < 1.0f) {
+    const float line = 0.013f + 0.014f * eyes.lashes + 0.008f * t;
+    stroke(kLash, 0.95f, line, y - lid.upper + 0.3f * line);
+    stroke(crease, 0.5f, 0.008f, y - lid.lower);
+  }
+  if (t * t < 1.2f) stroke(crease, eyes.crease, 0.012f, y - lid.upper + 0.055f - 0.04f * t * t);
+  const bool past_the_corner = t > 0.85f && t < 1.25f;
+  if (past_the_corner) stroke(kLash, eyes.lashes, 0.014f, y + 0.18f * (t - 0.8f));
+}
+
 void paint_eye(const Scene& scene, float side) {
   const Identity& who = scene.who;
   const Conditions& how = scene.how;
@@ -47,7 +65,6 @@ void paint_eye(const Scene& scene, float side) {
   emboss(scene, {x - side * 0.08f, y - 0.08f, 1.6f * width, 1.3f * width}, -who.eyes.depth);
 
   const float gaze_x = 0.3f * width * how.gaze_x, gaze_y = 0.2f * width * how.gaze_y;
-  const Rgb crease = who.skin.colour * screen(.62f, .50f, .47f);
   scene.near({x, y, 1.5f * width, 1.3f * width}, [&](Pixel& pixel, float dx, float dy) {
     const float out = side * dx;
     const float upright = dy - who.eyes.tilt * out;
@@ -60,20 +77,7 @@ void paint_eye(const Scene& scene, float side) {
       const float shade = 0.55f + 0.45f * smooth_step(0.0f, 0.09f, below_upper);
       paint_ball(scene, pixel, dx - gaze_x, upright + 0.02f - gaze_y, open, shade);
     }
-    if (t2 < 1.0f) {
-      const float line = 0.013f + 0.014f * who.eyes.lashes + 0.008f * out / width;
-      tint(pixel, kLash, 0.95f * scene.view.coverage(line - std::abs(below_upper + 0.3f * line)));
-      tint(pixel, crease, 0.5f * scene.view.coverage(0.008f - std::abs(upright - lid.lower)));
-    }
-    const float fold = upright - (lid.upper - 0.055f) - 0.04f * t2;
-    if (t2 < 1.2f) {
-      tint(pixel, crease, who.eyes.crease * scene.view.coverage(0.012f - std::abs(fold)));
-    }
-    // Lashes past the corner.
-    const float flick = upright + 0.045f * (out / width - 0.8f) * 4.0f;
-    if (out > 0.85f * width && out < 1.25f * width) {
-      tint(pixel, kLash, who.eyes.lashes * scene.view.coverage(0.014f - std::abs(flick)));
-    }
+    paint_lids(scene, pixel, lid, out / width, upright);
   });
 }
 
@@ -91,6 +95,48 @@ void paint_brow(const Scene& scene, float side) {
     const float thick = brows.thickness * (1.0f - 0.65f * smooth_step(0.1f, 1.0f, t)) *
                         smooth_step(-1.08f, -0.75f, t);
     tint(pixel, colour, brows.density * scene.view.coverage(thick - std::abs(dy - middle)));
+  });
+}
+
+constexpr float kGlassesLift = 0.12f;
+constexpr Vec3 kRimNormal{0, -0.3f, 1};
+
+/// Head units from a lens's edge, positive inside: between an ellipse and |x|⁴ + |y|⁴, nearly a
+/// rectangle.
+float inside_lens(const Identity& who, float dx, float dy) {
+  const auto& glasses = who.glasses;
+  const float u2 = square(dx / glasses.width), v2 = square(dy / glasses.height);
+  const float round = std::sqrt(u2 + v2);
+  const float boxy = std::sqrt(std::sqrt(u2 * u2 + v2 * v2));
+  return (1.0f - mix(boxy, round, glasses.roundness)) * glasses.height;
+}
+
+void paint_lens(const Scene& scene, float side) {
+  const auto& glasses = scene.who.glasses;
+  const bool dark = scene.how.occluder == Occluder::kSunglasses;
+  const Patch patch{side * scene.who.eyes.spacing, scene.who.eyes.level + 0.03f,
+                    1.3f * glasses.width, 1.3f * glasses.height, kGlassesLift};
+  scene.near(patch, [&](Pixel& pixel, float dx, float dy) {
+    const float inside = inside_lens(scene.who, dx, dy);
+    const float lens = scene.view.coverage(inside);
+    if (dark) cover(pixel, scene.how.occluder_colour * 0.12f, {0, -0.4f, 1}, 0.5f, lens);
+    const float shine = bell(square((dx + dy * 0.6f + 0.1f) / 0.1f));
+    tint(pixel, screen(1, 1, 1), 0.16f * lens * shine);
+    const float rim = scene.view.coverage(glasses.rim - std::abs(inside));
+    cover(pixel, glasses.colour, kRimNormal, 0.4f, rim);
+  });
+}
+
+void paint_bridge(const Scene& scene) {
+  const auto& glasses = scene.who.glasses;
+  // Wide lenses before narrow eyes meet.
+  const float half = std::max(0.03f, scene.who.eyes.spacing - glasses.width);
+  const Patch patch{0, scene.who.eyes.level - 0.01f, half + 0.05f, 0.1f, 1.2f * kGlassesLift};
+  scene.near(patch, [&](Pixel& pixel, float dx, float dy) {
+    if (std::abs(dx) > half + 0.02f) return;
+    const float from_bow = dy - 0.06f * square(dx / half);
+    const float bow = scene.view.coverage(glasses.rim - std::abs(from_bow));
+    cover(pixel, glasses.colour, kRimNormal, 0.4f, bow);
   });
 }
 
@@ -167,40 +213,9 @@ void paint_mouth(const Scene& scene) {
 }
 
 void paint_glasses(const Scene& scene) {
-  const auto& glasses = scene.who.glasses;
-  const bool dark = scene.how.occluder == Occluder::kSunglasses;
-  if (!glasses.worn && !dark) return;
-  const float lift = 0.12f;
-  const float x = scene.who.eyes.spacing, y = scene.who.eyes.level + 0.03f;
-  // |x|^n + |y|^n: 2 an ellipse, 4 nearly a rectangle.
-  const float corner = 1.0f - glasses.roundness;
-  const auto distance = [&](float dx, float dy) {
-    const float u2 = square(dx / glasses.width), v2 = square(dy / glasses.height);
-    const float round = std::sqrt(u2 + v2);
-    const float boxy = std::sqrt(std::sqrt(u2 * u2 + v2 * v2));
-    return (1.0f - mix(round, boxy, corner)) * glasses.height;
-  };
-  for (const float side : {-1.0f, 1.0f}) {
-    scene.near({side * x, y, 1.3f * glasses.width, 1.3f * glasses.height, lift},
-               [&](Pixel& pixel, float dx, float dy) {
-                 const float d = distance(dx, dy);
-                 const float lens = scene.view.coverage(d);
-                 if (dark)
-                   cover(pixel, scene.how.occluder_colour * 0.12f, {0, -0.4f, 1}, 0.5f, lens);
-                 const float shine = bell(square((dx + dy * 0.6f + 0.1f) / 0.1f));
-                 tint(pixel, screen(1, 1, 1), 0.16f * lens * shine);
-                 cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
-                       scene.view.coverage(glasses.rim - std::abs(d)));
-               });
-  }
-  const float half = x - glasses.width;
-  scene.near({0, y - 0.04f, half + 0.05f, 0.1f, 1.2f * lift},
-             [&](Pixel& pixel, float dx, float dy) {
-               if (std::abs(dx) > half + 0.02f) return;
-               const float bow = dy - 0.06f * square(dx / half);
-               cover(pixel, glasses.colour, {0, -0.3f, 1}, 0.4f,
-                     scene.view.coverage(glasses.rim - std::abs(bow)));
-             });
+  if (!scene.who.glasses.worn && scene.how.occluder != Occluder::kSunglasses) return;
+  for (const float side : {-1.0f, 1.0f}) paint_lens(scene, side);
+  paint_bridge(scene);
 }
 
 }  // namespace pfc::face
