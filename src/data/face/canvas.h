@@ -26,7 +26,6 @@ class Canvas {
  public:
   Canvas() : pixels_(std::size_t{kFaceSize} * kFaceSize) {}
 
-  Pixel* row(int y) { return pixels_.data() + std::size_t{kFaceSize} * static_cast<unsigned>(y); }
   const std::vector<Pixel>& pixels() const { return pixels_; }
 
   template <class Paint>
@@ -34,8 +33,8 @@ class Canvas {
     const int left = std::max(box.left, 0), right = std::min(box.right, kFaceSize);
     const int bottom = std::min(box.bottom, kFaceSize);
     for (int y = std::max(box.top, 0); y < bottom; ++y) {
-      Pixel* pixel = row(y);
-      for (int x = left; x < right; ++x) paint(pixel[x]);
+      Pixel* row = pixels_.data() + std::size_t{kFaceSize} * static_cast<unsigned>(y);
+      for (int x = left; x < right; ++x) paint(row[x]);
     }
   }
 

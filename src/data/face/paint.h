@@ -6,6 +6,13 @@
 
 namespace pfc::face {
 
+/// A part of the face around (x, y). What stands out from the skin by `lift` is seen elsewhere when
+/// the head is turned.
+struct Patch {
+  float x, y, reach_x, reach_y;
+  float lift = 0;
+};
+
 /// One face that is being painted, from the back to the front.
 struct Scene {
   const Identity& who;
@@ -13,14 +20,12 @@ struct Scene {
   const HeadView& view;
   Canvas& canvas;
 
-  /// Calls `paint(pixel, dx, dy)` for the pixels of the face near its point (x, y), which `lift`
-  /// moves to where something above the skin is seen; dx, dy count from that point.
+  /// Calls `paint(pixel, dx, dy)` for the pixels of a patch; dx, dy count from its middle.
   template <class Paint>
-  void near(float x, float y, float reach_x, float reach_y, float lift, const Paint& paint) const {
-    const Vec3 shift = view.parallax(lift);
-    x += shift.x;
-    y += shift.y;
-    canvas.each(view.box(view.project(x, y, 0), reach_x, reach_y), [&](Pixel& pixel) {
+  void near(const Patch& patch, const Paint& paint) const {
+    const Vec3 shift = view.parallax(patch.lift);
+    const float x = patch.x + shift.x, y = patch.y + shift.y;
+    canvas.each(view.box(view.project(x, y, 0), patch.reach_x, patch.reach_y), [&](Pixel& pixel) {
       if (pixel.head.z > 0) paint(pixel, pixel.head.x - x, pixel.head.y - y);
     });
   }
@@ -42,11 +47,9 @@ void paint_hair(const Scene& scene);
 void paint_glasses(const Scene& scene);
 void paint_occluder(const Scene& scene);
 
-/// A bump of the skin: tilts the normals around (x, y).
-void emboss(const Scene& scene, float x, float y, float reach_x, float reach_y, float height,
-            float lift = 0);
-/// A soft spot of colour on the face.
-void glow(const Scene& scene, float x, float y, float reach_x, float reach_y, Rgb colour,
-          float alpha, float lift = 0);
+/// A bump of the skin: tilts the normals.
+void emboss(const Scene& scene, const Patch& patch, float height);
+/// A soft spot of colour.
+void glow(const Scene& scene, const Patch& patch, Rgb colour, float alpha);
 
 }  // namespace pfc::face

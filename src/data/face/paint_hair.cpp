@@ -135,7 +135,7 @@ void paint_beard(const Scene& scene) {
   const auto& beard = who.beard;
   const Rgb colour = who.hair.colour * 0.6f;
   if (beard.density > 0) {
-    scene.near(0, 0.75f, 1.05f, 0.75f, 0, [&](Pixel& pixel, float dx, float dy) {
+    scene.near({0, 0.75f, 1.05f, 0.75f}, [&](Pixel& pixel, float dx, float dy) {
       const float y = dy + 0.75f;
       const float aside = std::abs(dx) / who.head.width;
       const float cheek =
@@ -148,7 +148,7 @@ void paint_beard(const Scene& scene) {
   }
   if (beard.moustache > 0) {
     const float y = 0.5f * (who.mouth.level + who.nose.tip) + 0.06f;
-    scene.near(0, y, who.mouth.width, 0.2f, 0.03f, [&](Pixel& pixel, float dx, float dy) {
+    scene.near({0, y, who.mouth.width, 0.2f, 0.03f}, [&](Pixel& pixel, float dx, float dy) {
       const float t = dx / (1.05f * who.mouth.width);
       const float thick = 0.085f * (1.0f - 0.75f * t * t);
       const float d = thick - std::abs(dy - 0.12f * t * t);

@@ -84,22 +84,21 @@ void paint_head(const Scene& scene) {
   const Rgb blush = who.skin.colour * screen(1.02f, .70f, .68f);
   for (const float side : {-1.0f, 1.0f}) {
     const float smile = std::max(0.0f, scene.how.smile);
-    emboss(scene, side * 0.55f, 0.38f, 0.36f, 0.3f, who.head.cheekbones + 0.04f * smile);
-    glow(scene, side * 0.58f, 0.42f, 0.34f, 0.28f, blush, who.skin.blush);
+    emboss(scene, {side * 0.55f, 0.38f, 0.36f, 0.3f}, who.head.cheekbones + 0.04f * smile);
+    glow(scene, {side * 0.58f, 0.42f, 0.34f, 0.28f}, blush, who.skin.blush);
   }
-  emboss(scene, 0, who.head.height * 0.9f, 0.3f, 0.2f, who.head.chin);
-  emboss(scene, 0, -0.6f, 0.6f, 0.4f, 0.06f);
+  emboss(scene, {0, who.head.height * 0.9f, 0.3f, 0.2f}, who.head.chin);
+  emboss(scene, {0, -0.6f, 0.6f, 0.4f}, 0.06f);
   for (const Mark& mark : who.marks) {
     if (mark.darkness <= 0) continue;
-    glow(scene, mark.x, mark.y, mark.radius * 1.5f, mark.radius * 1.5f,
+    glow(scene, {mark.x, mark.y, mark.radius * 1.5f, mark.radius * 1.5f},
          who.skin.colour * screen(.55f, .42f, .36f), mark.darkness);
   }
 }
 
-void emboss(const Scene& scene, float x, float y, float reach_x, float reach_y, float height,
-            float lift) {
-  const float by_x = 1.0f / square(reach_x), by_y = 1.0f / square(reach_y);
-  scene.near(x, y, reach_x, reach_y, lift, [&](Pixel& pixel, float dx, float dy) {
+void emboss(const Scene& scene, const Patch& patch, float height) {
+  const float by_x = 1.0f / square(patch.reach_x), by_y = 1.0f / square(patch.reach_y);
+  scene.near(patch, [&](Pixel& pixel, float dx, float dy) {
     const float q = 1.0f - dx * dx * by_x - dy * dy * by_y;
     if (q <= 0) return;
     // Minus the gradient of height * q².
@@ -108,10 +107,9 @@ void emboss(const Scene& scene, float x, float y, float reach_x, float reach_y, 
   });
 }
 
-void glow(const Scene& scene, float x, float y, float reach_x, float reach_y, Rgb colour,
-          float alpha, float lift) {
-  const float by_x = 1.0f / square(reach_x), by_y = 1.0f / square(reach_y);
-  scene.near(x, y, reach_x, reach_y, lift, [&](Pixel& pixel, float dx, float dy) {
+void glow(const Scene& scene, const Patch& patch, Rgb colour, float alpha) {
+  const float by_x = 1.0f / square(patch.reach_x), by_y = 1.0f / square(patch.reach_y);
+  scene.near(patch, [&](Pixel& pixel, float dx, float dy) {
     tint(pixel, colour, alpha * bell(dx * dx * by_x + dy * dy * by_y));
   });
 }
