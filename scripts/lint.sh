@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Checks the format of every C++ file, and with clang-tidy the sources of a build folder's compile_commands.json.
+# Checks the format of every C++ file, then sources with clang-tidy.
 #
-#   scripts/lint.sh [BUILD]      build/dev, which must be configured; --format only checks the format
+#   scripts/lint.sh [--all]      --all: also the sources that need LibTorch, about half a minute each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+preset=lint
+case "${1:-}" in
+  "") ;;
+  --all) preset=lint-torch ;;
+  -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "lint.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+esac
+
+scripts/setup.sh --preset $preset
 echo "== format"
 git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run -Werror
-if [ "${1:-}" = --format ]; then exit; fi
-
-build=${1:-build/dev}
-echo "== clang-tidy, $build"
-git ls-files 'src/*.cpp' 'apps/*.cpp' | xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet 2>/dev/null
+echo "== clang-tidy, preset $preset"
+sed -n 's/^ *"file": "\(.*\)",*$/\1/p' build/$preset/compile_commands.json |
+  xargs -P "$(nproc)" -n 1 clang-tidy -p build/$preset --quiet 2>/dev/null

@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
 # Everything from a bare Debian 12 to a built `pfc`: packages, LibTorch, configure, build. Quick when run again.
 #
-#   scripts/setup.sh [--preset NAME] [--no-build]
+#   scripts/setup.sh [--preset NAME]
 #
-# NAME is a preset of CMakePresets.json (release). LibTorch 2.11 comes from the PyPI wheel, in a virtual environment
-# that all clones share: ${XDG_CACHE_HOME:-~/.cache}/pfc. To use one that you have: PFC_LIBTORCH=/path/to/libtorch.
+# NAME is a preset of CMakePresets.json (release); lint and lint-torch are configured only. LibTorch 2.11 comes from
+# the PyPI wheel, in a virtual environment that all clones share: ${XDG_CACHE_HOME:-~/.cache}/pfc. To use one that you
+# have: PFC_LIBTORCH=/path/to/libtorch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=release
-build=yes
 while [ $# -gt 0 ]; do
   case "$1" in
     --preset) preset=${2:?--preset wants a name}; shift 2 ;;
-    --no-build) build=no; shift ;;
     -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "setup.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
@@ -22,7 +21,10 @@ done
 packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           libturbojpeg0-dev libpng-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
           libgtest-dev libgmock-dev libbenchmark-dev)
-if [ "$preset" = fuzz ]; then packages+=(clang libclang-rt-14-dev); fi
+case "$preset" in
+  fuzz) packages+=(clang libclang-rt-14-dev) ;;
+  lint*) packages+=(clang-format clang-tidy) ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do
@@ -40,7 +42,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 needs_torch=yes
-case "$preset" in asan-ubsan|fuzz) needs_torch=no ;; esac
+case "$preset" in asan-ubsan|fuzz|lint) needs_torch=no ;; esac
 if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   version=2.11.0
   venv=${XDG_CACHE_HOME:-$HOME/.cache}/pfc/libtorch-$version
@@ -63,11 +65,13 @@ fi
 
 # ccache takes precompiled headers only so; clones in other folders share what was compiled.
 export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-if [ $build = yes ]; then
-  echo "== $preset build"
-  cmake --preset "$preset" ${PFC_LIBTORCH:+-DPFC_LIBTORCH="$PFC_LIBTORCH"} ${python:+-DPFC_PYTHON="$python"} >"/tmp/pfc-configure-$$.log" 2>&1 ||
-    { cat "/tmp/pfc-configure-$$.log" >&2; exit 1; }
-  rm -f "/tmp/pfc-configure-$$.log"
-  cmake --build --preset "$preset"
-  if [ "$preset" = release ]; then echo "== ready: build/release/bin/pfc --help"; fi
-fi
+configure=(cmake --preset "$preset")
+if [ -n "${PFC_LIBTORCH:-}" ]; then configure+=("-DPFC_LIBTORCH=$PFC_LIBTORCH"); fi
+if [ -n "${python:-}" ]; then configure+=("-DPFC_PYTHON=$python"); fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"${configure[@]}" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+case "$preset" in lint*) exit ;; esac
+echo "== $preset build"
+cmake --build --preset "$preset"
+if [ "$preset" = release ]; then echo "== ready: build/release/bin/pfc --help"; fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up and runs every test: the sanitizer build, each fuzz target for a while, then the whole suite.
+# Sets up and runs every check: format and clang-tidy, the sanitizer build, each fuzz target for a while, then the
+# whole suite.
 #
 #   scripts/test.sh [--slow]     --slow adds the tests that need many minutes
 #
@@ -12,10 +13,11 @@ labels=(-LE slow)
 case "${1:-}" in
   "") ;;
   --slow) labels=() ;;
-  -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "test.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
 
+scripts/lint.sh
 scripts/setup.sh --preset asan-ubsan
 echo "== tests under the address and undefined-behaviour sanitizers"
 ctest --preset asan-ubsan -j "$(nproc)" --quiet --output-log build/asan-ubsan/tests.log "${labels[@]}" ||

@@ -25,6 +25,7 @@ struct VerificationOptions {
 std::string chart(const VerificationOptions& options,
                   const std::vector<VerificationResult>& results) {
   std::vector<RocCurve> curves;
+  curves.reserve(results.size());
   for (const VerificationResult& result : results) curves.push_back({result.set, result.roc});
   return roc_svg(std::filesystem::path(options.model).filename().string(), curves);
 }

@@ -21,9 +21,11 @@ constexpr std::uint64_t mix(std::uint64_t x) {
 }  // namespace
 
 std::array<std::uint32_t, 4> CounterRandom::words(std::uint64_t a, std::uint64_t b) const {
-  // The stream takes a word of the counter; the upper half of `a` is folded into the key so that no bit is lost.
-  std::array<std::uint32_t, 4> x = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
-                                    static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)};
+  // The stream takes a word of the counter; the upper half of `a` is folded into the key so that no
+  // bit is lost.
+  std::array<std::uint32_t, 4> x = {
+      static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
+      static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)};
   std::uint32_t k0 = static_cast<std::uint32_t>(seed_);
   std::uint32_t k1 = static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32);
   for (int round = 0; round < 10; ++round) {

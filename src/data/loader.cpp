@@ -57,11 +57,11 @@ struct Loader::State {
         options_(options),
         next_step_(first_step) {
     for (int i = 0; i < options_.threads; ++i) {
-      threads_.emplace_back([this](std::stop_token stop) { work(stop); });
+      threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
     }
   }
 
-  void work(std::stop_token stop);
+  void work(const std::stop_token& stop);
   std::shared_ptr<Job> make_job(std::int64_t step);
   void decode_images(Job& job, const std::stop_token& stop, std::vector<std::byte>& scratch);
   std::optional<std::string> decode(Job& job, std::size_t row, std::vector<std::byte>& scratch);
@@ -96,7 +96,7 @@ struct Loader::State {
   std::vector<std::jthread> threads_;  ///< last: they stop before what they use goes
 };
 
-void Loader::State::work(std::stop_token stop) {
+void Loader::State::work(const std::stop_token& stop) {
   std::vector<std::byte> scratch;
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {

@@ -83,7 +83,7 @@ VerificationSet VerificationSet::open(const std::filesystem::path& path) {
   return set;
 }
 
-VerificationSet VerificationSet::parse(std::string name, std::span<const std::byte> bytes) {
+VerificationSet VerificationSet::parse(const std::string& name, std::span<const std::byte> bytes) {
   return VerificationSet(name, name, bytes);
 }
 

@@ -13,8 +13,8 @@ constexpr int kFolds = VerificationResult::kFolds;
 constexpr double kValFar = 1e-3;
 
 std::vector<double> grid(int size, double step) {
-  std::vector<double> thresholds;
-  for (int i = 0; i < size; ++i) thresholds.push_back(i * step);
+  std::vector<double> thresholds(static_cast<std::size_t>(size));
+  for (int i = 0; i < size; ++i) thresholds[static_cast<std::size_t>(i)] = i * step;
   return thresholds;
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -227,7 +228,7 @@ void PartialFc::for_each_gradient(Pending& in_flight, const Body& body) {
 }
 
 void PartialFc::update(double lr, Pending& in_flight) {
-  for_each_gradient(in_flight, [&](const Tile& tile, at::Tensor d_unit) {
+  for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
     table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
   });

@@ -8,7 +8,8 @@ namespace pfc {
 namespace {
 
 TEST(CounterRandom, EqualsPublishedPhiloxVectors) {
-  // Random123's known answers for philox4x32-10: counter 0, key 0. The stream word must be 0 for it.
+  // Random123's known answers for philox4x32-10: counter 0, key 0. The stream word must be 0 for
+  // it.
   const auto x = CounterRandom(0, Stream{0}).words(0, 0);
   EXPECT_EQ(x, (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
 }
@@ -22,7 +23,8 @@ TEST(CounterRandom, StreamsAreIndependent) {
 TEST(CounterRandom, BelowIsUniform) {
   const CounterRandom random(1, Stream::kStratumDraw);
   std::vector<int> counts(10);
-  for (std::uint64_t i = 0; i < 100'000; ++i) ++counts[static_cast<std::size_t>(random.below(10, 0, i))];
+  for (std::uint64_t i = 0; i < 100'000; ++i)
+    ++counts[static_cast<std::size_t>(random.below(10, 0, i))];
   double chi2 = 0;
   for (const int n : counts) chi2 += (n - 1e4) * (n - 1e4) / 1e4;
   EXPECT_LT(chi2, 27.9);  // 9 degrees of freedom, p = 0.001

@@ -8,9 +8,9 @@
 #include <fstream>
 
 #include "data/record_bytes.h"
-#include "temporary_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {

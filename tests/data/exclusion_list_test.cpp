@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "temporary_folder.h"
 #include "pfc/base/files.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {

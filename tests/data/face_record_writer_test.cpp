@@ -1,10 +1,10 @@
 #include <gmock/gmock.h>
 
 #include "data/record_bytes.h"
-#include "temporary_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/record_io.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {

@@ -12,8 +12,8 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Something wrong in bytes that came from outside. The sentence names the file, the place in it, what was
-/// found and what was wanted: `train.rec: offset 4096: magic 0x00000000, want 0xced7230a`.
+/// Something wrong in bytes that came from outside. The sentence names the file, the place in it,
+/// what was found and what was wanted: `train.rec: offset 4096: magic 0x00000000, want 0xced7230a`.
 class DataError : public Error {
  public:
   DataError(std::string_view file, std::string_view place, std::string_view what);

@@ -7,10 +7,12 @@
 
 namespace pfc {
 
-/// A collective under way. It cannot be dropped by mistake: `wait` gives its result, and the destructor waits.
+/// A collective under way. It cannot be dropped by mistake: `wait` gives its result, and the
+/// destructor waits.
 class [[nodiscard]] Pending {
  public:
-  /// `finish` completes the collective; `poll` lets it progress (MPI moves only inside its calls), may be empty.
+  /// `finish` completes the collective; `poll` lets it progress (MPI moves only inside its calls),
+  /// may be empty.
   Pending(at::Tensor result, std::function<void()> finish, std::function<void()> poll);
   ~Pending();
   Pending(Pending&& other) noexcept;
@@ -24,8 +26,9 @@ class [[nodiscard]] Pending {
   std::function<void()> finish_, poll_;
 };
 
-/// The ranks that train together, and the collectives of a training step. Every rank calls each collective in the
-/// same order with equal shapes. Loss is the mean over the global batch, so gradients are *summed* over ranks.
+/// The ranks that train together, and the collectives of a training step. Every rank calls each
+/// collective in the same order with equal shapes. Loss is the mean over the global batch, so
+/// gradients are *summed* over ranks.
 class Communicator {
  public:
   virtual ~Communicator() = default;

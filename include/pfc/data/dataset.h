@@ -30,12 +30,14 @@ class Dataset {
   std::span<const std::int32_t> labels() const { return labels_; }
   const DatasetSummary& summary() const { return summary_; }
 
-  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`. Throws DataError
-  /// where the bytes are not there.
-  virtual std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>& scratch) const = 0;
+  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
+  /// Throws DataError where the bytes are not there.
+  virtual std::span<const std::byte> image(std::int64_t index,
+                                           std::vector<std::byte>& scratch) const = 0;
   /// What a person can find the image by: a record's key, a file's path.
   virtual std::string key(std::int64_t index) const = 0;
-  /// Notes an image that does not decode, so that later starts leave it out. Safe from several threads.
+  /// Notes an image that does not decode, so that later starts leave it out. Safe from several
+  /// threads.
   virtual void exclude(std::int64_t index, const std::string& reason) = 0;
 
  protected:
@@ -45,20 +47,23 @@ class Dataset {
 };
 
 struct DatasetOptions {
-  std::filesystem::path path = {};       ///< a `.rec`, a folder that holds train.rec, or a folder of one folder an identity
-  std::filesystem::path cache_dir = {};  ///< where the index cache is written; empty: beside the data
-  int min_images = 1;               ///< identities with fewer images are dropped and the others renumbered
+  std::filesystem::path path =
+      {};  ///< a `.rec`, a folder that holds train.rec, or a folder of one folder an identity
+  std::filesystem::path cache_dir =
+      {};              ///< where the index cache is written; empty: beside the data
+  int min_images = 1;  ///< identities with fewer images are dropped and the others renumbered
 };
 
 /// Opens a set.
 ///
-/// A `.rec` (see record_io.h) is indexed through its `.idx`, or by a scan where there is none: keys are then the ids in
-/// the image headers where these all differ, else counted in file order. What was found is cached in `<name>.pfcidx`,
-/// bound to sizes and times of both files; where the folder is read-only and no `cache_dir` is named, nothing is kept.
-/// Images come in the order of their keys. Labels keep their order but lose their gaps; a `property` file beside the
-/// `.rec` must agree with it. In a folder of folders, names are sorted by their bytes, and what is hidden or no .jpg,
-/// .jpeg or .png counts nowhere. Images passed to `exclude` are kept in `<name>.pfcbad` and left out, before
-/// `min_images` is applied, until the data changes.
+/// A `.rec` (see record_io.h) is indexed through its `.idx`, or by a scan where there is none: keys
+/// are then the ids in the image headers where these all differ, else counted in file order. What
+/// was found is cached in `<name>.pfcidx`, bound to sizes and times of both files; where the folder
+/// is read-only and no `cache_dir` is named, nothing is kept. Images come in the order of their
+/// keys. Labels keep their order but lose their gaps; a `property` file beside the
+/// `.rec` must agree with it. In a folder of folders, names are sorted by their bytes, and what is
+/// hidden or no .jpg, .jpeg or .png counts nowhere. Images passed to `exclude` are kept in
+/// `<name>.pfcbad` and left out, before `min_images` is applied, until the data changes.
 ///
 /// Throws Error or DataError, with the place, where the set cannot be read or is not consistent.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);

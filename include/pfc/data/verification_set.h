@@ -14,19 +14,20 @@
 
 namespace pfc {
 
-/// Pairs of encoded face images, and whether a pair shows one person: the field's `lfw.bin`, `cfp_fp.bin`,
-/// `agedb_30.bin`, …, which are Python pickles of `(bins, issame_list)`.
+/// Pairs of encoded face images, and whether a pair shows one person: the field's `lfw.bin`,
+/// `cfp_fp.bin`, `agedb_30.bin`, …, which are Python pickles of `(bins, issame_list)`.
 ///
-/// They are read without Python, by a reader that knows nothing but such sets: pickle protocols 0 to 5; images as
-/// `bytes`, `str` of Python 2, `bytearray` or numpy uint8 arrays; flags as bools, 0 and 1, or numpy bools. Everything
-/// else in the file is refused by name, and nothing in it is run. Memory is bounded by the size of the file, and images
-/// stay in the mapped file wherever they lie there in one piece (only protocols 0 to 2 of Python 3 spell them out).
+/// They are read without Python, by a reader that knows nothing but such sets: pickle protocols 0
+/// to 5; images as `bytes`, `str` of Python 2, `bytearray` or numpy uint8 arrays; flags as bools, 0
+/// and 1, or numpy bools. Everything else in the file is refused by name, and nothing in it is run.
+/// Memory is bounded by the size of the file, and images stay in the mapped file wherever they lie
+/// there in one piece (only protocols 0 to 2 of Python 3 spell them out).
 class VerificationSet {
  public:
   /// Throws Error where the file cannot be read, DataError where it is no such set.
   static VerificationSet open(const std::filesystem::path& path);
   /// The same from memory that outlives the set; `name` stands for the file in errors.
-  static VerificationSet parse(std::string name, std::span<const std::byte> bytes);
+  static VerificationSet parse(const std::string& name, std::span<const std::byte> bytes);
 
   /// The file's name without folder and ending: `lfw`.
   const std::string& name() const { return name_; }
@@ -44,13 +45,15 @@ class VerificationSet {
 
   std::optional<MappedFile> mapped_;
   std::string name_;
-  std::vector<std::vector<std::byte>> decoded_;  ///< images that do not lie in the file in one piece
+  std::vector<std::vector<std::byte>>
+      decoded_;  ///< images that do not lie in the file in one piece
   std::vector<std::span<const std::byte>> images_;
   std::vector<std::uint8_t> same_;
 };
 
-/// Writes such a set, as the field's tools and VerificationSet read it: a pickle of protocol 3, images as `bytes`. Needs
-/// the memory of a few images. Nothing stands under the final name before `commit`. Every failure throws Error.
+/// Writes such a set, as the field's tools and VerificationSet read it: a pickle of protocol 3,
+/// images as `bytes`. Needs the memory of a few images. Nothing stands under the final name before
+/// `commit`. Every failure throws Error.
 class VerificationSetWriter {
  public:
   explicit VerificationSetWriter(const std::filesystem::path& path);
@@ -58,8 +61,9 @@ class VerificationSetWriter {
   VerificationSetWriter(const VerificationSetWriter&) = delete;
   VerificationSetWriter& operator=(const VerificationSetWriter&) = delete;
 
-  /// The next pair: two encoded images, each shorter than 4 GiB, and whether they show one person. The ten folds of the
-  /// field's protocol are tenths of the file: each should have its share of pairs of both kinds.
+  /// The next pair: two encoded images, each shorter than 4 GiB, and whether they show one person.
+  /// The ten folds of the field's protocol are tenths of the file: each should have its share of
+  /// pairs of both kinds.
   void add(std::span<const std::byte> first, std::span<const std::byte> second, bool same);
   /// At least one pair was added.
   void commit();

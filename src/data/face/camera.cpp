@@ -53,6 +53,7 @@ float grain(std::uint32_t bytes) {
 
 std::uint8_t level(float linear, float noise) {
   const float shown = std::sqrt(std::max(0.0f, linear)) + noise;
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative, and lround is a call
   return static_cast<std::uint8_t>(255.0f * clamp01(shown) + 0.5f);
 }
 
