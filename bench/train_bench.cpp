@@ -23,20 +23,25 @@
 
 namespace {
 
-constexpr std::int64_t kBatch = 128, kRandomClasses = 3642;
+constexpr std::int64_t kRandomClasses = 3642;
 
-pfc::Batch random_batch() {
+/// A large network's step takes seconds an image.
+std::int64_t batch_of(const std::string& network) {
+  return network == "tiny" ? 128 : 32;
+}
+
+pfc::Batch random_batch(std::int64_t size) {
   std::mt19937 random(1);
   pfc::Batch batch;
-  batch.valid.assign(kBatch, 1);
-  batch.pixels.resize(kBatch * 112 * 112 * 3);
+  batch.valid.assign(static_cast<std::size_t>(size), 1);
+  batch.pixels.resize(static_cast<std::size_t>(size * 112 * 112 * 3));
   std::ranges::generate(batch.pixels, [&] { return static_cast<std::uint8_t>(random()); });
   return batch;
 }
 
-std::vector<std::int32_t> random_labels() {
+std::vector<std::int32_t> random_labels(std::int64_t size) {
   std::mt19937 random(2);
-  std::vector<std::int32_t> labels(kBatch);
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(size));
   std::ranges::generate(labels,
                         [&] { return static_cast<std::int32_t>(random() % kRandomClasses); });
   return labels;
@@ -51,6 +56,7 @@ int main(int argc, char** argv) {
   }
   constexpr int kWarmUp = 2;
   const std::string network = argv[1];
+  const std::int64_t batch = batch_of(network);
   const int steps = std::stoi(argv[3]);
   pfc::keep_freed_memory();
   at::set_num_threads(std::stoi(argv[2]));
@@ -61,13 +67,14 @@ int main(int argc, char** argv) {
         {.path = argv[4], .cache_dir = std::filesystem::temp_directory_path(), .min_images = 2});
   }
   const std::vector<std::int32_t> labels =
-      dataset ? std::vector(dataset->labels().begin(), dataset->labels().end()) : random_labels();
+      dataset ? std::vector(dataset->labels().begin(), dataset->labels().end())
+              : random_labels(batch);
 
   const auto comm = pfc::make_self_communicator();
   const pfc::ClassShard shard(dataset ? dataset->identities() : kRandomClasses, comm->rank(),
                               comm->world());
   const pfc::ClassSampler sampler({.sample_rate = 1.0}, shard);
-  const pfc::StepPlanner planner({.batch_size = kBatch}, labels, sampler);
+  const pfc::StepPlanner planner({.batch_size = batch}, labels, sampler);
   const auto backbone = pfc::make_backbone(network, 512, 1);
   pfc::PartialFc head({.dim = 512}, shard);
   torch::optim::SGD optimizer(backbone->parameters(),
@@ -80,15 +87,15 @@ int main(int argc, char** argv) {
         *dataset, [&](std::int64_t step) { return planner.at(step); }, 0, 0, 1,
         pfc::LoaderOptions{.threads = 1});
   }
-  const pfc::Batch random = random_batch();
+  const pfc::Batch random = random_batch(batch);
 
   std::vector<double> seconds;
   for (int step = 0; step < kWarmUp + steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
     if (loader) {
-      auto [plan, batch] = loader->next();
-      pfc::train_step(plan, batch, /*lr=*/0.01, training);
-      loader->recycle(std::move(batch));
+      auto [plan, images] = loader->next();
+      pfc::train_step(plan, images, /*lr=*/0.01, training);
+      loader->recycle(std::move(images));
     } else {
       pfc::train_step(planner.at(step), random, /*lr=*/0.01, training);
     }
@@ -96,5 +103,5 @@ int main(int argc, char** argv) {
     if (step >= kWarmUp) seconds.push_back(taken.count());
   }
   std::ranges::sort(seconds);
-  std::printf("%.1f\n", kBatch / seconds[seconds.size() / 2]);
+  std::printf("%.1f\n", static_cast<double>(batch) / seconds[seconds.size() / 2]);
 }

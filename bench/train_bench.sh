@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Training steps here against the same ones in PyTorch, in turn so that both meet the same machine: images a second,
-# the medians, and their ratio.
+# the medians, and their ratio. Batches of 128 images for tiny, of 32 for the others.
 #   bench/train_bench.sh PYTHON BINARY [NETWORK [THREADS [STEPS [ROUNDS [TRAIN.rec]]]]]
 # PYTHON has torch, as ~/.cache/pfc/libtorch-2.11.0/bin/python; BINARY is build/dev/bin/train_bench; NETWORK is tiny, r18,
 # r50 or mbf. With a TRAIN.rec ours decodes its images in the measured time; PyTorch's images always lie in memory.

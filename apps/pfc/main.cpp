@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
       "  pfc data synth faces\n"
       "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
       "  pfc eval verification output/best.safetensors lfw.bin\n"
+      "  pfc embed output/best.safetensors photos/ -o photos.npy\n"
       "Each command has its own --help.");
   pfc::add_train(app);
   pfc::add_eval(app);

@@ -84,11 +84,12 @@ class Decoding {
 
  private:
   void decode(const ImageSource& images, std::int64_t i, std::vector<std::byte>& scratch) {
+    constexpr std::int64_t kBytes = kFaceSize * kFaceSize * 3;
+    std::uint8_t* const pixels = pixels_.data_ptr<std::uint8_t>() + i * kBytes;
     try {
-      decode_image(images.image(begin_ + i, scratch), kFaceSize, kFaceSize,
-                   pixels_[i].data_ptr<std::uint8_t>());
+      decode_image(images.image(begin_ + i, scratch), kFaceSize, kFaceSize, pixels);
     } catch (const Error& error) {
-      pixels_[i].zero_();
+      std::fill_n(pixels, kBytes, std::uint8_t{0});
       reasons_[static_cast<std::size_t>(i)] = error.what();
     }
   }

@@ -68,7 +68,7 @@ TEST_F(Pfc, SaysItsVersion) {
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
   for (const std::string command :
-       {"", "train ", "eval ", "eval verification ", "data ", "data synth "}) {
+       {"", "train ", "eval ", "eval verification ", "embed ", "bench ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -123,6 +123,41 @@ TEST_F(Pfc, DrawsFacesAndSaysHowToTrainOnThem) {
     EXPECT_TRUE(std::filesystem::exists(folder_ / "faces" / file)) << file;
   }
   expect_failure(run(synth), 1, "faces/train.rec is there already");
+}
+
+TEST_F(Pfc, TrainsEvaluatesAndEmbedsWhatItHasDrawn) {
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\neval.sets = "
+        "'faces/unseen.bin'\n"
+        "train = { batch_size = 6, steps = 1, threads = 1 }\n");
+  ASSERT_EQ(run("data synth faces --identities 3 --images 2 --unseen 2 --pairs 20").status, 0);
+  const Outcome trained = run("train run.toml");
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("the network is run/last.safetensors"));
+
+  const Outcome evaluated = run("eval verification run/last.safetensors faces/unseen.bin");
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  EXPECT_THAT(evaluated.out, HasSubstr("unseen"));
+
+  const Outcome embedded = run("embed run/last.safetensors faces -o rows.npy");
+  EXPECT_EQ(embedded.status, 0) << embedded.err;
+  EXPECT_EQ(embedded.out, "6 embeddings in rows.npy, their names in rows.txt\n");
+  EXPECT_EQ(std::filesystem::file_size(folder_ / "rows.npy"), 128u + 6 * 512 * 4);
+  EXPECT_THAT(read("rows.txt"), StartsWith("0/"));
+
+  // faces.png is a picture, but no face of 112 x 112.
+  const Outcome none = run("embed run/last.safetensors faces/faces.png");
+  EXPECT_EQ(none.status, 1);
+  EXPECT_THAT(none.err, HasSubstr("left out: faces.png: "));
+  EXPECT_THAT(none.err, EndsWith("pfc: faces/faces.png: none of 1 images could be embedded\n"));
+}
+
+TEST_F(Pfc, MeasuresTheHeadForEachRate) {
+  const Outcome outcome =
+      run("bench --identities 2000 --rates 1 0.1 --batch 8 --dim 16 --steps 1 --threads 1");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("model parallel"));
+  EXPECT_THAT(outcome.out, HasSubstr("Partial FC 0.1"));
 }
 
 TEST_F(Pfc, AFullOutputIsAFailure) {
