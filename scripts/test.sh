@@ -9,15 +9,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-labels=(-LE slow)
+labels=(-LE slow) lint=()
 case "${1:-}" in
   "") ;;
-  --slow) labels=() ;;
+  --slow) labels=() lint=(--all) ;;
   -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "test.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
 
-scripts/lint.sh
+scripts/lint.sh "${lint[@]}"
 scripts/setup.sh --preset asan-ubsan
 echo "== tests under the address and undefined-behaviour sanitizers"
 ctest --preset asan-ubsan -j "$(nproc)" --quiet --output-log build/asan-ubsan/tests.log "${labels[@]}" ||

@@ -24,8 +24,9 @@ T load(std::span<const std::byte> bytes, std::size_t offset) {
 template <class T>
 void append(std::vector<std::byte>& out, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
-  const auto bytes = std::as_bytes(std::span(&value, 1));
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  const std::size_t size = out.size();
+  out.resize(size + sizeof(T));  // GCC 12 takes an insertion for one out of bounds
+  std::memcpy(out.data() + size, &value, sizeof(T));
 }
 
 }  // namespace pfc

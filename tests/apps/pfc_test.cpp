@@ -2,13 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include "temporary_folder.h"
 
 namespace {
 
@@ -24,22 +25,15 @@ struct Outcome {
 
 class Pfc : public testing::Test {
  protected:
-  Pfc()
-      : folder_(std::filesystem::temp_directory_path() /
-                ("pfc_test." + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~Pfc() override { std::filesystem::remove_all(folder_); }
-
   /// Runs `pfc arguments`, which the shell splits, in the test's folder.
   Outcome run(const std::string& arguments) const {
-    const std::string command =
-        "cd '" + folder_.string() + "' && '" PFC_BINARY "' " + arguments + " >out.txt 2>err.txt";
+    const std::string command = "cd '" + folder_.path().string() + "' && '" PFC_BINARY "' " +
+                                arguments + " >out.txt 2>err.txt";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out.txt"), read("err.txt")};
   }
   void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name) << text;
+    pfc::write_text(folder_ / name, text);
   }
   std::string read(const std::string& name) const {
     std::ostringstream text;
@@ -47,7 +41,7 @@ class Pfc : public testing::Test {
     return text.str();
   }
 
-  std::filesystem::path folder_;
+  pfc::TemporaryFolder folder_;
 };
 
 /// A failure is one sentence on stderr and nothing on stdout.

@@ -2,9 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "pfc/base/error.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
@@ -13,14 +13,12 @@ namespace fs = std::filesystem;
 
 class Files : public testing::Test {
  protected:
-  void SetUp() override { fs::create_directories(folder_); }
-  void TearDown() override { fs::remove_all(folder_); }
   std::size_t entries() const {
     return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
   }
 
-  fs::path folder_ = fs::temp_directory_path() / ("pfc_files_test_" + std::to_string(::getpid()));
+  TemporaryFolder folder_;
 };
 
 TEST_F(Files, AnAtomicFileAppearsWholeOrNotAtAll) {
@@ -78,7 +76,7 @@ TEST_F(Files, AnEmptyFileMapsToNoBytes) {
 TEST_F(Files, AMissingFileAndAFolderAreNamed) {
   EXPECT_THAT([&] { MappedFile mapped(folder_ / "none"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("none: cannot open")));
-  EXPECT_THAT([&] { MappedFile mapped(folder_); },
+  EXPECT_THAT([&] { MappedFile mapped(folder_.path()); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("not a regular")));
   EXPECT_THAT([&] { read_file(folder_ / "none"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("none")));

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
@@ -10,6 +9,7 @@
 #include "hex.h"
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
+#include "temporary_folder.h"
 #include "verification_fixtures.h"
 
 namespace pfc {
@@ -177,18 +177,13 @@ TEST(VerificationSet, OneImageMayStandInManyPairs) {
 }
 
 TEST(VerificationSet, IsNamedAfterItsFile) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("pfc_verification_set_test_" + std::to_string(::getpid()));
-  std::filesystem::create_directory(folder);
-  AtomicFile file(folder / "tiny_set.bin");
-  file.write("(](U\3abcU\3defe](I01\net.");
-  file.commit();
+  const TemporaryFolder folder;
+  write_text(folder / "tiny_set.bin", "(](U\3abcU\3defe](I01\net.");
   VerificationSet set = VerificationSet::open(folder / "tiny_set.bin");
   EXPECT_EQ(set.name(), "tiny_set");
   const VerificationSet moved = std::move(set);
   EXPECT_EQ(ints(moved.image(1)), (Image{'d', 'e', 'f'}));
   EXPECT_THROW(VerificationSet::open(folder / "other.bin"), Error);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(VerificationSet, ReadsTheSetOfRealFaces) {

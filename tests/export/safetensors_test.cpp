@@ -2,11 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 
 #include "pfc/base/error.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
@@ -96,27 +96,23 @@ TEST(Safetensors, SaysWhatIsWrongWithAFile) {
 }
 
 TEST(Safetensors, WhatIsWrittenIsRead) {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("pfc_safetensors_" + std::to_string(::getpid()) + ".safetensors");
+  const TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
   const std::vector<float> narrow = {1, 2, 3};
   const std::int64_t wide = 7;
   write_safetensors(path,
                     {{"narrow", "F32", {3, 1}, std::as_bytes(std::span(narrow))},
                      {"wide", "I64", {}, std::as_bytes(std::span(&wide, 1))}},
                     {{"network", "tiny"}});
-  {
-    const SafetensorsFile file(path);
-    ASSERT_THAT(file.tensors(), SizeIs(2));
-    EXPECT_EQ(file.tensors()[0].name, "wide");
-    EXPECT_EQ(
-        reinterpret_cast<std::uintptr_t>(file.tensors()[0].bytes.data()) % alignof(std::int64_t),
-        0U);
-    EXPECT_TRUE(std::ranges::equal(file.tensors()[1].bytes, std::as_bytes(std::span(narrow))));
-    EXPECT_THAT(file.tensors()[1].shape, ElementsAre(3, 1));
-    EXPECT_EQ(file.metadata("network"), "tiny");
-    EXPECT_THROW(file.metadata("absent"), DataError);
-  }
-  std::filesystem::remove(path);
+  const SafetensorsFile file(path);
+  ASSERT_THAT(file.tensors(), SizeIs(2));
+  EXPECT_EQ(file.tensors()[0].name, "wide");
+  EXPECT_EQ(
+      reinterpret_cast<std::uintptr_t>(file.tensors()[0].bytes.data()) % alignof(std::int64_t), 0U);
+  EXPECT_TRUE(std::ranges::equal(file.tensors()[1].bytes, std::as_bytes(std::span(narrow))));
+  EXPECT_THAT(file.tensors()[1].shape, ElementsAre(3, 1));
+  EXPECT_EQ(file.metadata("network"), "tiny");
+  EXPECT_THROW(file.metadata("absent"), DataError);
 }
 
 }  // namespace

@@ -83,11 +83,26 @@ void expect_close(const at::Tensor& found, const at::Tensor& want, const char* w
       << what;
 }
 
+/// A whole step of a world of one.
+void take_step(PartialFc& head, const Case& c, const at::Tensor& embeddings,
+               const SampledClasses& classes, double lr) {
+  const auto comm = make_self_communicator();
+  head.begin(classes, at::tensor(c.valid));
+  head.forward(embeddings);
+  head.exchange(*comm);
+  Pending in_flight = comm->reduce_scatter(head.d_embeddings());
+  head.update(lr, in_flight);
+}
+
+/// The head's gradient is by unit vectors; the naive one goes through their normalisation.
+at::Tensor through_normalisation(const at::Tensor& dx, const at::Tensor& embeddings) {
+  return dx - (dx * embeddings).sum(1, true) * embeddings;
+}
+
 /// 5 steps of the head and of the naive way, side by side.
 void expect_equals_naive(const Case& c) {
   SCOPED_TRACE(c.name);
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const auto comm = make_self_communicator();
   const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
   // Larger than they start, so that five steps leave them where the loss is not saturated.
   head.table().weights().copy_(torch::randn({c.classes, kDim}) * 0.5);
@@ -95,16 +110,10 @@ void expect_equals_naive(const Case& c) {
   for (std::int64_t step = 0; step < 5; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
     const Result want = naive(c, embeddings, weights, momentum, step, lr);
-    head.begin(draw(c, step), at::tensor(c.valid));
-    head.forward(embeddings);
-    head.exchange(*comm);
+    take_step(head, c, embeddings, draw(c, step), lr);
     EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss));
-    // The head's gradient is by unit vectors; the naive one goes through their normalisation.
-    at::Tensor dx = head.d_embeddings();
-    dx = dx - (dx * embeddings).sum(1, true) * embeddings;
-    expect_close(dx, want.d_embeddings, "d_embeddings");
-    Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-    head.update(lr, in_flight);
+    expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
+                 "d_embeddings");
     expect_close(head.table().weights(), want.weights, "weights");
     expect_close(head.table().momentum(), want.momentum, "momentum");
     weights = want.weights;
@@ -215,7 +224,6 @@ TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
         Case c = with_margin(name + " near " + std::to_string(sign * (1 - off)), margin, phi);
         c.sample_rate = 1;
         PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-        const auto comm = make_self_communicator();
         const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
         const at::Tensor weights = head.table().weights();
         for (std::size_t i = 0; i < c.labels.size(); ++i) {
@@ -224,15 +232,10 @@ TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
         }
         const Result want =
             naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
-        head.begin(draw(c, 0), at::tensor(c.valid));
-        head.forward(embeddings);
-        head.exchange(*comm);
+        take_step(head, c, embeddings, draw(c, 0), 0.1);
         EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss)) << c.name;
-        at::Tensor dx = head.d_embeddings();
-        dx = dx - (dx * embeddings).sum(1, true) * embeddings;
-        expect_close(dx, want.d_embeddings, c.name.c_str());
-        Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-        head.update(0.1, in_flight);
+        expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
+                     c.name.c_str());
         expect_close(head.table().weights(), want.weights, c.name.c_str());
       }
     }
@@ -250,7 +253,6 @@ TEST(PartialFc, RisingMaximaLoseNothing) {
   c.labels = {3};
   c.valid = {1};
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const auto comm = make_self_communicator();
   const at::Tensor embeddings = embeddings_of(1);
   const at::Tensor weights = head.table().weights();
   for (std::int64_t k = 0; k < c.classes; ++k) {
@@ -260,12 +262,8 @@ TEST(PartialFc, RisingMaximaLoseNothing) {
   }
   const Result want =
       naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.01);
-  head.begin(draw(c, 0), at::tensor(c.valid));
-  head.forward(embeddings);
-  head.exchange(*comm);
+  take_step(head, c, embeddings, draw(c, 0), 0.01);
   EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
-  Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-  head.update(0.01, in_flight);
   expect_close(head.table().weights(), want.weights, "weights");
 }
 
@@ -318,14 +316,9 @@ TEST(PartialFc, RefusesEmbeddingsThatAreNotTheSteps) {
 TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
   const Case c = cosface("");
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const auto comm = make_self_communicator();
   const at::Tensor before = head.table().weights().clone();
   const SampledClasses classes = draw(c, 0);
-  head.begin(classes, at::tensor(c.valid));
-  head.forward(embeddings_of(7));
-  head.exchange(*comm);
-  Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-  head.update(0.1, in_flight);
+  take_step(head, c, embeddings_of(7), classes, 0.1);
   const at::Tensor changed = (head.table().weights() != before).any(1);
   EXPECT_EQ(changed.sum().item<std::int64_t>(), std::ssize(classes.rows));
   for (const LocalRow row : classes.rows) EXPECT_TRUE(changed[row.v].item<bool>());
@@ -335,16 +328,11 @@ TEST(PartialFc, ALossThatIsNotFiniteLeavesTheCentresUntouched) {
   const Case c = cosface("");
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-    const auto comm = make_self_communicator();
     const at::Tensor before = head.table().weights().clone();
     at::Tensor embeddings = embeddings_of(7);
     embeddings[2][3] = bad;
-    head.begin(draw(c, 0), at::tensor(c.valid));
-    head.forward(embeddings);
-    head.exchange(*comm);
+    take_step(head, c, embeddings, draw(c, 0), 0.1);
     EXPECT_FALSE(std::isfinite(head.loss()));
-    Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-    head.update(0.1, in_flight);
     EXPECT_TRUE(head.table().weights().equal(before));
     EXPECT_EQ(head.table().momentum().abs().max().item<float>(), 0);
   }
@@ -355,14 +343,8 @@ TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
   at::Tensor first;
   for (int run = 0; run < 2; ++run) {
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-    const auto comm = make_self_communicator();
-    for (std::int64_t step = 0; step < 10; ++step) {
-      head.begin(draw(c, step), at::tensor(c.valid));
-      head.forward(embeddings_of(7));
-      head.exchange(*comm);
-      Pending in_flight = comm->reduce_scatter(head.d_embeddings());
-      head.update(0.1, in_flight);
-    }
+    for (std::int64_t step = 0; step < 10; ++step)
+      take_step(head, c, embeddings_of(7), draw(c, step), 0.1);
     if (run == 0) first = head.table().weights().clone();
     EXPECT_TRUE(head.table().weights().equal(first));
   }

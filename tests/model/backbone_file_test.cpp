@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include <filesystem>
 
@@ -9,19 +8,13 @@
 #include "pfc/base/error.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
 
 class BackboneFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ =
-        std::filesystem::temp_directory_path() / ("pfc_backbone_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   /// Saves `tiny`, lets `change` alter what the file says, and expects that it loads no more, for
   /// this reason.
   void expect_refused(const std::function<void(std::vector<TensorView>&, Metadata&)>& change,
@@ -43,7 +36,7 @@ class BackboneFile : public testing::Test {
     return *std::ranges::find(tensors, name, &TensorView::name);
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(BackboneFile, WhatIsSavedIsLoaded) {

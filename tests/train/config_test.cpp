@@ -2,12 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "pfc/base/error.h"
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
@@ -31,15 +31,8 @@ std::string refusal(std::string_view text, const std::vector<std::string>& overr
 
 class ConfigFiles : public testing::Test {
  protected:
-  ConfigFiles()
-      : folder_(std::filesystem::temp_directory_path() /
-                ("pfc_config_test." + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(folder_ / "sub");
-  }
-  ~ConfigFiles() override { std::filesystem::remove_all(folder_); }
-
   std::filesystem::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name) << text;
+    write_text(folder_ / name, text);
     return folder_ / name;
   }
   std::string refusal_of_file(const std::filesystem::path& path) const {
@@ -51,7 +44,7 @@ class ConfigFiles : public testing::Test {
     return "accepted";
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST(Config, EmptyTextIsAllDefaults) {
@@ -284,6 +277,7 @@ TEST_F(ConfigFiles, AFileOverridesItsBaseAndOverridesItAll) {
 }
 
 TEST_F(ConfigFiles, ABaseThatLeadsBackIsRefused) {
+  write("sub/c.toml", "");
   write("a.toml", "base = \"sub/../b.toml\"");
   const auto path = write("b.toml", "\nbase = \"./a.toml\"");
   EXPECT_THAT(refusal_of_file(path),
@@ -299,7 +293,7 @@ TEST_F(ConfigFiles, MistakesInABaseNameTheBase) {
 
 TEST_F(ConfigFiles, MissingFilesAreNamed) {
   EXPECT_THAT(refusal_of_file(folder_ / "none.toml"), HasSubstr("none.toml: cannot open"));
-  EXPECT_THAT(refusal_of_file(folder_), HasSubstr("cannot read"));
+  EXPECT_THAT(refusal_of_file(folder_.path()), HasSubstr("cannot read"));
   EXPECT_THAT(refusal_of_file(write("a.toml", "base = \"none.toml\"")),
               HasSubstr("a.toml: line 1: base is \"none.toml\", but there is no"));
 }
