@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the format of every C++ file, then sources with clang-tidy.
 #
-#   scripts/lint.sh [--all]      --all: also the sources that need LibTorch, about half a minute each
+#   scripts/lint.sh [--all]      --all: also the sources that need LibTorch; seven minutes on two cores
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -111,7 +111,7 @@ void for_each_batch(const ImageSource& images, const EmbedOptions& options, cons
   auto decoding = decoding_from(0);
   for (std::int64_t done = 0; done < total;) {
     decoding->wait();
-    const auto decoded = std::move(decoding);
+    const auto decoded = std::exchange(decoding, nullptr);
     done += decoded->size();
     if (done < total) decoding = decoding_from(done);
     body(*decoded);

@@ -168,8 +168,8 @@ class MobileFaceNet : public Backbone {
     const torch::NoGradGuard no_grad;
     const auto generator = at::detail::createCPUGenerator(seed);
     const auto fill = [&](const torch::Tensor& weight) {
-      const auto fan_out = static_cast<double>(weight.numel() / weight.size(1));
-      weight.normal_(0, std::sqrt(2 / fan_out), generator);
+      const std::int64_t fan_out = weight.numel() / weight.size(1);
+      weight.normal_(0, std::sqrt(2 / static_cast<double>(fan_out)), generator);
     };
     for (const auto& module : modules(/*include_self=*/false)) {
       if (const auto* conv = module->as<Conv>()) fill(conv->weight);
