@@ -104,16 +104,9 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::write_at(std::uint64_t offset, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written =
-        ::pwrite(descriptor_, text.data(), text.size(), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail(temporary_, "write");
-    }
-    offset += static_cast<std::uint64_t>(written);
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
+  if (::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) < 0) fail(temporary_, "write");
+  write(text);
+  if (::lseek(descriptor_, 0, SEEK_END) < 0) fail(temporary_, "write");
 }
 
 void AtomicFile::commit() {

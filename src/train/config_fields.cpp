@@ -100,8 +100,7 @@ std::vector<Field> fields(Config& c) {
 
       any("model.network", &c.model.network,
           "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
-          "published "
-          "variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
+          "published variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
           "vit_l_dp005_mask_005"),
       number("model.embedding_size", &c.model.embedding_size, from_to(1, 65536),
              "length of an embedding"),

@@ -47,10 +47,10 @@ class Dataset {
 };
 
 struct DatasetOptions {
-  std::filesystem::path path =
-      {};  ///< a `.rec`, a folder that holds train.rec, or a folder of one folder an identity
-  std::filesystem::path cache_dir =
-      {};              ///< where the index cache is written; empty: beside the data
+  /// A `.rec`, a folder that holds train.rec, or a folder of one folder an identity.
+  std::filesystem::path path = {};
+  /// Where the index cache is written; empty: beside the data.
+  std::filesystem::path cache_dir = {};
   int min_images = 1;  ///< identities with fewer images are dropped and the others renumbered
 };
 

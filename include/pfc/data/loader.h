@@ -15,18 +15,18 @@ namespace pfc {
 /// One rank's images of a step, decoded and mirrored.
 struct Batch {
   std::int64_t step = 0;
-  std::vector<std::uint8_t>
-      pixels;                ///< [b, 112, 112, 3] RGB; zeros where an image would not decode
+  /// [b, 112, 112, 3] RGB; zeros where an image would not decode.
+  std::vector<std::uint8_t> pixels;
   std::vector<float> valid;  ///< [b] 1, or 0 where an image would not decode
-  std::vector<std::string>
-      corrupt;  ///< a line for each of those: its key and what is wrong with it
+  /// A line for each of those: its key and what is wrong with it.
+  std::vector<std::string> corrupt;
 };
 
 struct LoaderOptions {
   int threads = 2;   ///< decoding threads
   int prefetch = 4;  ///< batches decoded ahead
-  double most_corrupt_share =
-      1e-3;  ///< of the images so far, counted as 1000 while they are fewer; more stops the run
+  /// Of the images so far, counted as 1000 while they are fewer; more stops the run.
+  double most_corrupt_share = 1e-3;
 };
 
 /// Decodes ahead what the plan will ask for. Batches come in order of steps, from `first_step` on,

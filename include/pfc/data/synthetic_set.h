@@ -11,8 +11,8 @@ struct SyntheticSetOptions {
   std::int64_t identities = 2000;
   std::int64_t images = 10;   ///< an identity
   std::int64_t unseen = 200;  ///< other identities, for the pairs; at least 2
-  std::int64_t pairs =
-      2000;  ///< every second one of one person; a multiple of 20, for ten folds of equal halves
+  /// Every second one of one person; a multiple of 20, for ten folds of equal halves.
+  std::int64_t pairs = 2000;
   std::uint64_t seed = 0;
   int threads = 1;
   /// Called after an image, with the images that are written and those of both sets together.

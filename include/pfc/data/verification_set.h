@@ -45,8 +45,8 @@ class VerificationSet {
 
   std::optional<MappedFile> mapped_;
   std::string name_;
-  std::vector<std::vector<std::byte>>
-      decoded_;  ///< images that do not lie in the file in one piece
+  /// Images that do not lie in the file in one piece.
+  std::vector<std::vector<std::byte>> decoded_;
   std::vector<std::span<const std::byte>> images_;
   std::vector<std::uint8_t> same_;
 };

@@ -17,8 +17,8 @@ struct PartialFcOptions {
   std::int64_t dim = 512;
   Margin margin = Margin::cosface(0.4);
   double scale = 64;  ///< s
-  double interclass_filter =
-      0;  ///< negatives with a cosine above it leave the softmax, for noisy sets; 0: off
+  /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
+  double interclass_filter = 0;
   CenterOptimizer optimizer = {};  ///< of the centres
   std::uint64_t seed = 0;          ///< of the centres' initial values
   std::int64_t tile_rows = 1024;   ///< class centres worked on at a time
@@ -84,8 +84,8 @@ class PartialFc {
  private:
   struct Tile {
     std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
-    std::int64_t first_owned,
-        last_owned;  ///< of the owned samples, those whose class is among these rows
+    /// Of the owned samples, those whose class is among these rows.
+    std::int64_t first_owned, last_owned;
     std::int64_t rows() const { return end - begin; }
   };
 

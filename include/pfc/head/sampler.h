@@ -21,8 +21,8 @@ Sampling sampling_from_name(std::string_view name);
 /// The centres one rank uses in one step.
 struct SampledClasses {
   std::vector<LocalRow> rows;  ///< [S] ascending, without duplicates
-  std::vector<std::int32_t>
-      targets;  ///< [B] where a sample's own class stands in `rows`; −1 where another rank owns it
+  /// [B] where a sample's own class stands in `rows`; −1 where another rank owns it.
+  std::vector<std::int32_t> targets;
 };
 
 struct ClassSamplerOptions {

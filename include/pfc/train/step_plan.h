@@ -15,8 +15,8 @@ struct StepPlan {
   std::vector<std::uint8_t> mirror;  ///< [B] 1 where the image is flipped left to right
   std::vector<GlobalClass> labels;   ///< [B] identities of the global batch
   SampledClasses classes;            ///< the class centres this rank uses
-  std::int64_t micro_batches =
-      1;  ///< equal, consecutive parts that go through the network one after another
+  /// Equal, consecutive parts that go through the network one after another.
+  std::int64_t micro_batches = 1;
 
   /// The place in the plan of the i-th of a rank's images: of every micro-batch a rank has a
   /// consecutive share, so a micro-batch holds the same images for any number of ranks.
