@@ -28,7 +28,7 @@ void run_bench(BenchCommand command) {
   const auto comm = make_self_communicator();
   std::cout
       << "The head alone: " << grouped(command.head.identities) << " identities, embeddings of "
-      << command.head.head.dim << ", CosFace, SGD with momentum, " << at::get_num_threads()
+      << command.head.head.table.dim << ", CosFace, SGD with momentum, " << at::get_num_threads()
       << " threads\n\n"
       << "method           ranks   batch   centres a step    s/step   samples/s      memory   "
          "of it the table\n"
@@ -62,7 +62,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--batch", options->head.batch_size, "Samples a step")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--dim", options->head.head.dim, "Length of an embedding")
+  command->add_option("--dim", options->head.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();
   command->add_option("--steps", options->head.steps, "Steps to take the median of")

@@ -22,7 +22,7 @@ int main() {
   const pfc::ClassShard shard(kClasses, comm->rank(), comm->world());
   const pfc::ClassSampler sampler({.sample_rate = 0.1}, shard);
   pfc::PartialFcOptions options;
-  options.dim = kEmbedding;
+  options.table.dim = kEmbedding;
   options.scale = 16;
   pfc::PartialFc head(options, shard);
 

@@ -20,21 +20,24 @@ constexpr std::uint64_t mix(std::uint64_t x) {
 
 }  // namespace
 
-std::array<std::uint32_t, 4> CounterRandom::words(std::uint64_t a, std::uint64_t b) const {
+Philox CounterRandom::start(std::uint64_t a, std::uint64_t b) const {
   // The stream takes a word of the counter; the upper half of `a` is folded into the key so that no
   // bit is lost.
-  std::array<std::uint32_t, 4> x = {
-      static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
-      static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)};
-  std::uint32_t k0 = static_cast<std::uint32_t>(seed_);
-  std::uint32_t k1 = static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x[2];
-    x = {static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ k0, static_cast<std::uint32_t>(p1),
-         static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ k1, static_cast<std::uint32_t>(p0)};
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+  return {.counter = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
+                      static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)},
+          .key = {static_cast<std::uint32_t>(seed_),
+                  static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32)}};
+}
+
+std::array<std::uint32_t, 4> CounterRandom::words(std::uint64_t a, std::uint64_t b) const {
+  auto [x, key] = start(a, b);
+  for (int round = 0; round < Philox::kRounds; ++round) {
+    const std::uint64_t p0 = std::uint64_t{Philox::kMultiplier0} * x[0];
+    const std::uint64_t p1 = std::uint64_t{Philox::kMultiplier1} * x[2];
+    x = {static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ key[0], static_cast<std::uint32_t>(p1),
+         static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ key[1], static_cast<std::uint32_t>(p0)};
+    key[0] += Philox::kWeyl0;
+    key[1] += Philox::kWeyl1;
   }
   return x;
 }

@@ -3,11 +3,12 @@
 
 namespace pfc {
 
-void save_centers(const CenterTable& table, const std::filesystem::path& path) {
+void save_centers(CenterTable& table, const std::filesystem::path& path) {
+  table.catch_up();
   const at::Tensor weights = table.weights();
   const TensorView view{
       "centers",
-      "F32",
+      weights.scalar_type() == at::kFloat ? "F32" : "BF16",
       {table.shard().rows(), table.dim()},
       {static_cast<const std::byte*>(weights.const_data_ptr()), weights.nbytes()}};
   write_safetensors(path, {view},

@@ -4,90 +4,163 @@
 #include <ATen/Parallel.h>
 #include <sys/mman.h>
 
-#include <cmath>
-#include <numbers>
 #include <string>
 
 #include "head/kernels/kernels.h"
+#include "head/skipped_steps.h"
 #include "pfc/base/error.h"
 #include "pfc/base/random.h"
 
 namespace pfc {
 namespace {
 
-constexpr double kInitialDeviation = 0.01;
-constexpr std::int64_t kRowsAThread = 16;  // fewer are not worth waking one
+constexpr float kInitialDeviation = 0.01f;
+constexpr std::int64_t kRowsAThread = 64;  // fewer are not worth waking one
+/// Steps that a table brings its rows through one by one; more, and all rows are caught up at once.
+/// It bounds what a step spends on the products to half a millisecond.
+constexpr std::int64_t kMostSkipped = 1 << 15;
 
-/// row [dim] of N(0, deviation²) by Box and Muller's transform: four numbers from each draw of four
-/// words.
-void fill_normal(float* row, std::int64_t dim, std::int64_t global_class,
-                 const CounterRandom& random) {
-  constexpr double kUnit = 0x1p-32;
-  for (std::int64_t j = 0; j < dim; j += 4) {
-    const auto words =
-        random.words(static_cast<std::uint64_t>(global_class), static_cast<std::uint64_t>(j));
-    for (std::int64_t pair = 0; pair < 2; ++pair) {
-      const double u = (words[static_cast<std::size_t>(2 * pair)] + 0.5) * kUnit;
-      const double angle =
-          2 * std::numbers::pi * words[static_cast<std::size_t>(2 * pair + 1)] * kUnit;
-      const double radius = kInitialDeviation * std::sqrt(-2 * std::log(u));
-      const std::int64_t at = j + 2 * pair;
-      if (at < dim) row[at] = static_cast<float>(radius * std::cos(angle));
-      if (at + 1 < dim) row[at + 1] = static_cast<float>(radius * std::sin(angle));
-    }
+bool is_adamw(const CenterTableOptions& options) {
+  return options.optimizer.kind == CenterOptimizer::Kind::kAdamW;
+}
+bool is_dense(const CenterTableOptions& options) {
+  return options.optimizer.rule == CenterOptimizer::Rule::kDenseEquivalent;
+}
+
+/// Numbers of optimizer state for each number of a centre.
+std::int64_t states(const CenterTableOptions& options) {
+  if (is_adamw(options)) return 2;
+  return options.optimizer.momentum > 0 ? 1 : 0;
+}
+
+const CenterTableOptions& checked(const CenterTableOptions& options, const ClassShard& shard) {
+  if (options.dim <= 0) {
+    throw Error("the embedding size is " + std::to_string(options.dim) +
+                ", want a positive number");
   }
+  if (is_adamw(options) && is_dense(options)) {
+    throw Error(
+        "the dense_equivalent update of centres is SGD's: what AdamW does to a row without a "
+        "gradient has no closed form; use the sampled update");
+  }
+  if (shard.rows() == 0)
+    throw Error("a rank would own no class: use at most as many ranks as there are identities");
+  return options;
+}
+
+at::ScalarType scalar_type(NumberType type) {
+  return type == NumberType::kFloat32 ? at::kFloat : at::kBFloat16;
+}
+
+/// What the rounding of a row draws from. `change` numbers what happens to the table.
+kernels::RoundingKey rounding_key(const CounterRandom& random, GlobalClass c, std::int64_t change) {
+  const auto words =
+      random.words(static_cast<std::uint64_t>(c.v), static_cast<std::uint64_t>(change));
+  return {words[0], words[1]};
+}
+
+/// Asks for the memory of a row while another one is worked on: rows lie far apart, and the
+/// processor guesses a row's second half only once it has met the first.
+void prefetch(const kernels::Row& row, std::int64_t dim) {
+  constexpr std::int64_t kLine = 64;
+  const auto* const bytes = static_cast<const char*>(row.data);
+  const std::int64_t size = bytes == nullptr ? 0 : dim * bytes_of(row.type);
+  for (std::int64_t at = 0; at < size; at += kLine) __builtin_prefetch(bytes + at);
 }
 
 }  // namespace
+
+std::int64_t bytes_a_row(const CenterTableOptions& options) {
+  const std::int64_t numbers =
+      options.dim * (bytes_of(options.weights) + states(options) * bytes_of(options.state));
+  const bool counts = is_adamw(options) || is_dense(options);
+  return numbers + (counts ? std::int64_t{sizeof(std::int32_t)} : 0);
+}
 
 /// One reservation of zeroed memory, in huge pages where the system offers them: a step touches
 /// rows all over the table, and with small pages each row would cost a walk of the page table.
 class CenterTable::Memory {
  public:
-  explicit Memory(std::size_t bytes) : bytes_(bytes) {
+  explicit Memory(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
     void* address =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) {
       throw Error("cannot reserve " + std::to_string(bytes) +
                   " bytes for the class centres; use more ranks");
     }
-    ::madvise(address, bytes, MADV_HUGEPAGE);  // advice: where it is refused, small pages serve
-    data_ = static_cast<std::byte*>(address);
+    ::madvise(address, bytes_, MADV_HUGEPAGE);  // advice: where it is refused, small pages serve
+    data_ = next_ = static_cast<std::byte*>(address);
   }
   ~Memory() { ::munmap(data_, bytes_); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  std::byte* data() const { return data_; }
-  std::size_t bytes() const { return bytes_; }
+  std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_); }
+
+  /// The next part of it.
+  at::Tensor take(at::IntArrayRef shape, at::ScalarType type) {
+    const at::Tensor part = at::from_blob(next_, shape, type);
+    next_ += part.nbytes();
+    return part;
+  }
 
  private:
   std::size_t bytes_;
   std::byte* data_;
+  std::byte* next_;
 };
 
-CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim,
-                         const CenterOptimizer& optimizer, std::uint64_t seed)
-    : shard_(shard), dim_(dim), optimizer_(optimizer) {
-  const std::int64_t rows = shard.rows();
-  if (rows == 0)
-    throw Error("a rank would own no class: use at most as many ranks as there are identities");
-  const bool adamw = optimizer.kind == CenterOptimizer::Kind::kAdamW;
-  const std::size_t part = static_cast<std::size_t>(rows * dim) * sizeof(float);
-  const std::size_t counts = static_cast<std::size_t>(rows) * sizeof(std::int32_t);
-  memory_ = std::make_unique<Memory>(adamw ? 3 * part + counts : 2 * part);
-  weights_ = at::from_blob(memory_->data(), {rows, dim}, at::kFloat);
-  momentum_ = at::from_blob(memory_->data() + part, {rows, dim}, at::kFloat);
-  if (adamw) {
-    squares_ = at::from_blob(memory_->data() + 2 * part, {rows, dim}, at::kFloat);
-    updates_ = at::from_blob(memory_->data() + 3 * part, {rows}, at::kInt);
+/// Which steps each row has been through.
+struct CenterTable::History {
+  SkippedSteps skipped;
+  at::Tensor last;  ///< [rows] int32: steps, of those in `skipped`, that the row has been through
+
+  kernels::CatchUp missed(LocalRow row) const {
+    return skipped.since(last.const_data_ptr<std::int32_t>()[row.v]);
+  }
+};
+
+/// A table of numbers as rows for the kernels.
+class CenterTable::Rows {
+ public:
+  explicit Rows(const at::Tensor& numbers) {
+    if (!numbers.defined()) return;
+    data_ = static_cast<std::byte*>(numbers.data_ptr());
+    stride_ = static_cast<std::int64_t>(numbers.element_size()) * numbers.size(1);
+    if (numbers.scalar_type() == at::kBFloat16) type_ = NumberType::kBFloat16;
+  }
+  kernels::Row operator[](LocalRow row) const {
+    return {data_ == nullptr ? nullptr : data_ + row.v * stride_, type_};
   }
 
-  const CounterRandom random(seed, Stream::kCentreInit);
-  float* const w = weights_.data_ptr<float>();
+ private:
+  std::byte* data_ = nullptr;
+  std::int64_t stride_ = 0;
+  NumberType type_ = NumberType::kFloat32;
+};
+
+CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& options)
+    : shard_(shard), options_(checked(options, shard)) {
+  const std::int64_t rows = shard.rows(), dim = options.dim;
+  memory_ = std::make_unique<Memory>(rows * bytes_a_row(options));
+  weights_ = memory_->take({rows, dim}, scalar_type(options.weights));
+  if (states(options) > 0) momentum_ = memory_->take({rows, dim}, scalar_type(options.state));
+  if (is_adamw(options)) {
+    squares_ = memory_->take({rows, dim}, scalar_type(options.state));
+    updates_ = memory_->take({rows}, at::kInt);
+  }
+  if (is_dense(options)) {
+    history_ = std::make_unique<History>(
+        SkippedSteps(options.optimizer.momentum, options.optimizer.weight_decay),
+        memory_->take({rows}, at::kInt));
+  }
+
+  const CounterRandom random(options.seed, Stream::kCentreInit);
+  const Rows w(weights_);
   at::parallel_for(0, rows, kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      fill_normal(w + row * dim, dim, shard.global({row}).v, random);
+    for (LocalRow row{begin}; row.v < end; ++row.v) {
+      kernels::fill_normal(w[row], dim, kInitialDeviation, random,
+                           static_cast<std::uint64_t>(shard_.global(row).v));
     }
   });
 }
@@ -95,46 +168,93 @@ CenterTable::CenterTable(const ClassShard& shard, std::int64_t dim,
 CenterTable::~CenterTable() = default;
 
 std::int64_t CenterTable::bytes() const {
-  return static_cast<std::int64_t>(memory_->bytes());
+  return memory_->bytes();
 }
 
 void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
                                    const at::Tensor& inverse_norm) const {
-  const float* const w = weights_.const_data_ptr<float>();
-  float* const out = unit.data_ptr<float>();
-  float* const inverse = inverse_norm.data_ptr<float>();
-  at::parallel_for(0, std::ssize(rows), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      inverse[i] = kernels::normalize_row(w + rows[static_cast<std::size_t>(i)].v * dim_, dim_,
-                                          out + i * dim_);
+  const Rows w(weights_), v(momentum_);
+  float* out = unit.data_ptr<float>();
+  float* inverse = inverse_norm.data_ptr<float>();
+  for (std::size_t i = 0; i < rows.size(); ++i, out += options_.dim, ++inverse) {
+    if (i + 1 < rows.size()) {
+      prefetch(w[rows[i + 1]], options_.dim);
+      if (history_) prefetch(v[rows[i + 1]], options_.dim);
     }
-  });
+    const LocalRow row = rows[i];
+    kernels::Row from = w[row];
+    if (history_) {
+      kernels::read_row(from, v[row], history_->missed(row), options_.dim, out);
+      from = {out, NumberType::kFloat32};
+    }
+    *inverse = kernels::normalize_row(from, options_.dim, out);
+  }
 }
 
 void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_unit,
                          const at::Tensor& inverse_norm, double lr) {
-  const bool adamw = optimizer_.kind == CenterOptimizer::Kind::kAdamW;
-  const kernels::SgdStep sgd{static_cast<float>(lr), static_cast<float>(optimizer_.momentum),
-                             static_cast<float>(optimizer_.weight_decay)};
-  float* const w = weights_.data_ptr<float>();
-  float* const m = momentum_.data_ptr<float>();
-  float* const v = adamw ? squares_.data_ptr<float>() : nullptr;
-  std::int32_t* const updates = adamw ? updates_.data_ptr<std::int32_t>() : nullptr;
-  const float* const gradient = d_unit.const_data_ptr<float>();
-  const float* const inverse = inverse_norm.const_data_ptr<float>();
-  at::parallel_for(0, std::ssize(rows), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = rows[static_cast<std::size_t>(i)].v, at = row * dim_;
-      if (adamw) {
-        const auto step =
-            kernels::formulas::adamw_step(lr, optimizer_.weight_decay, ++updates[row]);
-        kernels::update_row_adamw(w + at, m + at, v + at, gradient + i * dim_, inverse[i], dim_,
-                                  step);
-      } else {
-        kernels::update_row(w + at, m + at, gradient + i * dim_, inverse[i], dim_, sgd);
-      }
+  const CenterOptimizer& optimizer = options_.optimizer;
+  const kernels::SgdStep sgd{static_cast<float>(lr), static_cast<float>(optimizer.momentum),
+                             static_cast<float>(optimizer.weight_decay)};
+  const CounterRandom random(options_.seed, Stream::kRounding);
+  const Rows w(weights_), v(momentum_), squares(squares_);
+  const float* gradient = d_unit.const_data_ptr<float>();
+  const float* inverse = inverse_norm.const_data_ptr<float>();
+  for (std::size_t i = 0; i < rows.size(); ++i, gradient += options_.dim, ++inverse) {
+    if (i + 1 < rows.size()) {
+      prefetch(w[rows[i + 1]], options_.dim);
+      prefetch(v[rows[i + 1]], options_.dim);
+      prefetch(squares[rows[i + 1]], options_.dim);
+    }
+    const LocalRow row = rows[i];
+    const kernels::RoundingKey key = rounding_key(random, shard_.global(row), 2 * steps_);
+    if (is_adamw(options_)) {
+      const auto step = kernels::formulas::adamw_step(lr, optimizer.weight_decay,
+                                                      ++updates_.data_ptr<std::int32_t>()[row.v]);
+      kernels::update_row_adamw(w[row], v[row], squares[row], gradient, *inverse, options_.dim,
+                                step, key);
+    } else {
+      kernels::update_row(w[row], v[row], history_ ? history_->missed(row) : kernels::CatchUp(),
+                          gradient, *inverse, options_.dim, sgd, key);
+    }
+    if (history_) {
+      history_->last.data_ptr<std::int32_t>()[row.v] =
+          static_cast<std::int32_t>(history_->skipped.size() + 1);
+    }
+  }
+}
+
+void CenterTable::end_step(double lr) {
+  ++steps_;
+  if (!history_) return;
+  history_->skipped.push(lr);
+  if (history_->skipped.size() == kMostSkipped) catch_up();
+}
+
+void CenterTable::catch_up() {
+  if (!history_) return;
+  const CounterRandom random(options_.seed, Stream::kRounding);
+  const Rows w(weights_), v(momentum_);
+  at::parallel_for(0, shard_.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+    for (LocalRow row{begin}; row.v < end; ++row.v) {
+      kernels::catch_up_row(w[row], v[row], history_->missed(row), options_.dim,
+                            rounding_key(random, shard_.global(row), 2 * steps_ + 1));
     }
   });
+  history_->last.zero_();
+  history_->skipped.clear();
+}
+
+at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {
+  const Rows w(weights_), v(momentum_);
+  const at::Tensor values = at::empty({std::ssize(rows), options_.dim}, at::kFloat);
+  float* out = values.data_ptr<float>();
+  for (const LocalRow row : rows) {
+    kernels::read_row(w[row], v[row], history_ ? history_->missed(row) : kernels::CatchUp(),
+                      options_.dim, out);
+    out += options_.dim;
+  }
+  return values;
 }
 
 }  // namespace pfc

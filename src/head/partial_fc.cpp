@@ -4,14 +4,15 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string>
 
-#include "head/softmax_tile.h"
+#include "head/kernels/kernels.h"
+#include "head/online_softmax.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -20,15 +21,25 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 const PartialFcOptions& checked(const PartialFcOptions& options) {
-  const auto want = [](bool holds, const std::string& what) {
-    if (!holds) throw Error("the head's " + what);
-  };
-  want(options.dim > 0,
-       "embedding size is " + std::to_string(options.dim) + ", want a positive number");
-  want(options.scale > 0, "scale is " + std::to_string(options.scale) + ", want a positive number");
-  want(options.tile_rows > 0,
-       "tile has " + std::to_string(options.tile_rows) + " rows, want a positive number");
+  if (options.scale <= 0) {
+    throw Error("the head's scale is " + std::to_string(options.scale) +
+                ", want a positive number");
+  }
   return options;
+}
+
+/// As many class centres as fill half of a core's second-level cache: a tile of them goes through
+/// two GEMMs, and its logits want room beside it.
+std::int64_t rows_in_cache(std::int64_t dim) {
+  constexpr std::int64_t kUsualCache = 1 << 20, kMultiple = 64, kLeast = 128, kMost = 1024;
+  const std::int64_t found = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
+  const std::int64_t cache = found > 0 ? found : kUsualCache;
+  const std::int64_t rows = cache / 2 / (dim * bytes_of(NumberType::kFloat32));
+  return std::clamp(rows / kMultiple * kMultiple, kLeast, kMost);
+}
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
 }
 
 at::Tensor unit_rows(const at::Tensor& x) {
@@ -37,45 +48,68 @@ at::Tensor unit_rows(const at::Tensor& x) {
 
 }  // namespace
 
-PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
-    : options_(checked(options)), table_(shard, options.dim, options.optimizer, options.seed) {}
+/// What one thread has to itself.
+struct PartialFc::Worker {
+  OnlineSoftmax softmax;  ///< over the tiles of this worker
+  at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
+  at::Tensor logits;      ///< [tile, N] cosines, then probabilities
+  at::Tensor factor;      ///< [N] what turns a kept tile's numbers into gradients by the cosines
+  at::Tensor sink;        ///< [N] sums that nobody asks for
 
-void PartialFc::reserve(std::int64_t samples, std::int64_t rows) {
-  const std::int64_t tile = std::min(options_.tile_rows, table_.shard().rows());
-  if (!unit_.defined()) unit_ = at::empty({tile, options_.dim}, at::kFloat);
-  if (inverse_norm_.defined() && inverse_norm_.size(0) >= rows && maximum_.size(0) == samples)
+  Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
+      : softmax(samples, dim),
+        unit(at::empty({tile, dim}, at::kFloat)),
+        logits(at::empty({tile, samples}, at::kFloat)),
+        factor(at::empty({samples}, at::kFloat)),
+        sink(at::zeros({samples}, at::kFloat)) {}
+};
+
+PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
+    : options_(checked(options)),
+      table_(shard, options.table),
+      tile_rows_(options.tile_rows > 0 ? options.tile_rows : rows_in_cache(options.table.dim)) {}
+
+PartialFc::~PartialFc() = default;
+
+void PartialFc::reserve() {
+  const std::int64_t samples = embeddings_.size(0), rows = std::ssize(classes_.rows);
+  const std::int64_t threads = at::get_num_threads();
+  if (std::ssize(workers_) == threads && kept_.size(1) == samples && inverse_norm_.size(0) >= rows)
     return;
   // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
   // reservation.
   const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
-  keep_ = most * samples * std::int64_t{sizeof(float)} <= options_.workspace_bytes;
+  const std::int64_t tile = std::min(tile_rows_, most), bytes = most * samples;
+  keep_ = 4 * bytes <= options_.workspace_bytes   ? Keep::kFloat32
+          : 2 * bytes <= options_.workspace_bytes ? Keep::kBFloat16
+                                                  : Keep::kNothing;
   inverse_norm_ = at::empty({most}, at::kFloat);
-  probabilities_ = at::empty({keep_ ? most : tile, samples}, at::kFloat);
-  tile_maximum_ = at::empty({(most + tile - 1) / tile, samples}, at::kFloat);
-  maximum_ = at::empty({samples}, at::kFloat);
-  sum_ = at::empty({samples}, at::kFloat);
-  d_embeddings_ = at::empty({samples, options_.dim}, at::kFloat);
+  kept_ = at::empty({keep_ == Keep::kNothing ? 0 : most, samples},
+                    keep_ == Keep::kBFloat16 ? at::kBFloat16 : at::kFloat);
+  most_tiles_ = ceil_divide(ceil_divide(most, threads), tile);
+  kept_maximum_ = at::empty({threads * most_tiles_, samples}, at::kFloat);
+  workers_.clear();
+  for (std::int64_t i = 0; i < threads; ++i) workers_.emplace_back(samples, table_.dim(), tile);
 }
 
 void PartialFc::prepare_own_classes() {
   std::vector<std::int64_t> samples, places;
+  std::vector<LocalRow> table_rows;
   const auto target = [&](std::int64_t i) { return targets_[static_cast<std::size_t>(i)]; };
   for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
     if (target(i) >= 0) samples.push_back(i);
   }
   std::stable_sort(samples.begin(), samples.end(),
                    [&](auto a, auto b) { return target(a) < target(b); });
-  std::vector<std::int64_t> table_rows;
   for (const std::int64_t i : samples) {
     places.push_back(target(i));
-    table_rows.push_back(classes_.rows[static_cast<std::size_t>(target(i))].v);
+    table_rows.push_back(classes_.rows[static_cast<std::size_t>(target(i))]);
   }
   own_samples_ = at::tensor(samples, at::kLong);
   own_rows_ = at::tensor(places, at::kLong);
 
   const at::Tensor x = unit_rows(embeddings_.index_select(0, own_samples_).to(at::kDouble));
-  const at::Tensor w = unit_rows(
-      table_.weights().index_select(0, at::tensor(table_rows, at::kLong)).to(at::kDouble));
+  const at::Tensor w = unit_rows(table_.rows(table_rows).to(at::kDouble));
   const at::Tensor cosines = (x * w).sum(1);
   d_own_sample_ = at::addcmul(w, cosines.unsqueeze(1), x, -1).to(at::kFloat);
   d_own_center_ = at::addcmul(x, cosines.unsqueeze(1), w, -1).to(at::kFloat);
@@ -89,16 +123,26 @@ void PartialFc::prepare_own_classes() {
 }
 
 template <typename Body>
-void PartialFc::for_each_tile(const Body& body) const {
-  const std::int64_t rows = std::ssize(classes_.rows), owned = own_rows_.size(0);
+void PartialFc::for_each_tile(const Body& body) {
+  const std::int64_t rows = std::ssize(classes_.rows), threads = std::ssize(workers_);
   const std::int64_t* const places = own_rows_.const_data_ptr<std::int64_t>();
-  Tile tile{};
-  for (; tile.begin < rows;
-       ++tile.number, tile.begin = tile.end, tile.first_owned = tile.last_owned) {
-    tile.end = std::min(tile.begin + options_.tile_rows, rows);
-    while (tile.last_owned < owned && places[tile.last_owned] < tile.end) ++tile.last_owned;
-    body(tile);
-  }
+  const std::int64_t* const last_place = places + own_rows_.size(0);
+  const auto work = [&](std::int64_t thread) {
+    const at::NoGradGuard no_grad;
+    const std::int64_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+    const std::int64_t tiles = ceil_divide(end - begin, tile_rows_);
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      Tile tile{.number = thread * most_tiles_ + i,
+                .begin = begin + (end - begin) * i / tiles,
+                .end = begin + (end - begin) * (i + 1) / tiles};
+      tile.first_owned = std::lower_bound(places, last_place, tile.begin) - places;
+      tile.last_owned = std::lower_bound(places, last_place, tile.end) - places;
+      body(workers_[static_cast<std::size_t>(thread)], tile);
+    }
+  };
+  at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t thread = first; thread < last; ++thread) work(thread);
+  });
 }
 
 std::span<const LocalRow> PartialFc::rows(const Tile& tile) const {
@@ -106,23 +150,25 @@ std::span<const LocalRow> PartialFc::rows(const Tile& tile) const {
       .subspan(static_cast<std::size_t>(tile.begin), static_cast<std::size_t>(tile.rows()));
 }
 
-at::Tensor PartialFc::probabilities(const Tile& tile) const {
-  return probabilities_.narrow(0, keep_ ? tile.begin : 0, tile.rows());
-}
-
 /// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
-/// the filter masks.
-at::Tensor PartialFc::cosines(const Tile& tile, const at::Tensor& unit) const {
+/// the filter masks. They lie where they are kept, if in this type. worker.unit holds the unit
+/// centres.
+at::Tensor PartialFc::cosines(Worker& worker, const Tile& tile) {
+  const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
   table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
-  at::Tensor z = probabilities(tile);
+  at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
+                                         : worker.logits.narrow(0, 0, tile.rows());
   at::mm_out(z, unit, embeddings_.t());
-  if (options_.interclass_filter > 0) mask_above(z, options_.interclass_filter);
-  const std::int64_t batch = z.size(1);
+  float* const values = z.data_ptr<float>();
+  const std::int64_t samples = z.size(1);
+  if (options_.interclass_filter > 0) {
+    kernels::mask_above(values, tile.rows(), samples,
+                        static_cast<float>(options_.interclass_filter));
+  }
   for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
     const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
     const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
-    z.data_ptr<float>()[row * batch + sample] =
-        static_cast<float>(own_phi_.const_data_ptr<double>()[k]);
+    values[row * samples + sample] = static_cast<float>(own_phi_.const_data_ptr<double>()[k]);
   }
   return z;
 }
@@ -139,9 +185,9 @@ void PartialFc::begin(const SampledClasses& classes, const at::Tensor& valid) {
 
 void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
   const at::NoGradGuard no_grad;
-  TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == options_.dim &&
+  TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == table_.dim() &&
                   embeddings.scalar_type() == at::kFloat,
-              "the head wants embeddings [N, ", options_.dim, "] float32, got ", embeddings.sizes(),
+              "the head wants embeddings [N, ", table_.dim(), "] float32, got ", embeddings.sizes(),
               " ", embeddings.scalar_type());
   const std::int64_t samples = embeddings.size(0);
   TORCH_CHECK(first >= 0 && first + samples <= std::ssize(classes_.targets),
@@ -151,35 +197,29 @@ void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
   valid_ = step_valid_.narrow(0, first, samples);
   targets_ = std::span(classes_.targets)
                  .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(samples));
-  reserve(samples, std::ssize(classes_.rows));
+  reserve();
   prepare_own_classes();
 
-  maximum_.fill_(-kInfinity);
-  sum_.zero_();
-  d_embeddings_.zero_();
-  for_each_tile([&](const Tile& tile) {
-    const at::Tensor unit = unit_.narrow(0, 0, tile.rows());
-    const at::Tensor z = cosines(tile, unit);
-    const at::Tensor before = maximum_.clone();
-    raise_maximum(z, options_.scale, maximum_);
-    if (!before.equal(maximum_)) {  // what was summed so far was relative to the old maximum
-      const at::Tensor shrink = (before - maximum_).exp_().nan_to_num_(1);
-      sum_.mul_(shrink);
-      d_embeddings_.mul_(shrink.unsqueeze(1));
-    }
-    tile_maximum_[tile.number].copy_(maximum_);
-    sum_.add_(exponentiate(z, options_.scale, maximum_));
-    d_embeddings_.addmm_(z.t(), unit);
+  for (Worker& worker : workers_) worker.softmax.clear();
+  for_each_tile([&](Worker& worker, const Tile& tile) {
+    const at::Tensor z = cosines(worker, tile);
+    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale);
+    kept_maximum_[tile.number].copy_(worker.softmax.maximum);
+    if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
   });
+  OnlineSoftmax& all = workers_.front().softmax;
+  for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].softmax);
+  d_embeddings_ = all.d_embeddings;
 }
 
 void PartialFc::exchange(Communicator& comm) {
   const at::NoGradGuard no_grad;
-  const std::int64_t samples = maximum_.size(0);
+  const OnlineSoftmax& local = workers_.front().softmax;
+  const std::int64_t samples = local.maximum.size(0);
   const at::Tensor own_logits = own_phi_ * options_.scale;
   const at::Tensor targets = at::full({samples}, -kInfinity, at::kFloat)
                                  .index_put_({own_samples_}, own_logits.to(at::kFloat));
-  const at::Tensor all = comm.all_gather(at::stack({maximum_, sum_, targets}, 1))
+  const at::Tensor all = comm.all_gather(at::stack({local.maximum, local.sum, targets}, 1))
                              .wait()
                              .view({comm.world(), samples, 3});
   const at::Tensor maxima = all.select(2, 0);
@@ -191,53 +231,76 @@ void PartialFc::exchange(Communicator& comm) {
                .item<double>();
 
   weight_ = valid_ * (options_.scale / count);
-  d_embeddings_.mul_((weight_ * (maximum_ - log_sum_).exp_()).unsqueeze(1));
+  d_embeddings_.mul_((weight_ * (local.maximum - log_sum_).exp_()).unsqueeze(1));
   // The GEMMs took a sample's own cosine for any other: p, where the margin makes it (p − 1)·φ′.
   const at::Tensor log_p = own_logits - log_sum_.index_select(0, own_samples_).to(at::kDouble);
   const at::Tensor lacking = log_p.exp() - log_p.expm1() * own_slope_;
-  own_weight_ = (weight_.index_select(0, own_samples_) * lacking).to(at::kFloat).unsqueeze(1);
-  d_embeddings_.index_add_(0, own_samples_, d_own_sample_ * own_weight_, -1);
+  const at::Tensor own_weight =
+      (weight_.index_select(0, own_samples_) * lacking).to(at::kFloat).unsqueeze(1);
+  d_own_center_.mul_(own_weight);
+  d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
+}
+
+/// [tile, N]: the loss's gradient by the tile's cosines but for the samples' own: s·valid/count·p.
+at::Tensor PartialFc::d_cosines(Worker& worker, const Tile& tile) {
+  const std::int64_t rows = tile.rows(), samples = embeddings_.size(0);
+  const at::Tensor d = worker.logits.narrow(0, 0, rows);
+  float* const values = d.data_ptr<float>();
+  const float* const log_sum = log_sum_.const_data_ptr<float>();
+  const float* const weight = weight_.const_data_ptr<float>();
+  float* const factor = worker.factor.data_ptr<float>();
+  float* const sink = worker.sink.data_ptr<float>();
+  if (keep_ == Keep::kNothing) {
+    cosines(worker, tile);
+    kernels::exp_columns(values, rows, samples, static_cast<float>(options_.scale), log_sum, sink);
+    kernels::scale_columns(values, rows, samples, weight, values);
+    return d;
+  }
+  worker.factor.copy_(kept_maximum_[tile.number]);
+  kernels::exp_columns(factor, 1, samples, 1, log_sum, sink);
+  kernels::scale_columns(factor, 1, samples, weight, factor);
+  const at::Tensor kept = kept_.narrow(0, tile.begin, rows);
+  if (keep_ == Keep::kFloat32) {
+    kernels::scale_columns(kept.const_data_ptr<float>(), rows, samples, factor, values);
+  } else {
+    kernels::scale_columns(static_cast<const kernels::BFloat16*>(kept.const_data_ptr()), rows,
+                           samples, factor, values);
+  }
+  return d;
 }
 
 template <typename Body>
 void PartialFc::for_each_gradient(Pending& in_flight, const Body& body) {
-  if (!std::isfinite(loss_)) return;
-  const at::NoGradGuard no_grad;
-  const at::Tensor own_terms = d_own_center_ * own_weight_;
-  at::Tensor weighted =
-      embeddings_ * weight_.unsqueeze(1);  // [N, d], by what a tile's probabilities lack
-  at::Tensor shift = log_sum_;             // [N], what they are relative to
-  for_each_tile([&](const Tile& tile) {
-    in_flight.poll();
-    at::Tensor p = probabilities(tile);
-    if (!keep_) {
-      cosines(tile, unit_.narrow(0, 0, tile.rows()));
-      exponentiate(p, options_.scale, log_sum_);
-    } else if (!tile_maximum_[tile.number].equal(shift)) {
-      shift = tile_maximum_[tile.number];
-      at::mul_out(weighted, embeddings_, (weight_ * (shift - log_sum_).exp_()).unsqueeze(1));
-    }
-    at::Tensor d_unit = unit_.narrow(0, 0, tile.rows());
-    at::mm_out(d_unit, p, weighted);
-    if (const std::int64_t owned = tile.last_owned - tile.first_owned; owned > 0) {
-      d_unit.index_add_(0, own_rows_.narrow(0, tile.first_owned, owned) - tile.begin,
-                        own_terms.narrow(0, tile.first_owned, owned), -1);
+  const float* const own_terms = d_own_center_.const_data_ptr<float>();
+  const std::int64_t dim = table_.dim();
+  for_each_tile([&](Worker& worker, const Tile& tile) {
+    if (&worker == &workers_.front()) in_flight.poll();
+    const at::Tensor d = d_cosines(worker, tile);
+    at::Tensor d_unit = worker.unit.narrow(0, 0, tile.rows());
+    at::mm_out(d_unit, d, embeddings_);
+    for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
+      const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+      float* const gradient = d_unit.data_ptr<float>() + row * dim;
+      for (std::int64_t j = 0; j < dim; ++j) gradient[j] -= own_terms[k * dim + j];
     }
     body(tile, d_unit);
   });
 }
 
 void PartialFc::update(double lr, Pending& in_flight) {
+  if (!std::isfinite(loss_)) return;
   for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
     table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
   });
+  table_.end_step(lr);
 }
 
 void PartialFc::accumulate(Pending& in_flight) {
+  if (!std::isfinite(loss_)) return;
   const std::int64_t most = inverse_norm_.size(0);
   if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
-    d_unit_so_far_ = at::empty({most, options_.dim}, at::kFloat);
+    d_unit_so_far_ = at::empty({most, table_.dim()}, at::kFloat);
   for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     at::Tensor so_far = d_unit_so_far_.narrow(0, tile.begin, tile.rows());
     if (accumulating_) {

@@ -14,7 +14,7 @@ namespace pfc {
 namespace {
 
 std::vector<GlobalClass> random_labels(const HeadBenchmarkOptions& options, std::int64_t step) {
-  const CounterRandom random(options.head.seed, Stream::kBenchmark);
+  const CounterRandom random(options.head.table.seed, Stream::kBenchmark);
   std::vector<GlobalClass> labels;
   for (std::int64_t i = 0; i < options.batch_size; ++i) {
     labels.push_back({random.below(options.identities, static_cast<std::uint64_t>(step),
@@ -29,12 +29,12 @@ HeadBenchmarkResult benchmark_head(const HeadBenchmarkOptions& options, Communic
   using Clock = std::chrono::steady_clock;
   reset_peak_memory();
   const ClassShard shard(options.identities, comm.rank(), comm.world());
-  const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.seed},
+  const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.table.seed},
                              shard);
   PartialFc head(options.head, shard);
-  at::manual_seed(options.head.seed);
+  at::manual_seed(options.head.table.seed);
   const at::Tensor embeddings =
-      torch::nn::functional::normalize(torch::randn({options.batch_size, options.head.dim}));
+      torch::nn::functional::normalize(torch::randn({options.batch_size, options.head.table.dim}));
   const at::Tensor valid = torch::ones(options.batch_size);
 
   HeadBenchmarkResult result;

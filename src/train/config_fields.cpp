@@ -120,6 +120,13 @@ std::vector<Field> fields(Config& c) {
              "straight_through takes sin(θ + m) / sin θ as 1"),
       number("head.interclass_filter", &c.head.interclass_filter, from_to(0, 1),
              "negatives with a larger cosine are masked; 0: off"),
+      choice("head.update", &c.head.update, {"sampled", "dense_equivalent"},
+             "what a step does to a class centre that it does not sample: nothing, or SGD's decay "
+             "and momentum"),
+      choice("head.center_type", &c.head.center_type, {"float32", "bfloat16"},
+             "how class centres are stored; bfloat16 is rounded stochastically"),
+      choice("head.state_type", &c.head.state_type, {"float32", "bfloat16"},
+             "how their optimizer's state is stored"),
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
 

@@ -54,16 +54,30 @@ Margin margin_of(const Config::Head& head) {
   return Margin::combined(head.m1, head.m2, head.m3);
 }
 
-PartialFcOptions head_options(const Config& config) {
+NumberType number_type(const std::string& name) {
+  return name == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
+}
+
+CenterTableOptions table_options(const Config& config) {
+  using Optimizer = CenterOptimizer;
   return {.dim = config.model.embedding_size,
+          .optimizer = {.kind = config.optimizer.kind == "adamw" ? Optimizer::Kind::kAdamW
+                                                                 : Optimizer::Kind::kSgd,
+                        .momentum = config.optimizer.momentum,
+                        .weight_decay = config.optimizer.weight_decay,
+                        .rule = config.head.update == "dense_equivalent"
+                                    ? Optimizer::Rule::kDenseEquivalent
+                                    : Optimizer::Rule::kSampled},
+          .weights = number_type(config.head.center_type),
+          .state = number_type(config.head.state_type),
+          .seed = config.train.seed};
+}
+
+PartialFcOptions head_options(const Config& config) {
+  return {.table = table_options(config),
           .margin = margin_of(config.head),
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
-          .optimizer = {.kind = config.optimizer.kind == "adamw" ? CenterOptimizer::Kind::kAdamW
-                                                                 : CenterOptimizer::Kind::kSgd,
-                        .momentum = config.optimizer.momentum,
-                        .weight_decay = config.optimizer.weight_decay},
-          .seed = config.train.seed,
           .workspace_bytes = config.head.workspace_mb << 20};
 }
 
@@ -190,7 +204,7 @@ std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
                 metrics.loss, metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
-void save_last(const Config& config, const Backbone& backbone, const PartialFc& head) {
+void save_last(const Config& config, const Backbone& backbone, PartialFc& head) {
   const fs::path output = config.output;
   save_backbone(backbone, config.model.network, config.model.embedding_size,
                 output / "last.safetensors");

@@ -9,7 +9,7 @@ namespace pfc {
 namespace {
 
 TEST(CenterTable, StartsNormalWithDeviationOneHundredth) {
-  const CenterTable table(ClassShard(2000, 0, 1), 64, {}, 1);
+  const CenterTable table(ClassShard(2000, 0, 1), {.dim = 64, .seed = 1});
   const at::Tensor w = table.weights();
   EXPECT_NEAR(w.mean().item<double>(), 0, 1e-4);
   EXPECT_NEAR(w.std().item<double>(), 0.01, 1e-4);
@@ -20,17 +20,17 @@ TEST(CenterTable, StartsNormalWithDeviationOneHundredth) {
 }
 
 TEST(CenterTable, StartsTheSameForAnyNumberOfRanks) {
-  const CenterTable whole(ClassShard(101, 0, 1), 10, {}, 7);
+  const CenterTable whole(ClassShard(101, 0, 1), {.dim = 10, .seed = 7});
   for (int rank = 0; rank < 3; ++rank) {
-    const CenterTable part(ClassShard(101, rank, 3), 10, {}, 7);
+    const CenterTable part(ClassShard(101, rank, 3), {.dim = 10, .seed = 7});
     const std::int64_t begin = part.shard().begin().v;
     EXPECT_TRUE(part.weights().equal(whole.weights().narrow(0, begin, part.shard().rows())));
   }
-  EXPECT_FALSE(CenterTable(ClassShard(101, 0, 1), 10, {}, 8).weights().equal(whole.weights()));
+  EXPECT_FALSE(CenterTable(ClassShard(101, 0, 1), {.dim = 10, .seed = 8}).weights().equal(whole.weights()));
 }
 
 TEST(CenterTable, GathersRowsNormalised) {
-  const CenterTable table(ClassShard(50, 0, 1), 33, {}, 1);
+  const CenterTable table(ClassShard(50, 0, 1), {.dim = 33, .seed = 1});
   const std::vector<LocalRow> rows = {{4}, {9}, {49}};
   const at::Tensor unit = at::empty({3, 33}), inverse = at::empty({3});
   table.gather_normalize(rows, unit, inverse);
@@ -45,7 +45,7 @@ TEST(CenterTable, GathersRowsNormalised) {
 template <typename MakeOptimizer>
 void expect_equals_torch(const CenterOptimizer& optimizer, const MakeOptimizer& make) {
   constexpr std::int64_t kRows = 6, kDim = 20;
-  CenterTable table(ClassShard(kRows, 0, 1), kDim, optimizer, 3);
+  CenterTable table(ClassShard(kRows, 0, 1), {.dim = kDim, .optimizer = optimizer, .seed = 3});
   std::vector<at::Tensor> weights;
   std::vector<std::unique_ptr<torch::optim::Optimizer>> optimizers;
   for (std::int64_t row = 0; row < kRows; ++row) {
@@ -64,6 +64,7 @@ void expect_equals_torch(const CenterOptimizer& optimizer, const MakeOptimizer& 
     const at::Tensor d_unit = torch::randn({n, kDim}) / 100;
     table.gather_normalize(rows, unit, inverse);
     table.update(rows, d_unit, inverse, lr);
+    table.end_step(lr);
     for (std::int64_t i = 0; i < n; ++i) {
       const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)].v);
       optimizers[row]->zero_grad();
@@ -98,7 +99,7 @@ TEST(CenterTable, ARowOfAdamWGoesWhereTorchTakesItInTheStepsThatSampleIt) {
 }
 
 TEST(CenterTable, RefusesAWorldWithMoreRanksThanClasses) {
-  EXPECT_THROW(CenterTable(ClassShard(2, 2, 3), 8, {}, 0), Error);
+  EXPECT_THROW(CenterTable(ClassShard(2, 2, 3), {.dim = 8}), Error);
 }
 
 }  // namespace

@@ -23,27 +23,31 @@ std::vector<float> numbers(std::size_t count, double low, double high, std::uint
   return values;
 }
 
+kernels::Row row(std::vector<float>& values) {
+  return {values.data(), NumberType::kFloat32};
+}
+
 TEST(Kernels, SayWhichInstructionsTheyRunOn) {
   RecordProperty("instruction_set", kernels::instruction_set());
 }
 
 TEST(Kernels, NormalizeRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 3, 16, 31, 512, 513}) {
-    const auto w = numbers(static_cast<std::size_t>(dim), -1, 1, 1);
+    auto w = numbers(static_cast<std::size_t>(dim), -1, 1, 1);
     std::vector<float> unit(w.size());
     std::vector<double> want(w.size());
     const double inverse = kernels::formulas::normalize_row(w.data(), dim, want.data());
-    EXPECT_NEAR(kernels::normalize_row(w.data(), dim, unit.data()), inverse, 1e-6 * inverse);
+    EXPECT_NEAR(kernels::normalize_row(row(w), dim, unit.data()), inverse, 1e-6 * inverse);
     for (std::size_t j = 0; j < w.size(); ++j) EXPECT_NEAR(unit[j], want[j], 1e-6);
   }
 }
 
 TEST(Kernels, NormalizeRowOfZerosIsZeroAndOfNanIsNan) {
   std::vector<float> zeros(20), unit(20);
-  EXPECT_EQ(kernels::normalize_row(zeros.data(), 20, unit.data()), 1e12f);
+  EXPECT_EQ(kernels::normalize_row(row(zeros), 20, unit.data()), 1e12f);
   EXPECT_EQ(unit, zeros);
   zeros[7] = std::nanf("");
-  EXPECT_TRUE(std::isnan(kernels::normalize_row(zeros.data(), 20, unit.data())));
+  EXPECT_TRUE(std::isnan(kernels::normalize_row(row(zeros), 20, unit.data())));
   EXPECT_TRUE(std::isnan(unit[0]));
 }
 
@@ -122,8 +126,8 @@ TEST(Kernels, UpdateRowEqualsTheFormula) {
     const kernels::SgdStep step{0.1f, 0.9f, 5e-4f};
     kernels::formulas::update_row(want_w.data(), want_v.data(), gradient.data(), inverse, dim,
                                   step);
-    kernels::update_row(w.data(), v.data(), gradient.data(), static_cast<float>(inverse), dim,
-                        step);
+    kernels::update_row(row(w), row(v), {}, gradient.data(), static_cast<float>(inverse), dim,
+                        step, {});
     double largest = 0;
     for (const float x : want_v) largest = std::max(largest, std::abs(static_cast<double>(x)));
     for (std::size_t j = 0; j < w.size(); ++j) {
@@ -144,8 +148,8 @@ TEST(Kernels, UpdateRowAdamWEqualsTheFormula) {
     const auto step = kernels::formulas::adamw_step(1e-3, 0.1, 3);
     kernels::formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(),
                                         gradient.data(), inverse, dim, step);
-    kernels::update_row_adamw(w.data(), m.data(), v.data(), gradient.data(),
-                              static_cast<float>(inverse), dim, step);
+    kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(),
+                              static_cast<float>(inverse), dim, step, {});
     for (std::size_t j = 0; j < w.size(); ++j) {
       EXPECT_NEAR(m[j], want_m[j], 2e-6 * inverse) << dim;
       EXPECT_NEAR(v[j], want_v[j], 2e-6 * inverse * inverse) << dim;

@@ -70,7 +70,7 @@ Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at
   loss.backward();
 
   at::Tensor v = momentum.index_select(0, index).to(at::kDouble);
-  v = c.head.optimizer.momentum * v + w.grad() + c.head.optimizer.weight_decay * w.detach();
+  v = c.head.table.optimizer.momentum * v + w.grad() + c.head.table.optimizer.weight_decay * w.detach();
   weights = weights.index_copy(0, index, (w.detach() - lr * v).to(at::kFloat));
   momentum = momentum.index_copy(0, index, v.to(at::kFloat));
   return {loss.item<double>(), x.grad(), weights, momentum};
@@ -126,7 +126,7 @@ void expect_equals_naive(const Case& c) {
 Case cosface(std::string name) {
   Case c;
   c.name = std::move(name);
-  c.head.dim = kDim;
+  c.head.table.dim = kDim;
   c.head.tile_rows = 16;
   c.head.scale = 16;  // logits that overlap, so that no gradient is lost in saturation
   c.phi = [](at::Tensor cosine) { return cosine - 0.4; };
@@ -192,7 +192,7 @@ TEST(PartialFc, StreamingEqualsNaiveForAnyBatch) {
   expect_equals_naive(c);
   c.sample_rate = 0;
   c.name = "nothing but one class";
-  c.head.optimizer.weight_decay = 1e-2;  // else all gradients are 0
+  c.head.table.optimizer.weight_decay = 1e-2;  // else all gradients are 0
   expect_equals_naive(c);
 }
 
@@ -351,7 +351,7 @@ TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
 }
 
 TEST(PartialFc, RefusesOptionsThatMakeNoSense) {
-  EXPECT_THROW(PartialFc({.dim = 0}, ClassShard(10, 0, 1)), Error);
+  EXPECT_THROW(PartialFc({.table = {.dim = 0}}, ClassShard(10, 0, 1)), Error);
   EXPECT_THROW(PartialFc({.scale = 0}, ClassShard(10, 0, 1)), Error);
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 TEST(HeadBenchmark, SaysWhatWasSampledAndWhatTheTableHolds) {
   HeadBenchmarkOptions options;
-  options.head.dim = 16;
+  options.head.table.dim = 16;
   options.identities = 5000;
   options.sample_rate = 0.1;
   options.batch_size = 8;

@@ -28,7 +28,7 @@ class Linear : public Backbone {
 class TrainStep : public testing::Test {
  protected:
   TrainStep()
-      : head_({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1)),
+      : head_({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1)),
         optimizer_(backbone_.parameters(),
                    torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3)),
         comm_(make_self_communicator()) {
@@ -108,7 +108,7 @@ TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
   for (const std::int64_t micro_batches : {2, 3, 6}) {
     at::manual_seed(1);  // the same start
     backbone_.fc_->reset_parameters();
-    PartialFc head({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1));
+    PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
     torch::optim::SGD optimizer(backbone_.parameters(),
                                 torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
     Training training{backbone_, head, optimizer, *comm_, 0};
@@ -128,7 +128,7 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
 
   at::manual_seed(1);  // the same start
   backbone_.fc_->reset_parameters();
-  PartialFc head({.dim = kDim, .scale = 8}, ClassShard(kClasses, 0, 1));
+  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
   torch::optim::SGD optimizer(backbone_.parameters(),
                               torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
   std::fill_n(batch_.pixels.begin() + 2 * 112 * 112 * 3, 112 * 112 * 3, std::uint8_t{77});

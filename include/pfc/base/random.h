@@ -21,6 +21,17 @@ enum class Stream : std::uint32_t {
   kTokenMask = 11,
   kStochasticDepth = 12,
   kBenchmark = 13,
+  kRounding = 14,
+};
+
+/// The constants of Philox4x32 (see CounterRandom).
+struct Philox {
+  static constexpr int kRounds = 10;
+  static constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+  static constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
+
+  std::array<std::uint32_t, 4> counter;
+  std::array<std::uint32_t, 2> key;
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
@@ -36,6 +47,9 @@ class CounterRandom {
   std::int64_t below(std::int64_t n, std::uint64_t a, std::uint64_t b) const;
   /// Four 32-bit words at once, for bulk use.
   std::array<std::uint32_t, 4> words(std::uint64_t a, std::uint64_t b) const;
+  /// Where the generator starts for `words(a, b)`, for those who run it on several `b` at once: the
+  /// counter's first two words are b's.
+  Philox start(std::uint64_t a, std::uint64_t b) const;
 
  private:
   std::uint64_t seed_;

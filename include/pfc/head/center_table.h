@@ -6,52 +6,84 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "pfc/head/class_shard.h"
+#include "pfc/head/number_type.h"
 
 namespace pfc {
 
 /// What updates class centres: torch.optim's SGD with momentum, or its AdamW with β = (0.9, 0.999)
-/// and ε = 1e-8. It touches sampled rows only: what a row goes through is exactly what that
-/// optimizer would do to it, had there been no other steps than those that sampled it.
+/// and ε = 1e-8.
 struct CenterOptimizer {
   enum class Kind { kSgd, kAdamW };
+  enum class Rule {
+    kSampled,          ///< A step touches sampled rows only (the paper's way): a row goes where that
+                       ///< optimizer takes it in the steps that sample it.
+    kDenseEquivalent,  ///< A row goes where that optimizer takes it in all steps, as one over the
+                       ///< whole table would: it is brought through the steps it missed, in closed
+                       ///< form, when it is sampled next. SGD only.
+  };
 
   Kind kind = Kind::kSgd;
-  double momentum = 0.9;       ///< of SGD
+  double momentum = 0.9;       ///< of SGD; with 0 there is no optimizer state
   double weight_decay = 5e-4;  ///< of both; AdamW's is decoupled
+  Rule rule = Rule::kSampled;
 };
 
-/// One rank's class centres and their optimizer state, float32 in host memory, reserved once:
-/// 2·dim·4 bytes a row for SGD, 3·dim·4 + 4 for AdamW. No gradient of the table ever exists: rows
-/// are gathered for a tile and updated in place.
+struct CenterTableOptions {
+  std::int64_t dim = 512;
+  CenterOptimizer optimizer = {};
+  NumberType weights = NumberType::kFloat32;  ///< how the centres are stored
+  NumberType state = NumberType::kFloat32;    ///< how the optimizer's state is stored
+  std::uint64_t seed = 0;                     ///< of the centres' initial values and of rounding
+};
+
+/// What one class centre takes, its optimizer state included.
+std::int64_t bytes_a_row(const CenterTableOptions& options);
+
+/// One rank's class centres and their optimizer state, in host memory that is reserved once. No
+/// gradient of the table and no second copy of it ever exists: rows are gathered for a tile and
+/// updated in place. bfloat16 is rounded stochastically, so that small changes are not lost.
 class CenterTable {
  public:
   /// Centres start as N(0, 0.01²), a pure function of (seed, global class, component); the
-  /// optimizer's state starts as 0. Throws Error with the bytes wanted where the memory cannot be
-  /// reserved.
-  CenterTable(const ClassShard& shard, std::int64_t dim, const CenterOptimizer& optimizer,
-              std::uint64_t seed);
+  /// optimizer's state starts as 0. Throws Error where an option makes no sense or the memory
+  /// cannot be reserved.
+  CenterTable(const ClassShard& shard, const CenterTableOptions& options);
   ~CenterTable();
   CenterTable(const CenterTable&) = delete;
   CenterTable& operator=(const CenterTable&) = delete;
 
   const ClassShard& shard() const { return shard_; }
-  std::int64_t dim() const { return dim_; }
+  std::int64_t dim() const { return options_.dim; }
+  const CenterTableOptions& options() const { return options_; }
   /// Reserved for weights and optimizer state.
   std::int64_t bytes() const;
 
-  /// unit [n, dim] = the rows / ‖row‖, inverse_norm [n] = 1 / ‖row‖.
+  // A step gathers rows, then updates them, tile by tile, and ends. These run on the thread that
+  // calls them, and may be called by several at once for different rows.
+
+  /// unit [n, dim] = the rows / ‖row‖, inverse_norm [n] = 1 / ‖row‖; both float32.
   void gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
                         const at::Tensor& inverse_norm) const;
   /// d_unit [n, dim] is the loss's gradient by the normalised rows, inverse_norm [n] as gathered.
   /// Rows must differ.
   void update(std::span<const LocalRow> rows, const at::Tensor& d_unit,
               const at::Tensor& inverse_norm, double lr);
+  /// After the step's updates, with their learning rate.
+  void end_step(double lr);
+
+  /// Brings every row through the steps it missed (Rule::kDenseEquivalent; else there are none), so
+  /// that the tensors below hold what they should. Costs a pass over the table.
+  void catch_up();
+
+  /// [n, dim] float32: the rows as they are now.
+  at::Tensor rows(std::span<const LocalRow> rows) const;
 
   /// [rows, dim], the table itself, not a copy.
   at::Tensor weights() const { return weights_; }
-  /// [rows, dim], likewise: SGD's momentum, AdamW's mean of gradients.
+  /// [rows, dim], likewise: SGD's momentum, AdamW's mean of gradients; undefined for SGD without.
   at::Tensor momentum() const { return momentum_; }
   /// [rows, dim], likewise: AdamW's mean of squared gradients; undefined for SGD.
   at::Tensor squares() const { return squares_; }
@@ -60,16 +92,19 @@ class CenterTable {
 
  private:
   class Memory;
+  class Rows;
+  struct History;
 
   ClassShard shard_;
-  std::int64_t dim_;
-  CenterOptimizer optimizer_;
+  CenterTableOptions options_;
   std::unique_ptr<Memory> memory_;
   at::Tensor weights_, momentum_, squares_, updates_;
+  std::int64_t steps_ = 0;            ///< that ended
+  std::unique_ptr<History> history_;  ///< of Rule::kDenseEquivalent
 };
 
-/// One rank's centres as `.safetensors`: `centers` [rows, dim] float32, with the range of global
-/// classes that they are as metadata. Streamed, without a copy of the table.
-void save_centers(const CenterTable& table, const std::filesystem::path& path);
+/// One rank's centres as `.safetensors`: `centers` [rows, dim] in the table's type, with the range
+/// of global classes that they are as metadata. Streamed, without a copy of the table.
+void save_centers(CenterTable& table, const std::filesystem::path& path);
 
 }  // namespace pfc

@@ -14,16 +14,15 @@
 namespace pfc {
 
 struct PartialFcOptions {
-  std::int64_t dim = 512;
+  CenterTableOptions table = {};
   Margin margin = Margin::cosface(0.4);
   double scale = 64;  ///< s
   /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
-  CenterOptimizer optimizer = {};  ///< of the centres
-  std::uint64_t seed = 0;          ///< of the centres' initial values
-  std::int64_t tile_rows = 1024;   ///< class centres worked on at a time
-  std::int64_t workspace_bytes = std::int64_t{256}
-                                 << 20;  ///< for keeping probabilities between the two passes
+  std::int64_t tile_rows = 0;  ///< class centres that a thread works on at a time; 0: from its cache
+  /// For keeping probabilities between the two passes: in float32 where that fits, else in bfloat16,
+  /// else they are computed again.
+  std::int64_t workspace_bytes = std::int64_t{512} << 20;
 };
 
 /// The margin softmax over the sampled class centres of all ranks, exact, in two streaming passes
@@ -48,6 +47,7 @@ class PartialFc {
  public:
   /// Throws Error where an option is outside its range or the table cannot be reserved.
   PartialFc(const PartialFcOptions& options, const ClassShard& shard);
+  ~PartialFc();
 
   /// Begins a step. classes: this rank's draw for the B samples of the global batch; valid [B]
   /// float32, the same on every rank, 1 or 0 (a sample that weighs nothing).
@@ -82,26 +82,30 @@ class PartialFc {
   const PartialFcOptions& options() const { return options_; }
 
  private:
+  struct Worker;
   struct Tile {
     std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
     /// Of the owned samples, those whose class is among these rows.
-    std::int64_t first_owned, last_owned;
+    std::int64_t first_owned = 0, last_owned = 0;
     std::int64_t rows() const { return end - begin; }
   };
 
-  void reserve(std::int64_t samples, std::int64_t rows);
+  void reserve();
   void prepare_own_classes();
+  /// Calls body(worker, tile) for every tile, on all threads: each has a consecutive share of the
+  /// sampled rows, so the result depends on their number but not on their speed.
   template <typename Body>
-  void for_each_tile(const Body& body) const;
+  void for_each_tile(const Body& body);
   /// Calls body(tile, d_unit [rows, d]) with every tile's gradient by its unit centres.
   template <typename Body>
   void for_each_gradient(Pending& in_flight, const Body& body);
   std::span<const LocalRow> rows(const Tile& tile) const;
-  at::Tensor probabilities(const Tile& tile) const;
-  at::Tensor cosines(const Tile& tile, const at::Tensor& unit) const;
+  at::Tensor cosines(Worker& worker, const Tile& tile);
+  at::Tensor d_cosines(Worker& worker, const Tile& tile);
 
   PartialFcOptions options_;
   CenterTable table_;
+  std::int64_t tile_rows_;
 
   // Of the step under way: S sampled rows.
   SampledClasses classes_;
@@ -114,11 +118,9 @@ class PartialFc {
   std::span<const std::int32_t> targets_;  ///< [N] of classes_.targets
   at::Tensor embeddings_;                  ///< [N, d]
   at::Tensor valid_;                       ///< [N]
-  at::Tensor maximum_;                     ///< [N] of the logits met so far
-  at::Tensor sum_;                         ///< [N] of exp(logit − maximum)
+  at::Tensor d_embeddings_;                ///< [N, d]
   at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
   at::Tensor weight_;                      ///< [N] s·valid / number of the step's valid samples
-  at::Tensor d_embeddings_;                ///< [N, d]
 
   // Of the n owned samples, in the order of their classes. What the margin adds to their gradients
   // is kept apart, in directions orthogonal to the unit vectors: near cosines of ±1 an angular
@@ -128,16 +130,17 @@ class PartialFc {
   at::Tensor own_rows_;      ///< [n] i64, places in the sampled rows
   at::Tensor own_phi_;       ///< [n] φ(cos)
   at::Tensor own_slope_;     ///< [n] φ′(cos)
-  at::Tensor own_weight_;    ///< [n] what multiplies the two below
   at::Tensor d_own_sample_;  ///< [n, d] the cosine's gradient by the sample, ŵ − cos·x̂
-  at::Tensor d_own_center_;  ///< [n, d] the cosine's gradient by the class centre, x̂ − cos·ŵ
+  at::Tensor d_own_center_;  ///< [n, d] the same by the class centre; after the exchange the loss's
 
   // Kept from step to step.
-  at::Tensor unit_;           ///< [tile, d] normalised centres; their gradient in pass 2
-  at::Tensor inverse_norm_;   ///< [S]
-  at::Tensor probabilities_;  ///< [S, N] where they fit the workspace, else [tile, N]
-  at::Tensor tile_maximum_;   ///< [T, N] what a kept tile's probabilities are relative to
-  bool keep_ = false;
+  enum class Keep { kFloat32, kBFloat16, kNothing };
+  Keep keep_ = Keep::kNothing;
+  std::vector<Worker> workers_;
+  std::int64_t most_tiles_ = 0;  ///< of a worker
+  at::Tensor inverse_norm_;      ///< [S]
+  at::Tensor kept_;              ///< [S, N] exp(logit − maximum of its worker by then), or [0, N]
+  at::Tensor kept_maximum_;      ///< [T, N] that maximum
 };
 
 }  // namespace pfc

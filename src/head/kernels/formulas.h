@@ -4,9 +4,12 @@
 // for. Every back end is tested against them; none of them is meant to be fast.
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 
 namespace pfc::kernels::formulas {
 
@@ -49,6 +52,22 @@ T along_row(const float* w, const float* d_unit, T inverse_norm, std::int64_t di
 template <typename T>
 T through_norm(T d_unit, T w, T along, T inverse_norm) {
   return (d_unit - along * w * inverse_norm) * inverse_norm;
+}
+
+/// What steps that do not sample a row do to it, all of them together, in the whole table's SGD:
+/// w ← w_w·w + w_v·v and v ← v_w·w + v_v·v. The identity where the row missed none, and where only
+/// sampled rows are updated.
+struct CatchUp {
+  float w_w = 1, w_v = 0, v_w = 0, v_v = 1;
+};
+
+template <typename T>
+void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
+  for (std::int64_t j = 0; j < dim; ++j) {
+    const T x = static_cast<T>(w[j]), y = static_cast<T>(v[j]);
+    w[j] = static_cast<float>(static_cast<T>(missed.w_w) * x + static_cast<T>(missed.w_v) * y);
+    v[j] = static_cast<float>(static_cast<T>(missed.v_w) * x + static_cast<T>(missed.v_v) * y);
+  }
 }
 
 /// A step of SGD with momentum and decay, as torch.optim.SGD defines it.
@@ -107,6 +126,52 @@ void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inver
     w[j] =
         static_cast<float>(static_cast<T>(step.keep) * x - static_cast<T>(step.rate) * mean / root);
   }
+}
+
+/// A bfloat16: float32's upper half.
+enum class BFloat16 : std::uint16_t {};
+
+inline float to_float(BFloat16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
+}
+
+/// To the nearest; of two as near, to the one that ends in 0. NaN stays NaN.
+inline BFloat16 round_to_nearest(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (std::isnan(x)) return BFloat16{static_cast<std::uint16_t>(bits >> 16 | 0x40)};
+  return BFloat16{static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+
+/// To one of the two neighbours, up with a probability of the part that would be cut off, given
+/// 16 random bits: the mean over them is x, so a change below the type's resolution is not lost but
+/// comes about now and then.
+inline BFloat16 round_stochastically(float x, std::uint16_t random) {
+  return BFloat16{static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(x) + random) >> 16)};
+}
+
+/// What the rounding of one row in one step draws from.
+struct RoundingKey {
+  std::uint32_t first, second;
+};
+
+/// 32 random bits for the j-th component of a row: a counter through an integer hash of two
+/// multiplications (Wellons, "Prospecting for hash functions", 2018), keyed on both sides.
+inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint32_t j) {
+  std::uint32_t x = j * 0x9E3779B9u ^ key.first;
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return (x ^ x >> 16) ^ key.second;
+}
+
+/// Two numbers of N(0, 1) from two random words, by Box and Muller's transform. The upper 24 bits
+/// of a word count, which float32 holds exactly.
+template <typename T>
+std::array<T, 2> normal_pair(std::uint32_t first, std::uint32_t second) {
+  constexpr T kUnit = static_cast<T>(0x1p-24);
+  const T u = (static_cast<T>(first >> 8) + static_cast<T>(0.5)) * kUnit;
+  const T angle = 2 * std::numbers::pi_v<T> * static_cast<T>(second >> 8) * kUnit;
+  const T radius = std::sqrt(-2 * std::log(u));
+  return {radius * std::cos(angle), radius * std::sin(angle)};
 }
 
 }  // namespace pfc::kernels::formulas

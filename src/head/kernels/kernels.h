@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "head/kernels/formulas.h"
+#include "pfc/base/random.h"
+#include "pfc/head/number_type.h"
 
 /// What surrounds the head's GEMMs, on plain memory, for one thread's share of the work.
 /// `formulas.h` says what each computes; here it runs in the widest vectors that the processor has,
@@ -12,10 +14,27 @@
 namespace pfc::kernels {
 
 using formulas::AdamWStep;
+using formulas::BFloat16;
+using formulas::CatchUp;
+using formulas::RoundingKey;
 using formulas::SgdStep;
 
-/// unit [dim] = w / ‖w‖; returns 1 / ‖w‖.
-float normalize_row(const float* w, std::int64_t dim, float* unit);
+/// A row of a table, of either type. No data: a row of zeros that keeps nothing, which is what an
+/// optimizer without momentum has.
+struct Row {
+  void* data = nullptr;
+  NumberType type = NumberType::kFloat32;
+};
+
+/// w [dim] = N(0, deviation²), a function of (random's seed and stream, number, component).
+void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
+                 std::uint64_t number);
+
+/// values [dim] = the row that w becomes by the steps it missed.
+void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values);
+
+/// unit [dim] = w / ‖w‖, which may be the same memory; returns 1 / ‖w‖.
+float normalize_row(Row w, std::int64_t dim, float* unit);
 
 /// tile [rows, columns], in place: cosines above the threshold become −∞.
 void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold);
@@ -30,13 +49,28 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* shift, float* sum);
 
-/// w, v [dim], in place: the normalisation's backward and the optimizer's step.
-void update_row(float* w, float* v, const float* d_unit, float inverse_norm, std::int64_t dim,
-                const SgdStep& step);
+/// result [rows, columns] = tile · weight[column], in place where they are the same.
+void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
+                   float* result);
+void scale_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
+                   const float* weight, float* result);
 
-/// The same with AdamW: w, m, v [dim], in place.
-void update_row_adamw(float* w, float* m, float* v, const float* d_unit, float inverse_norm,
-                      std::int64_t dim, const AdamWStep& step);
+/// result [n] = values [n], to the nearest.
+void to_bfloat16(const float* values, std::int64_t n, BFloat16* result);
+
+// Rows of a table, in place: first they are brought through the steps they missed; bfloat16 is
+// rounded once, at the end, stochastically.
+
+/// The normalisation's backward and the optimizer's step; w, v, d_unit [dim].
+void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
+                std::int64_t dim, const SgdStep& step, const RoundingKey& key);
+
+/// The same with AdamW; w, m, v, d_unit [dim].
+void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
+                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key);
+
+/// Nothing but the missed steps; w, v [dim].
+void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key);
 
 /// The instruction set that the calls above run on, e.g. "AVX2".
 const char* instruction_set();

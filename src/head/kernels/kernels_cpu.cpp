@@ -7,6 +7,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "head/kernels/kernels_cpu.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -15,6 +16,98 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
 using V = hn::Vec<Floats>;
+
+// A row's numbers in memory, whatever their type: `load` gives float32 vectors, `store` takes them,
+// with 16 random bits in the lower half of each of `random`'s lanes.
+
+template <typename D>
+using Words = hn::Vec<hn::RebindToUnsigned<D>>;
+
+template <typename D>
+HWY_INLINE hn::Vec<D> load(D d, const float* at) {
+  return hn::LoadU(d, at);
+}
+
+template <typename D>
+HWY_INLINE hn::Vec<D> load(D d, const BFloat16* at) {
+  const hn::Rebind<std::uint16_t, D> half;
+  const hn::RebindToUnsigned<D> word;
+  const auto bits = hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(at));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(word, bits)));
+}
+
+template <typename D>
+HWY_INLINE void store_upper_half(D, Words<D> bits, BFloat16* at) {
+  const hn::Rebind<std::uint16_t, D> half;
+  const hn::RebindToSigned<D> number;  // not negative once shifted, so the demotion is exact
+  const auto upper = hn::BitCast(number, hn::ShiftRight<16>(bits));
+  hn::StoreU(hn::DemoteTo(half, upper), half, reinterpret_cast<std::uint16_t*>(at));
+}
+
+template <typename D>
+HWY_INLINE void store(D d, hn::Vec<D> x, float* at, Words<D>) {
+  hn::StoreU(x, d, at);
+}
+
+template <typename D>
+HWY_INLINE void store(D d, hn::Vec<D> x, BFloat16* at, Words<D> random) {
+  const hn::RebindToUnsigned<D> word;
+  const auto low = hn::And(random, hn::Set(word, 0xffffu));
+  store_upper_half(d, hn::Add(hn::BitCast(word, x), low), at);
+}
+
+template <typename D>
+HWY_INLINE void store_nearest(D d, hn::Vec<D> x, float* at) {
+  hn::StoreU(x, d, at);
+}
+
+template <typename D>
+HWY_INLINE void store_nearest(D d, hn::Vec<D> x, BFloat16* at) {
+  const hn::RebindToUnsigned<D> word;
+  const auto bits = hn::BitCast(word, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(word, 1u));
+  const auto nearest = hn::Add(hn::Add(bits, hn::Set(word, 0x7fffu)), odd);
+  const auto quiet = hn::Or(bits, hn::Set(word, 0x400000u));  // a NaN that survives the cut
+  const auto is_nan = hn::BitCast(word, hn::VecFromMask(d, hn::IsNaN(x)));
+  store_upper_half(d, hn::Or(hn::And(is_nan, quiet), hn::AndNot(is_nan, nearest)), at);
+}
+
+/// A row of zeros that keeps nothing.
+struct Nothing {
+  Nothing operator+(std::int64_t) const { return {}; }
+};
+
+template <typename D>
+HWY_INLINE hn::Vec<D> load(D d, Nothing) {
+  return hn::Zero(d);
+}
+
+template <typename D>
+HWY_INLINE void store(D, hn::Vec<D>, Nothing, Words<D>) {}
+
+/// Calls body(its numbers) with the type that they have.
+template <typename Body>
+HWY_INLINE auto with_numbers(Row row, const Body& body) {
+  if (row.type == NumberType::kFloat32) return body(static_cast<float*>(row.data));
+  return body(static_cast<BFloat16*>(row.data));
+}
+/// The same where there may be none.
+template <typename Body>
+HWY_INLINE auto with_state(Row row, const Body& body) {
+  if (row.data == nullptr) return body(Nothing());
+  return with_numbers(row, body);
+}
+
+/// 32 random bits for each lane, the j-th component's first.
+template <typename D>
+HWY_INLINE Words<D> rounding_bits(D, const RoundingKey& key, std::int64_t j) {
+  const hn::RebindToUnsigned<D> word;
+  auto x = hn::Mul(hn::Iota(word, static_cast<std::uint32_t>(j)), hn::Set(word, 0x9E3779B9u));
+  x = hn::Xor(x, hn::Set(word, key.first));
+  x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(word, 0x7feb352du));
+  x = hn::Mul(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(word, 0x846ca68bu));
+  return hn::Xor(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(word, key.second));
+}
 
 /// Calls body(d, offset) over [0, n): whole vectors first, then single lanes.
 template <typename Body>
@@ -25,6 +118,20 @@ HWY_INLINE void for_lanes(std::int64_t n, const Body& body) {
   for (; i + lanes <= n; i += lanes) body(whole, i);
   const hn::CappedTag<float, 1> single;
   for (; i < n; ++i) body(single, i);
+}
+
+/// The sum over j of first(j) · second(j), each a function of (tag, offset) that gives a vector.
+template <typename First, typename Second>
+HWY_INLINE float dot(std::int64_t n, const First& first, const Second& second) {
+  const Floats d;
+  V products = hn::Zero(d);
+  float rest = 0;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) products = hn::MulAdd(first(d, j), second(d, j), products);
+  const hn::CappedTag<float, 1> single;
+  for (; j < n; ++j) rest += hn::GetLane(hn::Mul(first(single, j), second(single, j)));
+  return hn::GetLane(hn::SumOfLanes(d, products)) + rest;
 }
 
 /// exp(x) for x <= about 0. x = n·ln 2 + r, |r| <= ln 2 / 2; a polynomial gives exp(r), the
@@ -49,26 +156,128 @@ HWY_INLINE Vec exp_of(D d, Vec x) {
   return hn::IfThenZeroElse(hn::Lt(x, lowest), hn::Mul(p, power));
 }
 
-float normalize_row(const float* HWY_RESTRICT w, std::int64_t dim, float* HWY_RESTRICT unit) {
+#if HWY_TARGET == HWY_SCALAR
+
+void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
+                 std::uint64_t number) {
   const Floats d;
-  V squares = hn::Zero(d);
-  float rest = 0;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t j = 0;
-  for (; j + lanes <= dim; j += lanes) {
-    const V x = hn::LoadU(d, w + j);
-    squares = hn::MulAdd(x, x, squares);
-  }
-  for (; j < dim; ++j) rest += w[j] * w[j];
-  const float norm = std::sqrt(hn::GetLane(hn::SumOfLanes(d, squares)) + rest);
-  // Written so that a NaN norm gives a NaN row.
-  const float inverse = 1 / (norm < static_cast<float>(formulas::kLeastNorm)
-                                 ? static_cast<float>(formulas::kLeastNorm)
-                                 : norm);
-  for_lanes(dim, [&](auto dd, std::int64_t i) {
-    hn::StoreU(hn::Mul(hn::LoadU(dd, w + i), hn::Set(dd, inverse)), dd, unit + i);
+  with_numbers(w, [&](auto* to) {
+    for (std::int64_t j = 0; j < dim; j += 4) {
+      const auto words = random.words(number, static_cast<std::uint64_t>(j));
+      const auto first = formulas::normal_pair<float>(words[0], words[1]);
+      const auto second = formulas::normal_pair<float>(words[2], words[3]);
+      const float four[] = {first[0], first[1], second[0], second[1]};
+      for (std::int64_t i = 0; i < HWY_MIN(4, dim - j); ++i)
+        store_nearest(d, hn::Set(d, deviation * four[i]), to + j + i);
+    }
   });
-  return inverse;
+}
+
+#else
+
+/// Four words from each of the counters (b, 0), (b + 1, 0), …, one a lane of 64 bits.
+struct Words64 {
+  using D = hn::ScalableTag<std::uint64_t>;
+  hn::Vec<D> x0, x1, x2, x3;
+};
+
+HWY_INLINE Words64 philox(const Philox& start, hn::Vec<Words64::D> b) {
+  const Words64::D d;
+  const hn::Repartition<std::uint32_t, Words64::D> word;
+  const auto low = hn::Set(d, 0xffffffffu);
+  const auto multiplier0 = hn::Set(word, Philox::kMultiplier0);
+  const auto multiplier1 = hn::Set(word, Philox::kMultiplier1);
+  Words64 x{b, hn::Set(d, start.counter[1]), hn::Set(d, start.counter[2]),
+            hn::Set(d, start.counter[3])};
+  std::uint32_t key0 = start.key[0], key1 = start.key[1];
+  for (int round = 0; round < Philox::kRounds; ++round) {
+    const auto p0 = hn::MulEven(hn::BitCast(word, x.x0), multiplier0);
+    const auto p1 = hn::MulEven(hn::BitCast(word, x.x2), multiplier1);
+    const auto y0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), x.x1), hn::Set(d, key0));
+    const auto y2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), x.x3), hn::Set(d, key1));
+    x = {y0, hn::And(p1, low), y2, hn::And(p0, low)};
+    key0 += Philox::kWeyl0;
+    key1 += Philox::kWeyl1;
+  }
+  return x;
+}
+
+void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
+                 std::uint64_t number) {
+  const Words64::D d64;
+  const hn::Repartition<std::uint32_t, Words64::D> word;
+  const hn::RebindToSigned<decltype(word)> integer;
+  const Floats d;
+  const Philox start = random.start(number, 0);
+  const auto counters = static_cast<std::int64_t>(hn::Lanes(d64));
+  const std::int64_t block = 4 * counters;  // components from one draw
+  HWY_ALIGN float normal[2 * HWY_MAX_BYTES / sizeof(float)];
+  for (std::int64_t j = 0; j < dim; j += block) {
+    const auto first = hn::Add(hn::ShiftLeft<2>(hn::Iota(d64, 0)),
+                               hn::Set(d64, static_cast<std::uint64_t>(j)));
+    const Words64 x = philox(start, first);
+    // Lane 2k has counter k's first pair, lane 2k + 1 its second.
+    const auto uniform = [&](auto pair0, auto pair1) {
+      const auto both = hn::BitCast(word, hn::Or(pair0, hn::ShiftLeft<32>(pair1)));
+      return hn::ConvertTo(d, hn::BitCast(integer, hn::ShiftRight<8>(both)));
+    };
+    const auto u = hn::Mul(hn::Add(uniform(x.x0, x.x2), hn::Set(d, 0.5f)), hn::Set(d, 0x1p-24f));
+    const auto angle = hn::Mul(uniform(x.x1, x.x3), hn::Set(d, 0x1p-24f * 6.28318531f));
+    const auto radius = hn::Mul(hn::Sqrt(hn::Mul(hn::Log(d, u), hn::Set(d, -2.0f))),
+                                hn::Set(d, deviation));
+    hn::StoreInterleaved2(hn::Mul(radius, hn::Cos(d, angle)), hn::Mul(radius, hn::Sin(d, angle)),
+                          d, normal);
+    with_numbers(w, [&](auto* to) {
+      for_lanes(HWY_MIN(block, dim - j), [&](auto dd, std::int64_t i) {
+        store_nearest(dd, hn::LoadU(dd, normal + i), to + j + i);
+      });
+    });
+  }
+}
+
+#endif
+
+/// 1 / ‖w‖ from the sum of squares, written so that a NaN gives a NaN.
+HWY_INLINE float inverse_norm_of(float squares) {
+  const float norm = std::sqrt(squares);
+  constexpr auto kLeast = static_cast<float>(formulas::kLeastNorm);
+  return 1 / (norm < kLeast ? kLeast : norm);
+}
+
+float normalize_row(Row w, std::int64_t dim, float* unit) {
+  return with_numbers(w, [&](const auto* from) {
+    const auto x = [&](auto d, std::int64_t j) { return load(d, from + j); };
+    const float inverse = inverse_norm_of(dot(dim, x, x));
+    for_lanes(dim, [&](auto d, std::int64_t j) {
+      hn::StoreU(hn::Mul(x(d, j), hn::Set(d, inverse)), d, unit + j);
+    });
+    return inverse;
+  });
+}
+
+/// The j-th vector of w after the steps it missed.
+template <typename D, typename W, typename State>
+HWY_INLINE hn::Vec<D> caught_up_w(D d, const W* w, State v, const CatchUp& missed, std::int64_t j) {
+  return hn::MulAdd(load(d, w + j), hn::Set(d, missed.w_w),
+                    hn::Mul(load(d, v + j), hn::Set(d, missed.w_v)));
+}
+
+/// The j-th vector of v after the steps it missed.
+template <typename D, typename W, typename State>
+HWY_INLINE hn::Vec<D> caught_up_v(D d, const W* w, State v, const CatchUp& missed, std::int64_t j) {
+  return hn::MulAdd(load(d, w + j), hn::Set(d, missed.v_w),
+                    hn::Mul(load(d, v + j), hn::Set(d, missed.v_v)));
+}
+
+void read_row(Row row, Row state, const CatchUp& missed, std::int64_t dim,
+              float* HWY_RESTRICT values) {
+  with_numbers(row, [&](const auto* w) {
+    with_state(state, [&](auto v) {
+      for_lanes(dim, [&](auto d, std::int64_t j) {
+        hn::StoreU(caught_up_w(d, w, v, missed, j), d, values + j);
+      });
+    });
+  });
 }
 
 void mask_above(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns,
@@ -82,79 +291,122 @@ void mask_above(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t column
 
 void column_max(const float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns,
                 float* HWY_RESTRICT maximum) {
-  for_lanes(columns, [&](auto d, std::int64_t j) {
-    auto most = hn::LoadU(d, maximum + j);
-    for (std::int64_t i = 0; i < rows; ++i)
-      most = hn::Max(hn::LoadU(d, tile + i * columns + j), most);
-    hn::StoreU(most, d, maximum + j);
-  });
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const float* const row = tile + i * columns;
+    for_lanes(columns, [&](auto d, std::int64_t j) {
+      hn::StoreU(hn::Max(hn::LoadU(d, row + j), hn::LoadU(d, maximum + j)), d, maximum + j);
+    });
+  }
 }
 
 void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* HWY_RESTRICT shift, float* HWY_RESTRICT sum) {
-  for_lanes(columns, [&](auto d, std::int64_t j) {
-    const auto s = hn::Set(d, scale);
-    const auto m = hn::LoadU(d, shift + j);
-    auto total = hn::Zero(d);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      float* const at = tile + i * columns + j;
-      const auto p = exp_of(d, hn::MulSub(s, hn::LoadU(d, at), m));
-      hn::StoreU(p, d, at);
-      total = hn::Add(total, p);
-    }
-    hn::StoreU(hn::Add(hn::LoadU(d, sum + j), total), d, sum + j);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    float* const row = tile + i * columns;
+    for_lanes(columns, [&](auto d, std::int64_t j) {
+      const auto logit = hn::Mul(hn::Set(d, scale), hn::LoadU(d, row + j));
+      const auto p = exp_of(d, hn::Sub(logit, hn::LoadU(d, shift + j)));
+      hn::StoreU(p, d, row + j);
+      hn::StoreU(hn::Add(hn::LoadU(d, sum + j), p), d, sum + j);
+    });
+  }
+}
+
+template <typename Number>
+HWY_INLINE void scale_columns_of(const Number* tile, std::int64_t rows, std::int64_t columns,
+                                 const float* HWY_RESTRICT weight, float* result) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for_lanes(columns, [&](auto d, std::int64_t j) {
+      const auto x = hn::Mul(load(d, tile + i * columns + j), hn::LoadU(d, weight + j));
+      hn::StoreU(x, d, result + i * columns + j);
+    });
+  }
+}
+
+void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
+                   float* result) {
+  scale_columns_of(tile, rows, columns, weight, result);
+}
+
+void scale_bfloat16_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
+                            const float* weight, float* result) {
+  scale_columns_of(tile, rows, columns, weight, result);
+}
+
+void to_bfloat16(const float* HWY_RESTRICT values, std::int64_t n, BFloat16* HWY_RESTRICT result) {
+  for_lanes(n, [&](auto d, std::int64_t j) {
+    store_nearest(d, hn::LoadU(d, values + j), result + j);
   });
 }
 
-float dot(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::int64_t n) {
-  const Floats d;
-  V products = hn::Zero(d);
-  float rest = 0;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t j = 0;
-  for (; j + lanes <= n; j += lanes)
-    products = hn::MulAdd(hn::LoadU(d, a + j), hn::LoadU(d, b + j), products);
-  for (; j < n; ++j) rest += a[j] * b[j];
-  return hn::GetLane(hn::SumOfLanes(d, products)) + rest;
-}
-
-void update_row(float* HWY_RESTRICT w, float* HWY_RESTRICT v, const float* HWY_RESTRICT d_unit,
-                float inverse_norm, std::int64_t dim, const SgdStep& step) {
-  const float along = dot(d_unit, w, dim) * inverse_norm;
-  // dw + λw = d_unit·inv + w·(λ − along·inv²)
-  const float of_w = step.weight_decay - along * inverse_norm * inverse_norm;
-  for_lanes(dim, [&](auto dd, std::int64_t i) {
-    const auto x = hn::LoadU(dd, w + i);
-    auto velocity = hn::Mul(hn::LoadU(dd, v + i), hn::Set(dd, step.momentum));
-    velocity = hn::MulAdd(hn::LoadU(dd, d_unit + i), hn::Set(dd, inverse_norm), velocity);
-    velocity = hn::MulAdd(x, hn::Set(dd, of_w), velocity);
-    hn::StoreU(velocity, dd, v + i);
-    hn::StoreU(hn::NegMulAdd(velocity, hn::Set(dd, step.lr), x), dd, w + i);
+void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_RESTRICT d_unit,
+                float inverse_norm, std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
+  with_numbers(row, [&](auto* w) {
+    with_state(state, [&](auto v) {
+      const auto gradient = [&](auto d, std::int64_t j) { return hn::LoadU(d, d_unit + j); };
+      const auto x = [&](auto d, std::int64_t j) { return caught_up_w(d, w, v, missed, j); };
+      const float along = dot(dim, gradient, x) * inverse_norm;
+      // dw + λw = d_unit·inv + w·(λ − along·inv²)
+      const float of_w = step.weight_decay - along * inverse_norm * inverse_norm;
+      for_lanes(dim, [&](auto d, std::int64_t j) {
+        const auto weight = x(d, j);
+        auto velocity = hn::Mul(caught_up_v(d, w, v, missed, j), hn::Set(d, step.momentum));
+        velocity = hn::MulAdd(gradient(d, j), hn::Set(d, inverse_norm), velocity);
+        velocity = hn::MulAdd(weight, hn::Set(d, of_w), velocity);
+        const auto random = rounding_bits(d, key, j);
+        store(d, velocity, v + j, hn::ShiftRight<16>(random));
+        store(d, hn::NegMulAdd(velocity, hn::Set(d, step.lr), weight), w + j, random);
+      });
+    });
   });
 }
 
-void update_row_adamw(float* HWY_RESTRICT w, float* HWY_RESTRICT m, float* HWY_RESTRICT v,
-                      const float* HWY_RESTRICT d_unit, float inverse_norm, std::int64_t dim,
-                      const AdamWStep& step) {
+void update_row_adamw(Row row, Row mean_row, Row square_row, const float* HWY_RESTRICT d_unit,
+                      float inverse_norm, std::int64_t dim, const AdamWStep& step,
+                      const RoundingKey& key) {
   constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1);
   constexpr auto kBeta2 = static_cast<float>(AdamWStep::kBeta2);
-  const float along = dot(d_unit, w, dim) * inverse_norm;
-  for_lanes(dim, [&](auto d, std::int64_t i) {
-    const auto x = hn::LoadU(d, w + i);
-    // dw = d_unit·inv − w·along·inv²
-    const auto gradient =
-        hn::NegMulAdd(x, hn::Set(d, along * inverse_norm * inverse_norm),
-                      hn::Mul(hn::LoadU(d, d_unit + i), hn::Set(d, inverse_norm)));
-    const auto mean = hn::MulAdd(hn::LoadU(d, m + i), hn::Set(d, kBeta1),
-                                 hn::Mul(gradient, hn::Set(d, 1 - kBeta1)));
-    const auto square = hn::MulAdd(hn::LoadU(d, v + i), hn::Set(d, kBeta2),
-                                   hn::Mul(hn::Mul(gradient, gradient), hn::Set(d, 1 - kBeta2)));
-    hn::StoreU(mean, d, m + i);
-    hn::StoreU(square, d, v + i);
-    const auto root = hn::MulAdd(hn::Sqrt(square), hn::Set(d, step.root_correction),
-                                 hn::Set(d, static_cast<float>(AdamWStep::kEpsilon)));
-    const auto change = hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root);
-    hn::StoreU(hn::MulSub(x, hn::Set(d, step.keep), change), d, w + i);
+  const RoundingKey other{key.second, key.first};
+  with_numbers(row, [&](auto* w) {
+    with_numbers(mean_row, [&](auto* m) {
+      auto* const v = static_cast<decltype(m)>(square_row.data);
+      const auto from_unit = [&](auto d, std::int64_t j) { return hn::LoadU(d, d_unit + j); };
+      const auto x = [&](auto d, std::int64_t j) { return load(d, w + j); };
+      const float along = dot(dim, from_unit, x) * inverse_norm;
+      for_lanes(dim, [&](auto d, std::int64_t j) {
+        const auto weight = x(d, j);
+        // dw = d_unit·inv − w·along·inv²
+        const auto gradient =
+            hn::NegMulAdd(weight, hn::Set(d, along * inverse_norm * inverse_norm),
+                          hn::Mul(from_unit(d, j), hn::Set(d, inverse_norm)));
+        const auto mean = hn::MulAdd(load(d, m + j), hn::Set(d, kBeta1),
+                                     hn::Mul(gradient, hn::Set(d, 1 - kBeta1)));
+        const auto square =
+            hn::MulAdd(load(d, v + j), hn::Set(d, kBeta2),
+                       hn::Mul(hn::Mul(gradient, gradient), hn::Set(d, 1 - kBeta2)));
+        const auto root = hn::MulAdd(hn::Sqrt(square), hn::Set(d, step.root_correction),
+                                     hn::Set(d, static_cast<float>(AdamWStep::kEpsilon)));
+        const auto change = hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root);
+        const auto random = rounding_bits(d, key, j);
+        store(d, mean, m + j, hn::ShiftRight<16>(random));
+        store(d, square, v + j, rounding_bits(d, other, j));
+        store(d, hn::MulSub(weight, hn::Set(d, step.keep), change), w + j, random);
+      });
+    });
+  });
+}
+
+void catch_up_row(Row row, Row state, const CatchUp& missed, std::int64_t dim,
+                  const RoundingKey& key) {
+  with_numbers(row, [&](auto* w) {
+    with_state(state, [&](auto v) {
+      for_lanes(dim, [&](auto d, std::int64_t j) {
+        const auto weight = caught_up_w(d, w, v, missed, j);
+        const auto random = rounding_bits(d, key, j);
+        store(d, caught_up_v(d, w, v, missed, j), v + j, hn::ShiftRight<16>(random));
+        store(d, weight, w + j, random);
+      });
+    });
   });
 }
 
@@ -168,16 +420,29 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace pfc::kernels {
 
+HWY_EXPORT(fill_normal);
 HWY_EXPORT(normalize_row);
+HWY_EXPORT(read_row);
 HWY_EXPORT(mask_above);
 HWY_EXPORT(column_max);
 HWY_EXPORT(exp_columns);
+HWY_EXPORT(scale_columns);
+HWY_EXPORT(scale_bfloat16_columns);
+HWY_EXPORT(to_bfloat16);
 HWY_EXPORT(update_row);
 HWY_EXPORT(update_row_adamw);
+HWY_EXPORT(catch_up_row);
 HWY_EXPORT(instruction_set);
 
-float normalize_row(const float* w, std::int64_t dim, float* unit) {
+void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
+                 std::uint64_t number) {
+  HWY_DYNAMIC_DISPATCH(fill_normal)(w, dim, deviation, random, number);
+}
+float normalize_row(Row w, std::int64_t dim, float* unit) {
   return HWY_DYNAMIC_DISPATCH(normalize_row)(w, dim, unit);
+}
+void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values) {
+  HWY_DYNAMIC_DISPATCH(read_row)(w, v, missed, dim, values);
 }
 void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
   HWY_DYNAMIC_DISPATCH(mask_above)(tile, rows, columns, threshold);
@@ -189,13 +454,27 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
                  const float* shift, float* sum) {
   HWY_DYNAMIC_DISPATCH(exp_columns)(tile, rows, columns, scale, shift, sum);
 }
-void update_row(float* w, float* v, const float* d_unit, float inverse_norm, std::int64_t dim,
-                const SgdStep& step) {
-  HWY_DYNAMIC_DISPATCH(update_row)(w, v, d_unit, inverse_norm, dim, step);
+void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
+                   float* result) {
+  HWY_DYNAMIC_DISPATCH(scale_columns)(tile, rows, columns, weight, result);
 }
-void update_row_adamw(float* w, float* m, float* v, const float* d_unit, float inverse_norm,
-                      std::int64_t dim, const AdamWStep& step) {
-  HWY_DYNAMIC_DISPATCH(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step);
+void scale_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
+                   const float* weight, float* result) {
+  HWY_DYNAMIC_DISPATCH(scale_bfloat16_columns)(tile, rows, columns, weight, result);
+}
+void to_bfloat16(const float* values, std::int64_t n, BFloat16* result) {
+  HWY_DYNAMIC_DISPATCH(to_bfloat16)(values, n, result);
+}
+void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
+                std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
+  HWY_DYNAMIC_DISPATCH(update_row)(w, v, missed, d_unit, inverse_norm, dim, step, key);
+}
+void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
+                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key) {
+  HWY_DYNAMIC_DISPATCH(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step, key);
+}
+void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key) {
+  HWY_DYNAMIC_DISPATCH(catch_up_row)(w, v, missed, dim, key);
 }
 const char* instruction_set() {
   return HWY_DYNAMIC_DISPATCH(instruction_set)();

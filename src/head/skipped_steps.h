@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "head/kernels/formulas.h"
+
+namespace pfc {
+
+/// What SGD over a whole table does to the rows that a step does not sample, whose gradient is 0:
+/// v ← μv + λw, w ← w − ηv, which is one linear map of (w, v) for all of them. Of several steps in a
+/// row it is the product of their maps, kept here in float64 for every step that a row may have been
+/// touched last in.
+///
+/// The products run from each step to now and are all multiplied by each new step, 4 numbers a step:
+/// dividing two products that start at 0 would need no such loop, but their determinant is μⁿ, and
+/// the quotient of two such numbers is noise after some hundred steps.
+class SkippedSteps {
+ public:
+  SkippedSteps(double momentum, double weight_decay)
+      : momentum_(momentum), weight_decay_(weight_decay) {
+    clear();
+  }
+
+  /// Takes a step of this learning rate into account.
+  void push(double lr);
+  /// Forgets all steps: every row was brought up to now.
+  void clear() { to_now_.assign(1, kIdentity); }
+
+  /// Steps since the last `clear`.
+  std::int64_t size() const { return static_cast<std::int64_t>(to_now_.size()) - 1; }
+  /// What a row missed that the first `steps` of them were applied to.
+  kernels::formulas::CatchUp since(std::int64_t steps) const;
+
+ private:
+  using Map = std::array<double, 4>;  ///< w_w, w_v, v_w, v_v
+  static constexpr Map kIdentity = {1, 0, 0, 1};
+
+  double momentum_, weight_decay_;
+  std::vector<Map> to_now_;
+};
+
+}  // namespace pfc
