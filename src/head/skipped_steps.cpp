@@ -6,8 +6,8 @@ void SkippedSteps::push(double lr) {
   const double v_w = weight_decay_, v_v = momentum_;
   const double w_w = 1 - lr * v_w, w_v = -lr * v_v;
   for (Map& map : to_now_) {
-    map = {w_w * map[0] + w_v * map[2], w_w * map[1] + w_v * map[3],
-           v_w * map[0] + v_v * map[2], v_w * map[1] + v_v * map[3]};
+    map = {w_w * map[0] + w_v * map[2], w_w * map[1] + w_v * map[3], v_w * map[0] + v_v * map[2],
+           v_w * map[1] + v_v * map[3]};
   }
   to_now_.push_back(kIdentity);
 }

@@ -9,13 +9,13 @@
 namespace pfc {
 
 /// What SGD over a whole table does to the rows that a step does not sample, whose gradient is 0:
-/// v ← μv + λw, w ← w − ηv, which is one linear map of (w, v) for all of them. Of several steps in a
-/// row it is the product of their maps, kept here in float64 for every step that a row may have been
-/// touched last in.
+/// v ← μv + λw, w ← w − ηv, which is one linear map of (w, v) for all of them. Of several steps in
+/// a row it is the product of their maps, kept here in float64 for every step that a row may have
+/// been touched last in.
 ///
-/// The products run from each step to now and are all multiplied by each new step, 4 numbers a step:
-/// dividing two products that start at 0 would need no such loop, but their determinant is μⁿ, and
-/// the quotient of two such numbers is noise after some hundred steps.
+/// The products run from each step to now and are all multiplied by each new step, 4 numbers a
+/// step: dividing two products that start at 0 would need no such loop, but their determinant is
+/// μⁿ, and the quotient of two such numbers is noise after some hundred steps.
 class SkippedSteps {
  public:
   SkippedSteps(double momentum, double weight_decay)

@@ -8,6 +8,7 @@
 
 #include "pfc/base/memory.h"
 #include "pfc/base/random.h"
+#include "pfc/head/head_memory.h"
 #include "pfc/head/sampler.h"
 
 namespace pfc {
@@ -31,6 +32,11 @@ HeadBenchmarkResult benchmark_head(const HeadBenchmarkOptions& options, Communic
   const ClassShard shard(options.identities, comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.table.seed},
                              shard);
+  require_head_memory(options.head, shard,
+                      {.rows = sampler.most_rows(options.batch_size),
+                       .samples = options.batch_size,
+                       .threads = at::get_num_threads()},
+                      available_memory());
   PartialFc head(options.head, shard);
   at::manual_seed(options.head.table.seed);
   const at::Tensor embeddings =

@@ -14,6 +14,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/memory.h"
 #include "pfc/base/progress.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
@@ -21,6 +22,7 @@
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 #include "pfc/eval/verification.h"
+#include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"
@@ -243,6 +245,12 @@ void train(const Config& config, Communicator& comm) {
 
   const auto backbone =
       make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
+  require_head_memory(head_options(config), shard,
+                      {.rows = sampler.most_rows(config.train.batch_size),
+                       .samples = config.train.batch_size / config.train.micro_batches,
+                       .accumulates = config.train.micro_batches > 1,
+                       .threads = at::get_num_threads()},
+                      available_memory());
   PartialFc head(head_options(config), shard);
   const auto optimizer = make_optimizer(config, backbone->parameters());
   Training training{*backbone, head, *optimizer, comm, config.optimizer.clip_norm};

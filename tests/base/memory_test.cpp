@@ -25,5 +25,17 @@ TEST(PeakMemory, CountsWhatWasResidentSinceTheReset) {
   EXPECT_LT(peak_memory(), with_block - (30 << 20));
 }
 
+TEST(AvailableMemory, FallsByWhatIsTaken) {
+  constexpr std::size_t kBytes = 256 << 20;
+  const std::int64_t before = available_memory();
+  EXPECT_GT(before, 0);
+  void* const block =
+      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(block, MAP_FAILED);
+  std::memset(block, 1, kBytes);
+  EXPECT_LT(available_memory(), before);  // others on the machine take and give back too
+  ::munmap(block, kBytes);
+}
+
 }  // namespace
 }  // namespace pfc

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
+
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -26,7 +28,8 @@ TEST(CenterTable, StartsTheSameForAnyNumberOfRanks) {
     const std::int64_t begin = part.shard().begin().v;
     EXPECT_TRUE(part.weights().equal(whole.weights().narrow(0, begin, part.shard().rows())));
   }
-  EXPECT_FALSE(CenterTable(ClassShard(101, 0, 1), {.dim = 10, .seed = 8}).weights().equal(whole.weights()));
+  EXPECT_FALSE(
+      CenterTable(ClassShard(101, 0, 1), {.dim = 10, .seed = 8}).weights().equal(whole.weights()));
 }
 
 TEST(CenterTable, GathersRowsNormalised) {
@@ -96,6 +99,155 @@ TEST(CenterTable, ARowOfAdamWGoesWhereTorchTakesItInTheStepsThatSampleIt) {
         return std::make_unique<torch::optim::AdamW>(
             std::vector<at::Tensor>{weight}, torch::optim::AdamWOptions(1).weight_decay(0.1));
       });
+}
+
+constexpr auto kDense = CenterOptimizer::Rule::kDenseEquivalent;
+
+std::vector<LocalRow> every_third(std::int64_t step, std::int64_t rows) {
+  std::vector<LocalRow> sampled;
+  for (std::int64_t row = step % 3; row < rows; row += 3) sampled.push_back({row});
+  return sampled;
+}
+
+/// A step over some rows, each with the gradient of a random d_unit. Returns that, [rows, dim].
+at::Tensor take_step(CenterTable& table, const std::vector<LocalRow>& rows, double lr) {
+  const auto n = std::ssize(rows);
+  const at::Tensor unit = at::empty({n, table.dim()}), inverse = at::empty({n});
+  const at::Tensor d_unit = torch::randn({n, table.dim()}) / 100;
+  table.gather_normalize(rows, unit, inverse);
+  table.update(rows, d_unit, inverse, lr);
+  table.end_step(lr);
+  return d_unit;
+}
+
+void expect_equals_sgd_over_the_whole_table(double momentum) {
+  constexpr std::int64_t kRows = 40, kDim = 16, kSteps = 500;
+  CenterTable table(
+      ClassShard(kRows, 0, 1),
+      {.dim = kDim, .optimizer = {.momentum = momentum, .weight_decay = 0.01, .rule = kDense}});
+  at::Tensor weights = table.weights().to(at::kDouble).requires_grad_();
+  torch::optim::SGD sgd({weights},
+                        torch::optim::SGDOptions(1).momentum(momentum).weight_decay(0.01));
+  at::manual_seed(2);
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const double lr = 1e-3 * static_cast<double>(1 + step % 7) * (step < 250 ? 1 : 0.1);
+    // Some rows are sampled often, some for the last time long before the end, one never.
+    std::vector<LocalRow> rows;
+    for (std::int64_t row = 0; row + 1 < kRows; ++row) {
+      if (step % (3 * row + 1) == 0) rows.push_back({row});
+    }
+    const at::Tensor d_unit = take_step(table, rows, lr);
+    std::vector<std::int64_t> index;
+    for (const LocalRow row : rows) index.push_back(row.v);
+    sgd.zero_grad();
+    const at::Tensor sampled = weights.index_select(0, at::tensor(index));
+    (torch::nn::functional::normalize(sampled) * d_unit).sum().backward();
+    sgd.param_groups()[0].options().set_lr(lr);
+    sgd.step();
+    if (step == 333) table.catch_up();  // as saving does: it must change nothing
+  }
+  const at::Tensor want = weights.detach();
+  const double most = 1e-5 * want.abs().max().item<double>();
+  std::vector<LocalRow> all;
+  for (std::int64_t row = 0; row < kRows; ++row) all.push_back({row});
+  EXPECT_LT((table.rows(all).to(at::kDouble) - want).abs().max().item<double>(), most);
+  table.catch_up();
+  EXPECT_LT((table.weights().to(at::kDouble) - want).abs().max().item<double>(), most);
+}
+
+TEST(CenterTable, DenseEquivalentIsSgdOverTheWholeTable) {
+  expect_equals_sgd_over_the_whole_table(0.9);
+  expect_equals_sgd_over_the_whole_table(0);
+}
+
+TEST(CenterTable, WithoutMomentumThereIsNoState) {
+  const CenterTable table(ClassShard(10, 0, 1), {.dim = 8, .optimizer = {.momentum = 0}});
+  EXPECT_FALSE(table.momentum().defined());
+  EXPECT_EQ(table.bytes(), 10 * 8 * 4);
+}
+
+TEST(CenterTable, ARowOfSgdWithoutMomentumGoesWhereTorchTakesIt) {
+  expect_equals_torch({.momentum = 0, .weight_decay = 0.01}, [](const at::Tensor& weight) {
+    return std::make_unique<torch::optim::SGD>(std::vector<at::Tensor>{weight},
+                                               torch::optim::SGDOptions(1).weight_decay(0.01));
+  });
+}
+
+CenterTableOptions in_bfloat16(std::int64_t dim) {
+  return {.dim = dim, .weights = NumberType::kBFloat16, .state = NumberType::kBFloat16};
+}
+
+TEST(CenterTable, BFloat16StartsAsFloat32Rounded) {
+  const CenterTable whole(ClassShard(50, 0, 1), {.dim = 20}),
+      half(ClassShard(50, 0, 1), in_bfloat16(20));
+  EXPECT_EQ(half.weights().scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(half.weights().equal(whole.weights().to(at::kBFloat16)));
+  EXPECT_EQ(2 * half.bytes(), whole.bytes());
+}
+
+TEST(CenterTable, BFloat16LosesNoSmallUpdate) {
+  // Each step moves a weight by a fiftieth of what bfloat16 can tell apart; rounded to the nearest
+  // none of them would be seen.
+  constexpr std::int64_t kDim = 256, kSteps = 500;
+  CenterTableOptions options = in_bfloat16(kDim);
+  options.optimizer = {.momentum = 0, .weight_decay = 1};
+  CenterTable table(ClassShard(1, 0, 1), options);
+  table.weights().fill_(1);
+  const std::vector<LocalRow> rows = {{0}};
+  const double lr = 1.0 / 256 / 50;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    table.update(rows, torch::zeros({1, kDim}), torch::ones({1}), lr);
+    table.end_step(lr);
+  }
+  EXPECT_NEAR(table.weights().to(at::kDouble).mean().item<double>(),
+              std::pow(1 - lr, static_cast<double>(kSteps)), 1e-3);
+}
+
+TEST(CenterTable, BFloat16FollowsFloat32) {
+  for (const auto rule : {CenterOptimizer::Rule::kSampled, kDense}) {
+    CenterTableOptions options = in_bfloat16(64);
+    options.optimizer.rule = rule;
+    CenterTable half(ClassShard(30, 0, 1), options);
+    options.weights = options.state = NumberType::kFloat32;
+    CenterTable whole(ClassShard(30, 0, 1), options);
+    whole.weights().mul_(50);
+    half.weights().copy_(whole.weights());
+    const at::Tensor start = whole.weights().clone();
+    for (CenterTable* const table : {&whole, &half}) {
+      at::manual_seed(3);
+      for (std::int64_t step = 0; step < 100; ++step) take_step(*table, every_third(step, 30), 1);
+      table->catch_up();
+    }
+    const at::Tensor moved = whole.weights() - start, error = half.weights() - whole.weights();
+    EXPECT_LT(error.norm().item<double>(), 0.1 * moved.norm().item<double>());
+  }
+}
+
+TEST(CenterTable, BFloat16IsRoundedTheSameOnAnyNumberOfRanks) {
+  CenterTable whole(ClassShard(31, 0, 1), in_bfloat16(24));
+  const at::Tensor unit = at::empty({31, 24}), inverse = at::empty({31});
+  at::manual_seed(4);
+  const at::Tensor d_unit = torch::randn({31, 24});
+  std::vector<LocalRow> rows;
+  for (std::int64_t row = 0; row < 31; ++row) rows.push_back({row});
+  whole.gather_normalize(rows, unit, inverse);
+  whole.update(rows, d_unit, inverse, 0.1);
+  for (int rank = 0; rank < 2; ++rank) {
+    CenterTable part(ClassShard(31, rank, 2), in_bfloat16(24));
+    const std::int64_t first = part.shard().begin().v, count = part.shard().rows();
+    part.update(std::span(rows).first(static_cast<std::size_t>(count)),
+                d_unit.narrow(0, first, count), inverse.narrow(0, first, count), 0.1);
+    EXPECT_TRUE(part.weights().equal(whole.weights().narrow(0, first, count)));
+    EXPECT_TRUE(part.momentum().equal(whole.momentum().narrow(0, first, count)));
+  }
+}
+
+TEST(CenterTable, RefusesWhatMakesNoSense) {
+  EXPECT_THROW(CenterTable(ClassShard(5, 0, 1), {.dim = 0}), Error);
+  EXPECT_THROW(
+      CenterTable(ClassShard(5, 0, 1),
+                  {.dim = 8, .optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .rule = kDense}}),
+      Error);
 }
 
 TEST(CenterTable, RefusesAWorldWithMoreRanksThanClasses) {

@@ -11,6 +11,8 @@
 namespace pfc {
 namespace {
 
+namespace formulas = kernels::formulas;
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> numbers(std::size_t count, double low, double high, std::uint64_t seed) {
@@ -23,8 +25,25 @@ std::vector<float> numbers(std::size_t count, double low, double high, std::uint
   return values;
 }
 
+using formulas::BFloat16;
+
 kernels::Row row(std::vector<float>& values) {
   return {values.data(), NumberType::kFloat32};
+}
+kernels::Row row(std::vector<BFloat16>& values) {
+  return {values.data(), NumberType::kBFloat16};
+}
+
+std::vector<BFloat16> rounded(const std::vector<float>& values) {
+  std::vector<BFloat16> result;
+  for (const float x : values) result.push_back(formulas::round_to_nearest(x));
+  return result;
+}
+
+std::vector<float> floats(const std::vector<BFloat16>& values) {
+  std::vector<float> result;
+  for (const BFloat16 x : values) result.push_back(formulas::to_float(x));
+  return result;
 }
 
 TEST(Kernels, SayWhichInstructionsTheyRunOn) {
@@ -126,8 +145,8 @@ TEST(Kernels, UpdateRowEqualsTheFormula) {
     const kernels::SgdStep step{0.1f, 0.9f, 5e-4f};
     kernels::formulas::update_row(want_w.data(), want_v.data(), gradient.data(), inverse, dim,
                                   step);
-    kernels::update_row(row(w), row(v), {}, gradient.data(), static_cast<float>(inverse), dim,
-                        step, {});
+    kernels::update_row(row(w), row(v), {}, gradient.data(), static_cast<float>(inverse), dim, step,
+                        {});
     double largest = 0;
     for (const float x : want_v) largest = std::max(largest, std::abs(static_cast<double>(x)));
     for (std::size_t j = 0; j < w.size(); ++j) {
@@ -148,13 +167,174 @@ TEST(Kernels, UpdateRowAdamWEqualsTheFormula) {
     const auto step = kernels::formulas::adamw_step(1e-3, 0.1, 3);
     kernels::formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(),
                                         gradient.data(), inverse, dim, step);
-    kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(),
-                              static_cast<float>(inverse), dim, step, {});
+    kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), static_cast<float>(inverse),
+                              dim, step, {});
     for (std::size_t j = 0; j < w.size(); ++j) {
       EXPECT_NEAR(m[j], want_m[j], 2e-6 * inverse) << dim;
       EXPECT_NEAR(v[j], want_v[j], 2e-6 * inverse * inverse) << dim;
       EXPECT_NEAR(w[j], want_w[j], 1e-6) << dim;
     }
+  }
+}
+
+TEST(Kernels, FillNormalEqualsTheFormula) {
+  const CounterRandom random(11, Stream::kCentreInit);
+  const std::uint64_t number = (std::uint64_t{3} << 32) + 5;
+  for (const std::int64_t dim : {1, 4, 5, 33, 512}) {
+    std::vector<float> w(static_cast<std::size_t>(dim), kInfinity);
+    std::vector<BFloat16> half(w.size());
+    kernels::fill_normal(row(w), dim, 0.01f, random, number);
+    kernels::fill_normal(row(half), dim, 0.01f, random, number);
+    for (std::size_t j = 0; j < w.size(); ++j) {
+      const auto words = random.words(number, j / 4 * 4);
+      const std::size_t pair = j / 2 % 2 * 2;
+      const auto want = formulas::normal_pair<double>(words[pair], words[pair + 1]);
+      EXPECT_NEAR(w[j], 0.01 * want[j % 2], 1e-7) << dim << " " << j;
+    }
+    EXPECT_EQ(half, rounded(w));
+  }
+}
+
+TEST(Kernels, BFloat16RoundsToTheNearestAndKeepsInfinityAndNan) {
+  auto values = numbers(1000, -3, 3, 9);
+  values.insert(values.end(), {0.0f, -0.0f, 1.00390625f, 1.01171875f, kInfinity, -kInfinity,
+                               std::nanf(""), 3.4e38f, 1e-40f});
+  std::vector<BFloat16> result(values.size());
+  kernels::to_bfloat16(values.data(), std::ssize(values), result.data());
+  EXPECT_EQ(result, rounded(values));
+  for (std::size_t i = 0; i < 1000; ++i) {
+    EXPECT_LE(std::abs(formulas::to_float(result[i]) - values[i]), std::abs(values[i]) / 256);
+  }
+  EXPECT_EQ(formulas::to_float(result[1002]), 1.0f);       // halfway: to the even one, below …
+  EXPECT_EQ(formulas::to_float(result[1003]), 1.015625f);  // … and above
+  EXPECT_EQ(formulas::to_float(result[1004]), kInfinity);
+  EXPECT_TRUE(std::isnan(formulas::to_float(result[1006])));
+}
+
+TEST(Kernels, NormalizeRowReadsBFloat16) {
+  auto half = rounded(numbers(37, -1, 1, 1));
+  auto whole = floats(half);
+  std::vector<float> unit(37), want(37);
+  EXPECT_EQ(kernels::normalize_row(row(half), 37, unit.data()),
+            kernels::normalize_row(row(whole), 37, want.data()));
+  EXPECT_EQ(unit, want);
+}
+
+TEST(Kernels, ScaleColumnsEqualsTheProductForBothTypes) {
+  for (const std::int64_t columns : {1, 16, 37}) {
+    const std::int64_t rows = 5;
+    const auto tile = numbers(static_cast<std::size_t>(rows * columns), 0, 1, 3);
+    const auto weight = numbers(static_cast<std::size_t>(columns), 0, 1, 4);
+    const auto half = rounded(tile);
+    std::vector<float> result(tile.size()), from_half(tile.size());
+    kernels::scale_columns(tile.data(), rows, columns, weight.data(), result.data());
+    kernels::scale_columns(half.data(), rows, columns, weight.data(), from_half.data());
+    for (std::size_t i = 0; i < tile.size(); ++i) {
+      const float factor = weight[i % static_cast<std::size_t>(columns)];
+      EXPECT_EQ(result[i], tile[i] * factor);
+      EXPECT_EQ(from_half[i], formulas::to_float(half[i]) * factor);
+    }
+  }
+}
+
+TEST(Kernels, MissedStepsComeBeforeTheUpdate) {
+  const formulas::CatchUp missed{0.99f, -0.3f, 0.02f, 0.81f};
+  const formulas::SgdStep step{0.1f, 0.9f, 5e-4f};
+  for (const std::int64_t dim : {1, 8, 33, 512}) {
+    const auto size = static_cast<std::size_t>(dim);
+    auto w = numbers(size, -0.1, 0.1, 5), v = numbers(size, -0.01, 0.01, 6);
+    const auto gradient = numbers(size, -0.01, 0.01, 7);
+    auto want_w = w, want_v = v;
+    formulas::catch_up_row<double>(want_w.data(), want_v.data(), dim, missed);
+
+    std::vector<float> read(size), caught_w = w, caught_v = v;
+    kernels::read_row(row(w), row(v), missed, dim, read.data());
+    kernels::catch_up_row(row(caught_w), row(caught_v), missed, dim, {});
+    for (std::size_t j = 0; j < size; ++j) {
+      EXPECT_NEAR(read[j], want_w[j], 1e-8);
+      EXPECT_NEAR(caught_w[j], want_w[j], 1e-8);
+      EXPECT_NEAR(caught_v[j], want_v[j], 1e-8);
+    }
+
+    std::vector<double> unit(size);
+    const double inverse = formulas::normalize_row(want_w.data(), dim, unit.data());
+    formulas::update_row(want_w.data(), want_v.data(), gradient.data(), inverse, dim, step);
+    kernels::update_row(row(w), row(v), missed, gradient.data(), static_cast<float>(inverse), dim,
+                        step, {});
+    for (std::size_t j = 0; j < size; ++j) {
+      EXPECT_NEAR(w[j], want_w[j], 1e-7 * std::max(1.0, inverse)) << dim;
+      EXPECT_NEAR(v[j], want_v[j], 1e-6 * std::max(1.0, inverse)) << dim;
+    }
+  }
+}
+
+TEST(Kernels, WithoutMomentumTheUpdateIsTheGradientsAlone) {
+  auto w = numbers(33, -0.1, 0.1, 5), v = std::vector<float>(33), without = w;
+  const auto gradient = numbers(33, -0.01, 0.01, 7);
+  const formulas::SgdStep step{0.1f, 0, 5e-4f};
+  kernels::update_row(row(w), row(v), {}, gradient.data(), 3, 33, step, {});
+  kernels::update_row(row(without), {}, {}, gradient.data(), 3, 33, step, {});
+  EXPECT_EQ(without, w);
+}
+
+TEST(Kernels, BFloat16IsRoundedByTheFormulasBits) {
+  const formulas::RoundingKey key{123, 456};
+  for (const std::int64_t dim : {1, 33, 512}) {
+    auto w = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5));
+    auto v = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 6));
+    const auto before_w = floats(w), before_v = floats(v);
+    const formulas::CatchUp missed{0.998046875f, 0, 0, 0.998046875f};  // exact in float32
+    kernels::catch_up_row(row(w), row(v), missed, dim, key);
+    for (std::size_t j = 0; j < w.size(); ++j) {
+      const auto bits = formulas::rounding_bits(key, static_cast<std::uint32_t>(j));
+      const auto low = static_cast<std::uint16_t>(bits),
+                 high = static_cast<std::uint16_t>(bits >> 16);
+      EXPECT_EQ(w[j], formulas::round_stochastically(before_w[j] * missed.w_w, low));
+      EXPECT_EQ(v[j], formulas::round_stochastically(before_v[j] * missed.v_v, high));
+    }
+    const auto after = w;
+    kernels::catch_up_row(row(w), row(v), {}, dim, key);
+    EXPECT_EQ(w, after) << "nothing to catch up";
+  }
+}
+
+TEST(Kernels, StochasticRoundingIsRightOnAverage) {
+  constexpr int kTimes = 4000;
+  const auto start = rounded(numbers(64, 0.5, 1, 5));
+  const std::vector<float> exact = floats(start);
+  std::vector<double> mean_w(64), mean_v(64);
+  for (std::uint32_t i = 0; i < kTimes; ++i) {
+    auto w = start, v = start;
+    kernels::catch_up_row(row(w), row(v), {0.9999f, 0, 0, 1.0003f}, 64, {i, ~i});
+    for (std::size_t j = 0; j < 64; ++j) {
+      mean_w[j] += static_cast<double>(formulas::to_float(w[j])) / kTimes;
+      mean_v[j] += static_cast<double>(formulas::to_float(v[j])) / kTimes;
+    }
+  }
+  for (std::size_t j = 0; j < 64; ++j) {
+    // A unit in the last place is 2⁻⁸ here: the deviation of a mean is below 2⁻⁸ / 2 / √4000.
+    EXPECT_NEAR(mean_w[j], 0.9999 * static_cast<double>(exact[j]), 1.3e-4);
+    EXPECT_NEAR(mean_v[j], 1.0003 * static_cast<double>(exact[j]), 1.3e-4);
+  }
+}
+
+TEST(Kernels, AdamWInBFloat16IsTheFormulaRounded) {
+  const auto start_w = rounded(numbers(33, -0.1, 0.1, 5)), start_m = rounded(numbers(33, -1, 1, 6)),
+             start_v = rounded(numbers(33, 0.1, 1, 8));
+  const auto gradient = numbers(33, -1, 1, 7);
+  auto want_w = floats(start_w), want_m = floats(start_m), want_v = floats(start_v);
+  const auto step = formulas::adamw_step(1e-3, 0.1, 3);
+  formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(), gradient.data(), 2.0, 33,
+                             step);
+  auto w = start_w, m = start_m, v = start_v;
+  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), 2, 33, step, {7, 8});
+  const auto near = [](BFloat16 found, float want) {
+    return std::abs(formulas::to_float(found) - want) <= std::abs(want) / 127;  // a neighbour
+  };
+  for (std::size_t j = 0; j < 33; ++j) {
+    EXPECT_TRUE(near(w[j], want_w[j])) << j;
+    EXPECT_TRUE(near(m[j], want_m[j])) << j;
+    EXPECT_TRUE(near(v[j], want_v[j])) << j;
   }
 }
 

@@ -70,16 +70,18 @@ Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at
   loss.backward();
 
   at::Tensor v = momentum.index_select(0, index).to(at::kDouble);
-  v = c.head.table.optimizer.momentum * v + w.grad() + c.head.table.optimizer.weight_decay * w.detach();
+  v = c.head.table.optimizer.momentum * v + w.grad() +
+      c.head.table.optimizer.weight_decay * w.detach();
   weights = weights.index_copy(0, index, (w.detach() - lr * v).to(at::kFloat));
   momentum = momentum.index_copy(0, index, v.to(at::kFloat));
   return {loss.item<double>(), x.grad(), weights, momentum};
 }
 
-void expect_close(const at::Tensor& found, const at::Tensor& want, const char* what) {
+void expect_close(const at::Tensor& found, const at::Tensor& want, const char* what,
+                  double tolerance = 1e-5) {
   const double largest = want.abs().max().item<double>();
   EXPECT_LT((found.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>(),
-            1e-5 * largest + 1e-6)
+            tolerance * largest + 1e-6)
       << what;
 }
 
@@ -163,6 +165,37 @@ TEST(PartialFc, StreamingEqualsNaiveWhereProbabilitiesAreComputedTwice) {
   expect_equals_naive(c);
   c.head.interclass_filter = 0.3;
   expect_equals_naive(c);
+}
+
+TEST(PartialFc, ProbabilitiesKeptInBFloat16MoveCentresByTheirPrecisionAtMost) {
+  Case c = cosface("bfloat16 workspace");
+  c.head.workspace_bytes = 2 * 50 * 7;  // 36 sampled rows and up to 7 positives; not enough twice
+  c.head.table.optimizer.weight_decay = 0;
+  const at::Tensor embeddings = embeddings_of(7);
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  const at::Tensor before = head.table().weights().clone();
+  const Result want = naive(c, embeddings, before, head.table().momentum().clone(), 0, 1e-3);
+  take_step(head, c, embeddings, draw(c, 0), 1e-3);
+  EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
+  expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
+               "d_embeddings");
+  expect_close(head.table().momentum(), want.momentum, "momentum", 1.0 / 256);
+  const at::Tensor error = (head.table().momentum() - want.momentum).abs().max();
+  EXPECT_GT(error.item<double>(), 1e-5 * want.momentum.abs().max().item<double>())
+      << "bfloat16 was not used";
+}
+
+TEST(PartialFc, StreamingEqualsNaiveForAnyNumberOfThreads) {
+  const int threads = at::get_num_threads();
+  for (const int n : {1, 2, 3, 8}) {
+    at::set_num_threads(n);
+    Case c = cosface(std::to_string(n) + " threads");
+    c.head.tile_rows = 5;
+    expect_equals_naive(c);
+    c.sample_rate = 0;  // fewer rows than threads
+    expect_equals_naive(c);
+  }
+  at::set_num_threads(threads);
 }
 
 TEST(PartialFc, StreamingEqualsNaiveForAnyTile) {

@@ -9,6 +9,11 @@ namespace pfc {
 /// and zeroed anew. Call it first thing in a program that trains.
 void keep_freed_memory();
 
+/// What a process could still take on this machine without it swapping, in bytes: what the system
+/// says, or what is left of a smaller limit that the process's control group sets (containers,
+/// batch systems). The largest number where nothing tells.
+std::int64_t available_memory();
+
 /// The most memory that this process has had resident at once since it began, or since the call
 /// below; in bytes, 0 where the system does not tell.
 std::int64_t peak_memory();

@@ -18,8 +18,8 @@ namespace pfc {
 struct CenterOptimizer {
   enum class Kind { kSgd, kAdamW };
   enum class Rule {
-    kSampled,          ///< A step touches sampled rows only (the paper's way): a row goes where that
-                       ///< optimizer takes it in the steps that sample it.
+    kSampled,  ///< A step touches sampled rows only (the paper's way): a row goes where that
+               ///< optimizer takes it in the steps that sample it.
     kDenseEquivalent,  ///< A row goes where that optimizer takes it in all steps, as one over the
                        ///< whole table would: it is brought through the steps it missed, in closed
                        ///< form, when it is sampled next. SGD only.

@@ -19,9 +19,10 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
-  std::int64_t tile_rows = 0;  ///< class centres that a thread works on at a time; 0: from its cache
-  /// For keeping probabilities between the two passes: in float32 where that fits, else in bfloat16,
-  /// else they are computed again.
+  std::int64_t tile_rows =
+      0;  ///< class centres that a thread works on at a time; 0: from its cache
+  /// For keeping probabilities between the two passes: in float32 where that fits, else in
+  /// bfloat16, else they are computed again.
   std::int64_t workspace_bytes = std::int64_t{512} << 20;
 };
 
@@ -77,11 +78,18 @@ class PartialFc {
   /// Pass 2 of a micro-batch that is not the step's last: the gradients are added up.
   void accumulate(Pending& in_flight);
 
+  /// Class centres that a thread works on at a time.
+  static std::int64_t tile_rows(const PartialFcOptions& options);
+  /// What is kept between the passes, in bytes, for so many sampled rows and samples.
+  static std::int64_t kept_bytes(const PartialFcOptions& options, std::int64_t rows,
+                                 std::int64_t samples);
+
   CenterTable& table() { return table_; }
   const CenterTable& table() const { return table_; }
   const PartialFcOptions& options() const { return options_; }
 
  private:
+  enum class Keep { kFloat32, kBFloat16, kNothing };
   struct Worker;
   struct Tile {
     std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
@@ -90,6 +98,7 @@ class PartialFc {
     std::int64_t rows() const { return end - begin; }
   };
 
+  static Keep keep(const PartialFcOptions& options, std::int64_t rows, std::int64_t samples);
   void reserve();
   void prepare_own_classes();
   /// Calls body(worker, tile) for every tile, on all threads: each has a consecutive share of the
@@ -134,7 +143,6 @@ class PartialFc {
   at::Tensor d_own_center_;  ///< [n, d] the same by the class centre; after the exchange the loss's
 
   // Kept from step to step.
-  enum class Keep { kFloat32, kBFloat16, kNothing };
   Keep keep_ = Keep::kNothing;
   std::vector<Worker> workers_;
   std::int64_t most_tiles_ = 0;  ///< of a worker

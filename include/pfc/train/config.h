@@ -38,11 +38,11 @@ struct Config {
     double scale = 64.0;                     ///< s
     std::string arcface_gradient = "exact";  ///< or "straight_through"
     double interclass_filter = 0.0;          ///< negatives above this cosine are masked; 0: off
-    std::string update = "sampled";          ///< or "dense_equivalent": what steps that do not sample a
-                                             ///< centre do to it: nothing, or decay and momentum
-    std::string center_type = "float32";     ///< or "bfloat16": how class centres are stored
-    std::string state_type = "float32";      ///< or "bfloat16": how their optimizer's state is stored
-    std::int64_t workspace_mb = 512;         ///< for keeping probabilities between the two passes
+    std::string update = "sampled";  ///< or "dense_equivalent": what steps that do not sample a
+                                     ///< centre do to it: nothing, or decay and momentum
+    std::string center_type = "float32";  ///< or "bfloat16": how class centres are stored
+    std::string state_type = "float32";   ///< or "bfloat16": how their optimizer's state is stored
+    std::int64_t workspace_mb = 512;      ///< for keeping probabilities between the two passes
 
     bool operator==(const Head&) const = default;
   } head;

@@ -7,8 +7,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "head/kernels/kernels_cpu.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+// Not sorted with them: it needs what they define.
+#include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace pfc::kernels::HWY_NAMESPACE {
@@ -213,8 +214,8 @@ void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& 
   const std::int64_t block = 4 * counters;  // components from one draw
   HWY_ALIGN float normal[2 * HWY_MAX_BYTES / sizeof(float)];
   for (std::int64_t j = 0; j < dim; j += block) {
-    const auto first = hn::Add(hn::ShiftLeft<2>(hn::Iota(d64, 0)),
-                               hn::Set(d64, static_cast<std::uint64_t>(j)));
+    const auto first =
+        hn::Add(hn::ShiftLeft<2>(hn::Iota(d64, 0)), hn::Set(d64, static_cast<std::uint64_t>(j)));
     const Words64 x = philox(start, first);
     // Lane 2k has counter k's first pair, lane 2k + 1 its second.
     const auto uniform = [&](auto pair0, auto pair1) {
@@ -223,10 +224,10 @@ void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& 
     };
     const auto u = hn::Mul(hn::Add(uniform(x.x0, x.x2), hn::Set(d, 0.5f)), hn::Set(d, 0x1p-24f));
     const auto angle = hn::Mul(uniform(x.x1, x.x3), hn::Set(d, 0x1p-24f * 6.28318531f));
-    const auto radius = hn::Mul(hn::Sqrt(hn::Mul(hn::Log(d, u), hn::Set(d, -2.0f))),
-                                hn::Set(d, deviation));
-    hn::StoreInterleaved2(hn::Mul(radius, hn::Cos(d, angle)), hn::Mul(radius, hn::Sin(d, angle)),
-                          d, normal);
+    const auto radius =
+        hn::Mul(hn::Sqrt(hn::Mul(hn::Log(d, u), hn::Set(d, -2.0f))), hn::Set(d, deviation));
+    hn::StoreInterleaved2(hn::Mul(radius, hn::Cos(d, angle)), hn::Mul(radius, hn::Sin(d, angle)), d,
+                          normal);
     with_numbers(w, [&](auto* to) {
       for_lanes(HWY_MIN(block, dim - j), [&](auto dd, std::int64_t i) {
         store_nearest(dd, hn::LoadU(dd, normal + i), to + j + i);
@@ -334,9 +335,8 @@ void scale_bfloat16_columns(const BFloat16* tile, std::int64_t rows, std::int64_
 }
 
 void to_bfloat16(const float* HWY_RESTRICT values, std::int64_t n, BFloat16* HWY_RESTRICT result) {
-  for_lanes(n, [&](auto d, std::int64_t j) {
-    store_nearest(d, hn::LoadU(d, values + j), result + j);
-  });
+  for_lanes(
+      n, [&](auto d, std::int64_t j) { store_nearest(d, hn::LoadU(d, values + j), result + j); });
 }
 
 void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_RESTRICT d_unit,
@@ -376,9 +376,8 @@ void update_row_adamw(Row row, Row mean_row, Row square_row, const float* HWY_RE
       for_lanes(dim, [&](auto d, std::int64_t j) {
         const auto weight = x(d, j);
         // dw = d_unit·inv − w·along·inv²
-        const auto gradient =
-            hn::NegMulAdd(weight, hn::Set(d, along * inverse_norm * inverse_norm),
-                          hn::Mul(from_unit(d, j), hn::Set(d, inverse_norm)));
+        const auto gradient = hn::NegMulAdd(weight, hn::Set(d, along * inverse_norm * inverse_norm),
+                                            hn::Mul(from_unit(d, j), hn::Set(d, inverse_norm)));
         const auto mean = hn::MulAdd(load(d, m + j), hn::Set(d, kBeta1),
                                      hn::Mul(gradient, hn::Set(d, 1 - kBeta1)));
         const auto square =

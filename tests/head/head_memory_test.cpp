@@ -1,0 +1,89 @@
+#include "pfc/head/head_memory.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+
+#include "pfc/base/error.h"
+#include "pfc/base/memory.h"
+#include "pfc/train/benchmark.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kMillion = 1'000'000;
+
+TEST(HeadMemory, OfTheTableIsWhatItsTypesTake) {
+  CenterTableOptions options;
+  EXPECT_EQ(bytes_a_row(options), 512 * (4 + 4));
+  options.weights = NumberType::kBFloat16;
+  EXPECT_EQ(bytes_a_row(options), 512 * (2 + 4));
+  options.state = NumberType::kBFloat16;
+  EXPECT_EQ(bytes_a_row(options), 512 * (2 + 2));
+  options.optimizer.rule = CenterOptimizer::Rule::kDenseEquivalent;
+  EXPECT_EQ(bytes_a_row(options), 512 * (2 + 2) + 4);
+  options.optimizer = {.momentum = 0};
+  EXPECT_EQ(bytes_a_row(options), 512 * 2);
+  options.optimizer = {.kind = CenterOptimizer::Kind::kAdamW};
+  EXPECT_EQ(bytes_a_row(options), 512 * (2 + 2 * 2) + 4);
+  EXPECT_EQ(head_memory({.table = options}, ClassShard(100, 0, 3), {}).table,
+            34 * bytes_a_row(options));
+}
+
+TEST(HeadMemory, OfAStepFallsBackFromFloat32ToBFloat16ToNothingKept) {
+  PartialFcOptions options;
+  const ClassShard shard(kMillion, 0, 1);
+  const HeadStepSize step{.rows = 100'000, .samples = 128};
+  const auto with_workspace = [&](std::int64_t bytes) {
+    options.workspace_bytes = bytes;
+    return head_memory(options, shard, step).step;
+  };
+  const std::int64_t numbers = step.rows * step.samples, least = with_workspace(0);
+  EXPECT_EQ(with_workspace(4 * numbers), least + 4 * numbers);
+  EXPECT_EQ(with_workspace(4 * numbers - 1), least + 2 * numbers);
+  EXPECT_EQ(with_workspace(2 * numbers - 1), least);
+}
+
+TEST(HeadMemory, IsWhatTheHeadTakes) {
+  HeadBenchmarkOptions options{.identities = 40'000, .sample_rate = 0.5, .steps = 1};
+  reset_peak_memory();
+  if (peak_memory() == 0) GTEST_SKIP() << "the system does not tell";
+  at::randn({256, 256}).mm(at::randn({256, 256}));  // what the library reserves at its first GEMM
+  const std::int64_t before = peak_memory();
+  const auto comm = make_self_communicator();
+  const std::int64_t taken = benchmark_head(options, *comm).memory_bytes - before;
+  const HeadMemory want =
+      head_memory(options.head, ClassShard(options.identities, 0, 1),
+                  {.rows = 20'128, .samples = 128, .threads = at::get_num_threads()});
+  EXPECT_NEAR(static_cast<double>(taken), static_cast<double>(want.total()),
+              0.1 * static_cast<double>(want.total()));
+}
+
+TEST(HeadMemory, WhatDoesNotFitIsRefusedWithTheBytesAndTheWaysOut) {
+  const auto refusal = [](const PartialFcOptions& options, std::int64_t available) -> std::string {
+    try {
+      require_head_memory(options, ClassShard(10 * kMillion, 0, 1),
+                          {.rows = kMillion, .samples = 128, .threads = 2}, available);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  constexpr std::int64_t kGigabyte = 1'000'000'000;
+  using ::testing::AllOf;
+  using ::testing::HasSubstr;
+  using ::testing::Not;
+  PartialFcOptions options;
+  EXPECT_EQ(refusal(options, 42 * kGigabyte), "");
+  EXPECT_THAT(
+      refusal(options, 22 * kGigabyte),
+      AllOf(HasSubstr("40.96 GB"), HasSubstr("22.00 GB are free"), HasSubstr("bfloat16"),
+            HasSubstr("21.00 GB in all"), HasSubstr("2 ranks"), Not(HasSubstr("sample_rate"))));
+  EXPECT_THAT(refusal(options, 41 * kGigabyte), HasSubstr("lower head.sample_rate"));
+  options.table.weights = options.table.state = NumberType::kBFloat16;
+  EXPECT_EQ(refusal(options, 22 * kGigabyte), "");
+  EXPECT_THAT(refusal(options, 6 * kGigabyte),
+              AllOf(HasSubstr("4 ranks"), Not(HasSubstr("store them"))));
+}
+
+}  // namespace
+}  // namespace pfc
