@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -95,16 +94,6 @@ Contest one_contest(const HeadCase& c) {
   return {c, {"dense", "gather", "plain"}};
 }
 
-/// In bytes: what may still be used without swapping.
-double available_memory() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string word; info >> word;) {
-    double kilobytes = 0;
-    if (word == "MemAvailable:" && info >> kilobytes) return kilobytes * 1024;
-  }
-  return std::numeric_limits<double>::infinity();
-}
-
 std::string described(const HeadCase& c) {
   return format("%s identities, rate %g, batch %lld, %s, %s", grouped(c.identities).c_str(), c.rate,
                 static_cast<long long>(c.batch), c.table.c_str(), c.rule.c_str());
@@ -113,7 +102,7 @@ std::string described(const HeadCase& c) {
 /// Nothing where it does not fit.
 std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
                                   const Options& options) {
-  if (way != "floor" && least_bytes(c, way) > available_memory()) return std::nullopt;
+  if (way != "floor" && least_bytes(c, way) > static_cast<double>(available_memory())) return std::nullopt;
   const auto printed =
       run_self({"measure", "--way", way, "--identities", std::to_string(c.identities), "--rate",
                 format("%.17g", c.rate), "--batch", std::to_string(c.batch), "--table", c.table,

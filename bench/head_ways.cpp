@@ -10,7 +10,6 @@
 
 #include "head_baselines.h"
 #include "median.h"
-#include "pfc/base/error.h"
 #include "pfc/base/memory.h"
 #include "pfc/base/random.h"
 #include "pfc/comm/communicator.h"
@@ -23,12 +22,15 @@ constexpr double kLearningRate = 0.1;
 
 using Step = std::function<void(std::int64_t step, const std::vector<GlobalClass>& labels)>;
 
-/// The one place where a case's table and rule become the head's options. What the head does not
-/// have is refused, so that nothing is measured under a wrong name.
 PartialFcOptions head_options(const HeadCase& c) {
-  if (c.table != "float32") throw Error("the head has no tables of " + c.table);
-  if (c.rule != "sampled") throw Error("the head has no update rule " + c.rule);
-  return {.dim = kHeadDim};
+  using Rule = CenterOptimizer::Rule;
+  const NumberType type = c.table == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
+  PartialFcOptions options;
+  options.table.dim = kHeadDim;
+  options.table.weights = options.table.state = type;
+  options.table.optimizer.rule =
+      c.rule == "dense_equivalent" ? Rule::kDenseEquivalent : Rule::kSampled;
+  return options;
 }
 
 ClassSampler sampler_of(const HeadCase& c) {

@@ -30,7 +30,7 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
   for (const std::int64_t number : numbers) classes.push_back({number});
   const ClassShard shard(kClasses, 0, 1);
   const ClassSampler sampler({.sample_rate = rate}, shard);
-  PartialFc head({.dim = kDim, .scale = kScale}, shard);
+  PartialFc head({.table = {.dim = kDim}, .scale = kScale}, shard);
   const auto comm = make_self_communicator();
   at::manual_seed(5);
   const at::Tensor weights = torch::randn({kClasses, kDim}) * 0.5;
