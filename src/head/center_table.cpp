@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <sys/mman.h>
 
+#include <cstring>
 #include <string>
 
 #include "head/kernels/kernels.h"
@@ -132,6 +133,9 @@ class CenterTable::Rows {
   kernels::Row operator[](LocalRow row) const {
     return {data_ == nullptr ? nullptr : data_ + row.v * stride_, type_};
   }
+  void clear(LocalRow row) const {
+    if (data_ != nullptr) std::memset(data_ + row.v * stride_, 0, static_cast<std::size_t>(stride_));
+  }
 
  private:
   std::byte* data_ = nullptr;
@@ -155,12 +159,16 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
         memory_->take({rows}, at::kInt));
   }
 
+  // Zeros are written too, though the memory has them already: where it cannot all be had, that is
+  // to show here and not in a later step.
   const CounterRandom random(options.seed, Stream::kCentreInit);
-  const Rows w(weights_);
+  const Rows w(weights_), v(momentum_), squares(squares_);
   at::parallel_for(0, rows, kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (LocalRow row{begin}; row.v < end; ++row.v) {
       kernels::fill_normal(w[row], dim, kInitialDeviation, random,
                            static_cast<std::uint64_t>(shard_.global(row).v));
+      v.clear(row);
+      squares.clear(row);
     }
   });
 }

@@ -27,7 +27,7 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step) {
   constexpr std::int64_t kFloat = bytes_of(NumberType::kFloat32);
   const std::int64_t dim = options.table.dim, tile = PartialFc::tile_rows(options);
-  const std::int64_t worker = step.samples * dim + tile * dim + tile * step.samples;
+  const std::int64_t worker = 2 * step.samples * dim + tile * dim + tile * step.samples;
   HeadMemory memory;
   memory.table = shard.rows() * bytes_a_row(options.table);
   memory.step = PartialFc::kept_bytes(options, step.rows, step.samples) +

@@ -53,14 +53,16 @@ struct PartialFc::Worker {
   OnlineSoftmax softmax;  ///< over the tiles of this worker
   at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
   at::Tensor logits;      ///< [tile, N] cosines, then probabilities
-  at::Tensor factor;      ///< [N] what turns a kept tile's numbers into gradients by the cosines
+  at::Tensor weighted;    ///< [N, d] see weigh_embeddings …
+  at::Tensor shift;       ///< [N] … and what they are for
   at::Tensor sink;        ///< [N] sums that nobody asks for
 
   Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
       : softmax(samples, dim),
         unit(at::empty({tile, dim}, at::kFloat)),
         logits(at::empty({tile, samples}, at::kFloat)),
-        factor(at::empty({samples}, at::kFloat)),
+        weighted(at::empty({samples, dim}, at::kFloat)),
+        shift(at::empty({samples}, at::kFloat)),
         sink(at::zeros({samples}, at::kFloat)) {}
 };
 
@@ -263,43 +265,50 @@ void PartialFc::exchange(Communicator& comm) {
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
 }
 
-/// [tile, N]: the loss's gradient by the tile's cosines but for the samples' own: s·valid/count·p.
-at::Tensor PartialFc::d_cosines(Worker& worker, const Tile& tile) {
-  const std::int64_t rows = tile.rows(), samples = embeddings_.size(0);
-  const at::Tensor d = worker.logits.narrow(0, 0, rows);
-  float* const values = d.data_ptr<float>();
-  const float* const log_sum = log_sum_.const_data_ptr<float>();
-  const float* const weight = weight_.const_data_ptr<float>();
-  float* const factor = worker.factor.data_ptr<float>();
-  float* const sink = worker.sink.data_ptr<float>();
+/// [tile, N]: what pass 1 made of the tile's logits; worker.weighted becomes what turns it into the
+/// gradient by the unit centres.
+at::Tensor PartialFc::probabilities(Worker& worker, const Tile& tile) {
   if (keep_ == Keep::kNothing) {
-    cosines(worker, tile);
-    kernels::exp_columns(values, rows, samples, static_cast<float>(options_.scale), log_sum, sink);
-    kernels::scale_columns(values, rows, samples, weight, values);
-    return d;
+    const at::Tensor z = cosines(worker, tile);
+    kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
+                         static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
+                         worker.sink.data_ptr<float>());
+    weigh_embeddings(worker, log_sum_);
+    return z;
   }
-  worker.factor.copy_(kept_maximum_[tile.number]);
-  kernels::exp_columns(factor, 1, samples, 1, log_sum, sink);
-  kernels::scale_columns(factor, 1, samples, weight, factor);
-  const at::Tensor kept = kept_.narrow(0, tile.begin, rows);
-  if (keep_ == Keep::kFloat32) {
-    kernels::scale_columns(kept.const_data_ptr<float>(), rows, samples, factor, values);
-  } else {
-    kernels::scale_columns(static_cast<const kernels::BFloat16*>(kept.const_data_ptr()), rows,
-                           samples, factor, values);
+  weigh_embeddings(worker, kept_maximum_[tile.number]);
+  const at::Tensor kept = kept_.narrow(0, tile.begin, tile.rows());
+  if (keep_ == Keep::kFloat32) return kept;
+  return worker.logits.narrow(0, 0, tile.rows()).copy_(kept);
+}
+
+/// A sample's embedding, times its weight in the loss, times exp(shift − log_sum), which makes a
+/// probability of exp(logit − shift). From tile to tile few shifts change.
+void PartialFc::weigh_embeddings(Worker& worker, const at::Tensor& shift) const {
+  const std::int64_t dim = table_.dim();
+  float* const known = worker.shift.data_ptr<float>();
+  for (std::int64_t i = 0; i < shift.size(0); ++i) {
+    const float now = shift.const_data_ptr<float>()[i];
+    if (now == known[i]) continue;
+    known[i] = now;
+    const float factor =
+        weight_.const_data_ptr<float>()[i] * std::exp(now - log_sum_.const_data_ptr<float>()[i]);
+    const float* const x = embeddings_.const_data_ptr<float>() + i * dim;
+    float* const weighted = worker.weighted.data_ptr<float>() + i * dim;
+    for (std::int64_t j = 0; j < dim; ++j) weighted[j] = factor * x[j];
   }
-  return d;
 }
 
 template <typename Body>
 void PartialFc::for_each_gradient(Pending& in_flight, const Body& body) {
   const float* const own_terms = d_own_center_.const_data_ptr<float>();
   const std::int64_t dim = table_.dim();
+  for (Worker& worker : workers_) worker.shift.fill_(std::nan(""));  // none is known yet
   for_each_tile([&](Worker& worker, const Tile& tile) {
     if (&worker == &workers_.front()) in_flight.poll();
-    const at::Tensor d = d_cosines(worker, tile);
+    const at::Tensor p = probabilities(worker, tile);
     at::Tensor d_unit = worker.unit.narrow(0, 0, tile.rows());
-    at::mm_out(d_unit, d, embeddings_);
+    at::mm_out(d_unit, p, worker.weighted);
     for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
       const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
       float* const gradient = d_unit.data_ptr<float>() + row * dim;

@@ -110,7 +110,8 @@ class PartialFc {
   void for_each_gradient(Pending& in_flight, const Body& body);
   std::span<const LocalRow> rows(const Tile& tile) const;
   at::Tensor cosines(Worker& worker, const Tile& tile);
-  at::Tensor d_cosines(Worker& worker, const Tile& tile);
+  at::Tensor probabilities(Worker& worker, const Tile& tile);
+  void weigh_embeddings(Worker& worker, const at::Tensor& shift) const;
 
   PartialFcOptions options_;
   CenterTable table_;

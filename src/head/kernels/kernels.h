@@ -14,7 +14,6 @@
 namespace pfc::kernels {
 
 using formulas::AdamWStep;
-using formulas::BFloat16;
 using formulas::CatchUp;
 using formulas::RoundingKey;
 using formulas::SgdStep;
@@ -48,15 +47,6 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
 /// Results below 1.2e-38 are 0; NaN stays NaN.
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* shift, float* sum);
-
-/// result [rows, columns] = tile · weight[column], in place where they are the same.
-void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
-                   float* result);
-void scale_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
-                   const float* weight, float* result);
-
-/// result [n] = values [n], to the nearest.
-void to_bfloat16(const float* values, std::int64_t n, BFloat16* result);
 
 // Rows of a table, in place: first they are brought through the steps they missed; bfloat16 is
 // rounded once, at the end, stochastically.

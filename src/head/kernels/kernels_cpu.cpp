@@ -15,6 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace pfc::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using formulas::BFloat16;
 using Floats = hn::ScalableTag<float>;
 using V = hn::Vec<Floats>;
 
@@ -313,32 +314,6 @@ void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t colum
   }
 }
 
-template <typename Number>
-HWY_INLINE void scale_columns_of(const Number* tile, std::int64_t rows, std::int64_t columns,
-                                 const float* HWY_RESTRICT weight, float* result) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    for_lanes(columns, [&](auto d, std::int64_t j) {
-      const auto x = hn::Mul(load(d, tile + i * columns + j), hn::LoadU(d, weight + j));
-      hn::StoreU(x, d, result + i * columns + j);
-    });
-  }
-}
-
-void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
-                   float* result) {
-  scale_columns_of(tile, rows, columns, weight, result);
-}
-
-void scale_bfloat16_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
-                            const float* weight, float* result) {
-  scale_columns_of(tile, rows, columns, weight, result);
-}
-
-void to_bfloat16(const float* HWY_RESTRICT values, std::int64_t n, BFloat16* HWY_RESTRICT result) {
-  for_lanes(
-      n, [&](auto d, std::int64_t j) { store_nearest(d, hn::LoadU(d, values + j), result + j); });
-}
-
 void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_RESTRICT d_unit,
                 float inverse_norm, std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
   with_numbers(row, [&](auto* w) {
@@ -425,9 +400,6 @@ HWY_EXPORT(read_row);
 HWY_EXPORT(mask_above);
 HWY_EXPORT(column_max);
 HWY_EXPORT(exp_columns);
-HWY_EXPORT(scale_columns);
-HWY_EXPORT(scale_bfloat16_columns);
-HWY_EXPORT(to_bfloat16);
 HWY_EXPORT(update_row);
 HWY_EXPORT(update_row_adamw);
 HWY_EXPORT(catch_up_row);
@@ -452,17 +424,6 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* shift, float* sum) {
   HWY_DYNAMIC_DISPATCH(exp_columns)(tile, rows, columns, scale, shift, sum);
-}
-void scale_columns(const float* tile, std::int64_t rows, std::int64_t columns, const float* weight,
-                   float* result) {
-  HWY_DYNAMIC_DISPATCH(scale_columns)(tile, rows, columns, weight, result);
-}
-void scale_columns(const BFloat16* tile, std::int64_t rows, std::int64_t columns,
-                   const float* weight, float* result) {
-  HWY_DYNAMIC_DISPATCH(scale_bfloat16_columns)(tile, rows, columns, weight, result);
-}
-void to_bfloat16(const float* values, std::int64_t n, BFloat16* result) {
-  HWY_DYNAMIC_DISPATCH(to_bfloat16)(values, n, result);
 }
 void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
                 std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
