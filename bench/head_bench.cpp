@@ -102,7 +102,8 @@ std::string described(const HeadCase& c) {
 /// Nothing where it does not fit.
 std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
                                   const Options& options) {
-  if (way != "floor" && least_bytes(c, way) > static_cast<double>(available_memory())) return std::nullopt;
+  if (way != "floor" && least_bytes(c, way) > static_cast<double>(available_memory()))
+    return std::nullopt;
   const auto printed =
       run_self({"measure", "--way", way, "--identities", std::to_string(c.identities), "--rate",
                 format("%.17g", c.rate), "--batch", std::to_string(c.batch), "--table", c.table,

@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
   const pfc::ClassSampler sampler({.sample_rate = 1.0}, shard);
   const pfc::StepPlanner planner({.batch_size = batch}, labels, sampler);
   const auto backbone = pfc::make_backbone(network, 512, 1);
-  pfc::PartialFc head({.dim = 512}, shard);
+  pfc::PartialFc head({.table = {.dim = 512}}, shard);
   torch::optim::SGD optimizer(backbone->parameters(),
                               torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
   pfc::Training training{*backbone, head, optimizer, *comm, 5.0};

@@ -1,9 +1,11 @@
 #include "head/kernels/kernels.h"
 
 #include <gtest/gtest.h>
+#include <hwy/highway.h>
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "pfc/base/random.h"
@@ -46,11 +48,32 @@ std::vector<float> floats(const std::vector<BFloat16>& values) {
   return result;
 }
 
-TEST(Kernels, SayWhichInstructionsTheyRunOn) {
-  RecordProperty("instruction_set", kernels::instruction_set());
+/// Every instruction set that the kernels were compiled for, one after the other.
+class Kernels : public ::testing::TestWithParam<std::int64_t> {
+ protected:
+  void SetUp() override {
+    if ((hwy::SupportedTargets() & GetParam()) == 0)
+      GTEST_SKIP() << "compiled, not run: this processor lacks " << hwy::TargetName(GetParam());
+    hwy::SetSupportedTargetsForTest(GetParam());
+    ASSERT_STREQ(kernels::instruction_set(), hwy::TargetName(GetParam()));
+  }
+  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
+};
+
+std::vector<std::int64_t> compiled_targets() {
+  std::vector<std::int64_t> targets;
+  for (std::int64_t bit = 1; bit > 0 && bit <= HWY_TARGETS; bit <<= 1) {
+    if ((HWY_TARGETS & bit) != 0) targets.push_back(bit);
+  }
+  return targets;
 }
 
-TEST(Kernels, NormalizeRowEqualsTheFormula) {
+INSTANTIATE_TEST_SUITE_P(EveryTarget, Kernels, ::testing::ValuesIn(compiled_targets()),
+                         [](const auto& target) {
+                           return std::string(hwy::TargetName(target.param));
+                         });
+
+TEST_P(Kernels, NormalizeRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 3, 16, 31, 512, 513}) {
     auto w = numbers(static_cast<std::size_t>(dim), -1, 1, 1);
     std::vector<float> unit(w.size());
@@ -61,7 +84,7 @@ TEST(Kernels, NormalizeRowEqualsTheFormula) {
   }
 }
 
-TEST(Kernels, NormalizeRowOfZerosIsZeroAndOfNanIsNan) {
+TEST_P(Kernels, NormalizeRowOfZerosIsZeroAndOfNanIsNan) {
   std::vector<float> zeros(20), unit(20);
   EXPECT_EQ(kernels::normalize_row(row(zeros), 20, unit.data()), 1e12f);
   EXPECT_EQ(unit, zeros);
@@ -70,7 +93,7 @@ TEST(Kernels, NormalizeRowOfZerosIsZeroAndOfNanIsNan) {
   EXPECT_TRUE(std::isnan(unit[0]));
 }
 
-TEST(Kernels, ExponentialIsWithinItsStatedError) {
+TEST_P(Kernels, ExponentialIsWithinItsStatedError) {
   // One column a value, scale 1, shift 0: the argument is exact, so what is seen is the
   // exponential's own error.
   auto x = numbers(100'000, -87.3, 0, 2);
@@ -84,7 +107,7 @@ TEST(Kernels, ExponentialIsWithinItsStatedError) {
   }
 }
 
-TEST(Kernels, ExponentialEndsInZeroAndKeepsNan) {
+TEST_P(Kernels, ExponentialEndsInZeroAndKeepsNan) {
   std::vector<float> tile = {-88, -1e30f, -kInfinity, std::nanf("")}, shift(4), sum(4);
   kernels::exp_columns(tile.data(), 1, 4, 1, shift.data(), sum.data());
   EXPECT_EQ(tile[0], 0);
@@ -94,7 +117,7 @@ TEST(Kernels, ExponentialEndsInZeroAndKeepsNan) {
   EXPECT_TRUE(std::isnan(sum[3]));
 }
 
-TEST(Kernels, ExpColumnsEqualsTheFormula) {
+TEST_P(Kernels, ExpColumnsEqualsTheFormula) {
   for (const std::int64_t columns : {1, 5, 16, 37, 128}) {
     const std::int64_t rows = 29;
     auto tile = numbers(static_cast<std::size_t>(rows * columns), -1, 1, 3);
@@ -115,7 +138,7 @@ TEST(Kernels, ExpColumnsEqualsTheFormula) {
   }
 }
 
-TEST(Kernels, ColumnMaxAndMaskEqualTheFormulas) {
+TEST_P(Kernels, ColumnMaxAndMaskEqualTheFormulas) {
   for (const std::int64_t columns : {1, 7, 16, 50}) {
     const std::int64_t rows = 13;
     auto tile = numbers(static_cast<std::size_t>(rows * columns), -1, 1, 4);
@@ -134,7 +157,7 @@ TEST(Kernels, ColumnMaxAndMaskEqualTheFormulas) {
   }
 }
 
-TEST(Kernels, UpdateRowEqualsTheFormula) {
+TEST_P(Kernels, UpdateRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 8, 33, 512}) {
     auto w = numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5);
     auto v = numbers(static_cast<std::size_t>(dim), -1, 1, 6);
@@ -156,7 +179,7 @@ TEST(Kernels, UpdateRowEqualsTheFormula) {
   }
 }
 
-TEST(Kernels, UpdateRowAdamWEqualsTheFormula) {
+TEST_P(Kernels, UpdateRowAdamWEqualsTheFormula) {
   for (const std::int64_t dim : {1, 8, 33, 512}) {
     const auto size = static_cast<std::size_t>(dim);
     auto w = numbers(size, -0.1, 0.1, 5), m = numbers(size, -1, 1, 6), v = numbers(size, 0, 1, 8);
@@ -177,7 +200,7 @@ TEST(Kernels, UpdateRowAdamWEqualsTheFormula) {
   }
 }
 
-TEST(Kernels, FillNormalEqualsTheFormula) {
+TEST_P(Kernels, FillNormalEqualsTheFormula) {
   const CounterRandom random(11, Stream::kCentreInit);
   const std::uint64_t number = (std::uint64_t{3} << 32) + 5;
   for (const std::int64_t dim : {1, 4, 5, 33, 512}) {
@@ -195,7 +218,7 @@ TEST(Kernels, FillNormalEqualsTheFormula) {
   }
 }
 
-TEST(Kernels, BFloat16RoundsToTheNearestAndKeepsInfinityAndNan) {
+TEST_P(Kernels, BFloat16RoundsToTheNearestAndKeepsInfinityAndNan) {
   const auto through = [](float x) { return formulas::to_float(formulas::round_to_nearest(x)); };
   for (const float x : numbers(1000, -3, 3, 9)) {
     EXPECT_LE(std::abs(through(x) - x), std::abs(x) / 256);
@@ -206,7 +229,7 @@ TEST(Kernels, BFloat16RoundsToTheNearestAndKeepsInfinityAndNan) {
   EXPECT_TRUE(std::isnan(through(std::nanf(""))));
 }
 
-TEST(Kernels, NormalizeRowReadsBFloat16) {
+TEST_P(Kernels, NormalizeRowReadsBFloat16) {
   auto half = rounded(numbers(37, -1, 1, 1));
   auto whole = floats(half);
   std::vector<float> unit(37), want(37);
@@ -215,7 +238,7 @@ TEST(Kernels, NormalizeRowReadsBFloat16) {
   EXPECT_EQ(unit, want);
 }
 
-TEST(Kernels, MissedStepsComeBeforeTheUpdate) {
+TEST_P(Kernels, MissedStepsComeBeforeTheUpdate) {
   const formulas::CatchUp missed{0.99f, -0.3f, 0.02f, 0.81f};
   const formulas::SgdStep step{0.1f, 0.9f, 5e-4f};
   for (const std::int64_t dim : {1, 8, 33, 512}) {
@@ -246,7 +269,7 @@ TEST(Kernels, MissedStepsComeBeforeTheUpdate) {
   }
 }
 
-TEST(Kernels, WithoutMomentumTheUpdateIsTheGradientsAlone) {
+TEST_P(Kernels, WithoutMomentumTheUpdateIsTheGradientsAlone) {
   auto w = numbers(33, -0.1, 0.1, 5), v = std::vector<float>(33), without = w;
   const auto gradient = numbers(33, -0.01, 0.01, 7);
   const formulas::SgdStep step{0.1f, 0, 5e-4f};
@@ -255,7 +278,7 @@ TEST(Kernels, WithoutMomentumTheUpdateIsTheGradientsAlone) {
   EXPECT_EQ(without, w);
 }
 
-TEST(Kernels, BFloat16IsRoundedByTheFormulasBits) {
+TEST_P(Kernels, BFloat16IsRoundedByTheFormulasBits) {
   const formulas::RoundingKey key{123, 456};
   for (const std::int64_t dim : {1, 33, 512}) {
     auto w = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5));
@@ -276,7 +299,7 @@ TEST(Kernels, BFloat16IsRoundedByTheFormulasBits) {
   }
 }
 
-TEST(Kernels, StochasticRoundingIsRightOnAverage) {
+TEST_P(Kernels, StochasticRoundingIsRightOnAverage) {
   constexpr int kTimes = 4000;
   const auto start = rounded(numbers(64, 0.5, 1, 5));
   const std::vector<float> exact = floats(start);
@@ -296,7 +319,7 @@ TEST(Kernels, StochasticRoundingIsRightOnAverage) {
   }
 }
 
-TEST(Kernels, AdamWInBFloat16IsTheFormulaRounded) {
+TEST_P(Kernels, AdamWInBFloat16IsTheFormulaRounded) {
   const auto start_w = rounded(numbers(33, -0.1, 0.1, 5)), start_m = rounded(numbers(33, -1, 1, 6)),
              start_v = rounded(numbers(33, 0.1, 1, 8));
   const auto gradient = numbers(33, -1, 1, 7);

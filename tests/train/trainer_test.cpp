@@ -143,6 +143,18 @@ TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
             lines.front()["loss"].get<double>());
 }
 
+TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
+  config_.head.sample_rate = 0.5;
+  config_.head.center_type = config_.head.state_type = "bfloat16";
+  config_.head.update = "dense_equivalent";
+  run();
+  const auto lines = metrics();
+  EXPECT_LT(lines.back().value("loss", lines[lines.size() - 2].value("loss", 1e9)),
+            lines.front()["loss"].get<double>());
+  const SafetensorsFile centers(fs::path(config_.output) / "centers.safetensors");
+  EXPECT_EQ(centers.tensors()[0].dtype, "BF16");
+}
+
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
   run();
   EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("holds an earlier run")));
