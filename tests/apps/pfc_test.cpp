@@ -99,6 +99,13 @@ TEST_F(Pfc, FailuresAreStatusOne) {
   expect_failure(run("eval verification none.safetensors empty.bin"), 1, "empty.bin");
 }
 
+TEST_F(Pfc, RefusesAHeadThatCannotFit) {
+  const Outcome outcome = run("bench --identities 2000000000 --rates 0.1");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("pfc: the head does not fit: 2,000,000,000 class centres"));
+  EXPECT_THAT(outcome.err, HasSubstr("bfloat16"));
+}
+
 TEST_F(Pfc, OverridesReachTheConfiguration) {
   write("run.toml", "");
   expect_failure(run("train run.toml --set eval.sets='[\"none.bin\"]' --set data.train=none.rec"),
