@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <tuple>
+#include <utility>
 
 namespace pfc {
 namespace {
@@ -106,16 +108,20 @@ class GatherBaseline final : public HeadBaseline {
   }
 
  private:
-  /// Updates weights and momentum in place, in one pass.
+  /// Updates weights and momentum in place, by an optimizer that is handed the momentum.
   Step train(const at::Tensor& weights, const at::Tensor& momentum, const at::Tensor& embeddings,
              const at::Tensor& labels) const {
     const at::Tensor x = embeddings.detach().requires_grad_();
     const at::Tensor w = weights.detach().requires_grad_();
     const at::Tensor loss = margin_softmax(options_, x, w, labels);
     loss.backward();
-    at::_fused_sgd_({weights}, {w.grad()}, {momentum}, options_.weight_decay, options_.momentum,
-                    options_.lr, /*dampening=*/0, /*nesterov=*/false, /*maximize=*/false,
-                    /*is_first_step=*/false);
+    torch::optim::SGD optimizer({w}, torch::optim::SGDOptions(options_.lr)
+                                         .momentum(options_.momentum)
+                                         .weight_decay(options_.weight_decay));
+    auto state = std::make_unique<torch::optim::SGDParamState>();
+    state->momentum_buffer(momentum);
+    optimizer.state()[w.unsafeGetTensorImpl()] = std::move(state);
+    optimizer.step();
     return {loss.item<double>(), x.grad()};
   }
 

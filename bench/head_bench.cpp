@@ -53,20 +53,33 @@ struct Contest {
   std::vector<std::string> rivals;
 };
 
+/// What the rounds of a contest found. Ratios are taken within a round, whose measurements follow
+/// each other, and then the median: a machine that others use is slow for minutes and fast for
+/// minutes.
 struct Outcome {
-  std::map<std::string, double> seconds;  ///< a step, the median of the rounds; of ways that fit
-  double bytes_per_identity = 0;          ///< of ours
-  double floor_seconds = 0;  ///< a step without any waste, at the machine's own best rates
+  std::map<std::string, std::vector<double>> seconds;  ///< a step, of each round; of ways that fit
+  std::vector<double> floor_seconds;  ///< a step without any waste, at the round's best rates
+  double bytes_per_identity = 0;      ///< of ours
 
   bool fits(const std::string& way) const { return seconds.contains(way); }
+  std::optional<double> step_seconds() const {
+    if (!fits("ours")) return std::nullopt;
+    return median(seconds.at("ours"));
+  }
   /// How many times as long as ours a way takes.
   std::optional<double> speedup(const std::string& way) const {
     if (!fits("ours") || !fits(way)) return std::nullopt;
-    return seconds.at(way) / seconds.at("ours");
+    return median_ratio(seconds.at(way), seconds.at("ours"));
   }
   std::optional<double> floor_share() const {
     if (!fits("ours")) return std::nullopt;
-    return floor_seconds / seconds.at("ours");
+    return median_ratio(floor_seconds, seconds.at("ours"));
+  }
+
+ private:
+  static double median_ratio(std::vector<double> of, const std::vector<double>& to) {
+    for (std::size_t round = 0; round < of.size(); ++round) of[round] /= to[round];
+    return median(std::move(of));
   }
 };
 
@@ -124,39 +137,28 @@ double floor_seconds(const HeadCase& c, const MachineCeilings& ceilings) {
 Outcome run(const Contest& contest, const Options& options) {
   std::vector<std::string> ways = {"floor", "ours"};
   ways.insert(ways.end(), contest.rivals.begin(), contest.rivals.end());
-  MachineCeilings ceilings;
-  std::map<std::string, std::vector<HeadMeasurement>> measured;
+  Outcome outcome;
+  std::vector<double> bytes;
   for (int round = 1; round <= options.rounds; ++round) {
     for (const std::string& way : ways) {
-      if (round > 1 && way != "floor" && !measured.contains(way)) continue;  // does not fit
+      if (round > 1 && way != "floor" && !outcome.fits(way)) continue;
       std::fprintf(stderr, "%s: round %d of %d, %s\n", described(contest.head).c_str(), round,
                    options.rounds, way.c_str());
       const std::optional<json> answer = measure_apart(contest.head, way, options);
       if (!answer) {
-        measured.erase(way);
+        outcome.seconds.erase(way);
       } else if (way == "floor") {
-        const MachineCeilings now = *answer;
-        ceilings = {std::max(ceilings.flops_per_second, now.flops_per_second),
-                    std::max(ceilings.bytes_per_second, now.bytes_per_second)};
+        outcome.floor_seconds.push_back(floor_seconds(contest.head, *answer));
       } else {
-        measured[way].push_back(*answer);
+        const HeadMeasurement found = *answer;
+        outcome.seconds[way].push_back(found.seconds);
+        if (way == "ours") bytes.push_back(static_cast<double>(found.bytes));
       }
     }
   }
-
-  Outcome outcome;
-  outcome.floor_seconds = floor_seconds(contest.head, ceilings);
-  for (const auto& [way, rounds] : measured) {
-    std::vector<double> seconds, bytes;
-    for (const HeadMeasurement& one : rounds) {
-      seconds.push_back(one.seconds);
-      bytes.push_back(static_cast<double>(one.bytes));
-    }
-    outcome.seconds[way] = median(std::move(seconds));
-    if (way == "ours") {
-      outcome.bytes_per_identity =
-          median(std::move(bytes)) / static_cast<double>(contest.head.identities);
-    }
+  if (outcome.fits("ours")) {
+    outcome.bytes_per_identity =
+        median(std::move(bytes)) / static_cast<double>(contest.head.identities);
   }
   return outcome;
 }
@@ -186,7 +188,7 @@ void print_row(const Contest& contest, const Outcome& outcome) {
   std::printf(
       "%10s  %5.3g  %5lld  %-8s  %-16s  %12s  %12s  %12s  %12s  %5s  %17s\n",
       grouped(c.identities).c_str(), c.rate, static_cast<long long>(c.batch), c.table.c_str(),
-      c.rule.c_str(), fits ? format("%.4f", outcome.seconds.at("ours")).c_str() : "does not fit",
+      c.rule.c_str(), fits ? format("%.4f", *outcome.step_seconds()).c_str() : "does not fit",
       ratio_cell(contest, outcome, "dense").c_str(), ratio_cell(contest, outcome, "gather").c_str(),
       ratio_cell(contest, outcome, "plain").c_str(),
       fits ? format("%.0f %%", 100 * *outcome.floor_share()).c_str() : "-",
@@ -202,25 +204,22 @@ json or_null(std::optional<double> value) {
 json json_line(const Contest& contest, const Outcome& outcome, const Options& options) {
   const HeadCase& c = contest.head;
   const std::optional<double> dense = outcome.speedup("dense"), gather = outcome.speedup("gather");
-  std::optional<double> seconds, bytes;
-  if (outcome.fits("ours")) {
-    seconds = outcome.seconds.at("ours");
-    bytes = outcome.bytes_per_identity;
-  }
+  std::optional<double> bytes;
+  if (outcome.fits("ours")) bytes = outcome.bytes_per_identity;
   return {{"identities", c.identities},
           {"rate", c.rate},
           {"batch", c.batch},
           {"table", c.table},
           {"rule", c.rule},
           {"threads", options.threads},
-          {"seconds", or_null(seconds)},
+          {"seconds", or_null(outcome.step_seconds())},
           {"speedup", or_null(dense && gather ? std::min(dense, gather)
                               : dense         ? dense
                                               : gather)},
           {"speedup_dense", or_null(dense)},
           {"speedup_gather", or_null(gather)},
           {"speedup_plain", or_null(outcome.speedup("plain"))},
-          {"floor_seconds", outcome.floor_seconds},
+          {"floor_seconds", median(outcome.floor_seconds)},
           {"floor_share", or_null(outcome.floor_share())},
           {"bytes_per_identity", or_null(bytes)}};
 }
@@ -241,7 +240,6 @@ void run_contests(const std::vector<Contest>& contests, const Options& options) 
 
 /// What a process of `measure_apart` does.
 void measure(const Options& options) {
-  keep_freed_memory();  // for all ways alike: large temporaries would be zeroed anew in every step
   // Where memory runs out, the system is to end this process and no other.
   std::ofstream("/proc/self/oom_score_adj") << "1000";
   const json answer = options.way == "floor"
