@@ -134,7 +134,8 @@ class CenterTable::Rows {
     return {data_ == nullptr ? nullptr : data_ + row.v * stride_, type_};
   }
   void clear(LocalRow row) const {
-    if (data_ != nullptr) std::memset(data_ + row.v * stride_, 0, static_cast<std::size_t>(stride_));
+    if (data_ != nullptr)
+      std::memset(data_ + row.v * stride_, 0, static_cast<std::size_t>(stride_));
   }
 
  private:
