@@ -24,10 +24,9 @@ using Step = std::function<void(std::int64_t step, const std::vector<GlobalClass
 
 PartialFcOptions head_options(const HeadCase& c) {
   using Rule = CenterOptimizer::Rule;
-  const NumberType type = c.table == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
   PartialFcOptions options;
   options.table.dim = kHeadDim;
-  options.table.weights = options.table.state = type;
+  options.table.weights = options.table.state = number_type(c.table);
   options.table.optimizer.rule =
       c.rule == "dense_equivalent" ? Rule::kDenseEquivalent : Rule::kSampled;
   return options;
@@ -105,7 +104,7 @@ HeadMeasurement measure_head(const HeadCase& c, const std::string& way, std::int
 }
 
 std::int64_t element_bytes(const HeadCase& c) {
-  return c.table == "bfloat16" ? 2 : 4;
+  return bytes_of(number_type(c.table));
 }
 
 double least_bytes(const HeadCase& c, const std::string& way) {

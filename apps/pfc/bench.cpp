@@ -27,8 +27,7 @@ std::string gigabytes(std::int64_t bytes) {
 void run_bench(BenchCommand command) {
   if (command.threads > 0) at::set_num_threads(command.threads);
   CenterTableOptions& table = command.head.head.table;
-  table.weights = table.state =
-      command.table == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
+  table.weights = table.state = number_type(command.table);
   const auto comm = make_self_communicator();
   std::cout
       << "The head alone: " << grouped(command.head.identities) << " identities, embeddings of "

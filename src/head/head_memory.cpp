@@ -14,11 +14,8 @@ std::string gigabytes(std::int64_t bytes) {
 }
 
 std::string numbers_of(const CenterTableOptions& options) {
-  const auto name = [](NumberType type) {
-    return type == NumberType::kFloat32 ? std::string("float32") : std::string("bfloat16");
-  };
-  return std::to_string(options.dim) + " " + name(options.weights) +
-         " numbers each, with their optimizer's state in " + name(options.state);
+  return std::to_string(options.dim) + " " + std::string(name_of(options.weights)) +
+         " numbers each, with their optimizer's state in " + std::string(name_of(options.state));
 }
 
 }  // namespace

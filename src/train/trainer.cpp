@@ -56,10 +56,6 @@ Margin margin_of(const Config::Head& head) {
   return Margin::combined(head.m1, head.m2, head.m3);
 }
 
-NumberType number_type(const std::string& name) {
-  return name == "bfloat16" ? NumberType::kBFloat16 : NumberType::kFloat32;
-}
-
 CenterTableOptions table_options(const Config& config) {
   using Optimizer = CenterOptimizer;
   return {.dim = config.model.embedding_size,

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <string>
 
 #include "pfc/head/class_shard.h"
 #include "pfc/head/number_type.h"
@@ -57,7 +56,6 @@ class CenterTable {
 
   const ClassShard& shard() const { return shard_; }
   std::int64_t dim() const { return options_.dim; }
-  const CenterTableOptions& options() const { return options_; }
   /// Reserved for weights and optimizer state.
   std::int64_t bytes() const;
 
