@@ -1,18 +1,28 @@
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <thread>
 
 #include "commands.h"
 #include "pfc/base/error.h"
+#include "pfc/comm/launch.h"
 
 namespace {
 
 constexpr int kFailed = 1, kWrongUsage = 2;
 
-/// One line, whatever was thrown: LibTorch's messages go on with a stack trace.
-int complain(const std::string& what, int status) {
-  std::fprintf(stderr, "pfc: %s\n", what.substr(0, what.find('\n')).c_str());
+/// One line, whatever was thrown: LibTorch's messages go on with a stack trace. Where all ranks fail
+/// alike, the first one speaks for them: it ends the others before they do.
+int complain(const std::string& what, int status, const pfc::Launch& launch) {
+  std::this_thread::sleep_for(std::min(launch.rank, 10) * std::chrono::milliseconds(200));
+  const std::string sentence = what.substr(0, what.find('\n'));
+  const std::string who = "rank " + std::to_string(launch.rank) + ": ";
+  const bool named = launch.world == 1 || sentence.starts_with("rank ");
+  std::fprintf(stderr, "pfc: %s%s\n", named ? "" : who.c_str(), sentence.c_str());
+  if (launch.world > 1) pfc::end_all_ranks(status);
   return status;
 }
 
@@ -26,7 +36,7 @@ void refuse_unknown_command(const CLI::App& app, const std::string& word) {
   throw pfc::UsageError("there is no command \"" + word + "\"; there are " + known);
 }
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv, const pfc::Launch& launch) {
   CLI::App app("Trains face recognition networks with Partial FC, and measures them.", "pfc");
   app.set_version_flag("--version", "pfc " PFC_VERSION);
   app.require_subcommand(1);
@@ -48,22 +58,24 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& help_or_version) {
     app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    return complain(std::string(error.what()) + " (pfc --help says more)", kWrongUsage);
+    return complain(std::string(error.what()) + " (pfc --help says more)", kWrongUsage, launch);
   }
   std::cout.flush();
-  return std::cout ? 0 : complain("standard output: cannot write", kFailed);
+  return std::cout ? 0 : complain("standard output: cannot write", kFailed, launch);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  pfc::Launch launch;
   try {
-    return run(argc, argv);
+    launch = pfc::find_launch();
+    return run(argc, argv, launch);
   } catch (const pfc::UsageError& error) {
-    return complain(error.what(), kWrongUsage);
+    return complain(error.what(), kWrongUsage, launch);
   } catch (const std::bad_alloc&) {
-    return complain("out of memory", kFailed);
+    return complain("out of memory", kFailed, launch);
   } catch (const std::exception& error) {
-    return complain(error.what(), kFailed);
+    return complain(error.what(), kFailed, launch);
   }
 }

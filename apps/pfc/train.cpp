@@ -1,3 +1,4 @@
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -5,6 +6,7 @@
 #include "commands.h"
 #include "pfc/base/memory.h"
 #include "pfc/comm/communicator.h"
+#include "pfc/comm/launch.h"
 #include "pfc/train/config.h"
 #include "pfc/train/trainer.h"
 
@@ -23,15 +25,18 @@ void add_train(CLI::App& app) {
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   command->footer([] {
-    return "Example:\n"
+    return "Examples:\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "
            "--set head.sample_rate=0.1\n"
+           "  mpirun -np 4 pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
            "\nThe keys of a .toml, their defaults and what they accept:\n\n" +
            config_reference();
   });
   command->callback([options] {
     keep_freed_memory();
-    train(load_config(options->config, options->overrides), *make_self_communicator());
+    const Config config = load_config(options->config, options->overrides);
+    const auto comm = join_ranks(find_launch(), std::chrono::seconds(config.train.timeout));
+    train(config, *comm);
   });
 }
 

@@ -25,9 +25,10 @@ std::string format_duration(std::chrono::seconds duration) {
   return text;
 }
 
-ProgressLine::ProgressLine(std::int64_t total, std::int64_t done)
+ProgressLine::ProgressLine(std::int64_t total, std::int64_t done, bool quiet)
     : total_(total),
       begun_(done),
+      quiet_(quiet),
       terminal_(::isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
       shown_(start_ - kRefresh) {
@@ -39,6 +40,7 @@ ProgressLine::~ProgressLine() {
 }
 
 bool ProgressLine::due(std::int64_t done) const {
+  if (quiet_) return false;
   if (terminal_) return done == total_ || Clock::now() - shown_ >= kRefresh;
   return done * kShares >= next_share_ * total_;
 }

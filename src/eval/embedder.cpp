@@ -100,22 +100,23 @@ class Decoding {
   std::vector<std::future<void>> parts_;  // destroyed, and so waited for, before the others
 };
 
-/// Calls body(decoded) for one batch after another, while the next one is decoded.
+/// Calls body(decoded) for one batch of images [begin, end) after another, while the next one is
+/// decoded.
 template <typename Body>
-void for_each_batch(const ImageSource& images, const EmbedOptions& options, const Body& body) {
-  const std::int64_t total = images.size();
-  const auto decoding_from = [&](std::int64_t begin) {
-    return std::make_unique<Decoding>(images, begin, std::min(begin + options.batch_size, total),
+void for_each_batch(const ImageSource& images, std::int64_t begin, std::int64_t end,
+                    const EmbedOptions& options, const Body& body) {
+  const auto decoding_from = [&](std::int64_t first) {
+    return std::make_unique<Decoding>(images, first, std::min(first + options.batch_size, end),
                                       options.threads);
   };
-  auto decoding = decoding_from(0);
-  for (std::int64_t done = 0; done < total;) {
+  auto decoding = decoding_from(begin);
+  for (std::int64_t done = begin; done < end;) {
     decoding->wait();
     const auto decoded = std::exchange(decoding, nullptr);
     done += decoded->size();
-    if (done < total) decoding = decoding_from(done);
+    if (done < end) decoding = decoding_from(done);
     body(*decoded);
-    if (options.progress) options.progress(done, total);
+    if (options.progress) options.progress(done - begin, end - begin);
   }
 }
 
@@ -123,10 +124,16 @@ std::span<const float> values_of(const torch::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-void append(const torch::Tensor& embeddings, std::vector<float>& values) {
-  const torch::Tensor rows = embeddings.contiguous();
-  const auto added = values_of(rows);
-  values.insert(values.end(), added.begin(), added.end());
+/// This rank's rows of `total` -> all of them, in order. Ranks have `share` rows each, the last ones
+/// perhaps fewer or none.
+std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, std::int64_t share,
+                               std::int64_t total, Communicator& comm) {
+  const torch::Tensor rows = torch::cat(mine);
+  const torch::Tensor padded = torch::zeros({share, rows.size(1)});
+  padded.narrow(0, 0, rows.size(0)).copy_(rows);
+  const torch::Tensor all = comm.all_gather(padded).wait().narrow(0, 0, total).contiguous();
+  const auto values = values_of(all);
+  return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -135,7 +142,7 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
            const EmbedOptions& options) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
-  for_each_batch(images, options, [&](const Decoding& decoded) {
+  for_each_batch(images, 0, images.size(), options, [&](const Decoding& decoded) {
     const torch::Tensor rows = network.forward(to_network_input(decoded.pixels())).contiguous();
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); reason.empty()) {
@@ -148,25 +155,37 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
 }
 
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
-                           const EmbedOptions& options) {
+                           const EmbedOptions& options, Communicator& comm) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
   PairEmbeddings result;
   result.set = set.name();
   for (std::int64_t pair = 0; pair < set.pairs(); ++pair) result.same.push_back(set.same(pair));
+  if (result.same.empty()) return result;
 
   const PairImages images(set);
-  for_each_batch(images, options, [&](const Decoding& decoded) {
+  const std::int64_t total = images.size(), share = (total + comm.world() - 1) / comm.world();
+  // A rank whose share is empty embeds the last image too: it has to know the size of a row.
+  const std::int64_t begin = std::min(comm.rank() * share, total - 1);
+  const std::int64_t end = std::min(begin + share, total);
+  std::vector<torch::Tensor> originals, mirrored;
+  for_each_batch(images, begin, end, options, [&](const Decoding& decoded) {
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); !reason.empty())
         throw DataError(set.name(), images.name(decoded.begin() + i), reason);
     }
-    const torch::Tensor embeddings = network.forward(to_network_input(decoded.pixels()));
-    result.dim = embeddings.size(1);
-    append(embeddings, result.originals);
-    append(network.forward(to_network_input(decoded.pixels().flip(2))), result.mirrored);
+    originals.push_back(network.forward(to_network_input(decoded.pixels())));
+    mirrored.push_back(network.forward(to_network_input(decoded.pixels().flip(2))));
   });
+  result.dim = originals.front().size(1);
+  result.originals = gather_rows(originals, share, total, comm);
+  result.mirrored = gather_rows(mirrored, share, total, comm);
   return result;
+}
+
+PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
+                           const EmbedOptions& options) {
+  return embed_pairs(network, set, options, *make_self_communicator());
 }
 
 }  // namespace pfc

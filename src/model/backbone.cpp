@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "model/iresnet.h"
+#include "model/layers.h"
 #include "model/mobilefacenet.h"
 #include "model/vit.h"
 #include "pfc/base/error.h"
@@ -81,6 +82,12 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
     throw Error("network '" + std::string(name) + "' is unknown; known:" + known);
   }
   return found->make(embedding_size, seed);
+}
+
+void synchronise_batch_norm(Backbone& backbone, Communicator& comm) {
+  for (const auto& module : backbone.modules(/*include_self=*/false)) {
+    if (const auto norm = std::dynamic_pointer_cast<BatchNorm>(module)) norm->synchronise(comm);
+  }
 }
 
 torch::Tensor to_network_input(const torch::Tensor& pixels) {

@@ -57,6 +57,47 @@ class Sums {
   std::vector<double> values_;
 };
 
+/// What a batch normalisation normalises with: over `count` values, in float64.
+struct Moments {
+  at::Tensor mean, variance;  ///< [channels]; the variance is the mean square deviation
+  double count;
+};
+
+/// Those of all ranks' values (Chan et al., "Updating formulae and a pairwise algorithm", 1979).
+Moments over_ranks(const Moments& local, Communicator& comm) {
+  const std::int64_t channels = local.mean.size(0);
+  const at::Tensor count = at::full({1}, local.count, at::kDouble);
+  const at::Tensor all = comm.all_gather(at::cat({local.mean, local.variance, count}).unsqueeze(0))
+                             .wait();  // [W, 2·channels + 1]
+  const at::Tensor means = all.narrow(1, 0, channels), counts = all.narrow(1, 2 * channels, 1);
+  const at::Tensor share = counts / counts.sum();
+  const at::Tensor mean = (share * means).sum(0);
+  const at::Tensor variance =
+      (share * (all.narrow(1, channels, channels) + (means - mean).square())).sum(0);
+  return {mean, variance, counts.sum().item<double>()};
+}
+
+void move_running_statistics(const BatchNormState& state, const Moments& moments) {
+  const auto move = [&](const at::Tensor& running, const at::Tensor& to) {
+    running.add_((to - running).to(running.scalar_type()), state.momentum);
+  };
+  move(state.running_mean, moments.mean);
+  move(state.running_var, moments.variance * (moments.count / (moments.count - 1)));
+}
+
+/// Of the backward pass: sums over ranks, in place.
+void sum_over_ranks(at::Tensor& sums, Communicator* comm) {
+  if (comm != nullptr) comm->all_reduce(sums).wait();
+}
+
+// An autograd context keeps values and tensors. The communicator outlives the step.
+std::int64_t as_value(Communicator* comm) {
+  return reinterpret_cast<std::int64_t>(comm);
+}
+Communicator* as_communicator(const c10::IValue& value) {
+  return reinterpret_cast<Communicator*>(value.toInt());
+}
+
 class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -66,32 +107,25 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
     const std::int64_t shares = at::get_num_threads();
     const float* in = x.const_data_ptr<float>();
 
-    Sums moments(shares, 2, rows.channels);
+    Sums sums(shares, 2, rows.channels);
     share_rows(rows, shares, [&](std::int64_t share, std::int64_t first, kernels::Rows part) {
-      kernels::add_moments(in + first, part, in, moments.of(share, 0), moments.of(share, 1));
+      kernels::add_moments(in + first, part, in, sums.of(share, 0), sums.of(share, 1));
     });
 
-    auto mean = at::empty_like(weight);
-    auto scale = at::empty_like(weight);
-    auto inverse_deviation = at::empty_like(weight);
     const auto count = static_cast<double>(rows.count);
+    Moments moments{at::empty({rows.channels}, at::kDouble), at::empty({rows.channels}, at::kDouble),
+                    count};
     for (std::int64_t c = 0; c < rows.channels; ++c) {
-      const double from_origin = moments.total(0, c) / count;
-      const double m = static_cast<double>(in[c]) + from_origin;
-      const double variance =
-          std::max(0.0, moments.total(1, c) / count - from_origin * from_origin);
-      const double inverse = 1 / std::sqrt(variance + state.epsilon);
-      mean.mutable_data_ptr<float>()[c] = static_cast<float>(m);
-      inverse_deviation.mutable_data_ptr<float>()[c] = static_cast<float>(inverse);
-      scale.mutable_data_ptr<float>()[c] =
-          weight.const_data_ptr<float>()[c] * static_cast<float>(inverse);
-      const auto move = [&](const at::Tensor& running, double to) {
-        float& value = running.mutable_data_ptr<float>()[c];
-        value += static_cast<float>(state.momentum * (to - static_cast<double>(value)));
-      };
-      move(state.running_mean, m);
-      move(state.running_var, variance * count / (count - 1));
+      const double from_origin = sums.total(0, c) / count;
+      moments.mean.mutable_data_ptr<double>()[c] = static_cast<double>(in[c]) + from_origin;
+      moments.variance.mutable_data_ptr<double>()[c] =
+          std::max(0.0, sums.total(1, c) / count - from_origin * from_origin);
     }
+    if (state.comm != nullptr) moments = over_ranks(moments, *state.comm);
+    move_running_statistics(state, moments);
+    const at::Tensor mean = moments.mean.to(at::kFloat);
+    const at::Tensor inverse_deviation = (moments.variance + state.epsilon).rsqrt().to(at::kFloat);
+    const at::Tensor scale = weight * inverse_deviation;
 
     auto y = at::empty_like(x);
     float* out = y.mutable_data_ptr<float>();
@@ -100,6 +134,8 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
       kernels::norm_prelu(in + first, part, f, out + first);
     });
     context->save_for_backward({x, mean, scale, inverse_deviation, bias, slope});
+    context->saved_data["count"] = moments.count;
+    context->saved_data["comm"] = as_value(state.comm);
     return y;
   }
 
@@ -120,22 +156,17 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
                                  sums.of(share, 1), sums.of(share, 2));
     });
 
-    auto d_weight = at::empty_like(bias), d_bias = at::empty_like(bias),
-         d_slope = at::empty_like(bias);
-    auto along_x = at::empty_like(bias), constant = at::empty_like(bias);
-    const auto count = static_cast<double>(rows.count);
-    for (std::int64_t c = 0; c < rows.channels; ++c) {
-      const double inverse = static_cast<double>(inverse_deviation.const_data_ptr<float>()[c]);
-      const double g = sums.total(0, c);
-      const double g_normalised = sums.total(1, c) * inverse;  // Σ g·x̂
-      const double s = static_cast<double>(scale.const_data_ptr<float>()[c]);
-      d_bias.mutable_data_ptr<float>()[c] = static_cast<float>(g);
-      d_weight.mutable_data_ptr<float>()[c] = static_cast<float>(g_normalised);
-      d_slope.mutable_data_ptr<float>()[c] = static_cast<float>(sums.total(2, c));
-      along_x.mutable_data_ptr<float>()[c] =
-          static_cast<float>(-s * inverse * g_normalised / count);
-      constant.mutable_data_ptr<float>()[c] = static_cast<float>(-s * g / count);
+    at::Tensor totals = at::empty({3, rows.channels}, at::kDouble);
+    for (std::int64_t kind = 0; kind < 3; ++kind) {
+      for (std::int64_t c = 0; c < rows.channels; ++c)
+        totals.mutable_data_ptr<double>()[kind * rows.channels + c] = sums.total(kind, c);
     }
+    const at::Tensor local = totals.to(at::kFloat);  // d_bias, d_weight · deviation, d_slope
+    at::Tensor over_all = totals.narrow(0, 0, 2).contiguous();
+    sum_over_ranks(over_all, as_communicator(context->saved_data["comm"]));
+    const at::Tensor means = over_all / context->saved_data["count"].toDouble();
+    const at::Tensor constant = (-scale * means[0]).to(at::kFloat);
+    const at::Tensor along_x = (-scale * inverse_deviation.square() * means[1]).to(at::kFloat);
 
     auto dx = at::empty_like(x);
     float* to = dx.mutable_data_ptr<float>();
@@ -143,7 +174,7 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
       kernels::input_gradient(in + first, out + first, part, f, along_x.const_data_ptr<float>(),
                               constant.const_data_ptr<float>(), to + first);
     });
-    return {dx, d_weight, d_bias, d_slope, {}};
+    return {dx, local[1] * inverse_deviation, local[0], local[2], {}};
   }
 
  private:
@@ -151,6 +182,55 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
                                       const at::Tensor& bias, const at::Tensor& slope) {
     return {mean.const_data_ptr<float>(), scale.const_data_ptr<float>(),
             bias.const_data_ptr<float>(), slope.const_data_ptr<float>()};
+  }
+};
+
+/// The plain operators' batch normalisation over the images of all ranks.
+class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatchNorm> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, const BatchNormState& state) {
+    const auto dims = all_but_channels(x);
+    const auto [variance, mean] =
+        at::var_mean(x.to(at::kDouble), dims, /*correction=*/0, /*keepdim=*/false);
+    const auto moments =
+        over_ranks({mean, variance, static_cast<double>(x.numel() / x.size(1))}, *state.comm);
+    move_running_statistics(state, moments);
+    const auto type = x.scalar_type();
+    const auto inverse = (moments.variance + state.epsilon).rsqrt().to(type);
+    const auto normalised =
+        (x - along_channels(moments.mean.to(type), x)) * along_channels(inverse, x);
+    context->save_for_backward({normalised, weight * inverse});
+    context->saved_data["count"] = moments.count;
+    context->saved_data["comm"] = as_value(state.comm);
+    return normalised * along_channels(weight, x) + along_channels(bias, x);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &normalised = saved[0], &scale = saved[1], &dy = gradients[0];
+    const auto dims = all_but_channels(dy);
+    auto sums = at::stack({dy.sum(dims, false, at::kDouble),
+                           (dy * normalised).sum(dims, false, at::kDouble)});
+    const auto type = dy.scalar_type();
+    const auto d_bias = sums[0].to(type), d_weight = sums[1].to(type);
+    sum_over_ranks(sums, as_communicator(context->saved_data["comm"]));
+    const auto means = (sums / context->saved_data["count"].toDouble()).to(type);
+    const auto dx = (dy - along_channels(means[0], dy) - normalised * along_channels(means[1], dy)) *
+                    along_channels(scale, dy);
+    return {dx, d_weight, d_bias, {}};
+  }
+
+ private:
+  static std::vector<std::int64_t> all_but_channels(const at::Tensor& x) {
+    std::vector<std::int64_t> dims = {0};
+    for (std::int64_t i = 2; i < x.dim(); ++i) dims.push_back(i);
+    return dims;
+  }
+  static at::Tensor along_channels(const at::Tensor& values, const at::Tensor& x) {
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
+    sizes[1] = values.size(0);
+    return values.view(sizes);
   }
 };
 
@@ -171,8 +251,11 @@ at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
                                  state);
   }
   const auto y =
-      at::batch_norm(x, state.weight, state.bias, state.running_mean, state.running_var,
-                     /*training=*/true, state.momentum, state.epsilon, /*cudnn_enabled=*/true);
+      state.comm != nullptr
+          ? SynchronisedBatchNorm::apply(x, state.weight, state.bias, state)
+          : at::batch_norm(x, state.weight, state.bias, state.running_mean, state.running_var,
+                           /*training=*/true, state.momentum, state.epsilon,
+                           /*cudnn_enabled=*/true);
   return slope.defined() ? at::prelu(y, slope) : y;
 }
 

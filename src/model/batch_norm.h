@@ -2,12 +2,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "pfc/comm/communicator.h"
+
 namespace pfc {
 
 /// What a batch normalisation holds; each tensor [channels].
 struct BatchNormState {
   at::Tensor weight, bias, running_mean, running_var;
   double momentum, epsilon;
+  /// Normalises over the images of all ranks, in forward and backward, with a collective of 2
+  /// values a channel in each; null: over this rank's.
+  Communicator* comm = nullptr;
 };
 
 /// Batch normalisation in training mode (it moves the running statistics), then a PReLU of `slope`

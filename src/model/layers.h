@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "pfc/comm/communicator.h"
+
 namespace pfc {
 
 // The layers of the networks here, with the parameter names of their namesakes in torch::nn.
@@ -47,6 +49,9 @@ class BatchNorm : public torch::nn::Module {
   explicit BatchNorm(std::int64_t channels, double epsilon = 1e-5);
   /// Followed by a PReLU of `slope` [channels] where one is given.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {});
+  /// From here on training normalises over the images of all ranks of `comm`, which must outlive
+  /// this.
+  void synchronise(Communicator& comm) { comm_ = &comm; }
 
   torch::Tensor weight, bias;               ///< [channels]
   torch::Tensor running_mean, running_var;  ///< [channels] what evaluation normalises with
@@ -54,6 +59,7 @@ class BatchNorm : public torch::nn::Module {
 
  private:
   double epsilon_;
+  Communicator* comm_ = nullptr;
 };
 
 class PRelu : public torch::nn::Module {

@@ -104,6 +104,8 @@ std::vector<Field> fields(Config& c) {
           "vit_l_dp005_mask_005"),
       number("model.embedding_size", &c.model.embedding_size, from_to(1, 65536),
              "length of an embedding"),
+      any("model.sync_bn", &c.model.sync_bn,
+          "batch normalisation over the images of all ranks, not of each"),
 
       number("head.sample_rate", &c.head.sample_rate, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
@@ -127,6 +129,8 @@ std::vector<Field> fields(Config& c) {
              "how class centres are stored; bfloat16 is rounded stochastically"),
       choice("head.state_type", &c.head.state_type, {"float32", "bfloat16"},
              "how their optimizer's state is stored"),
+      choice("head.gather_type", &c.head.gather_type, {"float32", "bfloat16"},
+             "what embeddings travel between ranks as"),
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
 
@@ -159,7 +163,9 @@ std::vector<Field> fields(Config& c) {
              "… or this; the one that is not 0 holds"),
       number("train.seed", &c.train.seed, from(0), "of everything random"),
       number("train.threads", &c.train.threads, from_to(0, 1024),
-             "threads for arithmetic; 0: all cores"),
+             "threads of a rank for arithmetic; 0: the cores, shared by the machine's ranks"),
+      number("train.timeout", &c.train.timeout, from_to(1, 1e6),
+             "seconds that a rank waits for the others before the run stops"),
 
       any("eval.sets", &c.eval.sets,
           "verification sets (.bin); the first one chooses the best model"),

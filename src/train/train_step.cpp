@@ -29,13 +29,19 @@ at::Tensor gather_in_order(const at::Tensor& local, const StepPlan& plan, Commun
       .reshape({-1});
 }
 
-/// The loss is the mean over the global batch, so gradients are summed over ranks.
-void sum_gradients(const std::vector<at::Tensor>& parameters, Communicator& comm) {
-  std::vector<Pending> sums;
-  for (const at::Tensor& parameter : parameters) {
-    if (at::Tensor gradient = parameter.grad(); gradient.defined())
-      sums.push_back(comm.all_reduce(gradient));
+/// unit [share, d] -> [W·share, d], unit rows.
+at::Tensor gather_embeddings(const at::Tensor& unit, const Training& training) {
+  if (training.gather == NumberType::kFloat32) return training.comm.all_gather(unit).wait();
+  const at::Tensor all = training.comm.all_gather(unit.to(at::kBFloat16)).wait();
+  return normalize(all.to(at::kFloat));
+}
+
+std::vector<std::int64_t> places_of_zeros(const at::Tensor& valid) {
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < valid.size(0); ++i) {
+    if (valid.const_data_ptr<float>()[i] == 0) places.push_back(i);
   }
+  return places;
 }
 
 void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
@@ -45,18 +51,19 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
 }  // namespace
 
 StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
-  auto& [backbone, head, optimizer, comm, clip_norm] = training;
+  auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather] = training;
 
   const at::Tensor pixels = pixels_of(batch);  // [b, 112, 112, 3]
-  head.begin(plan.classes, gather_in_order(at::tensor(batch.valid), plan, comm));
-  optimizer.zero_grad();
+  const at::Tensor valid = gather_in_order(at::tensor(batch.valid), plan, comm);  // [B]
+  head.begin(plan.classes, valid);
+  gradients.zero();
   const std::int64_t share = pixels.size(0) / plan.micro_batches, samples = share * comm.world();
   for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
     const std::int64_t first = part * samples;  // of the micro-batch in the global batch
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
     backbone.set_draws(plan.step, first + comm.rank() * share);
-    const at::Tensor x = normalize(backbone.forward(images));   // [share, d] unit rows
-    const at::Tensor all = comm.all_gather(x.detach()).wait();  // [samples, d]
+    const at::Tensor x = normalize(backbone.forward(images));             // [share, d] unit rows
+    const at::Tensor all = gather_embeddings(x.detach(), training);  // [samples, d]
 
     head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile
     head.exchange(comm);       // 12 bytes a sample; now the loss is known
@@ -66,18 +73,18 @@ StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Train
       head.accumulate(dx);
     } else {
       head.update(lr, dx);  // pass 2: centres updated in place, while dx travels
+      gradients.send_when_full();
     }
     x.backward(dx.wait());
   }
+  gradients.finish();  // the loss is the mean over the global batch, so they are sums over ranks
 
-  const std::vector<at::Tensor> parameters = backbone.parameters();
-  sum_gradients(parameters, comm);
   const double limit = clip_norm > 0 ? clip_norm : std::numeric_limits<double>::infinity();
-  const double norm = torch::nn::utils::clip_grad_norm_(parameters, limit);
+  const double norm = torch::nn::utils::clip_grad_norm_(backbone.parameters(), limit);
   require_finite_gradient(norm, plan, lr, training);
   set_learning_rate(optimizer, lr);
   optimizer.step();
-  return {head.loss(), norm};
+  return {head.loss(), norm, places_of_zeros(valid)};
 }
 
 }  // namespace pfc

@@ -1,7 +1,5 @@
 #include "pfc/train/trainer.h"
 
-#include <torch/optim/adamw.h>
-#include <torch/optim/sgd.h>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -9,24 +7,23 @@
 #include <cstdio>
 #include <filesystem>
 #include <optional>
-#include <thread>
 
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
-#include "pfc/data/verification_set.h"
-#include "pfc/eval/embedder.h"
-#include "pfc/eval/roc_svg.h"
-#include "pfc/eval/verification.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"
 #include "pfc/train/train_step.h"
+#include "train/evaluation.h"
+#include "train/from_config.h"
+#include "train/same_data.h"
 
 namespace pfc {
 namespace {
@@ -45,51 +42,6 @@ void prepare_output(const fs::path& output) {
   std::error_code error;
   fs::create_directories(output, error);
   if (error) throw Error(output.string() + ": cannot be created: " + error.message());
-}
-
-Margin margin_of(const Config::Head& head) {
-  if (head.margin == "cosface") return Margin::cosface(head.m);
-  if (head.margin == "arcface") {
-    const bool exact = head.arcface_gradient == "exact";
-    return Margin::arcface(head.m, exact ? Margin::Slope::kExact : Margin::Slope::kStraightThrough);
-  }
-  return Margin::combined(head.m1, head.m2, head.m3);
-}
-
-CenterTableOptions table_options(const Config& config) {
-  using Optimizer = CenterOptimizer;
-  return {.dim = config.model.embedding_size,
-          .optimizer = {.kind = config.optimizer.kind == "adamw" ? Optimizer::Kind::kAdamW
-                                                                 : Optimizer::Kind::kSgd,
-                        .momentum = config.optimizer.momentum,
-                        .weight_decay = config.optimizer.weight_decay,
-                        .rule = config.head.update == "dense_equivalent"
-                                    ? Optimizer::Rule::kDenseEquivalent
-                                    : Optimizer::Rule::kSampled},
-          .weights = number_type(config.head.center_type),
-          .state = number_type(config.head.state_type),
-          .seed = config.train.seed};
-}
-
-PartialFcOptions head_options(const Config& config) {
-  return {.table = table_options(config),
-          .margin = margin_of(config.head),
-          .scale = config.head.scale,
-          .interclass_filter = config.head.interclass_filter,
-          .workspace_bytes = config.head.workspace_mb << 20};
-}
-
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
-                                                        std::vector<at::Tensor> parameters) {
-  if (config.optimizer.kind == "adamw") {
-    return std::make_unique<torch::optim::AdamW>(
-        std::move(parameters),
-        torch::optim::AdamWOptions(config.schedule.lr).weight_decay(config.optimizer.weight_decay));
-  }
-  return std::make_unique<torch::optim::SGD>(std::move(parameters),
-                                             torch::optim::SGDOptions(config.schedule.lr)
-                                                 .momentum(config.optimizer.momentum)
-                                                 .weight_decay(config.optimizer.weight_decay));
 }
 
 void log_dataset(const Dataset& dataset) {
@@ -121,51 +73,30 @@ void log_head(const Config& config, const ClassSampler& sampler) {
   }
 }
 
-int worker_threads(const Config& config) {
-  if (config.data.workers > 0) return static_cast<int>(config.data.workers);
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  return std::clamp(cores / 2, 1, 8);
+void log_ranks(const Placement& place, Communicator& comm) {
+  if (comm.world() == 1) return;
+  std::fprintf(stderr, "ranks: %d on %d %s, %d threads each\n", comm.world(), place.machines,
+               place.machines > 1 ? "machines" : "machine", torch::get_num_threads());
 }
 
-/// The verification sets, and what the best result on the first of them was.
-class Evaluation {
- public:
-  explicit Evaluation(const std::vector<std::string>& paths) {
-    for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
-  }
+int worker_threads(const Config& config, const Placement& place) {
+  if (config.data.workers > 0) return static_cast<int>(config.data.workers);
+  return std::clamp(place.threads() / 2, 1, 8);
+}
 
-  /// Evaluates on every set; true where the first one's accuracy is the best so far.
-  bool run(Backbone& backbone, std::int64_t step, MetricsLog& metrics, ProgressLine& progress) {
-    results_.clear();
-    for (const VerificationSet& set : sets_) {
-      const auto show = [&](std::int64_t done, std::int64_t total) {
-        progress.show(step, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
-                                grouped(total) + " images");
-      };
-      results_.push_back(verify(embed_pairs(backbone, set, {.progress = show})));
-      const VerificationResult& result = results_.back();
-      metrics.write(step, result);
-      progress.note(format("step %lld  %s: accuracy %.2f%% ± %.2f, TAR %.2f%% at FAR 1e-2",
-                           static_cast<long long>(step), result.set.c_str(), 100 * result.accuracy,
-                           100 * result.accuracy_deviation, 100 * result.roc.at(1e-2).tar));
-    }
-    const bool better = !results_.empty() && results_.front().accuracy > best_;
-    if (better) best_ = results_.front().accuracy;
-    return better;
-  }
-
-  /// The ROC curves of the last run.
-  void write_roc(const fs::path& path) const {
-    std::vector<RocCurve> curves;
-    for (const VerificationResult& result : results_) curves.push_back({result.set, result.roc});
-    if (!curves.empty()) write_file(path, roc_svg("Verification", curves));
-  }
-
- private:
-  std::vector<VerificationSet> sets_;
-  std::vector<VerificationResult> results_;
-  double best_ = -1;
-};
+/// One rank of a machine opens it first: it may have to write the index cache.
+std::unique_ptr<Dataset> open_on_all_ranks(const Config& config, const Placement& place,
+                                           Communicator& comm) {
+  const DatasetOptions options{.path = config.data.train,
+                               .cache_dir = config.data.cache_dir,
+                               .min_images = static_cast<int>(config.data.min_images)};
+  std::unique_ptr<Dataset> dataset;
+  if (place.local_rank == 0) dataset = open_dataset(options);
+  comm.barrier();
+  if (place.local_rank != 0) dataset = open_dataset(options);
+  require_same_data(*dataset, comm);
+  return dataset;
+}
 
 /// Means over the steps since the last report.
 class Meter {
@@ -202,12 +133,59 @@ std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
                 metrics.loss, metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
-void save_last(const Config& config, const Backbone& backbone, PartialFc& head) {
-  const fs::path output = config.output;
-  save_backbone(backbone, config.model.network, config.model.embedding_size,
-                output / "last.safetensors");
-  save_centers(head.table(), output / "centers.safetensors");
+/// Ranks make their networks from one seed; where their machines differ, so may the last bits.
+void start_alike(Backbone& backbone, Communicator& comm) {
+  const torch::NoGradGuard no_grad;
+  for (at::Tensor& parameter : backbone.parameters()) comm.broadcast(parameter).wait();
+  for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
 }
+
+/// Images that another machine's ranks could not decode: every machine has its list, and all must
+/// start with the same set.
+void exclude(Dataset& dataset, const StepPlan& plan, const StepResult& result) {
+  for (const std::int64_t place : result.without_image)
+    dataset.exclude(plan.images[static_cast<std::size_t>(place)], "did not decode on a rank");
+}
+
+void save(const Config& config, const Backbone& backbone, const char* name) {
+  save_backbone(backbone, config.model.network, config.model.embedding_size,
+                fs::path(config.output) / name);
+}
+
+/// `centers.safetensors`, or a file a rank.
+std::string centers_name(const Communicator& comm) {
+  if (comm.world() == 1) return "centers.safetensors";
+  return format("centers-%05d-of-%05d.safetensors", comm.rank() + 1, comm.world());
+}
+
+/// Bytes that this rank sent in the steps, a line a collective.
+class TrafficOfSteps {
+ public:
+  void add(const TrafficByCollective& before, const TrafficByCollective& after) {
+    for (std::size_t i = 0; i < total_.size(); ++i) {
+      total_[i].calls += after[i].calls - before[i].calls;
+      total_[i].bytes += after[i].bytes - before[i].bytes;
+    }
+    ++steps_;
+  }
+
+  std::string text() const {
+    std::string lines = "sent by a rank in a step, as a ring sends it:";
+    for (const Collective collective : kCollectives) {
+      const Traffic& traffic = total_[static_cast<std::size_t>(collective)];
+      if (traffic.bytes == 0) continue;
+      lines += "\n  " +
+               format("%-15s %16s bytes in %lld calls", std::string(name_of(collective)).c_str(),
+                      grouped(traffic.bytes / steps_).c_str(),
+                      static_cast<long long>(traffic.calls / steps_));
+    }
+    return lines;
+  }
+
+ private:
+  TrafficByCollective total_;
+  std::int64_t steps_ = 0;
+};
 
 }  // namespace
 
@@ -216,20 +194,23 @@ void train(const Config& config, Communicator& comm) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
-  if (config.train.threads > 0) torch::set_num_threads(static_cast<int>(config.train.threads));
-  prepare_output(output);
+  const Placement place = place_ranks(comm);
+  torch::set_num_threads(config.train.threads > 0 ? static_cast<int>(config.train.threads)
+                                                  : place.threads());
+  if (comm.is_first()) prepare_output(output);
   Evaluation evaluation(config.eval.sets);
 
-  const auto dataset = open_dataset({.path = config.data.train,
-                                     .cache_dir = config.data.cache_dir,
-                                     .min_images = static_cast<int>(config.data.min_images)});
-  log_dataset(*dataset);
+  const auto dataset = open_on_all_ranks(config, place, comm);
   const ClassShard shard(dataset->identities(), comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = config.head.sample_rate,
                               .sampling = sampling_from_name(config.head.sampling),
                               .seed = config.train.seed},
                              shard);
-  log_head(config, sampler);
+  if (comm.is_first()) {
+    log_ranks(place, comm);
+    log_dataset(*dataset);
+    log_head(config, sampler);
+  }
   const StepPlanner planner({.seed = config.train.seed,
                              .batch_size = config.train.batch_size,
                              .micro_batches = config.train.micro_batches,
@@ -241,59 +222,79 @@ void train(const Config& config, Communicator& comm) {
 
   const auto backbone =
       make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
+  if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
   require_head_memory(head_options(config), shard,
                       {.rows = sampler.most_rows(config.train.batch_size),
                        .samples = config.train.batch_size / config.train.micro_batches,
                        .accumulates = config.train.micro_batches > 1,
                        .threads = at::get_num_threads()},
-                      available_memory());
+                      available_memory() / place.local_world);
+  comm.barrier();  // all have asked for what is free before one takes of it
   PartialFc head(head_options(config), shard);
+  GradientBuckets gradients(backbone->parameters(), comm);
   const auto optimizer = make_optimizer(config, backbone->parameters());
-  Training training{*backbone, head, *optimizer, comm, config.optimizer.clip_norm};
-  write_file(output / "config.toml", to_toml(config));
-  MetricsLog metrics(output);
+  Training training{*backbone, head,
+                    gradients, *optimizer,
+                    comm,      config.optimizer.clip_norm,
+                    number_type(config.head.gather_type)};
+  start_alike(*backbone, comm);
 
+  std::optional<MetricsLog> metrics;  // the first rank's
+  if (comm.is_first()) {
+    write_file(output / "config.toml", to_toml(config));
+    metrics.emplace(output);
+  } else {
+    fs::create_directories(output);  // on a machine of its own
+  }
   Loader loader(*dataset, [&](std::int64_t step) { return planner.at(step); }, 0, comm.rank(),
                 comm.world(),
-                {.threads = worker_threads(config),
+                {.threads = worker_threads(config, place),
                  .prefetch = static_cast<int>(config.data.prefetch),
                  .most_corrupt_share = config.data.max_corrupt_share});
-  ProgressLine progress(steps);
+  ProgressLine progress(steps, 0, !comm.is_first());
   Meter meter;
+  TrafficOfSteps traffic;
+  std::int64_t corrupt = 0;
   backbone->train();
   for (std::int64_t step = 0; step < steps; ++step) {
     auto [plan, batch] = loader.next();
     for (const std::string& problem : batch.corrupt)
       progress.note("corrupt image, left out: " + problem);
     const double lr = learning_rate.at(step);
+    const TrafficByCollective before = comm.traffic();
     const StepResult result = train_step(plan, batch, lr, training);
+    traffic.add(before, comm.traffic());
     loader.recycle(std::move(batch));
     meter.add(result, config.train.batch_size);
+    corrupt += std::ssize(result.without_image);
+    if (place.local_rank == 0) exclude(*dataset, plan, result);
 
     const std::int64_t done = step + 1;
-    if (done % config.log.every == 0 || done == steps) {
+    if (metrics && (done % config.log.every == 0 || done == steps)) {
       TrainMetrics report = meter.report(loader.seconds_waited());
       report.step = done;
       report.epoch = static_cast<double>(done * config.train.batch_size) /
                      static_cast<double>(dataset->size());
       report.lr = lr;
       report.gradient_norm = result.gradient_norm;
-      report.corrupt = loader.corrupt();
-      metrics.write(report);
+      report.corrupt = corrupt;
+      metrics->write(report);
       progress.show(done, progress_text(report, steps));
     }
     if (done == steps || (config.eval.every > 0 && done % config.eval.every == 0)) {
       const auto start = Clock::now();
-      const bool best = evaluation.run(*backbone, done, metrics, progress);
-      save_last(config, *backbone, head);
-      if (best) {
-        save_backbone(*backbone, config.model.network, config.model.embedding_size,
-                      output / "best.safetensors");
-      }
+      for (const VerificationResult& found : evaluation.run(*backbone, done, progress, comm))
+        metrics->write(done, found);
+      if (comm.is_first()) save(config, *backbone, "last.safetensors");
+      if (evaluation.is_best()) save(config, *backbone, "best.safetensors");
+      save_centers(head.table(), output / centers_name(comm));
       meter.exclude(Clock::now() - start);
     }
   }
+  comm.barrier();  // every rank's files are there
+  if (!comm.is_first()) return;
   evaluation.write_roc(output / "roc.svg");
+  if (comm.world() > 1) progress.note(traffic.text());
   progress.note("the network is " + (output / "last.safetensors").string() +
                 "; everything else lies beside it");
 }

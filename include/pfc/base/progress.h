@@ -15,8 +15,9 @@ std::string format_duration(std::chrono::seconds duration);
 /// whole work, each time on a line of its own.
 class ProgressLine {
  public:
-  /// `total` > 0 units of work, of which `done` are behind us (work that was taken up again).
-  explicit ProgressLine(std::int64_t total, std::int64_t done = 0);
+  /// `total` > 0 units of work, of which `done` are behind us (work that was taken up again). A
+  /// quiet one prints notes only.
+  explicit ProgressLine(std::int64_t total, std::int64_t done = 0, bool quiet = false);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
@@ -32,7 +33,7 @@ class ProgressLine {
   using Clock = std::chrono::steady_clock;
 
   std::int64_t total_, begun_;
-  bool terminal_;
+  bool quiet_, terminal_;
   Clock::time_point start_, shown_;
   std::int64_t next_share_ = 0;  ///< in twentieths of the work
   bool open_ = false;            ///< a line without its end stands on the terminal

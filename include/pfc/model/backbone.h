@@ -10,6 +10,8 @@
 // NOLINTNEXTLINE: torch::nn::Module is the type that users build on
 #include <torch/nn/module.h>
 
+#include "pfc/comm/communicator.h"
+
 namespace pfc {
 
 /// A network from faces to embeddings: images [b, 3, 112, 112] float32, normalised -> [b,
@@ -37,6 +39,11 @@ class Backbone : public torch::nn::Module {
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
                                         std::uint64_t seed);
 const std::vector<std::string>& backbone_names();
+
+/// From here on, batch normalisation in training normalises over the images of all ranks, which must
+/// train together; by default over a rank's own. `comm` must outlive the backbone's training. For
+/// networks of make_backbone.
+void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
 /// A saved backbone: `.safetensors` whose metadata name the network and the embedding size, and
 /// whose tensors bear the names of the state_dict. Throws Error where a parameter is not float32.

@@ -26,6 +26,7 @@ struct Config {
   struct Model {
     std::string network = "r50";
     std::int64_t embedding_size = 512;
+    bool sync_bn = false;  ///< batch normalisation over the images of all ranks
 
     bool operator==(const Model&) const = default;
   } model;
@@ -42,6 +43,7 @@ struct Config {
                                      ///< centre do to it: nothing, or decay and momentum
     std::string center_type = "float32";  ///< or "bfloat16": how class centres are stored
     std::string state_type = "float32";   ///< or "bfloat16": how their optimizer's state is stored
+    std::string gather_type = "float32";  ///< or "bfloat16": what embeddings travel as
     std::int64_t workspace_mb = 512;      ///< for keeping probabilities between the two passes
 
     bool operator==(const Head&) const = default;
@@ -70,7 +72,8 @@ struct Config {
     double epochs = 20;              ///< how long: either this …
     std::int64_t steps = 0;          ///< … or this; exactly one of them is not 0
     std::uint64_t seed = 0;
-    std::int64_t threads = 0;  ///< for arithmetic; 0: all cores
+    std::int64_t threads = 0;    ///< of a rank for arithmetic; 0: the cores, shared by the ranks
+    std::int64_t timeout = 600;  ///< seconds that a rank waits for the others
 
     bool operator==(const Train&) const = default;
   } train;

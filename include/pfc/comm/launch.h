@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace pfc {
+
+/// How this process was started beside others, read from the environment that launchers leave.
+struct Launch {
+  enum class Way {
+    kAlone,
+    kMpi,         ///< mpirun, or srun with PMIx
+    kRendezvous,  ///< torchrun --no-python, or srun without PMIx: ranks meet at an address
+  };
+
+  Way way = Way::kAlone;
+  int rank = 0, world = 1;
+  int local_rank = 0, local_world = 1;  ///< among the ranks of this machine
+  std::string address = {};             ///< of kRendezvous: where rank 0 is
+  int port = 0;
+};
+
+/// `variable` gives an environment variable or a null pointer. Throws Error where a launcher's
+/// variables are not numbers or do not fit each other.
+Launch find_launch(const std::function<const char*(const char*)>& variable);
+/// The same from this process's environment.
+Launch find_launch();
+
+class Communicator;
+
+/// Meets the other ranks: through MPI, or at the address with NCCL, where this build and this
+/// machine have it. Collectives that a rank does not join within `timeout` throw Error. Call it once.
+std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seconds timeout);
+
+/// Ends the other ranks too, at once, and this process with `status`.
+[[noreturn]] void end_all_ranks(int status);
+
+}  // namespace pfc

@@ -1,0 +1,91 @@
+#include "pfc/comm/launch.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+using Variable = std::function<const char*(const char*)>;
+
+int number(const Variable& variable, const char* name) {
+  const char* const text = variable(name);
+  if (text == nullptr) throw Error("environment: " + std::string(name) + " is not set");
+  int value = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [stop, error] = std::from_chars(text, end, value);
+  if (error != std::errc() || stop != end || value < 0) {
+    throw Error("environment: " + std::string(name) + " is \"" + text + "\", want a number");
+  }
+  return value;
+}
+
+/// "gpu[03-06,9],other" -> "gpu03"
+std::string first_host(const std::string& list) {
+  const std::size_t bracket = list.find('[');
+  if (list.find(',') < bracket) return list.substr(0, list.find(','));
+  if (bracket == list.npos) return list;
+  const std::size_t end = list.find_first_of(",-]", bracket);
+  return list.substr(0, bracket) + list.substr(bracket + 1, end - bracket - 1);
+}
+
+void check(const Launch& launch) {
+  const auto refuse = [](const char* what, int rank, int world) {
+    throw Error("environment: " + std::string(what) + " " + std::to_string(rank) + " of " +
+                std::to_string(world));
+  };
+  if (launch.rank >= launch.world) refuse("rank", launch.rank, launch.world);
+  if (launch.local_rank >= launch.local_world)
+    refuse("local rank", launch.local_rank, launch.local_world);
+}
+
+}  // namespace
+
+Launch find_launch(const Variable& variable) {
+  const auto set = [&](const char* name) { return variable(name) != nullptr; };
+  Launch launch;
+  if (set("OMPI_COMM_WORLD_SIZE")) {
+    launch.way = Launch::Way::kMpi;
+    launch.rank = number(variable, "OMPI_COMM_WORLD_RANK");
+    launch.world = number(variable, "OMPI_COMM_WORLD_SIZE");
+    launch.local_rank = number(variable, "OMPI_COMM_WORLD_LOCAL_RANK");
+    launch.local_world = number(variable, "OMPI_COMM_WORLD_LOCAL_SIZE");
+  } else if (set("TORCHELASTIC_RUN_ID")) {
+    launch.way = Launch::Way::kRendezvous;
+    launch.rank = number(variable, "RANK");
+    launch.world = number(variable, "WORLD_SIZE");
+    launch.local_rank = number(variable, "LOCAL_RANK");
+    launch.local_world = number(variable, "LOCAL_WORLD_SIZE");
+    launch.address = set("MASTER_ADDR") ? variable("MASTER_ADDR") : "";
+    launch.port = number(variable, "MASTER_PORT");
+  } else if (set("SLURM_STEP_NUM_TASKS")) {  // an sbatch script itself is no step's task
+    launch.way = set("PMIX_RANK") ? Launch::Way::kMpi : Launch::Way::kRendezvous;
+    launch.rank = number(variable, "SLURM_PROCID");
+    launch.world = number(variable, "SLURM_STEP_NUM_TASKS");
+    launch.local_rank = number(variable, "SLURM_LOCALID");
+    // "4(x2),3": the ranks of each machine; what is asked is whether there are others here.
+    const char* const tasks = variable("SLURM_STEP_TASKS_PER_NODE");
+    launch.local_world =
+        std::max(launch.local_rank + 1, tasks == nullptr ? 1 : std::atoi(tasks));
+    if (set("MASTER_ADDR")) {
+      launch.address = variable("MASTER_ADDR");
+    } else if (set("SLURM_STEP_NODELIST")) {
+      launch.address = first_host(variable("SLURM_STEP_NODELIST"));
+    }
+    constexpr int kFirstPort = 20000, kPorts = 10000;  // one a job, so that jobs do not meet
+    launch.port = set("MASTER_PORT") ? number(variable, "MASTER_PORT")
+                                     : kFirstPort + number(variable, "SLURM_JOB_ID") % kPorts;
+  }
+  check(launch);
+  return launch;
+}
+
+Launch find_launch() {
+  return find_launch([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,43 @@
+#include "train/evaluation.h"
+
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/eval/embedder.h"
+#include "pfc/eval/roc_svg.h"
+
+namespace pfc {
+
+Evaluation::Evaluation(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
+}
+
+const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::int64_t step,
+                                                       ProgressLine& progress,
+                                                       Communicator& comm) {
+  // Each rank has its own running statistics of batch normalisation; the first one's are saved.
+  for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
+  results_.clear();
+  for (const VerificationSet& set : sets_) {
+    const auto show = [&](std::int64_t done, std::int64_t total) {
+      progress.show(step, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
+                              grouped(total) + " images");
+    };
+    const PairEmbeddings embeddings = embed_pairs(backbone, set, {.progress = show}, comm);
+    if (!comm.is_first()) continue;
+    const VerificationResult& result = results_.emplace_back(verify(embeddings));
+    progress.note(format("step %lld  %s: accuracy %.2f%% ± %.2f, TAR %.2f%% at FAR 1e-2",
+                         static_cast<long long>(step), result.set.c_str(), 100 * result.accuracy,
+                         100 * result.accuracy_deviation, 100 * result.roc.at(1e-2).tar));
+  }
+  is_best_ = !results_.empty() && results_.front().accuracy > best_;
+  if (is_best_) best_ = results_.front().accuracy;
+  return results_;
+}
+
+void Evaluation::write_roc(const std::filesystem::path& path) const {
+  std::vector<RocCurve> curves;
+  for (const VerificationResult& result : results_) curves.push_back({result.set, result.roc});
+  if (!curves.empty()) write_file(path, roc_svg("Verification", curves));
+}
+
+}  // namespace pfc

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "pfc/base/progress.h"
+#include "pfc/comm/communicator.h"
+#include "pfc/data/verification_set.h"
+#include "pfc/eval/verification.h"
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+
+/// The verification sets of a run, and the best result so far on the first of them.
+class Evaluation {
+ public:
+  explicit Evaluation(const std::vector<std::string>& paths);
+
+  /// Evaluates rank 0's network on every set. All ranks embed, each its share; the results are the
+  /// first rank's, empty on the others. `progress` is told of `step`.
+  const std::vector<VerificationResult>& run(Backbone& backbone, std::int64_t step,
+                                             ProgressLine& progress, Communicator& comm);
+  /// Whether the last run was the best so far on the first set; false on other ranks than the first.
+  bool is_best() const { return is_best_; }
+
+  /// The ROC curves of the last run, where there are any.
+  void write_roc(const std::filesystem::path& path) const;
+
+ private:
+  std::vector<VerificationSet> sets_;
+  std::vector<VerificationResult> results_;
+  double best_ = -1;
+  bool is_best_ = false;
+};
+
+}  // namespace pfc

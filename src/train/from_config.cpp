@@ -1,0 +1,58 @@
+#include "train/from_config.h"
+
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+
+#include <utility>
+
+namespace pfc {
+namespace {
+
+Margin margin_of(const Config::Head& head) {
+  if (head.margin == "cosface") return Margin::cosface(head.m);
+  if (head.margin == "arcface") {
+    const bool exact = head.arcface_gradient == "exact";
+    return Margin::arcface(head.m, exact ? Margin::Slope::kExact : Margin::Slope::kStraightThrough);
+  }
+  return Margin::combined(head.m1, head.m2, head.m3);
+}
+
+CenterTableOptions table_options(const Config& config) {
+  using Optimizer = CenterOptimizer;
+  return {.dim = config.model.embedding_size,
+          .optimizer = {.kind = config.optimizer.kind == "adamw" ? Optimizer::Kind::kAdamW
+                                                                 : Optimizer::Kind::kSgd,
+                        .momentum = config.optimizer.momentum,
+                        .weight_decay = config.optimizer.weight_decay,
+                        .rule = config.head.update == "dense_equivalent"
+                                    ? Optimizer::Rule::kDenseEquivalent
+                                    : Optimizer::Rule::kSampled},
+          .weights = number_type(config.head.center_type),
+          .state = number_type(config.head.state_type),
+          .seed = config.train.seed};
+}
+
+}  // namespace
+
+PartialFcOptions head_options(const Config& config) {
+  return {.table = table_options(config),
+          .margin = margin_of(config.head),
+          .scale = config.head.scale,
+          .interclass_filter = config.head.interclass_filter,
+          .workspace_bytes = config.head.workspace_mb << 20};
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
+                                                        std::vector<at::Tensor> parameters) {
+  if (config.optimizer.kind == "adamw") {
+    return std::make_unique<torch::optim::AdamW>(
+        std::move(parameters),
+        torch::optim::AdamWOptions(config.schedule.lr).weight_decay(config.optimizer.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                             torch::optim::SGDOptions(config.schedule.lr)
+                                                 .momentum(config.optimizer.momentum)
+                                                 .weight_decay(config.optimizer.weight_decay));
+}
+
+}  // namespace pfc

@@ -1,0 +1,44 @@
+#include "train/same_data.h"
+
+#include <ATen/Functions.h>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+
+namespace pfc {
+namespace {
+
+/// FNV-1a over the labels.
+std::int64_t fingerprint(std::span<const std::int32_t> labels) {
+  std::uint64_t value = 0xcbf29ce484222325ULL;
+  for (const std::int32_t label : labels)
+    value = (value ^ static_cast<std::uint32_t>(label)) * 0x100000001b3ULL;
+  return static_cast<std::int64_t>(value);
+}
+
+std::string seen_by(std::int64_t rank, const std::int64_t* counts) {
+  return "rank " + std::to_string(rank) + " sees " + grouped(counts[0]) + " images of " +
+         grouped(counts[1]) + " identities";
+}
+
+}  // namespace
+
+void require_same_data(const Dataset& dataset, Communicator& comm) {
+  const at::Tensor mine = at::empty({1, 3}, at::kLong);
+  std::int64_t* const values = mine.mutable_data_ptr<std::int64_t>();
+  values[0] = dataset.size();
+  values[1] = dataset.identities();
+  values[2] = fingerprint(dataset.labels());
+  const at::Tensor all = comm.all_gather(mine).wait();
+  const auto* const first = all.const_data_ptr<std::int64_t>();
+  for (std::int64_t rank = 1; rank < comm.world(); ++rank) {
+    const auto* const other = first + 3 * rank;
+    if (std::equal(first, first + 3, other)) continue;
+    throw Error("the ranks' training sets differ: " + seen_by(0, first) + ", " +
+                seen_by(rank, other) +
+                ", or other labels; every machine needs the same files, the list of images that "
+                "did not decode (.pfcbad) among them");
+  }
+}
+
+}  // namespace pfc
