@@ -27,5 +27,15 @@ TEST(ProgressLine, PrintsAboutTwentyLinesWhereThereIsNoTerminal) {
   EXPECT_EQ(text.substr(text.rfind("working")).substr(0, 14), "working  took ");
 }
 
+TEST(ProgressLine, AQuietOnePrintsNotesOnly) {
+  testing::internal::CaptureStderr();
+  {
+    ProgressLine progress(10, 0, true);
+    for (std::int64_t done = 1; done <= 10; ++done) progress.show(done, "working");
+    progress.note("rank 2: an image is broken");
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "rank 2: an image is broken\n");
+}
+
 }  // namespace
 }  // namespace pfc

@@ -11,6 +11,7 @@
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/verification_set.h"
+#include "ranks.h"
 #include "temporary_folder.h"
 
 namespace pfc {
@@ -63,6 +64,8 @@ class Embedder : public testing::Test {
   VerificationSet set_ = set_of("halves", {face(255, 0), face(0, 255), face(255, 255), face(0, 0)});
 };
 
+using RanksEmbedder = Embedder;
+
 TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
   Halves network;
   const PairEmbeddings embeddings = embed_pairs(network, set_);
@@ -71,6 +74,16 @@ TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
   EXPECT_THAT(embeddings.originals, ElementsAre(1, -1, -1, 1, 1, 1, -1, -1));
   EXPECT_THAT(embeddings.mirrored, ElementsAre(-1, 1, 1, -1, 1, 1, -1, -1));
   EXPECT_THAT(embeddings.same, ElementsAre(1, 0));
+}
+
+TEST_F(RanksEmbedder, ShareTheImagesAndAllGetAll) {
+  on_ranks([&](Communicator& comm) {  // a world of 3 has 2, 2 and no images, one of 4 has one each
+    Halves network;
+    const PairEmbeddings embeddings = embed_pairs(network, set_, {.batch_size = 1}, comm);
+    EXPECT_THAT(embeddings.originals, ElementsAre(1, -1, -1, 1, 1, 1, -1, -1));
+    EXPECT_THAT(embeddings.mirrored, ElementsAre(-1, 1, 1, -1, 1, 1, -1, -1));
+    EXPECT_THAT(embeddings.same, ElementsAre(1, 0));
+  });
 }
 
 /// Images in memory, named by their numbers.

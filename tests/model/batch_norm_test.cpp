@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "ranks.h"
+
 namespace pfc {
 namespace {
 
@@ -83,6 +85,68 @@ TEST(BatchNormPRelu, TheSameThreadsGiveTheSameBits) {
   const auto first = run(c, torch::kFloat32), second = run(c, torch::kFloat32);
   EXPECT_TRUE(torch::equal(first.dx, second.dx));
   EXPECT_TRUE(torch::equal(first.d_slope, second.d_slope));
+}
+
+/// A case's problem with the images shared out over ranks: their outputs and gradients by the input,
+/// put together, and the sums over ranks of the parameters' gradients.
+Result run_on_ranks(const Case& c, torch::Dtype dtype, Communicator& comm) {
+  auto generator = at::detail::createCPUGenerator(1);
+  const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
+  const auto in = [&](const torch::Tensor& value) {
+    return value.to(dtype).detach().requires_grad_();
+  };
+  const std::int64_t share = c.batch / comm.world();
+  const auto mine = [&](const torch::Tensor& x) {
+    return x.narrow(0, comm.rank() * share, share).contiguous(torch::MemoryFormat::ChannelsLast);
+  };
+  const auto all = [&](const torch::Tensor& x) {
+    return comm.all_gather(x.detach().contiguous()).wait();
+  };
+  const auto sum = [&](const torch::Tensor& x) {
+    auto total = x.clone();
+    return comm.all_reduce(total).wait();
+  };
+
+  const auto image = normal({c.batch, c.channels, c.size, c.size}) * 2 + c.mean;
+  const auto upstream = mine(normal(image.sizes()).to(dtype));
+  const auto weight = in(normal({c.channels})), bias = in(normal({c.channels}));
+  const auto slope = c.prelu ? in(normal({c.channels}) * 0.3) : torch::Tensor();
+  const auto x = in(mine(image));
+  const auto running_mean = normal({c.channels}).to(dtype);
+  const auto running_var = normal({c.channels}).abs().to(dtype);
+
+  const auto y =
+      batch_norm_prelu(x, {weight, bias, running_mean, running_var, 0.1, 1e-5, &comm}, slope);
+  y.backward(upstream);
+  return {all(y),
+          all(x.grad()),
+          sum(weight.grad()),
+          sum(bias.grad()),
+          c.prelu ? sum(slope.grad()) : torch::Tensor(),
+          running_mean,
+          running_var};
+}
+
+TEST(RanksBatchNormPRelu, OverRanksEqualsTheWholeBatchWithTheKernelsAndWithThePlainOperators) {
+  const std::vector<Case> cases = {{12, 16, 6, 0.5, true},    // kernels
+                                   {12, 32, 3, 100, false},   // kernels, a mean far from zero
+                                   {12, 20, 4, 0.5, true},    // plain operators
+                                   {12, 512, 1, 0.5, false}}; // as the last layer sees it
+  for (const Case& c : cases) {
+    const auto want = run(c, torch::kFloat64);
+    on_ranks([&](Communicator& comm) {
+      for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
+        const auto got = run_on_ranks(c, dtype, comm);
+        expect_close(got.y, want.y, "y");
+        expect_close(got.dx, want.dx, "dx");
+        expect_close(got.d_weight, want.d_weight, "d_weight");
+        expect_close(got.d_bias, want.d_bias, "d_bias");
+        expect_close(got.d_slope, want.d_slope, "d_slope");
+        expect_close(got.running_mean, want.running_mean, "running_mean");
+        expect_close(got.running_var, want.running_var, "running_var");
+      }
+    });
+  }
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ class TrainStep : public testing::Test {
   }
 
   StepResult step(double lr, double clip_norm = 0) {
-    Training training{backbone_, head_, optimizer_, *comm_, clip_norm};
+    GradientBuckets gradients(backbone_.parameters(), *comm_);
+    Training training{backbone_, head_, gradients, optimizer_, *comm_, clip_norm};
     return train_step(plan_, batch_, lr, training);
   }
 
@@ -111,7 +112,8 @@ TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
     PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
     torch::optim::SGD optimizer(backbone_.parameters(),
                                 torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
-    Training training{backbone_, head, optimizer, *comm_, 0};
+    GradientBuckets gradients(backbone_.parameters(), *comm_);
+    Training training{backbone_, head, gradients, optimizer, *comm_, 0};
     plan_.micro_batches = micro_batches;
     const StepResult result = train_step(plan_, batch_, 0.5, training);
     EXPECT_NEAR(result.loss, whole.loss, 1e-6 * whole.loss);
@@ -132,7 +134,8 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
   torch::optim::SGD optimizer(backbone_.parameters(),
                               torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
   std::fill_n(batch_.pixels.begin() + 2 * 112 * 112 * 3, 112 * 112 * 3, std::uint8_t{77});
-  Training training{backbone_, head, optimizer, *comm_, 0};
+  GradientBuckets gradients(backbone_.parameters(), *comm_);
+  Training training{backbone_, head, gradients, optimizer, *comm_, 0};
   EXPECT_EQ(train_step(plan_, batch_, 0.5, training).loss, without.loss);
   EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
 }

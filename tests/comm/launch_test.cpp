@@ -1,0 +1,107 @@
+#include "pfc/comm/launch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using Variables = std::map<std::string, std::string>;
+
+Launch launch(const Variables& variables) {
+  return find_launch([&](const char* name) -> const char* {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+const Variables kMpirun = {{"OMPI_COMM_WORLD_SIZE", "6"},
+                           {"OMPI_COMM_WORLD_RANK", "4"},
+                           {"OMPI_COMM_WORLD_LOCAL_SIZE", "3"},
+                           {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}};
+const Variables kTorchrun = {{"TORCHELASTIC_RUN_ID", "none"}, {"RANK", "9"},
+                             {"WORLD_SIZE", "16"},            {"LOCAL_RANK", "1"},
+                             {"LOCAL_WORLD_SIZE", "8"},       {"MASTER_ADDR", "10.0.0.7"},
+                             {"MASTER_PORT", "29400"}};
+const Variables kSrun = {{"SLURM_STEP_NUM_TASKS", "4"},       {"SLURM_PROCID", "3"},
+                         {"SLURM_LOCALID", "1"},              {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
+                         {"SLURM_STEP_NODELIST", "gpu[03-04]"}, {"SLURM_JOB_ID", "1234567"}};
+
+Variables with(Variables variables, const std::string& name, const std::string& value) {
+  variables[name] = value;
+  return variables;
+}
+
+TEST(Launch, AProcessWithoutALauncherIsAlone) {
+  EXPECT_EQ(launch({}).way, Launch::Way::kAlone);
+  EXPECT_EQ(launch({}).world, 1);
+}
+
+TEST(Launch, UnderstandsMpirun) {
+  const Launch found = launch(kMpirun);
+  EXPECT_EQ(found.way, Launch::Way::kMpi);
+  EXPECT_EQ(found.rank, 4);
+  EXPECT_EQ(found.world, 6);
+  EXPECT_EQ(found.local_rank, 1);
+  EXPECT_EQ(found.local_world, 3);
+}
+
+TEST(Launch, UnderstandsTorchrun) {
+  const Launch found = launch(kTorchrun);
+  EXPECT_EQ(found.way, Launch::Way::kRendezvous);
+  EXPECT_EQ(found.rank, 9);
+  EXPECT_EQ(found.world, 16);
+  EXPECT_EQ(found.local_rank, 1);
+  EXPECT_EQ(found.local_world, 8);
+  EXPECT_EQ(found.address, "10.0.0.7");
+  EXPECT_EQ(found.port, 29400);
+}
+
+TEST(Launch, UnderstandsSrun) {
+  const Launch found = launch(kSrun);
+  EXPECT_EQ(found.way, Launch::Way::kRendezvous);
+  EXPECT_EQ(found.rank, 3);
+  EXPECT_EQ(found.world, 4);
+  EXPECT_EQ(found.local_rank, 1);
+  EXPECT_EQ(found.local_world, 2);
+  EXPECT_EQ(found.address, "gpu03");
+  EXPECT_EQ(found.port, 20000 + 4567);
+}
+
+TEST(Launch, FindsTheFirstHostOfSlurmsLists) {
+  for (const auto& [list, first] : std::map<std::string, std::string>{{"gpu7", "gpu7"},
+                                                                      {"a1,b[2-3]", "a1"},
+                                                                      {"n[010-019,7],z", "n010"},
+                                                                      {"n[4,9]", "n4"}}) {
+    EXPECT_EQ(launch(with(kSrun, "SLURM_STEP_NODELIST", list)).address, first);
+  }
+}
+
+TEST(Launch, SrunWithPmixIsMpis) {
+  EXPECT_EQ(launch(with(kSrun, "PMIX_RANK", "3")).way, Launch::Way::kMpi);
+}
+
+TEST(Launch, AnSbatchScriptItselfIsAlone) {
+  EXPECT_EQ(launch({{"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}}).way, Launch::Way::kAlone);
+}
+
+TEST(Launch, RefusesVariablesThatMakeNoSense) {
+  EXPECT_THAT([] { launch(with(kMpirun, "OMPI_COMM_WORLD_RANK", "x")); },
+              ThrowsMessage<Error>(HasSubstr("OMPI_COMM_WORLD_RANK is \"x\", want a number")));
+  EXPECT_THAT([] { launch(with(kMpirun, "OMPI_COMM_WORLD_RANK", "6")); },
+              ThrowsMessage<Error>(HasSubstr("rank 6 of 6")));
+  EXPECT_THAT([] { launch(with(kTorchrun, "LOCAL_RANK", "-1")); },
+              ThrowsMessage<Error>(HasSubstr("LOCAL_RANK")));
+  Variables cut = kTorchrun;
+  cut.erase("WORLD_SIZE");
+  EXPECT_THAT([&] { launch(cut); }, ThrowsMessage<Error>(HasSubstr("WORLD_SIZE is not set")));
+}
+
+}  // namespace
+}  // namespace pfc

@@ -1,0 +1,209 @@
+// The head over several ranks against the same head on one.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "comm/thread_communicator.h"
+#include "pfc/head/partial_fc.h"
+#include "ranks.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kDim = 16, kBatch = 24, kSteps = 20;
+
+struct Case {
+  std::string name;
+  PartialFcOptions head = {.table = {.dim = kDim}, .scale = 16, .tile_rows = 8};
+  std::int64_t classes = 101;  // which no world of 2, 3 or 4 divides
+  double sample_rate = 0.3;
+  std::int64_t labels_below = 101;
+  std::int64_t micro_batches = 1;
+};
+
+struct Result {
+  std::vector<double> losses;
+  at::Tensor d_embeddings;       ///< [B, d] of the last step
+  at::Tensor weights, momentum;  ///< [C, d]
+};
+
+at::Tensor embeddings_of(std::int64_t step) {
+  const auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(step) + 1);
+  return torch::nn::functional::normalize(torch::randn({kBatch, kDim}, generator));
+}
+
+std::vector<GlobalClass> labels_of(const Case& c, std::int64_t step) {
+  std::vector<GlobalClass> labels;
+  for (std::int64_t i = 0; i < kBatch; ++i)
+    labels.push_back({(step * 37 + i * i * 11) % c.labels_below});
+  return labels;
+}
+
+/// All ranks' rows, in the order of classes. Their numbers differ by at most one.
+at::Tensor all_rows(const at::Tensor& rows, const ClassShard& shard, Communicator& comm) {
+  const std::int64_t most = (shard.classes() + comm.world() - 1) / comm.world();
+  const at::Tensor padded = torch::zeros({most, kDim});
+  padded.narrow(0, 0, rows.size(0)).copy_(rows);
+  const at::Tensor all = comm.all_gather(padded).wait();
+  std::vector<at::Tensor> parts;
+  for (int rank = 0; rank < comm.world(); ++rank) {
+    parts.push_back(
+        all.narrow(0, rank * most, ClassShard(shard.classes(), rank, comm.world()).rows()));
+  }
+  return at::cat(parts);
+}
+
+Result run(const Case& c, Communicator& comm) {
+  const ClassShard shard(c.classes, comm.rank(), comm.world());
+  const ClassSampler sampler({.sample_rate = c.sample_rate, .seed = 3}, shard);
+  PartialFc head(c.head, shard);
+  at::Tensor valid = torch::ones(kBatch);
+  valid[5] = 0;
+  Result result;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const double lr = 0.1 / static_cast<double>(step + 1);
+    const at::Tensor embeddings = embeddings_of(step);
+    const std::int64_t samples = kBatch / c.micro_batches;
+    std::vector<at::Tensor> d_embeddings;
+    head.begin(sampler.draw(step, labels_of(c, step)), valid);
+    for (std::int64_t first = 0; first < kBatch; first += samples) {
+      head.forward(embeddings.narrow(0, first, samples), first);
+      head.exchange(comm);
+      Pending dx = comm.reduce_scatter(head.d_embeddings());
+      if (first + samples < kBatch) {
+        head.accumulate(dx);
+      } else {
+        head.update(lr, dx);
+      }
+      d_embeddings.push_back(comm.all_gather(dx.wait()).wait());
+    }
+    result.losses.push_back(head.loss());
+    result.d_embeddings = at::cat(d_embeddings);
+  }
+  head.table().catch_up();
+  result.weights = all_rows(head.table().weights(), shard, comm);
+  result.momentum = all_rows(head.table().momentum(), shard, comm);
+  return result;
+}
+
+/// The difference, relative to the largest value that is wanted.
+double error(const at::Tensor& found, const at::Tensor& want) {
+  return ((found - want).abs().max() / want.abs().max()).item<double>();
+}
+
+void expect_equals_one_rank(const Case& c) {
+  SCOPED_TRACE(c.name);
+  const Result want = run(c, *make_self_communicator());
+  on_ranks([&](Communicator& comm) {
+    const Result found = run(c, comm);
+    for (std::size_t step = 0; step < want.losses.size(); ++step)
+      EXPECT_NEAR(found.losses[step], want.losses[step], 1e-5 * want.losses[step]) << step;
+    EXPECT_LT(error(found.d_embeddings, want.d_embeddings), 1e-5) << c.name;
+    EXPECT_LT(error(found.weights, want.weights), 1e-5) << c.name;
+    EXPECT_LT(error(found.momentum, want.momentum), 1e-5) << c.name;
+  });
+}
+
+TEST(RanksHead, ShardedEqualsUnshardedForAnyRate) {
+  for (const double rate : {0.0, 0.3, 1.0}) {
+    Case c{.name = "rate " + std::to_string(rate)};
+    c.sample_rate = rate;
+    expect_equals_one_rank(c);
+  }
+}
+
+TEST(RanksHead, ShardedEqualsUnshardedWhereRanksHaveNoPositives) {
+  Case c{.name = "labels of the first rank"};
+  c.labels_below = 20;
+  expect_equals_one_rank(c);
+  c.name = "and no negatives either";  // ranks without a sampled class
+  c.sample_rate = 0;
+  expect_equals_one_rank(c);
+}
+
+TEST(RanksHead, ShardedEqualsUnshardedForEveryMarginAndTheFilter) {
+  for (const auto& [name, margin] :
+       {std::pair("arcface", Margin::arcface(0.5)), std::pair("cosface", Margin::cosface(0.4)),
+        std::pair("combined", Margin::combined(1.1, 0.3, 0.2))}) {
+    Case c{.name = name};
+    c.head.margin = margin;
+    expect_equals_one_rank(c);
+    c.head.interclass_filter = 0.3;
+    expect_equals_one_rank(c);
+  }
+}
+
+TEST(RanksHead, ShardedEqualsUnshardedWithMicroBatchesAndWithEveryStepsDecay) {
+  Case c{.name = "micro-batches, dense_equivalent"};
+  c.micro_batches = 2;
+  c.head.table.optimizer.rule = CenterOptimizer::Rule::kDenseEquivalent;
+  expect_equals_one_rank(c);
+}
+
+TEST(RanksHead, ShardedEqualsUnshardedWhereProbabilitiesAreComputedTwice) {
+  Case c{.name = "no workspace"};
+  c.head.workspace_bytes = 0;
+  expect_equals_one_rank(c);
+}
+
+TEST(RanksHead, TheSameWorldGivesTheSameBits) {
+  const Case c{.name = "twice"};
+  on_ranks([&](Communicator& comm) {
+    const Result first = run(c, comm), second = run(c, comm);
+    EXPECT_EQ(first.losses, second.losses);
+    EXPECT_TRUE(first.weights.equal(second.weights));
+    EXPECT_TRUE(first.momentum.equal(second.momentum));
+  });
+}
+
+TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
+  on_ranks([](Communicator& comm) {
+    const Case c;
+    const ClassShard shard(c.classes, comm.rank(), comm.world());
+    PartialFc head(c.head, shard);
+    const at::Tensor before = head.table().weights().clone();
+    // A centre of the last rank; the others learn of it in the exchange.
+    if (comm.rank() == comm.world() - 1)
+      head.table().weights()[shard.rows() - 1][0] = std::nan("");
+    head.begin(ClassSampler({.sample_rate = 1}, shard).draw(0, labels_of(c, 0)),
+               torch::ones(kBatch));
+    head.forward(embeddings_of(0));
+    head.exchange(comm);
+    EXPECT_FALSE(std::isfinite(head.loss()));
+    Pending dx = comm.reduce_scatter(head.d_embeddings());
+    head.update(0.1, dx);
+    EXPECT_TRUE(head.table().weights().narrow(0, 0, shard.rows() - 1).equal(
+        before.narrow(0, 0, shard.rows() - 1)));
+  });
+}
+
+TEST(RanksHead, TableAndTrafficOfARankFallWithTheWorldAndNotWithTheClasses) {
+  on_ranks([](Communicator& comm) {
+    std::int64_t sent[2];
+    for (int i = 0; i < 2; ++i) {
+      Case c;
+      c.classes = i == 0 ? 1000 : 4000;
+      const TrafficByCollective before = comm.traffic();
+      const ClassShard shard(c.classes, comm.rank(), comm.world());
+      PartialFc head(c.head, shard);
+      head.begin(ClassSampler({.sample_rate = 0.1}, shard).draw(0, labels_of(c, 0)),
+                 torch::ones(kBatch));
+      head.forward(embeddings_of(0));
+      head.exchange(comm);
+      Pending dx = comm.reduce_scatter(head.d_embeddings());
+      head.update(0.1, dx);
+      dx.wait();
+      sent[i] = 0;
+      for (std::size_t k = 0; k < kCollectives.size(); ++k)
+        sent[i] += comm.traffic()[k].bytes - before[k].bytes;
+      EXPECT_EQ(head.table().bytes(),
+                bytes_a_row(c.head.table) * (c.classes / comm.world() +
+                                             (comm.rank() < c.classes % comm.world() ? 1 : 0)));
+    }
+    EXPECT_EQ(sent[0], sent[1]);
+  });
+}
+
+}  // namespace
+}  // namespace pfc

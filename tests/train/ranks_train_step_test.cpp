@@ -1,0 +1,140 @@
+// Whole training steps on several ranks against the same steps on one.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "pfc/train/train_step.h"
+#include "ranks.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kBatch = 12, kClasses = 41, kDim = 16;
+
+struct Run {
+  bool synchronised = true;
+  NumberType gather = NumberType::kFloat32;
+  std::int64_t micro_batches = 1;
+  std::int64_t steps = 20;
+  double lr = 0.02;
+};
+
+struct Result {
+  std::vector<double> losses, norms;
+  at::Tensor parameters;                   ///< of the backbone, one behind another
+  at::Tensor buffers;
+  std::vector<std::int64_t> without_image;  ///< of the last step
+};
+
+StepPlan plan_of(std::int64_t step, const Run& run, const ClassSampler& sampler) {
+  StepPlan plan;
+  plan.step = step;
+  plan.micro_batches = run.micro_batches;
+  for (std::int64_t i = 0; i < kBatch; ++i) {
+    plan.images.push_back(i);
+    plan.labels.push_back({(step * 7 + i * 5) % kClasses});
+  }
+  plan.mirror.assign(kBatch, 0);
+  plan.classes = sampler.draw(step, plan.labels);
+  return plan;
+}
+
+/// This rank's images of the plan; the fourth of all does not decode.
+Batch batch_of(const StepPlan& plan, const Communicator& comm) {
+  const auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(plan.step) + 1);
+  const at::Tensor all = torch::randint(0, 256, {kBatch, 112, 112, 3}, generator, at::kByte);
+  Batch batch;
+  const std::size_t share = kBatch / static_cast<std::size_t>(comm.world());
+  for (std::size_t i = 0; i < share; ++i) {
+    const std::size_t place = plan.place(comm.rank(), comm.world(), i);
+    const at::Tensor image = all[static_cast<std::int64_t>(place)].contiguous();
+    batch.pixels.insert(batch.pixels.end(), image.const_data_ptr<std::uint8_t>(),
+                        image.const_data_ptr<std::uint8_t>() + image.numel());
+    batch.valid.push_back(place == 4 ? 0 : 1);
+  }
+  return batch;
+}
+
+at::Tensor joined(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& tensor : tensors) flat.push_back(tensor.detach().to(at::kFloat).flatten());
+  return at::cat(flat);
+}
+
+Result train(const Run& run, Communicator& comm) {
+  const ClassShard shard(kClasses, comm.rank(), comm.world());
+  const ClassSampler sampler({.sample_rate = 0.5}, shard);
+  const auto backbone = make_backbone("tiny", kDim, 1);
+  if (run.synchronised) synchronise_batch_norm(*backbone, comm);
+  PartialFc head({.table = {.dim = kDim}, .scale = 8}, shard);
+  GradientBuckets gradients(backbone->parameters(), comm, 1 << 18);
+  torch::optim::SGD optimizer(backbone->parameters(),
+                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(5e-4));
+  Training training{*backbone, head, gradients, optimizer, comm, 5, run.gather};
+  Result result;
+  for (std::int64_t step = 0; step < run.steps; ++step) {
+    const StepPlan plan = plan_of(step, run, sampler);
+    const StepResult found = train_step(plan, batch_of(plan, comm), run.lr, training);
+    result.losses.push_back(found.loss);
+    result.norms.push_back(found.gradient_norm);
+    result.without_image = found.without_image;
+  }
+  result.parameters = joined(backbone->parameters());
+  result.buffers = joined(backbone->buffers());
+  return result;
+}
+
+double error(const at::Tensor& found, const at::Tensor& want) {
+  return ((found - want).norm() / want.norm()).item<double>();
+}
+
+void expect_equals_one_rank(const Run& run, double tolerance) {
+  const Result want = train(run, *make_self_communicator());
+  on_ranks([&](Communicator& comm) {
+    const Result found = train(run, comm);
+    for (std::size_t step = 0; step < want.losses.size(); ++step) {
+      EXPECT_NEAR(found.losses[step], want.losses[step], tolerance * want.losses[step]) << step;
+      EXPECT_NEAR(found.norms[step], want.norms[step], 10 * tolerance * want.norms[step]) << step;
+    }
+    EXPECT_LT(error(found.parameters, want.parameters), tolerance);
+    EXPECT_LT(error(found.buffers, want.buffers), tolerance);
+    EXPECT_EQ(found.without_image, want.without_image);
+  });
+}
+
+TEST(RanksTrainStep, WithSynchronisedBatchNormAStepEqualsOneRanks) {
+  expect_equals_one_rank({.steps = 1}, 1e-5);
+  expect_equals_one_rank({.micro_batches = 3, .steps = 1}, 1e-5);
+}
+
+TEST(RanksTrainStep, WithSynchronisedBatchNormTwentyStepsEqualOneRanks) {
+  expect_equals_one_rank({.steps = 20}, 1e-3);
+}
+
+TEST(RanksTrainStep, AllRanksHaveOneBackbone) {
+  on_ranks([](Communicator& comm) {
+    const Result mine = train({.synchronised = false, .steps = 3}, comm);
+    const at::Tensor all = comm.all_gather(mine.parameters.unsqueeze(0)).wait();
+    for (int rank = 1; rank < comm.world(); ++rank) EXPECT_TRUE(all[rank].equal(all[0])) << rank;
+  });
+}
+
+TEST(RanksTrainStep, EmbeddingsThatTravelInBFloat16MoveTheLossByTheirPrecision) {
+  const Result want = train({.steps = 1}, *make_self_communicator());
+  on_ranks([&](Communicator& comm) {
+    const Result found = train({.gather = NumberType::kBFloat16, .steps = 1}, comm);
+    EXPECT_NEAR(found.losses[0], want.losses[0], want.losses[0] / 256);
+    EXPECT_NE(found.losses[0], want.losses[0]);
+    EXPECT_LT(error(found.parameters, want.parameters), 1e-3);
+  });
+}
+
+TEST(RanksTrainStep, EveryRankLearnsWhichImagesDidNotDecode) {
+  on_ranks([](Communicator& comm) {
+    EXPECT_EQ(train({.steps = 1}, comm).without_image, std::vector<std::int64_t>{4});
+    EXPECT_EQ(train({.micro_batches = 3, .steps = 1}, comm).without_image,
+              std::vector<std::int64_t>{4});
+  });
+}
+
+}  // namespace
+}  // namespace pfc
