@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kFailed = 1, kWrongUsage = 2;
 
-/// One line, whatever was thrown: LibTorch's messages go on with a stack trace. Where all ranks fail
-/// alike, the first one speaks for them: it ends the others before they do.
+/// One line, whatever was thrown: LibTorch's messages go on with a stack trace. Where all ranks
+/// fail alike, the first one speaks for them: it ends the others before they do.
 int complain(const std::string& what, int status, const pfc::Launch& launch) {
   std::this_thread::sleep_for(std::min(launch.rank, 10) * std::chrono::milliseconds(200));
   const std::string sentence = what.substr(0, what.find('\n'));

@@ -110,7 +110,8 @@ void Communicator::compare_calls(const std::string& call, const at::Tensor& tens
   const auto call_of = [&](std::int64_t rank) {
     const char* const name =
         reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * kLength;
-    return std::string(name, static_cast<std::size_t>(std::find(name, name + kLength, '\0') - name));
+    return std::string(name,
+                       static_cast<std::size_t>(std::find(name, name + kLength, '\0') - name));
   };
   for (std::int64_t rank = 1; rank < world_; ++rank) {
     if (call_of(rank) == call_of(0)) continue;

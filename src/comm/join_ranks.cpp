@@ -23,7 +23,8 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seco
       if (gpus() > 0) return meet_with_nccl(launch, timeout);
 #endif
       throw Error(
-          "torchrun and srun without PMIx start ranks for GPUs, and there is none here; on CPUs start "
+          "torchrun and srun without PMIx start ranks for GPUs, and there is none here; on CPUs "
+          "start "
           "them with mpirun, or srun --mpi=pmix");
   }
   return nullptr;

@@ -69,8 +69,7 @@ Launch find_launch(const Variable& variable) {
     launch.local_rank = number(variable, "SLURM_LOCALID");
     // "4(x2),3": the ranks of each machine; what is asked is whether there are others here.
     const char* const tasks = variable("SLURM_STEP_TASKS_PER_NODE");
-    launch.local_world =
-        std::max(launch.local_rank + 1, tasks == nullptr ? 1 : std::atoi(tasks));
+    launch.local_world = std::max(launch.local_rank + 1, tasks == nullptr ? 1 : std::atoi(tasks));
     if (set("MASTER_ADDR")) {
       launch.address = variable("MASTER_ADDR");
     } else if (set("SLURM_STEP_NODELIST")) {

@@ -141,7 +141,9 @@ class ThreadCommunicator final : public Communicator {
         call);
   }
   void do_barrier(const std::string& call) override {
-    start({}, {}, [](const Tensors&, Tensors&) {}, call).wait();
+    start(
+        {}, {}, [](const Tensors&, Tensors&) {}, call)
+        .wait();
   }
 
   Meeting& meeting_;

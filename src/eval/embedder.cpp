@@ -124,8 +124,8 @@ std::span<const float> values_of(const torch::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-/// This rank's rows of `total` -> all of them, in order. Ranks have `share` rows each, the last ones
-/// perhaps fewer or none.
+/// This rank's rows of `total` -> all of them, in order. Ranks have `share` rows each, the last
+/// ones perhaps fewer or none.
 std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, std::int64_t share,
                                std::int64_t total, Communicator& comm) {
   const torch::Tensor rows = torch::cat(mine);

@@ -85,9 +85,11 @@ void move_running_statistics(const BatchNormState& state, const Moments& moments
   move(state.running_var, moments.variance * (moments.count / (moments.count - 1)));
 }
 
-/// Of the backward pass: sums over ranks, in place.
-void sum_over_ranks(at::Tensor& sums, Communicator* comm) {
-  if (comm != nullptr) comm->all_reduce(sums).wait();
+/// Of the backward pass. `local` is left as it is.
+at::Tensor sum_over_ranks(const at::Tensor& local, Communicator* comm) {
+  if (comm == nullptr) return local;
+  at::Tensor sum = local.clone();
+  return comm->all_reduce(sum).wait();
 }
 
 // An autograd context keeps values and tensors. The communicator outlives the step.
@@ -113,8 +115,8 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
     });
 
     const auto count = static_cast<double>(rows.count);
-    Moments moments{at::empty({rows.channels}, at::kDouble), at::empty({rows.channels}, at::kDouble),
-                    count};
+    Moments moments{at::empty({rows.channels}, at::kDouble),
+                    at::empty({rows.channels}, at::kDouble), count};
     for (std::int64_t c = 0; c < rows.channels; ++c) {
       const double from_origin = sums.total(0, c) / count;
       moments.mean.mutable_data_ptr<double>()[c] = static_cast<double>(in[c]) + from_origin;
@@ -162,9 +164,9 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
         totals.mutable_data_ptr<double>()[kind * rows.channels + c] = sums.total(kind, c);
     }
     const at::Tensor local = totals.to(at::kFloat);  // d_bias, d_weight · deviation, d_slope
-    at::Tensor over_all = totals.narrow(0, 0, 2).contiguous();
-    sum_over_ranks(over_all, as_communicator(context->saved_data["comm"]));
-    const at::Tensor means = over_all / context->saved_data["count"].toDouble();
+    const at::Tensor means =
+        sum_over_ranks(totals.narrow(0, 0, 2), as_communicator(context->saved_data["comm"])) /
+        context->saved_data["count"].toDouble();
     const at::Tensor constant = (-scale * means[0]).to(at::kFloat);
     const at::Tensor along_x = (-scale * inverse_deviation.square() * means[1]).to(at::kFloat);
 
@@ -210,15 +212,15 @@ class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatch
     const auto saved = context->get_saved_variables();
     const auto &normalised = saved[0], &scale = saved[1], &dy = gradients[0];
     const auto dims = all_but_channels(dy);
-    auto sums = at::stack({dy.sum(dims, false, at::kDouble),
-                           (dy * normalised).sum(dims, false, at::kDouble)});
+    const auto sums = at::stack(
+        {dy.sum(dims, false, at::kDouble), (dy * normalised).sum(dims, false, at::kDouble)});
     const auto type = dy.scalar_type();
-    const auto d_bias = sums[0].to(type), d_weight = sums[1].to(type);
-    sum_over_ranks(sums, as_communicator(context->saved_data["comm"]));
-    const auto means = (sums / context->saved_data["count"].toDouble()).to(type);
-    const auto dx = (dy - along_channels(means[0], dy) - normalised * along_channels(means[1], dy)) *
-                    along_channels(scale, dy);
-    return {dx, d_weight, d_bias, {}};
+    const auto total = sum_over_ranks(sums, as_communicator(context->saved_data["comm"]));
+    const auto means = (total / context->saved_data["count"].toDouble()).to(type);
+    const auto dx =
+        (dy - along_channels(means[0], dy) - normalised * along_channels(means[1], dy)) *
+        along_channels(scale, dy);
+    return {dx, sums[1].to(type), sums[0].to(type), {}};
   }
 
  private:

@@ -32,8 +32,8 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
 torch::Tensor BatchNorm::forward(const torch::Tensor& x, const torch::Tensor& slope) {
   if (is_training()) {
     num_batches_tracked.add_(1);
-    return batch_norm_prelu(x, {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_},
-                            slope);
+    return batch_norm_prelu(
+        x, {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_}, slope);
   }
   const auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false,
                                 kMomentum, epsilon_, /*cudnn_enabled=*/true);

@@ -12,8 +12,7 @@ Evaluation::Evaluation(const std::vector<std::string>& paths) {
 }
 
 const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::int64_t step,
-                                                       ProgressLine& progress,
-                                                       Communicator& comm) {
+                                                       ProgressLine& progress, Communicator& comm) {
   // Each rank has its own running statistics of batch normalisation; the first one's are saved.
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
   results_.clear();

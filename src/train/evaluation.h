@@ -22,7 +22,8 @@ class Evaluation {
   /// first rank's, empty on the others. `progress` is told of `step`.
   const std::vector<VerificationResult>& run(Backbone& backbone, std::int64_t step,
                                              ProgressLine& progress, Communicator& comm);
-  /// Whether the last run was the best so far on the first set; false on other ranks than the first.
+  /// Whether the last run was the best so far on the first set; false on other ranks than the
+  /// first.
   bool is_best() const { return is_best_; }
 
   /// The ROC curves of the last run, where there are any.

@@ -26,9 +26,10 @@ GradientBuckets::GradientBuckets(const std::vector<at::Tensor>& parameters, Comm
   for (std::size_t first = 0; first < parameters_.size();) {
     std::size_t last = first;
     std::int64_t size = 0;
-    while (last < parameters_.size() &&
-           (last == first || (size + parameters_[last].numel()) * parameters_[last].element_size() <=
-                                 bucket_bytes)) {
+    while (
+        last < parameters_.size() &&
+        (last == first ||
+         (size + parameters_[last].numel()) * parameters_[last].element_size() <= bucket_bytes)) {
       size += parameters_[last++].numel();
     }
     Bucket& bucket = *buckets_.emplace_back(std::make_unique<Bucket>());

@@ -62,7 +62,7 @@ StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Train
     const std::int64_t first = part * samples;  // of the micro-batch in the global batch
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
     backbone.set_draws(plan.step, first + comm.rank() * share);
-    const at::Tensor x = normalize(backbone.forward(images));             // [share, d] unit rows
+    const at::Tensor x = normalize(backbone.forward(images));        // [share, d] unit rows
     const at::Tensor all = gather_embeddings(x.detach(), training);  // [samples, d]
 
     head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile

@@ -174,10 +174,10 @@ class TrafficOfSteps {
     for (const Collective collective : kCollectives) {
       const Traffic& traffic = total_[static_cast<std::size_t>(collective)];
       if (traffic.bytes == 0) continue;
-      lines += "\n  " +
-               format("%-15s %16s bytes in %lld calls", std::string(name_of(collective)).c_str(),
-                      grouped(traffic.bytes / steps_).c_str(),
-                      static_cast<long long>(traffic.calls / steps_));
+      lines += "\n  " + format("%-15s %16s bytes in %lld calls",
+                               std::string(name_of(collective)).c_str(),
+                               grouped(traffic.bytes / steps_).c_str(),
+                               static_cast<long long>(traffic.calls / steps_));
     }
     return lines;
   }
@@ -233,9 +233,12 @@ void train(const Config& config, Communicator& comm) {
   PartialFc head(head_options(config), shard);
   GradientBuckets gradients(backbone->parameters(), comm);
   const auto optimizer = make_optimizer(config, backbone->parameters());
-  Training training{*backbone, head,
-                    gradients, *optimizer,
-                    comm,      config.optimizer.clip_norm,
+  Training training{*backbone,
+                    head,
+                    gradients,
+                    *optimizer,
+                    comm,
+                    config.optimizer.clip_norm,
                     number_type(config.head.gather_type)};
   start_alike(*backbone, comm);
 

@@ -114,18 +114,24 @@ TEST(RanksCommunicator, CountsWhatARingWouldSend) {
 
 TEST(RanksCommunicator, RefusesATensorThatIsNotContiguous) {
   on_ranks([](Communicator& comm) {
-    EXPECT_THAT([&] { (void)comm.all_gather(torch::zeros({3, 4}).t()); },
-                ThrowsMessage<Error>(HasSubstr("all_gather of Float [4, 3]")));
+    EXPECT_THAT(
+        [&] {
+          (void)comm.all_gather(torch::zeros({3, 4}).t());
+        },
+        ThrowsMessage<Error>(HasSubstr("all_gather of Float [4, 3]")));
   });
 }
 
 TEST(RanksCommunicator, RefusesAReduceScatterThatDoesNotDivide) {
   on_ranks([](Communicator& comm) {
     if (comm.world() == 1) return;
-    EXPECT_THAT([&] { (void)comm.reduce_scatter(torch::zeros({comm.world() + 1, 2})); },
-                ThrowsMessage<Error>(testing::AllOf(
-                    HasSubstr("rank " + std::to_string(comm.rank()) + ": reduce_scatter of Float"),
-                    HasSubstr("does not divide over"))));
+    EXPECT_THAT(
+        [&] {
+          (void)comm.reduce_scatter(torch::zeros({comm.world() + 1, 2}));
+        },
+        ThrowsMessage<Error>(testing::AllOf(
+            HasSubstr("rank " + std::to_string(comm.rank()) + ": reduce_scatter of Float"),
+            HasSubstr("does not divide over"))));
   });
 }
 
@@ -135,10 +141,13 @@ TEST(RanksCommunicator, CallsThatDifferThrowOnAllRanksNamingRankAndCall) {
     if (comm.world() == 1) return;
     const bool last = comm.rank() == comm.world() - 1;
     const std::string rank = "rank " + std::to_string(comm.world() - 1);
-    EXPECT_THAT([&] { (void)comm.all_gather(torch::zeros({last ? 3 : 2, 4})); },
-                ThrowsMessage<Error>(testing::AllOf(
-                    HasSubstr(rank + " called all_gather of Float [3, 4]"),
-                    HasSubstr("where rank 0 called all_gather of Float [2, 4]"))));
+    EXPECT_THAT(
+        [&] {
+          (void)comm.all_gather(torch::zeros({last ? 3 : 2, 4}));
+        },
+        ThrowsMessage<Error>(
+            testing::AllOf(HasSubstr(rank + " called all_gather of Float [3, 4]"),
+                           HasSubstr("where rank 0 called all_gather of Float [2, 4]"))));
     at::Tensor tensor = torch::zeros({4}, last ? at::kDouble : at::kFloat);
     EXPECT_THAT([&] { (void)comm.all_reduce(tensor); },
                 ThrowsMessage<Error>(HasSubstr(rank + " called all_reduce of Double [4]")));

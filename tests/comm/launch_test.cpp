@@ -25,13 +25,19 @@ const Variables kMpirun = {{"OMPI_COMM_WORLD_SIZE", "6"},
                            {"OMPI_COMM_WORLD_RANK", "4"},
                            {"OMPI_COMM_WORLD_LOCAL_SIZE", "3"},
                            {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}};
-const Variables kTorchrun = {{"TORCHELASTIC_RUN_ID", "none"}, {"RANK", "9"},
-                             {"WORLD_SIZE", "16"},            {"LOCAL_RANK", "1"},
-                             {"LOCAL_WORLD_SIZE", "8"},       {"MASTER_ADDR", "10.0.0.7"},
+const Variables kTorchrun = {{"TORCHELASTIC_RUN_ID", "none"},
+                             {"RANK", "9"},
+                             {"WORLD_SIZE", "16"},
+                             {"LOCAL_RANK", "1"},
+                             {"LOCAL_WORLD_SIZE", "8"},
+                             {"MASTER_ADDR", "10.0.0.7"},
                              {"MASTER_PORT", "29400"}};
-const Variables kSrun = {{"SLURM_STEP_NUM_TASKS", "4"},       {"SLURM_PROCID", "3"},
-                         {"SLURM_LOCALID", "1"},              {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
-                         {"SLURM_STEP_NODELIST", "gpu[03-04]"}, {"SLURM_JOB_ID", "1234567"}};
+const Variables kSrun = {{"SLURM_STEP_NUM_TASKS", "4"},
+                         {"SLURM_PROCID", "3"},
+                         {"SLURM_LOCALID", "1"},
+                         {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
+                         {"SLURM_STEP_NODELIST", "gpu[03-04]"},
+                         {"SLURM_JOB_ID", "1234567"}};
 
 Variables with(Variables variables, const std::string& name, const std::string& value) {
   variables[name] = value;
@@ -75,10 +81,8 @@ TEST(Launch, UnderstandsSrun) {
 }
 
 TEST(Launch, FindsTheFirstHostOfSlurmsLists) {
-  for (const auto& [list, first] : std::map<std::string, std::string>{{"gpu7", "gpu7"},
-                                                                      {"a1,b[2-3]", "a1"},
-                                                                      {"n[010-019,7],z", "n010"},
-                                                                      {"n[4,9]", "n4"}}) {
+  for (const auto& [list, first] : std::map<std::string, std::string>{
+           {"gpu7", "gpu7"}, {"a1,b[2-3]", "a1"}, {"n[010-019,7],z", "n010"}, {"n[4,9]", "n4"}}) {
     EXPECT_EQ(launch(with(kSrun, "SLURM_STEP_NODELIST", list)).address, first);
   }
 }

@@ -76,7 +76,7 @@ Result run(const Case& c, Communicator& comm) {
       } else {
         head.update(lr, dx);
       }
-      d_embeddings.push_back(comm.all_gather(dx.wait()).wait());
+      d_embeddings.push_back(comm.all_gather(dx.wait()).wait().clone());
     }
     result.losses.push_back(head.loss());
     result.d_embeddings = at::cat(d_embeddings);
@@ -164,8 +164,7 @@ TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
     PartialFc head(c.head, shard);
     const at::Tensor before = head.table().weights().clone();
     // A centre of the last rank; the others learn of it in the exchange.
-    if (comm.rank() == comm.world() - 1)
-      head.table().weights()[shard.rows() - 1][0] = std::nan("");
+    if (comm.rank() == comm.world() - 1) head.table().weights()[shard.rows() - 1][0] = std::nan("");
     head.begin(ClassSampler({.sample_rate = 1}, shard).draw(0, labels_of(c, 0)),
                torch::ones(kBatch));
     head.forward(embeddings_of(0));
@@ -173,8 +172,10 @@ TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
     EXPECT_FALSE(std::isfinite(head.loss()));
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     head.update(0.1, dx);
-    EXPECT_TRUE(head.table().weights().narrow(0, 0, shard.rows() - 1).equal(
-        before.narrow(0, 0, shard.rows() - 1)));
+    EXPECT_TRUE(head.table()
+                    .weights()
+                    .narrow(0, 0, shard.rows() - 1)
+                    .equal(before.narrow(0, 0, shard.rows() - 1)));
   });
 }
 
@@ -198,8 +199,8 @@ TEST(RanksHead, TableAndTrafficOfARankFallWithTheWorldAndNotWithTheClasses) {
       for (std::size_t k = 0; k < kCollectives.size(); ++k)
         sent[i] += comm.traffic()[k].bytes - before[k].bytes;
       EXPECT_EQ(head.table().bytes(),
-                bytes_a_row(c.head.table) * (c.classes / comm.world() +
-                                             (comm.rank() < c.classes % comm.world() ? 1 : 0)));
+                bytes_a_row(c.head.table) *
+                    (c.classes / comm.world() + (comm.rank() < c.classes % comm.world() ? 1 : 0)));
     }
     EXPECT_EQ(sent[0], sent[1]);
   });

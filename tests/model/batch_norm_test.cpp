@@ -87,8 +87,8 @@ TEST(BatchNormPRelu, TheSameThreadsGiveTheSameBits) {
   EXPECT_TRUE(torch::equal(first.d_slope, second.d_slope));
 }
 
-/// A case's problem with the images shared out over ranks: their outputs and gradients by the input,
-/// put together, and the sums over ranks of the parameters' gradients.
+/// A case's problem with the images shared out over ranks: their outputs and gradients by the
+/// input, put together, and the sums over ranks of the parameters' gradients.
 Result run_on_ranks(const Case& c, torch::Dtype dtype, Communicator& comm) {
   auto generator = at::detail::createCPUGenerator(1);
   const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
@@ -128,10 +128,10 @@ Result run_on_ranks(const Case& c, torch::Dtype dtype, Communicator& comm) {
 }
 
 TEST(RanksBatchNormPRelu, OverRanksEqualsTheWholeBatchWithTheKernelsAndWithThePlainOperators) {
-  const std::vector<Case> cases = {{12, 16, 6, 0.5, true},    // kernels
-                                   {12, 32, 3, 100, false},   // kernels, a mean far from zero
-                                   {12, 20, 4, 0.5, true},    // plain operators
-                                   {12, 512, 1, 0.5, false}}; // as the last layer sees it
+  const std::vector<Case> cases = {{12, 16, 6, 0.5, true},     // kernels
+                                   {12, 32, 3, 100, false},    // kernels, a mean far from zero
+                                   {12, 20, 4, 0.5, true},     // plain operators
+                                   {12, 512, 1, 0.5, false}};  // as the last layer sees it
   for (const Case& c : cases) {
     const auto want = run(c, torch::kFloat64);
     on_ranks([&](Communicator& comm) {

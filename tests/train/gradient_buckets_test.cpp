@@ -9,8 +9,8 @@ namespace pfc {
 namespace {
 
 std::vector<at::Tensor> parameters() {
-  return {torch::ones({3, 4}).requires_grad_(), torch::ones({5}).requires_grad_(),
-          torch::ones({2}), torch::ones({7}).requires_grad_()};
+  return {torch::ones({3, 4}).requires_grad_(), torch::ones({5}).requires_grad_(), torch::ones({2}),
+          torch::ones({7}).requires_grad_()};
 }
 
 /// A loss whose gradients are (rank + 1)·1, 2 and 3 for the parameters that want one.

@@ -8,30 +8,31 @@
 namespace pfc {
 namespace {
 
-constexpr std::int64_t kBatch = 12, kClasses = 41, kDim = 16;
+constexpr std::int64_t kBatch = 24, kClasses = 41, kDim = 16;
 
 struct Run {
   bool synchronised = true;
   NumberType gather = NumberType::kFloat32;
   std::int64_t micro_batches = 1;
   std::int64_t steps = 20;
-  double lr = 0.02;
+  double lr = 0.01;
 };
 
 struct Result {
   std::vector<double> losses, norms;
-  at::Tensor parameters;                   ///< of the backbone, one behind another
+  at::Tensor parameters;  ///< of the backbone, one behind another
   at::Tensor buffers;
   std::vector<std::int64_t> without_image;  ///< of the last step
 };
 
+/// Always the same images: they can be learnt, and rounding is not blown up by chance.
 StepPlan plan_of(std::int64_t step, const Run& run, const ClassSampler& sampler) {
   StepPlan plan;
   plan.step = step;
   plan.micro_batches = run.micro_batches;
   for (std::int64_t i = 0; i < kBatch; ++i) {
     plan.images.push_back(i);
-    plan.labels.push_back({(step * 7 + i * 5) % kClasses});
+    plan.labels.push_back({i * 5 % kClasses});
   }
   plan.mirror.assign(kBatch, 0);
   plan.classes = sampler.draw(step, plan.labels);
@@ -40,8 +41,9 @@ StepPlan plan_of(std::int64_t step, const Run& run, const ClassSampler& sampler)
 
 /// This rank's images of the plan; the fourth of all does not decode.
 Batch batch_of(const StepPlan& plan, const Communicator& comm) {
-  const auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(plan.step) + 1);
-  const at::Tensor all = torch::randint(0, 256, {kBatch, 112, 112, 3}, generator, at::kByte);
+  const auto generator = at::detail::createCPUGenerator(1);
+  const at::Tensor patches = torch::randint(0, 256, {kBatch, 7, 7, 3}, generator, at::kByte);
+  const at::Tensor all = patches.repeat_interleave(16, 1).repeat_interleave(16, 2);
   Batch batch;
   const std::size_t share = kBatch / static_cast<std::size_t>(comm.world());
   for (std::size_t i = 0; i < share; ++i) {
@@ -103,7 +105,7 @@ void expect_equals_one_rank(const Run& run, double tolerance) {
 
 TEST(RanksTrainStep, WithSynchronisedBatchNormAStepEqualsOneRanks) {
   expect_equals_one_rank({.steps = 1}, 1e-5);
-  expect_equals_one_rank({.micro_batches = 3, .steps = 1}, 1e-5);
+  expect_equals_one_rank({.micro_batches = 2, .steps = 1}, 1e-5);
 }
 
 TEST(RanksTrainStep, WithSynchronisedBatchNormTwentyStepsEqualOneRanks) {
@@ -131,7 +133,7 @@ TEST(RanksTrainStep, EmbeddingsThatTravelInBFloat16MoveTheLossByTheirPrecision) 
 TEST(RanksTrainStep, EveryRankLearnsWhichImagesDidNotDecode) {
   on_ranks([](Communicator& comm) {
     EXPECT_EQ(train({.steps = 1}, comm).without_image, std::vector<std::int64_t>{4});
-    EXPECT_EQ(train({.micro_batches = 3, .steps = 1}, comm).without_image,
+    EXPECT_EQ(train({.micro_batches = 2, .steps = 1}, comm).without_image,
               std::vector<std::int64_t>{4});
   });
 }

@@ -42,21 +42,21 @@ std::string_view name_of(Collective collective);
 /// What a rank has sent with one kind of collective.
 struct Traffic {
   std::int64_t calls = 0;
-  /// As a ring sends them, the least that this many ranks can do with: of n bytes that a rank gives,
-  /// (W − 1)·n in an all-gather, n·(W − 1)/W in a reduce-scatter and a broadcast, twice that in an
-  /// all-reduce.
+  /// As a ring sends them, the least that this many ranks can do with: of n bytes that a rank
+  /// gives, (W − 1)·n in an all-gather, n·(W − 1)/W in a reduce-scatter and a broadcast, twice that
+  /// in an all-reduce.
   std::int64_t bytes = 0;
 };
 using TrafficByCollective = std::array<Traffic, kCollectives.size()>;
 
 /// The ranks that train together, and the collectives of a training step. Every rank calls each
-/// collective in the same order with tensors of equal shapes and types, contiguous and on the device
-/// that the back end serves; a tensor must not change before its collective is waited for. Loss is
-/// the mean over the global batch, so gradients are *summed* over ranks.
+/// collective in the same order with tensors of equal shapes and types, contiguous and on the
+/// device that the back end serves; a tensor must not change before its collective is waited for.
+/// Loss is the mean over the global batch, so gradients are *summed* over ranks.
 ///
 /// Built with PFC_CHECK_COLLECTIVES (the `dev` preset), each call is first compared over the ranks,
-/// and a difference throws on all of them, naming rank and call. A collective that another rank does
-/// not join within the back end's timeout throws Error with the rank and the call.
+/// and a difference throws on all of them, naming rank and call. A collective that another rank
+/// does not join within the back end's timeout throws Error with the rank and the call.
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -31,7 +31,8 @@ Launch find_launch();
 class Communicator;
 
 /// Meets the other ranks: through MPI, or at the address with NCCL, where this build and this
-/// machine have it. Collectives that a rank does not join within `timeout` throw Error. Call it once.
+/// machine have it. Collectives that a rank does not join within `timeout` throw Error. Call it
+/// once.
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seconds timeout);
 
 /// Ends the other ranks too, at once, and this process with `status`.

@@ -32,8 +32,9 @@ struct EmbeddingSink {
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options = {});
 
-/// Embeds every image of a set and its mirror image, each rank its share; all ranks call it together
-/// and get all. Throws DataError, naming set and image, where one does not decode as 112 × 112.
+/// Embeds every image of a set and its mirror image, each rank its share; all ranks call it
+/// together and get all. Throws DataError, naming set and image, where one does not decode as 112 ×
+/// 112.
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
                            const EmbedOptions& options, Communicator& comm);
 /// The same in a world of one.

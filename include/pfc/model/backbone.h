@@ -40,9 +40,9 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
                                         std::uint64_t seed);
 const std::vector<std::string>& backbone_names();
 
-/// From here on, batch normalisation in training normalises over the images of all ranks, which must
-/// train together; by default over a rank's own. `comm` must outlive the backbone's training. For
-/// networks of make_backbone.
+/// From here on, batch normalisation in training normalises over the images of all ranks, which
+/// must train together; by default over a rank's own. `comm` must outlive the backbone's training.
+/// For networks of make_backbone.
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
 /// A saved backbone: `.safetensors` whose metadata name the network and the embedding size, and

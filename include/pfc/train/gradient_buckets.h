@@ -12,9 +12,9 @@
 namespace pfc {
 
 /// The gradients of the backbone, summed over ranks while the backward pass still runs. They lie
-/// one behind another in fixed buckets, in the reverse of the parameters' order, which is about that
-/// of the backward pass; a bucket is sent when the last of its gradients is there, buckets in order,
-/// so that every rank sends the same.
+/// one behind another in fixed buckets, in the reverse of the parameters' order, which is about
+/// that of the backward pass; a bucket is sent when the last of its gradients is there, buckets in
+/// order, so that every rank sends the same.
 ///
 ///     gradients.zero();
 ///     gradients.send_when_full();   // before the step's last backward pass
