@@ -104,10 +104,12 @@ void run_plan(PlanCommand command) {
 
 void add_sizes(CLI::App& command, PlanCommand& options) {
   PlanRequest& request = options.request;
-  const auto number = [&](const char* name, auto& value, const char* what, double most) {
-    command.add_option(name, value, what)->check(CLI::Range(1.0, most))->capture_default_str();
+  const auto number = [&](const char* name, auto& value, const char* what, std::int64_t most) {
+    command.add_option(name, value, what)
+        ->check(CLI::Range(std::int64_t{1}, most))
+        ->capture_default_str();
   };
-  number("--identities", request.identities, "Class centres", 1e11);
+  number("--identities", request.identities, "Class centres", 100'000'000'000);
   command.add_option("--rate", request.sample_rate, "Sample rate; 1 is the model-parallel softmax")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
@@ -165,8 +167,8 @@ void add_plan(CLI::App& app) {
       "  pfc plan --identities 10000000 --rate 0.1 --batch 4096 --ranks 64 --device 2080ti\n"
       "  pfc plan --identities 100000000 --ranks 64 --centers bfloat16 --state bfloat16\n"
       "  pfc plan --identities 1000000 --batch 128 --network tiny --ranks 1 --measure\n"
-      "Nothing is run but with --measure. What the figures were checked against: "
-      "docs/scaling.md.");
+      "Nothing is run but with --measure. docs/scaling.md says what the figures were checked "
+      "against.");
   command->callback([options] { run_plan(*options); });
 }
 

@@ -46,7 +46,8 @@ struct NetworkCost {
   double fused = 0;  ///< of them, those that the CPU's fused batch normalisation does not keep
 };
 
-/// Throws Error, naming the known ones.
+/// A variant of a transformer (`_dp…`) counts as the whole one. Throws Error, naming the known
+/// ones.
 const NetworkCost& network_cost(std::string_view name);
 const std::vector<NetworkCost>& network_costs();
 
