@@ -21,11 +21,11 @@
 #include <vector>
 
 #include "head_ways.h"
-#include "machine_ceilings.h"
 #include "median.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
+#include "pfc/train/machine_ceilings.h"
 #include "run_self.h"
 
 namespace pfc {

@@ -9,6 +9,7 @@ void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_train(CLI::App& app);
 
 }  // namespace pfc

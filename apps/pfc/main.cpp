@@ -51,6 +51,7 @@ int run(int argc, char** argv, const pfc::Launch& launch) {
   pfc::add_eval(app);
   pfc::add_embed(app);
   pfc::add_bench(app);
+  pfc::add_plan(app);
   pfc::add_data(app);
   if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
   try {

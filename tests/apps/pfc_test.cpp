@@ -61,8 +61,8 @@ TEST_F(Pfc, SaysItsVersion) {
 }
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
-  for (const std::string command :
-       {"", "train ", "eval ", "eval verification ", "embed ", "bench ", "data ", "data synth "}) {
+  for (const std::string command : {"", "train ", "eval ", "eval verification ", "embed ", "bench ",
+                                    "plan ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -104,6 +104,18 @@ TEST_F(Pfc, RefusesAHeadThatCannotFit) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("pfc: the head does not fit: 2,000,000,000 class centres"));
   EXPECT_THAT(outcome.err, HasSubstr("bfloat16"));
+}
+
+TEST_F(Pfc, PlansARunWithoutRunningIt) {
+  const Outcome outcome = run("plan --identities 100000000 --ranks 64 --device 2080ti");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("fits, "));
+  EXPECT_THAT(outcome.out, HasSubstr("images/s\n"));
+  const Outcome small = run("plan --identities 100000000 --ranks 64 --gpu-memory 9");
+  EXPECT_EQ(small.status, 0) << small.err;
+  EXPECT_THAT(small.out, HasSubstr("too much\n  it would fit with\n    centres and their optim"));
+  expect_failure(run("plan --batch 1001"), 1, "a batch of 1,001 does not divide");
+  expect_failure(run("plan --device gpu"), 1, "device \"gpu\" is unknown; known are v100");
 }
 
 TEST_F(Pfc, OverridesReachTheConfiguration) {

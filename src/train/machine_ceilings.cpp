@@ -1,4 +1,4 @@
-#include "machine_ceilings.h"
+#include "pfc/train/machine_ceilings.h"
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>

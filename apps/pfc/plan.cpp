@@ -1,0 +1,175 @@
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "pfc/base/format.h"
+#include "pfc/base/memory.h"
+#include "pfc/train/cost_model.h"
+#include "pfc/train/machine_ceilings.h"
+
+namespace pfc {
+namespace {
+
+constexpr double kGB = 1e9, kTera = 1e12, kGiB = 1 << 30;
+
+struct PlanCommand {
+  PlanRequest request;
+  std::string device = "v100", way = "tiled", optimizer = "sgd";
+  std::string centers = "float32", state = "float32";
+  double gpu_memory = 0, backbone_tflops = 0, head_tflops = 0, memory_gbs = 0, network_gbs = 0;
+  bool measure = false;
+};
+
+Device device_of(const PlanCommand& command) {
+  Device chosen = device(command.measure ? "cpu" : command.device);
+  if (command.measure) {
+    std::cerr << "measuring this machine's products and copies\n";
+    constexpr std::int64_t kMostSamples = 1024;  // beyond them the rate stays
+    const MachineCeilings found = measure_ceilings(
+        std::min(command.request.batch_size, kMostSamples), command.request.head.table.dim);
+    chosen.name = "this machine's CPU";
+    chosen.backbone_flops = chosen.head_flops = found.flops_per_second;
+    chosen.memory_rate = found.bytes_per_second;
+    chosen.memory_bytes = static_cast<double>(available_memory());
+  }
+  const auto replace = [](double& rate, double given) {
+    if (given > 0) rate = given;
+  };
+  replace(chosen.memory_bytes, command.gpu_memory * kGiB);
+  replace(chosen.backbone_flops, command.backbone_tflops * kTera);
+  replace(chosen.head_flops, command.head_tflops * kTera);
+  replace(chosen.plain_head_flops, command.head_tflops * kTera);
+  replace(chosen.memory_rate, command.memory_gbs * kGB);
+  replace(chosen.link_rate, command.network_gbs * kGB);
+  replace(chosen.network_rate, command.network_gbs * kGB);
+  return chosen;
+}
+
+void print_memory(const PlanRequest& request, const Plan& plan) {
+  std::cout << "Memory of a rank\n";
+  for (const MemoryPart& part : plan.memory)
+    std::cout << format("  %-44s %9.3f GB\n", part.name.c_str(), part.bytes / kGB);
+  const double left = request.device.memory_bytes - plan.bytes();
+  std::cout << format("  %-44s %9.3f GB of %.3f GB: ", "in all", plan.bytes() / kGB,
+                      request.device.memory_bytes / kGB)
+            << format(left < 0 ? "%.3f GB too much" : "fits, %.3f GB are left",
+                      std::abs(left) / kGB)
+            << "\n";
+  if (left >= 0) return;
+  const std::vector<std::string> ways = ways_to_fit(request);
+  std::cout << (ways.empty() ? "  no single change would make it fit; try several\n"
+                             : "  it would fit with\n");
+  for (const std::string& way : ways) std::cout << "    " << way << "\n";
+}
+
+void print_step(const PlanRequest& request, const Plan& plan) {
+  std::cout << "\nSent by a rank in a step                             bytes   on the way   "
+               "waited for\n";
+  for (const CollectivePart& part : plan.collectives) {
+    std::cout << format("  %-37s %18s %9.2f ms %9.2f ms\n", part.name.c_str(),
+                        grouped(std::llround(part.bytes)).c_str(), part.seconds * 1e3,
+                        part.waited * 1e3);
+  }
+  std::cout << "\nA step\n";
+  for (const TimePart& part : plan.time)
+    std::cout << format("  %-44s %9.2f ms\n", part.name.c_str(), part.seconds * 1e3);
+  std::cout << format("  %-44s %9.2f ms, %.0f images/s\n", "in all", plan.seconds() * 1e3,
+                      static_cast<double>(request.batch_size) / plan.seconds());
+}
+
+void run_plan(PlanCommand command) {
+  PlanRequest& request = command.request;
+  CenterTableOptions& table = request.head.table;
+  table.weights = number_type(command.centers);
+  table.state = number_type(command.state);
+  if (command.optimizer == "adamw") table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
+  request.way = head_way(command.way);
+  request.device = device_of(command);
+  if (!request.device.half) request.head_threads = at::get_num_threads();
+  const Plan plan = make_plan(request);
+  std::cout << grouped(request.identities) << " identities, rate "
+            << format("%g", request.sample_rate) << ", embeddings of " << table.dim << ", batch "
+            << grouped(request.batch_size) << ", " << request.network << " on " << request.ranks
+            << " of " << request.device.name << ", " << command.way << ": "
+            << grouped(std::llround(plan.rows)) << " centres a rank and step\n\n";
+  print_memory(request, plan);
+  print_step(request, plan);
+}
+
+void add_sizes(CLI::App& command, PlanCommand& options) {
+  PlanRequest& request = options.request;
+  const auto number = [&](const char* name, auto& value, const char* what, std::int64_t most) {
+    command.add_option(name, value, what)
+        ->check(CLI::Range(std::int64_t{1}, most))
+        ->capture_default_str();
+  };
+  number("--identities", request.identities, "Class centres", 100'000'000'000);
+  command.add_option("--rate", request.sample_rate, "Sample rate; 1 is the model-parallel softmax")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  number("--dim", request.head.table.dim, "Length of an embedding", 8192);
+  number("--batch", request.batch_size, "Images a step, over all ranks", 1 << 20);
+  number("--micro-batches", request.micro_batches, "Parts of the batch, one after the other",
+         1 << 20);
+  command.add_option("--network", request.network, "Backbone, as in model.network")
+      ->capture_default_str();
+  number("--ranks", request.ranks, "GPUs", 65536);
+  const CLI::IsMember type({"float32", "bfloat16"});
+  command.add_option("--centers", options.centers, "How the centres are stored")
+      ->check(type)
+      ->capture_default_str();
+  command.add_option("--state", options.state, "How their optimizer's state is stored")
+      ->check(type)
+      ->capture_default_str();
+  command.add_option("--optimizer", options.optimizer, "Of backbone and centres")
+      ->check(CLI::IsMember({"sgd", "adamw"}))
+      ->capture_default_str();
+  command
+      .add_option("--way", options.way,
+                  "The head: tiled, or public code's pytorch, mxnet, replicated")
+      ->capture_default_str();
+}
+
+void add_rates(CLI::App& command, PlanCommand& options) {
+  CLI::Option* named =
+      command.add_option("--device", options.device, "v100, 2080ti, a100, h100 or cpu")
+          ->capture_default_str();
+  command
+      .add_flag("--measure", options.measure, "Rates of this machine's CPU, measured now: seconds")
+      ->excludes(named);
+  const auto rate = [&](const char* name, double& value, const char* what) {
+    command.add_option(name, value, what)->check(CLI::PositiveNumber);
+  };
+  rate("--gpu-memory", options.gpu_memory, "GiB of a device, in place of its own");
+  rate("--backbone-tflops", options.backbone_tflops,
+       "10^12 operations/s that the backbone reaches");
+  rate("--head-tflops", options.head_tflops, "The same of the head's products");
+  rate("--memory-gbs", options.memory_gbs, "10^9 bytes/s of memory, read and written");
+  rate("--network-gbs", options.network_gbs, "10^9 bytes/s that a rank sends");
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "What a run would take: memory of a rank, bytes sent, time of a step");
+  const auto options = std::make_shared<PlanCommand>();
+  add_sizes(*command, *options);
+  add_rates(*command, *options);
+  command->footer(
+      "Examples:\n"
+      "  pfc plan --identities 10000000 --rate 0.1 --batch 4096 --ranks 64 --device 2080ti\n"
+      "  pfc plan --identities 100000000 --ranks 64 --centers bfloat16 --state bfloat16\n"
+      "  pfc plan --identities 1000000 --batch 128 --network tiny --ranks 1 --measure\n"
+      "Nothing is run but with --measure. docs/scaling.md says what the figures were checked "
+      "against.");
+  command->callback([options] { run_plan(*options); });
+}
+
+}  // namespace pfc

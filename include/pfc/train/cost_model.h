@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pfc/head/head_memory.h"
+
+namespace pfc {
+
+/// What a step of training takes of a rank's memory, of the network and of time, by arithmetic
+/// alone. docs/scaling.md says what it was checked against and which of its constants were fitted.
+
+/// A GPU, or a CPU, that runs one rank: what it holds and what it reaches, which is less than its
+/// maker's numbers.
+struct Device {
+  std::string name;
+  double memory_bytes = 0;
+  double fixed_bytes = 0;  ///< the libraries' own: context, workspaces, buffers, free lists
+  /// What the backbone's maps take, over what the backward pass needs of them: gradients of maps,
+  /// workspaces, memory that is free and in pieces. 1 where fixed_bytes hold it.
+  double kept_times = 1;
+  bool half = true;  ///< the backbone computes in mixed precision, and keeps half precision
+  double backbone_flops = 0;  ///< a second, in convolutions and linear layers
+  double head_flops = 0;      ///< a second, in the head's products, in float32
+  /// The same of public code, with all that goes over its logits.
+  double plain_head_flops = 0;
+  double memory_rate = 0;   ///< bytes a second, read and written
+  double link_rate = 0;     ///< bytes a second that a ring within a machine sends, a rank
+  double network_rate = 0;  ///< the same of a ring over several machines
+  int ranks_a_machine = 8;
+  double step_seconds = 0;  ///< what a step takes beside: launches, the program
+};
+
+/// Throws Error, naming the known ones: v100 2080ti a100 h100 cpu.
+const Device& device(std::string_view name);
+const std::vector<Device>& devices();
+
+/// A network of `make_backbone`, with embeddings of 512.
+struct NetworkCost {
+  std::string name;
+  double parameters = 0;
+  double macs = 0;   ///< multiply-adds of a forward pass, an image
+  double kept = 0;   ///< numbers that an image's forward pass keeps for its backward pass
+  double fused = 0;  ///< of them, those that the CPU's fused batch normalisation does not keep
+};
+
+/// A variant of a transformer (`_dp…`) counts as the whole one. Throws Error, naming the known
+/// ones.
+const NetworkCost& network_cost(std::string_view name);
+const std::vector<NetworkCost>& network_costs();
+
+/// How the softmax over the class centres is computed.
+enum class HeadWay {
+  kTiled,  ///< this project's: PartialFc
+  /// InsightFace's PyTorch code of 2021: each rank copies its sampled rows and their momentum, and
+  /// autograd holds copies of those and of the logits.
+  kPyTorch,
+  kMxnet,       ///< the older code of 2020: the same, holding less
+  kReplicated,  ///< kPyTorch, data parallel: every rank has all centres and sums their gradients
+};
+
+/// Throws Error, naming the known ones: tiled pytorch mxnet replicated.
+HeadWay head_way(std::string_view name);
+
+struct PlanRequest {
+  std::int64_t identities = 10'000'000;  ///< C
+  double sample_rate = 0.1;              ///< r
+  std::int64_t batch_size = 4096;        ///< B, over all ranks
+  std::int64_t micro_batches = 1;
+  std::string network = "r50";
+  int ranks = 64;  ///< W
+  HeadWay way = HeadWay::kTiled;
+  PartialFcOptions head = {};  ///< its optimizer is the backbone's too
+  int head_threads = 1;        ///< that share the head's tiles
+  Device device;
+};
+
+struct MemoryPart {
+  std::string name;
+  double bytes = 0;
+};
+
+struct CollectivePart {
+  std::string name;
+  double bytes = 0;    ///< that a rank sends in a step, as a ring does it
+  double seconds = 0;  ///< of the network
+  double waited = 0;   ///< of those, what is not hidden under arithmetic
+};
+
+struct TimePart {
+  std::string name;
+  double seconds = 0;
+};
+
+struct Plan {
+  std::vector<MemoryPart> memory;  ///< of rank 0, which has the most centres
+  std::vector<CollectivePart> collectives;
+  std::vector<TimePart> time;  ///< of a step; the parts follow each other
+  double rows = 0;             ///< S, class centres that a rank uses a step, the mean
+
+  double bytes() const;
+  double bytes_sent() const;
+  double seconds() const;
+};
+
+/// Throws Error where the request makes no sense.
+Plan make_plan(const PlanRequest& request);
+
+/// What would make a request fit that does not, each by itself; empty where nothing known would.
+std::vector<std::string> ways_to_fit(const PlanRequest& request);
+
+}  // namespace pfc

@@ -1,0 +1,317 @@
+#include "pfc/train/cost_model.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/head/sampler.h"
+
+namespace pfc {
+namespace {
+
+constexpr double kFloat = 4, kHalf = 2, kLabel = 8;
+/// Times that each kept number is read or written in a step: in a block of iResNet a step moves 47
+/// maps (a normalisation reads its input twice forward, its input and gradient twice backward, …)
+/// for the 6 that it keeps.
+constexpr double kPassesOverKept = 8;
+/// The backward pass of a network does two thirds of its products.
+constexpr double kBackwardShare = 2.0 / 3;
+
+/// What public code moves and holds, beside the table, for each sampled row and for the logits.
+struct PlainCode {
+  // Fitted to published memory.
+  double rows_held;    ///< [S, d] float32
+  double logits_held;  ///< [B, S] float32
+  // Counted from the code: the normalisation 3 forward, 15 backward, the optimizer 11, the product
+  // that makes the gradient 1; where rows are sampled 8 that copy them and their momentum out and
+  // back; where gradients are summed over ranks 4.
+  double rows_moved = 30, sampled_rows_moved = 8, summed_rows_moved = 4;
+  double seconds_a_drawn_row = 4.4e-9;  ///< random number and selection; fitted to published times
+};
+
+constexpr PlainCode kPyTorchCode{.rows_held = 6.5, .logits_held = 11.3};
+constexpr PlainCode kMxnetCode{.rows_held = 4.5, .logits_held = 3};
+
+void check(const PlanRequest& request) {
+  const auto refuse = [](const std::string& what) { throw Error("the plan: " + what); };
+  if (request.ranks < 1) refuse("there are " + std::to_string(request.ranks) + " ranks, want 1");
+  if (request.identities < request.ranks) {
+    refuse(grouped(request.identities) + " identities on " + std::to_string(request.ranks) +
+           " ranks, want at least one each");
+  }
+  const std::int64_t parts = request.ranks * std::max<std::int64_t>(request.micro_batches, 0);
+  if (parts < 1 || request.batch_size < 1 || request.batch_size % parts != 0) {
+    refuse("a batch of " + grouped(request.batch_size) + " does not divide among " +
+           grouped(request.ranks) + " ranks and " + grouped(request.micro_batches) +
+           " micro-batches");
+  }
+  if (request.head.table.dim < 1) refuse("embeddings have at least one number");
+  if (request.way == HeadWay::kTiled) return;
+  const CenterTableOptions& table = request.head.table;
+  if (table.weights != NumberType::kFloat32 || table.state != NumberType::kFloat32 ||
+      table.optimizer.kind != CenterOptimizer::Kind::kSgd || request.micro_batches > 1) {
+    refuse("public code has float32, SGD and one micro-batch only");
+  }
+  if (request.way == HeadWay::kReplicated && request.sample_rate < 1)
+    refuse("replicated centres are not sampled; the rate is 1");
+}
+
+/// The sizes of a request, as numbers to calculate with.
+class Planner {
+ public:
+  explicit Planner(const PlanRequest& request)
+      : request_(request),
+        device_(request.device),
+        network_(network_cost(request.network)),
+        shard_(request.identities, 0, replicated() ? 1 : request.ranks),
+        sampler_({.sample_rate = request.sample_rate}, shard_),
+        ranks_(request.ranks),
+        batch_(static_cast<double>(request.batch_size)),
+        images_(batch_ / ranks_),
+        dim_(static_cast<double>(request.head.table.dim)),
+        own_(static_cast<double>(shard_.rows())) {
+    // A sample's own class is drawn already with probability r; public code draws so many less.
+    const double drawn = request.sample_rate * own_;
+    rows_ = drawn;
+    if (tiled()) rows_ += (1 - request.sample_rate) * std::min(batch_ / ranks_, own_);
+    logits_ = rows_ * (replicated() ? images_ : batch_);
+  }
+
+  Plan plan() {
+    result_.rows = rows_;
+    plan_memory();
+    const double backbone = backbone_seconds();
+    const HeadTime head = tiled() ? tiled_head() : plain_head();
+    plan_collectives(backbone * kBackwardShare, head.second);
+    std::vector<TimePart>& time = result_.time;
+    time = {{"backbone", backbone},
+            {"head, pass 1", head.first},
+            {"head, pass 2", head.second},
+            {"launches and the program", device_.step_seconds}};
+    if (!tiled()) time = {time[0], {"head", head.first + head.second}, time[3]};
+    double waited = 0;
+    for (const CollectivePart& part : result_.collectives) waited += part.waited;
+    time.push_back({"waiting for the network", waited});
+    return std::move(result_);
+  }
+
+ private:
+  struct HeadTime {
+    double first = 0, second = 0;
+  };
+
+  bool tiled() const { return request_.way == HeadWay::kTiled; }
+  bool replicated() const { return request_.way == HeadWay::kReplicated; }
+  const PlainCode& plain() const {
+    return request_.way == HeadWay::kMxnet ? kMxnetCode : kPyTorchCode;
+  }
+  double parts() const { return static_cast<double>(request_.micro_batches); }
+  double bytes_of_weight() const {
+    return static_cast<double>(bytes_of(request_.head.table.weights));
+  }
+  double states() const {
+    const CenterOptimizer& optimizer = request_.head.table.optimizer;
+    if (optimizer.kind == CenterOptimizer::Kind::kAdamW) return 2;
+    return optimizer.momentum != 0 ? 1 : 0;
+  }
+  HeadStepSize step_size() const {
+    return {.rows = sampler_.most_rows(request_.batch_size),
+            .samples = request_.batch_size / request_.micro_batches,
+            .accumulates = request_.micro_batches > 1,
+            .threads = request_.head_threads};
+  }
+  double kept_bytes_an_image() const {
+    return device_.half ? kHalf * network_.kept : kFloat * (network_.kept - network_.fused);
+  }
+
+  void plan_memory() {
+    std::vector<MemoryPart>& memory = result_.memory;
+    const double parameters = network_.parameters, backbone = kFloat * parameters;
+    memory.push_back({"backbone: weights and gradients", 2 * backbone});
+    memory.push_back({"backbone: optimizer", states() * backbone});
+    if (!tiled()) {
+      memory.push_back({"backbone: gradients once more, to be sent", backbone});
+    } else if (device_.half) {
+      memory.push_back({"backbone: weights in half precision", kHalf * parameters});
+    }
+    memory.push_back({"backbone: kept for the backward pass",
+                      images_ / parts() * kept_bytes_an_image() * device_.kept_times});
+    const HeadMemory head = head_memory(request_.head, shard_, step_size());
+    const double weights = own_ * dim_ * bytes_of_weight();
+    memory.push_back({"class centres", weights});
+    memory.push_back({"class centres: optimizer", static_cast<double>(head.table) - weights});
+    if (tiled()) {
+      memory.push_back({"head: a step's tiles and probabilities", static_cast<double>(head.step)});
+    } else {
+      memory.push_back({"head: copies of sampled rows", plain().rows_held * kFloat * rows_ * dim_});
+      memory.push_back({"head: logits and their like", plain().logits_held * kFloat * logits_});
+    }
+    const double gathered = replicated() ? 0 : batch_ / parts();
+    memory.push_back({"embeddings and their gradients", 2 * kFloat * dim_ * (gathered + images_)});
+    memory.push_back({"libraries", device_.fixed_bytes});
+  }
+
+  double backbone_seconds() const {
+    constexpr double kOperationsAMac = 2, kPasses = 3;  // forward, and two products backward
+    const double bytes = kept_bytes_an_image() * kPassesOverKept;
+    return images_ * (kPasses * kOperationsAMac * network_.macs / device_.backbone_flops +
+                      bytes / device_.memory_rate);
+  }
+
+  /// docs/design.md: 6·B·S·d operations, 8 where nothing is kept; a row is gathered in pass 1 (and
+  /// again in pass 2 where nothing was kept), then read and written by the update, as its state is.
+  HeadTime tiled_head() const {
+    const HeadStepSize size = step_size();
+    const auto kept =
+        static_cast<double>(PartialFc::kept_bytes(request_.head, size.rows, size.samples));
+    const double product = 2 * logits_ * dim_ / device_.head_flops, numbers = rows_ * dim_;
+    const double row = numbers * bytes_of_weight();
+    const double state =
+        states() * numbers * static_cast<double>(bytes_of(request_.head.table.state));
+    const double sums = (parts() - 1) * 2 * kFloat * numbers;  // d_ŵ so far, read and written
+    HeadTime time{.first = 2 * product, .second = product};
+    double first_bytes = parts() * row, second_bytes = 2 * row + 2 * state + sums;
+    if (kept > 0) {
+      first_bytes += parts() * kept;
+      second_bytes += parts() * kept;
+    } else {
+      time.second += product;
+      second_bytes += parts() * row;
+    }
+    time.first += first_bytes / device_.memory_rate;
+    time.second += second_bytes / device_.memory_rate;
+    return time;
+  }
+
+  HeadTime plain_head() const {
+    const bool sampled = request_.sample_rate < 1;
+    const PlainCode& code = plain();
+    const double moved = code.rows_moved + (sampled ? code.sampled_rows_moved : 0) +
+                         (replicated() ? code.summed_rows_moved : 0);
+    return {.first = 6 * logits_ * dim_ / device_.plain_head_flops +
+                     moved * kFloat * rows_ * dim_ / device_.memory_rate +
+                     (sampled ? code.seconds_a_drawn_row * own_ : 0)};
+  }
+
+  /// `numbers` [W·n] from n of each rank.
+  void all_gather(const std::string& name, double numbers, double bytes) {
+    add(name, (ranks_ - 1) / ranks_ * numbers * bytes, 0);
+  }
+  void reduce_scatter(const std::string& name, double numbers, double hidden_seconds) {
+    add(name, (ranks_ - 1) / ranks_ * numbers * kFloat, hidden_seconds);
+  }
+  void all_reduce(const std::string& name, double numbers, double hidden_seconds) {
+    add(name, 2 * (ranks_ - 1) / ranks_ * numbers * kFloat, hidden_seconds);
+  }
+  void add(const std::string& name, double bytes, double hidden_seconds) {
+    const double rate =
+        request_.ranks <= device_.ranks_a_machine ? device_.link_rate : device_.network_rate;
+    const double seconds = bytes > 0 ? bytes / rate : 0;
+    result_.collectives.push_back({.name = name,
+                                   .bytes = bytes,
+                                   .seconds = seconds,
+                                   .waited = std::max(0.0, seconds - hidden_seconds)});
+  }
+
+  /// All that is sent; nothing of it depends on the number of identities, but for replicated
+  /// centres. Latencies are left out.
+  void plan_collectives(double backward_seconds, double pass_2_seconds) {
+    const double numbers = batch_ * dim_;
+    switch (request_.way) {
+      case HeadWay::kTiled:
+        all_gather("all_gather valid flags", batch_, kFloat);
+        all_gather("all_gather embeddings", numbers, kFloat);
+        // Every rank sends a maximum, a sum and a target for all samples.
+        all_gather("all_gather maxima, sums, targets", 3 * ranks_ * batch_, kFloat);
+        reduce_scatter("reduce_scatter d_embeddings", numbers, pass_2_seconds);
+        break;
+      case HeadWay::kPyTorch:
+      case HeadWay::kMxnet:
+        all_gather("all_gather labels", batch_, kLabel);
+        all_gather("all_gather embeddings", numbers, kFloat);
+        all_reduce("all_reduce maxima, sums, losses", 3 * batch_, 0);
+        reduce_scatter("reduce_scatter d_embeddings", numbers, 0);
+        break;
+      case HeadWay::kReplicated:
+        all_reduce("all_reduce gradients of the centres", own_ * dim_, backward_seconds);
+        backward_seconds -= std::min(backward_seconds, result_.collectives.back().seconds);
+        break;
+    }
+    all_reduce("all_reduce gradients of the backbone", network_.parameters, backward_seconds);
+  }
+
+  const PlanRequest& request_;
+  const Device& device_;
+  const NetworkCost& network_;
+  ClassShard shard_;
+  ClassSampler sampler_;
+  double ranks_, batch_, images_, dim_, own_;
+  double rows_ = 0;    ///< S
+  double logits_ = 0;  ///< that a rank computes
+  Plan result_;
+};
+
+template <typename Part>
+double sum(const std::vector<Part>& parts, double Part::*value) {
+  return std::accumulate(parts.begin(), parts.end(), 0.0,
+                         [&](double so_far, const Part& part) { return so_far + part.*value; });
+}
+
+}  // namespace
+
+double Plan::bytes() const {
+  return sum(memory, &MemoryPart::bytes);
+}
+
+double Plan::bytes_sent() const {
+  return sum(collectives, &CollectivePart::bytes);
+}
+
+double Plan::seconds() const {
+  return sum(time, &TimePart::seconds);
+}
+
+Plan make_plan(const PlanRequest& request) {
+  check(request);
+  return Planner(request).plan();
+}
+
+std::vector<std::string> ways_to_fit(const PlanRequest& request) {
+  constexpr int kMostTimes = 1024;
+  std::vector<std::string> ways;
+  const auto fits = [&](const PlanRequest& changed) {
+    return make_plan(changed).bytes() <= request.device.memory_bytes;
+  };
+  if (request.way != HeadWay::kTiled) {
+    PlanRequest changed = request;
+    changed.way = HeadWay::kTiled;
+    if (fits(changed)) ways.emplace_back("the tiled head");
+    return ways;
+  }
+  PlanRequest small = request;
+  small.head.table.weights = small.head.table.state = NumberType::kBFloat16;
+  if (fits(small)) ways.emplace_back("centres and their optimizer's state in bfloat16");
+  for (std::int64_t times = 2; times <= kMostTimes; times *= 2) {
+    PlanRequest changed = request;
+    changed.micro_batches *= times;
+    if (request.batch_size % (request.ranks * changed.micro_batches) != 0) break;
+    if (!fits(changed)) continue;
+    ways.push_back(grouped(changed.micro_batches) + " micro-batches");
+    break;
+  }
+  for (int times = 2; times <= kMostTimes; times *= 2) {
+    PlanRequest changed = request;
+    changed.ranks *= times;
+    if (request.batch_size % (changed.ranks * request.micro_batches) != 0 ||
+        request.identities < changed.ranks) {
+      break;
+    }
+    if (!fits(changed)) continue;
+    ways.push_back(grouped(changed.ranks) + " ranks");
+    break;
+  }
+  return ways;
+}
+
+}  // namespace pfc
