@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -7,15 +8,20 @@
 #include <vector>
 
 #include "commands.h"
+#include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/memory.h"
+#include "pfc/comm/launch.h"
+#include "pfc/comm/placement.h"
 #include "pfc/train/benchmark.h"
 
 namespace pfc {
 namespace {
 
 struct BenchCommand {
-  HeadBenchmarkOptions head;
+  BenchmarkOptions run;
   std::vector<double> rates = {1.0, 0.1};
+  std::vector<std::int64_t> batches = {128};
   std::string table = "float32";
   int threads = 0;
 };
@@ -24,66 +30,88 @@ std::string gigabytes(std::int64_t bytes) {
   return format("%.2f GB", static_cast<double>(bytes) / 1e9);
 }
 
+void print_head_of_table(const BenchCommand& command) {
+  const std::string what =
+      command.run.network.empty() ? "The head alone" : "Training of " + command.run.network;
+  std::cout << what << ": " << grouped(command.run.identities) << " identities, embeddings of "
+            << command.run.head.table.dim << ", " << command.table
+            << " tables, CosFace, SGD with momentum, " << at::get_num_threads()
+            << " threads a rank, no input and output\n\n"
+            << "method           ranks   batch   centres a step    s/step   images/s   "
+               "memory a rank   of it the table\n"
+            << std::flush;
+}
+
+void print_line(const BenchCommand& command, const BenchmarkResult& result, int ranks) {
+  const auto batch = static_cast<double>(command.run.batch_size);
+  const double rate = command.run.sample_rate;
+  const std::string method = rate < 1 ? format("Partial FC %g", rate) : "model parallel";
+  std::cout << format("%-15s %6d %7lld %16s %9.3f %10.1f %15s %17s\n", method.c_str(), ranks,
+                      static_cast<long long>(command.run.batch_size),
+                      grouped(result.centers).c_str(), result.seconds, batch / result.seconds,
+                      gigabytes(result.memory_bytes).c_str(), gigabytes(result.table_bytes).c_str())
+            << std::flush;
+}
+
 void run_bench(BenchCommand command) {
-  if (command.threads > 0) at::set_num_threads(command.threads);
-  CenterTableOptions& table = command.head.head.table;
+  if (!command.run.network.empty()) keep_freed_memory();
+  if (command.batches.size() != 1 && command.batches.size() != command.rates.size())
+    throw UsageError("--batch wants one size, or one for each of --rates");
+  constexpr std::chrono::minutes kTimeout{10};
+  const auto comm = join_ranks(find_launch(), kTimeout);
+  at::set_num_threads(command.threads > 0 ? command.threads : place_ranks(*comm).threads());
+  CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);
-  const auto comm = make_self_communicator();
-  std::cout
-      << "The head alone: " << grouped(command.head.identities) << " identities, embeddings of "
-      << table.dim << ", " << command.table << " tables, CosFace, SGD with momentum, "
-      << at::get_num_threads() << " threads\n\n"
-      << "method           ranks   batch   centres a step    s/step   samples/s      memory   "
-         "of it the table\n"
-      << std::flush;
-  for (const double rate : command.rates) {
-    command.head.sample_rate = rate;
-    const HeadBenchmarkResult result = benchmark_head(command.head, *comm);
-    const std::string method = rate < 1 ? format("Partial FC %g", rate) : "model parallel";
-    std::cout << format("%-15s %6d %7lld %16s %9.3f %11.0f %11s %17s\n", method.c_str(),
-                        comm->world(), static_cast<long long>(command.head.batch_size),
-                        grouped(result.centers).c_str(), result.seconds,
-                        static_cast<double>(command.head.batch_size) / result.seconds,
-                        gigabytes(result.memory_bytes).c_str(),
-                        gigabytes(result.table_bytes).c_str())
-              << std::flush;
+  if (comm->is_first()) print_head_of_table(command);
+  for (std::size_t i = 0; i < command.rates.size(); ++i) {
+    command.run.sample_rate = command.rates[i];
+    command.run.batch_size = command.batches[command.batches.size() == 1 ? 0 : i];
+    const BenchmarkResult result = benchmark(command.run, *comm);
+    if (comm->is_first()) print_line(command, result, comm->world());
   }
 }
 
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("bench", "Measure steps of the head at a given number of identities");
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure training steps, or the head alone, at a given number of identities");
   const auto options = std::make_shared<BenchCommand>();
-  command->add_option("--identities", options->head.identities, "Class centres")
+  command->add_option("--identities", options->run.identities, "Class centres")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--rates", options->rates, "Sample rates; 1 is the model-parallel softmax")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--batch", options->head.batch_size, "Samples a step")
+  command
+      ->add_option("--batch", options->batches,
+                   "Images a step, over all ranks: one for all, or one a rate")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--dim", options->head.head.table.dim, "Length of an embedding")
+  command->add_option("--network", options->run.network,
+                      "Train this network too; the head alone without");
+  command->add_option("--dim", options->run.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();
   command
       ->add_option("--table", options->table, "How centres and their optimizer's state are stored")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
-  command->add_option("--steps", options->head.steps, "Steps to take the median of")
+  command->add_option("--steps", options->run.steps, "Steps to take the median of")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads; all cores by default")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads of a rank; the cores, shared by the ranks, by default")
       ->check(CLI::Range(1, 1024));
   command->footer(
-      "Example:\n"
+      "Examples:\n"
       "  pfc bench --identities 1000000 --rates 1.0 0.1\n"
       "  pfc bench --identities 10000000 --rates 0.1 --table bfloat16\n"
-      "Memory is the process's largest; the table is 4 KiB an identity at 512 dimensions in "
-      "float32,\n"
-      "2 KiB in bfloat16, whatever the rate.");
+      "  mpirun -np 4 pfc bench --identities 1000000 --network tiny --rates 1.0 0.1 --batch 128 "
+      "256\n"
+      "Memory is that of the largest process; the table is 4 KiB an identity at 512 dimensions in\n"
+      "float32, 2 KiB in bfloat16, whatever the rate.");
   command->callback([options] { run_bench(*options); });
 }
 

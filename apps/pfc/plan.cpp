@@ -21,7 +21,7 @@ constexpr double kGB = 1e9, kTera = 1e12, kGiB = 1 << 30;
 struct PlanCommand {
   PlanRequest request;
   std::string device = "v100", way = "tiled", optimizer = "sgd";
-  std::string centers = "float32", state = "float32";
+  std::string centers = "float32", state = "float32", gather = "float32";
   double gpu_memory = 0, backbone_tflops = 0, head_tflops = 0, memory_gbs = 0, network_gbs = 0;
   bool measure = false;
 };
@@ -88,6 +88,7 @@ void run_plan(PlanCommand command) {
   CenterTableOptions& table = request.head.table;
   table.weights = number_type(command.centers);
   table.state = number_type(command.state);
+  request.gather = number_type(command.gather);
   if (command.optimizer == "adamw") table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
   request.way = head_way(command.way);
   request.device = device_of(command);
@@ -125,6 +126,9 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
       ->check(type)
       ->capture_default_str();
   command.add_option("--state", options.state, "How their optimizer's state is stored")
+      ->check(type)
+      ->capture_default_str();
+  command.add_option("--gather", options.gather, "What embeddings travel between ranks as")
       ->check(type)
       ->capture_default_str();
   command.add_option("--optimizer", options.optimizer, "Of backbone and centres")

@@ -6,10 +6,6 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/launch.h"
 
-#ifdef PFC_NCCL
-#include "comm/nccl_communicator.h"
-#endif
-
 namespace pfc {
 
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seconds timeout) {

@@ -62,6 +62,10 @@ Launch find_launch(const Variable& variable) {
     launch.local_world = number(variable, "LOCAL_WORLD_SIZE");
     launch.address = set("MASTER_ADDR") ? variable("MASTER_ADDR") : "";
     launch.port = number(variable, "MASTER_PORT");
+    launch.is_served = set("TORCHELASTIC_USE_AGENT_STORE") &&
+                       variable("TORCHELASTIC_USE_AGENT_STORE") == std::string("True");
+    if (set("TORCHELASTIC_RESTART_COUNT"))
+      launch.attempt = number(variable, "TORCHELASTIC_RESTART_COUNT");
   } else if (set("SLURM_STEP_NUM_TASKS")) {  // an sbatch script itself is no step's task
     launch.way = set("PMIX_RANK") ? Launch::Way::kMpi : Launch::Way::kRendezvous;
     launch.rank = number(variable, "SLURM_PROCID");

@@ -45,8 +45,10 @@ void require_head_memory(const PartialFcOptions& options, const ClassShard& shar
   smaller.table.weights = smaller.table.state = NumberType::kBFloat16;
   const HeadMemory least = head_memory(smaller, shard, step);
   if (least.table < need.table) {
-    text += "store them in bfloat16 (head.center_type, head.state_type), which takes " +
-            gigabytes(least.total()) + " in all, ";
+    text +=
+        "store them in bfloat16 (head.center_type and head.state_type, or bench's --table), which "
+        "takes " +
+        gigabytes(least.total()) + " in all, ";
   }
   if (need.table < available) {
     text += "lower head.sample_rate or train.batch_size, ";

@@ -4,68 +4,142 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <vector>
 
 #include "pfc/base/memory.h"
 #include "pfc/base/random.h"
+#include "pfc/comm/placement.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/head/sampler.h"
+#include "pfc/train/train_step.h"
 
 namespace pfc {
 namespace {
 
-std::vector<GlobalClass> random_labels(const HeadBenchmarkOptions& options, std::int64_t step) {
+constexpr double kLearningRate = 0.1;
+
+StepPlan random_plan(const BenchmarkOptions& options, const ClassSampler& sampler,
+                     std::int64_t step) {
   const CounterRandom random(options.head.table.seed, Stream::kBenchmark);
-  std::vector<GlobalClass> labels;
+  StepPlan plan;
+  plan.step = step;
+  plan.images.resize(static_cast<std::size_t>(options.batch_size));
+  std::iota(plan.images.begin(), plan.images.end(), 0);
   for (std::int64_t i = 0; i < options.batch_size; ++i) {
-    labels.push_back({random.below(options.identities, static_cast<std::uint64_t>(step),
-                                   static_cast<std::uint64_t>(i))});
+    plan.labels.push_back({random.below(options.identities, static_cast<std::uint64_t>(step),
+                                        static_cast<std::uint64_t>(i))});
   }
-  return labels;
+  plan.classes = sampler.draw(step, plan.labels);
+  return plan;
+}
+
+/// Steps of the head on embeddings that every rank has already.
+class HeadAlone {
+ public:
+  HeadAlone(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
+      : head_(head),
+        comm_(comm),
+        embeddings_(torch::nn::functional::normalize(
+            torch::randn({options.batch_size, options.head.table.dim}))),
+        valid_(torch::ones(options.batch_size)) {}
+
+  void step(const StepPlan& plan) {
+    head_.begin(plan.classes, valid_);
+    head_.forward(embeddings_);
+    head_.exchange(comm_);
+    Pending dx = comm_.reduce_scatter(head_.d_embeddings());
+    head_.update(kLearningRate, dx);
+    dx.wait();
+  }
+
+ private:
+  PartialFc& head_;
+  Communicator& comm_;
+  at::Tensor embeddings_, valid_;
+};
+
+/// Whole training steps on pixels that lie in memory.
+class WithNetwork {
+ public:
+  WithNetwork(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
+      : backbone_(make_backbone(options.network, options.head.table.dim, options.head.table.seed)),
+        gradients_(backbone_->parameters(), comm),
+        optimizer_(backbone_->parameters(),
+                   torch::optim::SGDOptions(kLearningRate).momentum(0.9).weight_decay(5e-4)),
+        training_{*backbone_, head, gradients_, optimizer_, comm} {
+    const auto images = static_cast<std::size_t>(options.batch_size / comm.world());
+    const at::Tensor pixels =
+        torch::randint(0, 256, {static_cast<std::int64_t>(images), 112, 112, 3}, at::kByte);
+    const auto* const first = pixels.const_data_ptr<std::uint8_t>();
+    batch_.pixels.assign(first, first + pixels.numel());
+    batch_.valid.assign(images, 1);
+  }
+
+  void step(const StepPlan& plan) { train_step(plan, batch_, kLearningRate, training_); }
+
+ private:
+  std::shared_ptr<Backbone> backbone_;
+  GradientBuckets gradients_;
+  torch::optim::SGD optimizer_;
+  Training training_;
+  Batch batch_;
+};
+
+/// The median over the steps after the first, the mean of the centres.
+template <class Steps>
+BenchmarkResult measure(const BenchmarkOptions& options, const ClassSampler& sampler,
+                        PartialFc& head, Communicator& comm) {
+  Steps steps(options, head, comm);
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> seconds;
+  std::int64_t centers = 0;
+  for (std::int64_t step = 0; step <= options.steps; ++step) {
+    const StepPlan plan = random_plan(options, sampler, step);
+    comm.barrier();
+    const auto start = Clock::now();
+    steps.step(plan);
+    comm.barrier();
+    if (step == 0) continue;
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    centers += std::ssize(plan.classes.rows);
+  }
+  std::ranges::sort(seconds);
+  return {.seconds = seconds[seconds.size() / 2], .centers = centers / options.steps};
+}
+
+void join_results(BenchmarkResult& result, Communicator& comm) {
+  const at::Tensor mine =
+      torch::tensor({result.centers, result.table_bytes, result.memory_bytes}, at::kLong);
+  const at::Tensor all = comm.all_gather(mine.unsqueeze(0)).wait();
+  result.centers = all.select(1, 0).sum().item<std::int64_t>();
+  result.table_bytes = all.select(1, 1).max().item<std::int64_t>();
+  result.memory_bytes = all.select(1, 2).max().item<std::int64_t>();
 }
 
 }  // namespace
 
-HeadBenchmarkResult benchmark_head(const HeadBenchmarkOptions& options, Communicator& comm) {
-  using Clock = std::chrono::steady_clock;
+BenchmarkResult benchmark(const BenchmarkOptions& options, Communicator& comm) {
   reset_peak_memory();
+  const int ranks_here = place_ranks(comm).local_world;
   const ClassShard shard(options.identities, comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.table.seed},
                              shard);
+  require_whole_batch(options.batch_size, comm.world(), 1);
   require_head_memory(options.head, shard,
                       {.rows = sampler.most_rows(options.batch_size),
                        .samples = options.batch_size,
                        .threads = at::get_num_threads()},
-                      available_memory());
-  PartialFc head(options.head, shard);
+                      available_memory() / ranks_here);
+  comm.barrier();  // all have asked for what is free before one takes of it
   at::manual_seed(options.head.table.seed);
-  const at::Tensor embeddings =
-      torch::nn::functional::normalize(torch::randn({options.batch_size, options.head.table.dim}));
-  const at::Tensor valid = torch::ones(options.batch_size);
-
-  HeadBenchmarkResult result;
-  std::vector<double> seconds;
-  std::int64_t centers = 0;
-  for (std::int64_t step = 0; step <= options.steps; ++step) {
-    const SampledClasses classes = sampler.draw(step, random_labels(options, step));
-    comm.barrier();
-    const auto start = Clock::now();
-    head.begin(classes, valid);
-    head.forward(embeddings);
-    head.exchange(comm);
-    Pending dx = comm.reduce_scatter(head.d_embeddings());
-    head.update(0.1, dx);
-    dx.wait();
-    comm.barrier();
-    if (step == 0) continue;
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    centers += std::ssize(classes.rows);
-  }
-  std::ranges::sort(seconds);
-  result.seconds = seconds[seconds.size() / 2];
-  result.centers = centers / options.steps;
+  PartialFc head(options.head, shard);
+  BenchmarkResult result = options.network.empty()
+                               ? measure<HeadAlone>(options, sampler, head, comm)
+                               : measure<WithNetwork>(options, sampler, head, comm);
   result.table_bytes = head.table().bytes();
   result.memory_bytes = peak_memory();
+  join_results(result, comm);
   return result;
 }
 

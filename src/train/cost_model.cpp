@@ -221,7 +221,8 @@ class Planner {
     switch (request_.way) {
       case HeadWay::kTiled:
         all_gather("all_gather valid flags", batch_, kFloat);
-        all_gather("all_gather embeddings", numbers, kFloat);
+        all_gather("all_gather embeddings", numbers,
+                   static_cast<double>(bytes_of(request_.gather)));
         // Every rank sends a maximum, a sum and a target for all samples.
         all_gather("all_gather maxima, sums, targets", 3 * ranks_ * batch_, kFloat);
         reduce_scatter("reduce_scatter d_embeddings", numbers, pass_2_seconds);

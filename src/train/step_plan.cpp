@@ -7,9 +7,8 @@
 #include "pfc/base/random.h"
 
 namespace pfc {
-namespace {
 
-void check_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batches) {
+void require_whole_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batches) {
   if (micro_batches < 1) {
     throw Error("a step has " + std::to_string(micro_batches) + " micro-batches, want 1 at least");
   }
@@ -24,8 +23,6 @@ void check_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batc
       std::to_string(below + parts));
 }
 
-}  // namespace
-
 std::size_t StepPlan::place(int rank, int world, std::size_t i) const {
   const std::size_t micro_batch = images.size() / static_cast<std::size_t>(micro_batches);
   const std::size_t share = micro_batch / static_cast<std::size_t>(world);
@@ -35,7 +32,7 @@ std::size_t StepPlan::place(int rank, int world, std::size_t i) const {
 StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
                          const ClassSampler& sampler)
     : options_(options), labels_(labels), sampler_(sampler) {
-  check_batch(options.batch_size, sampler.shard().world(), options.micro_batches);
+  require_whole_batch(options.batch_size, sampler.shard().world(), options.micro_batches);
   if (labels.empty()) throw Error("there are no images to train on");
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= sampler.shard().classes()) {

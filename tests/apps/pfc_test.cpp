@@ -173,6 +173,16 @@ TEST_F(Pfc, MeasuresTheHeadForEachRate) {
   EXPECT_THAT(outcome.out, HasSubstr("Partial FC 0.1"));
 }
 
+TEST_F(Pfc, MeasuresTrainingWithABatchOfItsOwnForEachRate) {
+  const Outcome outcome =
+      run("bench --identities 200 --rates 1 0.5 --batch 4 8 --network tiny --dim 16 --steps 1 "
+          "--threads 1");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("model parallel +1 +4 +200 "));
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("Partial FC 0.5 +1 +8 +10"));
+  expect_failure(run("bench --rates 1 0.5 --batch 1 2 3"), 2, "one for each of --rates");
+}
+
 TEST_F(Pfc, AFullOutputIsAFailure) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   const int status = std::system("'" PFC_BINARY "' --version >/dev/full 2>/dev/null");

@@ -67,6 +67,14 @@ TEST(Launch, UnderstandsTorchrun) {
   EXPECT_EQ(found.local_world, 8);
   EXPECT_EQ(found.address, "10.0.0.7");
   EXPECT_EQ(found.port, 29400);
+  EXPECT_FALSE(found.is_served);
+}
+
+TEST(Launch, KnowsWhetherTorchrunServesAndHowOftenItHasStarted) {
+  const Launch found = launch(with(with(kTorchrun, "TORCHELASTIC_USE_AGENT_STORE", "True"),
+                                   "TORCHELASTIC_RESTART_COUNT", "2"));
+  EXPECT_TRUE(found.is_served);
+  EXPECT_EQ(found.attempt, 2);
 }
 
 TEST(Launch, UnderstandsSrun) {

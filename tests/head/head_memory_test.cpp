@@ -44,13 +44,13 @@ TEST(HeadMemory, OfAStepFallsBackFromFloat32ToBFloat16ToNothingKept) {
 }
 
 TEST(HeadMemory, IsWhatTheHeadTakes) {
-  HeadBenchmarkOptions options{.identities = 40'000, .sample_rate = 0.5, .steps = 1};
+  BenchmarkOptions options{.identities = 40'000, .sample_rate = 0.5, .steps = 1};
   reset_peak_memory();
   if (peak_memory() == 0) GTEST_SKIP() << "the system does not tell";
   at::randn({256, 256}).mm(at::randn({256, 256}));  // what the library reserves at its first GEMM
   const std::int64_t before = peak_memory();
   const auto comm = make_self_communicator();
-  const std::int64_t taken = benchmark_head(options, *comm).memory_bytes - before;
+  const std::int64_t taken = benchmark(options, *comm).memory_bytes - before;
   const HeadMemory want =
       head_memory(options.head, ClassShard(options.identities, 0, 1),
                   {.rows = 20'128, .samples = 128, .threads = at::get_num_threads()});

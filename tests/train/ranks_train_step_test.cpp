@@ -2,13 +2,14 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "pfc/train/cost_model.h"
 #include "pfc/train/train_step.h"
 #include "ranks.h"
 
 namespace pfc {
 namespace {
 
-constexpr std::int64_t kBatch = 24, kClasses = 41, kDim = 16;
+constexpr std::int64_t kBatch = 24, kClasses = 41;
 
 struct Run {
   bool synchronised = true;
@@ -16,6 +17,7 @@ struct Run {
   std::int64_t micro_batches = 1;
   std::int64_t steps = 20;
   double lr = 0.01;
+  std::int64_t dim = 16;
 };
 
 struct Result {
@@ -23,6 +25,7 @@ struct Result {
   at::Tensor parameters;  ///< of the backbone, one behind another
   at::Tensor buffers;
   std::vector<std::int64_t> without_image;  ///< of the last step
+  TrafficByCollective sent;                 ///< in all
 };
 
 /// Always the same images: they can be learnt, and rounding is not blown up by chance.
@@ -65,14 +68,15 @@ at::Tensor joined(const std::vector<at::Tensor>& tensors) {
 Result train(const Run& run, Communicator& comm) {
   const ClassShard shard(kClasses, comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = 0.5}, shard);
-  const auto backbone = make_backbone("tiny", kDim, 1);
+  const auto backbone = make_backbone("tiny", run.dim, 1);
   if (run.synchronised) synchronise_batch_norm(*backbone, comm);
-  PartialFc head({.table = {.dim = kDim}, .scale = 8}, shard);
+  PartialFc head({.table = {.dim = run.dim}, .scale = 8}, shard);
   GradientBuckets gradients(backbone->parameters(), comm, 1 << 18);
   torch::optim::SGD optimizer(backbone->parameters(),
                               torch::optim::SGDOptions(1).momentum(0.9).weight_decay(5e-4));
   Training training{*backbone, head, gradients, optimizer, comm, 5, run.gather};
   Result result;
+  const TrafficByCollective before = comm.traffic();
   for (std::int64_t step = 0; step < run.steps; ++step) {
     const StepPlan plan = plan_of(step, run, sampler);
     const StepResult found = train_step(plan, batch_of(plan, comm), run.lr, training);
@@ -80,6 +84,8 @@ Result train(const Run& run, Communicator& comm) {
     result.norms.push_back(found.gradient_norm);
     result.without_image = found.without_image;
   }
+  result.sent = comm.traffic();
+  for (std::size_t i = 0; i < before.size(); ++i) result.sent[i].bytes -= before[i].bytes;
   result.parameters = joined(backbone->parameters());
   result.buffers = joined(backbone->buffers());
   return result;
@@ -127,6 +133,34 @@ TEST(RanksTrainStep, EmbeddingsThatTravelInBFloat16MoveTheLossByTheirPrecision) 
     EXPECT_NEAR(found.losses[0], want.losses[0], want.losses[0] / 256);
     EXPECT_NE(found.losses[0], want.losses[0]);
     EXPECT_LT(error(found.parameters, want.parameters), 1e-3);
+  });
+}
+
+TEST(RanksTrainStep, SendsWhatThePlanOfMemoryNetworkAndTimeSays) {
+  on_ranks([](Communicator& comm) {
+    for (const NumberType gather : {NumberType::kFloat32, NumberType::kBFloat16}) {
+      PlanRequest request;
+      request.identities = kClasses;
+      request.batch_size = kBatch;
+      request.network = "tiny";
+      request.ranks = comm.world();
+      request.gather = gather;
+      request.device = device("cpu");
+      std::array<double, kCollectives.size()> planned{};
+      for (const CollectivePart& part : make_plan(request).collectives) {
+        for (const Collective collective : kCollectives) {
+          if (part.name.starts_with(name_of(collective)))
+            planned[static_cast<std::size_t>(collective)] += part.bytes;
+        }
+      }
+      const Result found =
+          train({.synchronised = false, .gather = gather, .steps = 1, .dim = 512}, comm);
+      for (const Collective collective : kCollectives) {
+        const auto i = static_cast<std::size_t>(collective);
+        EXPECT_NEAR(static_cast<double>(found.sent[i].bytes), planned[i], 1e-3 * planned[i])
+            << name_of(collective);
+      }
+    }
   });
 }
 

@@ -7,15 +7,18 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/random.h"
+#include "pfc/data/dataset.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/record_io.h"
 #include "pfc/data/verification_set.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "temporary_folder.h"
+#include "train/same_data.h"
 
 namespace pfc {
 namespace {
@@ -191,6 +194,85 @@ TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
               ThrowsMessage<Error>(testing::AllOf(
                   HasSubstr("step "), HasSubstr("learning rate 1e+30"), HasSubstr("not finite"))));
   EXPECT_FALSE(fs::exists(fs::path(config_.output) / "last.safetensors"));
+}
+
+/// The same run on so many ranks, each a thread.
+class TrainOnRanks : public Train {
+ protected:
+  void run_on(int world) {
+    config_.train.threads = 1;
+    config_.output = folder_ / ("output" + std::to_string(world));
+    testing::internal::CaptureStderr();
+    try {
+      run_ranks(world, [&](Communicator& comm) { train(config_, comm); });
+    } catch (...) {
+      log_ = testing::internal::GetCapturedStderr();
+      throw;
+    }
+    log_ = testing::internal::GetCapturedStderr();
+  }
+};
+
+TEST_F(TrainOnRanks, WithSynchronisedBatchNormAFewStepsAreThoseOfOneRank) {
+  config_.model.sync_bn = true;
+  config_.schedule.lr = 0.01;
+  config_.train.steps = 4;
+  config_.log.every = 1;
+  config_.eval.every = 0;
+  std::vector<nlohmann::json> want;
+  for (const int world : {1, 2, 4}) {
+    run_on(world);
+    const auto found = metrics();
+    if (world == 1) want = found;
+    ASSERT_EQ(found.size(), want.size());
+    for (std::size_t i = 0; i < 4; ++i) {
+      const double loss = want[i]["loss"];
+      EXPECT_NEAR(found[i]["loss"].get<double>(), loss, 1e-3 * loss) << world;
+    }
+    EXPECT_NEAR(found.back()["accuracy"].get<double>(), want.back()["accuracy"], 0.1) << world;
+  }
+}
+
+TEST_F(TrainOnRanks, TheFirstWritesTheNetworkAndEachItsCentres) {
+  run_on(2);
+  const fs::path output = config_.output;
+  EXPECT_NO_THROW(load_backbone(output / "last.safetensors"));
+  EXPECT_NO_THROW(load_backbone(output / "best.safetensors"));
+  EXPECT_EQ(load_config(output / "config.toml", {}), config_);
+  std::int64_t rows = 0;
+  for (const std::string name :
+       {"centers-00001-of-00002.safetensors", "centers-00002-of-00002.safetensors"}) {
+    const SafetensorsFile centers(output / name);
+    EXPECT_EQ(centers.metadata("first_class"), std::to_string(rows));
+    rows += centers.tensors()[0].shape[0];
+  }
+  EXPECT_EQ(rows, kIdentities);
+  EXPECT_THAT(log_, HasSubstr("ranks: 2 on 1 machine, 1 threads each"));
+  EXPECT_THAT(log_, HasSubstr("sent by a rank in a step"));
+}
+
+TEST_F(TrainOnRanks, ABatchThatDoesNotDivideIsRefusedNamingTheNearest) {
+  EXPECT_THAT([&] { run_on(3); },
+              ThrowsMessage<Error>(HasSubstr("does not divide over 3 ranks; the nearest sizes are "
+                                             "15 and 18")));
+}
+
+TEST_F(TrainOnRanks, RefuseTrainingSetsThatDiffer) {
+  EXPECT_THAT(
+      [&] {
+        run_ranks(2, [&](Communicator& comm) {
+          const auto dataset =
+              open_dataset({.path = config_.data.train,
+                            .cache_dir = folder_ / "cache" / std::to_string(comm.rank()),
+                            .min_images = 1});
+          if (comm.rank() == 0) return require_same_data(*dataset, comm);
+          dataset->exclude(3, "broken");
+          require_same_data(
+              *open_dataset({.path = config_.data.train, .cache_dir = folder_ / "cache" / "1"}),
+              comm);
+        });
+      },
+      ThrowsMessage<Error>(HasSubstr("rank 0 sees 48 images of 12 identities, rank 1 sees 47")));
 }
 
 TEST_F(Train, SaysSoWhereTheSampleLeavesNoNegatives) {

@@ -18,8 +18,12 @@ struct Launch {
   Way way = Way::kAlone;
   int rank = 0, world = 1;
   int local_rank = 0, local_world = 1;  ///< among the ranks of this machine
-  std::string address = {};             ///< of kRendezvous: where rank 0 is
+
+  // Of kRendezvous: where ranks find each other.
+  std::string address = {};
   int port = 0;
+  bool is_served = false;  ///< by the launcher; else rank 0 serves
+  int attempt = 0;         ///< how often the launcher has started the ranks anew
 };
 
 /// `variable` gives an environment variable or a null pointer. Throws Error where a launcher's

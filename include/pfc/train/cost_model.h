@@ -72,8 +72,9 @@ struct PlanRequest {
   std::string network = "r50";
   int ranks = 64;  ///< W
   HeadWay way = HeadWay::kTiled;
-  PartialFcOptions head = {};  ///< its optimizer is the backbone's too
-  int head_threads = 1;        ///< that share the head's tiles
+  PartialFcOptions head = {};                ///< its optimizer is the backbone's too
+  NumberType gather = NumberType::kFloat32;  ///< what embeddings travel as, of kTiled
+  int head_threads = 1;                      ///< that share the head's tiles
   Device device;
 };
 

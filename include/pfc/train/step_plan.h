@@ -23,6 +23,10 @@ struct StepPlan {
   std::size_t place(int rank, int world, std::size_t i) const;
 };
 
+/// Throws Error, naming the nearest sizes, where a global batch is not a positive multiple of
+/// `world` times `micro_batches`.
+void require_whole_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batches);
+
 struct StepPlannerOptions {
   std::uint64_t seed = 0;
   std::int64_t batch_size = 128;  ///< the global batch, a multiple of the number of ranks

@@ -1,0 +1,272 @@
+#include "comm/nccl_communicator.h"
+
+#include <ATen/Functions.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void check(ncclResult_t result, const std::string& call) {
+  if (result != ncclSuccess) throw Error(call + ": NCCL: " + ncclGetErrorString(result));
+}
+void check(cudaError_t result, const std::string& call) {
+  if (result != cudaSuccess) throw Error(call + ": CUDA: " + cudaGetErrorString(result));
+}
+
+ncclDataType_t type_of(at::ScalarType type, const std::string& call) {
+  switch (type) {
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kBFloat16:
+      return ncclBfloat16;
+    case at::kHalf:
+      return ncclFloat16;
+    case at::kLong:
+      return ncclInt64;
+    case at::kInt:
+      return ncclInt32;
+    case at::kByte:
+      return ncclUint8;
+    default:
+      throw Error(call + ": NCCL cannot carry this type");
+  }
+}
+
+/// Where a stream was.
+class Event {
+ public:
+  explicit Event(cudaStream_t stream) {
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
+    check(cudaEventRecord(event_, stream), "event");
+  }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void hold(cudaStream_t stream) const { check(cudaStreamWaitEvent(stream, event_, 0), "event"); }
+  bool is_over() const { return cudaEventQuery(event_) != cudaErrorNotReady; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+/// Watches collectives from a thread of its own: the host does not wait for them.
+class Watch {
+ public:
+  Watch(ncclComm_t comm, std::chrono::seconds timeout)
+      : comm_(comm), timeout_(timeout), thread_([this] { run(); }) {}
+  ~Watch() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  void add(std::shared_ptr<Event> event, std::string call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back({std::move(event), std::move(call), Clock::now() + timeout_});
+  }
+
+ private:
+  struct Call {
+    std::shared_ptr<Event> over;
+    std::string name;
+    Clock::time_point deadline;
+  };
+
+  void run() {
+    constexpr std::chrono::milliseconds kInterval{100};
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kInterval, [this] { return stopped_; })) {
+      while (!calls_.empty() && calls_.front().over->is_over()) calls_.pop_front();
+      if (calls_.empty()) continue;
+      ncclResult_t broken = ncclSuccess;
+      ncclCommGetAsyncError(comm_, &broken);
+      if (broken != ncclSuccess && broken != ncclInProgress)
+        end(calls_.front().name + ": NCCL: " + ncclGetErrorString(broken));
+      if (Clock::now() > calls_.front().deadline) {
+        end(calls_.front().name + " was not joined by all ranks within " +
+            std::to_string(timeout_.count()) + " s: one of them is stuck or gone (train.timeout)");
+      }
+    }
+  }
+
+  [[noreturn]] static void end(const std::string& sentence) {
+    std::fprintf(stderr, "pfc: %s\n", sentence.c_str());
+    end_all_ranks(1);
+  }
+
+  ncclComm_t comm_;
+  std::chrono::seconds timeout_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Call> calls_;
+  bool stopped_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
+class NcclCommunicator final : public Communicator {
+ public:
+  NcclCommunicator(const Launch& launch, const ncclUniqueId& id, std::unique_ptr<Communicator> host,
+                   std::chrono::seconds timeout)
+      : Communicator(launch.rank, launch.world),
+        host_(std::move(host)),
+        device_(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank)),
+        guard_(device_),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_.index())),
+        comm_(join(launch, id)),
+        watch_(comm_, timeout) {}
+  // NCCL must not wait here for ranks that may be gone.
+  ~NcclCommunicator() override { ncclCommAbort(comm_); }
+
+ private:
+  static ncclComm_t join(const Launch& launch, const ncclUniqueId& id) {
+    ncclComm_t comm = nullptr;
+    check(ncclCommInitRank(&comm, launch.world, id, launch.rank), "start");
+    return comm;
+  }
+
+  /// Runs start(stream) behind what the current stream holds.
+  template <class Start>
+  Pending pending(const std::string& what, const at::Tensor& from, const at::Tensor& to,
+                  const Start& start) {
+    const std::string call = "rank " + std::to_string(rank()) + ": " + what;
+    if (!from.is_cuda()) throw Error(call + ": NCCL takes tensors of a GPU");
+    const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+    Event(current).hold(stream_);
+    check(start(stream_.stream(), type_of(from.scalar_type(), call)), call);
+    for (const at::Tensor& used : {from, to})
+      c10::cuda::CUDACachingAllocator::recordStream(used.storage().data_ptr(), stream_);
+    const auto over = std::make_shared<Event>(stream_);
+    watch_.add(over, call);
+    return Pending(
+        to, [over, current] { over->hold(current); }, nullptr);
+  }
+
+  Pending start_all_gather(const at::Tensor& local, const std::string& call) override {
+    auto sizes = local.sizes().vec();
+    sizes.at(0) *= world();
+    const at::Tensor all = at::empty(sizes, local.options());
+    return pending(call, local, all, [&](cudaStream_t stream, ncclDataType_t type) {
+      return ncclAllGather(local.const_data_ptr(), all.mutable_data_ptr(), count(local), type,
+                           comm_, stream);
+    });
+  }
+  Pending start_reduce_scatter(const at::Tensor& full, const std::string& call) override {
+    auto sizes = full.sizes().vec();
+    sizes.at(0) /= world();
+    const at::Tensor part = at::empty(sizes, full.options());
+    return pending(call, full, part, [&](cudaStream_t stream, ncclDataType_t type) {
+      return ncclReduceScatter(full.const_data_ptr(), part.mutable_data_ptr(), count(part), type,
+                               ncclSum, comm_, stream);
+    });
+  }
+  Pending start_all_reduce(at::Tensor& tensor, const std::string& call) override {
+    return pending(call, tensor, tensor, [&](cudaStream_t stream, ncclDataType_t type) {
+      return ncclAllReduce(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor), type,
+                           ncclSum, comm_, stream);
+    });
+  }
+  Pending start_broadcast(at::Tensor& tensor, const std::string& call) override {
+    return pending(call, tensor, tensor, [&](cudaStream_t stream, ncclDataType_t type) {
+      return ncclBroadcast(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor), type,
+                           0, comm_, stream);
+    });
+  }
+  void do_barrier(const std::string& call) override {
+    at::Tensor one = at::ones({1}, at::TensorOptions(device_));
+    start_all_reduce(one, call).wait();
+    check(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device_.index())), call);
+  }
+
+  static std::size_t count(const at::Tensor& tensor) {
+    return static_cast<std::size_t>(tensor.numel());
+  }
+
+  std::unique_ptr<Communicator> host_;
+  at::Device device_;
+  c10::cuda::CUDAGuard guard_;
+  c10::cuda::CUDAStream stream_;
+  ncclComm_t comm_;
+  Watch watch_;
+};
+
+ncclUniqueId share_through_mpi(Communicator& host) {
+  ncclUniqueId id{};
+  if (host.is_first()) check(ncclGetUniqueId(&id), "start");
+  at::Tensor bytes = at::empty({sizeof(id)}, at::kByte);
+  std::memcpy(bytes.data_ptr(), &id, sizeof(id));
+  host.broadcast(bytes).wait();
+  std::memcpy(&id, bytes.const_data_ptr(), sizeof(id));
+  return id;
+}
+
+ncclUniqueId share_at_address(const Launch& launch, std::chrono::seconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(launch.port);
+  options.isServer = launch.rank == 0 && !launch.is_served;
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  const auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  const std::string attempt = std::to_string(launch.attempt);
+  const std::string key = "pfc/nccl/" + attempt, joined = "pfc/joined/" + attempt;
+  ncclUniqueId id{};
+  if (launch.rank == 0) {
+    check(ncclGetUniqueId(&id), "start");
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&id);
+    store->set(key, std::vector<std::uint8_t>(bytes, bytes + sizeof(id)));
+  }
+  const std::vector<std::uint8_t> bytes = store->get(key);
+  if (bytes.size() != sizeof(id))
+    throw Error("rank " + std::to_string(launch.rank) + ": another program answers at " +
+                launch.address);
+  std::memcpy(&id, bytes.data(), sizeof(id));
+  // Who serves leaves last.
+  if (store->add(joined, 1) == launch.world) store->set(joined + "/all", {1});
+  store->wait({joined + "/all"});
+  return id;
+}
+
+}  // namespace
+
+int gpus() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
+                                                     std::unique_ptr<Communicator> host,
+                                                     std::chrono::seconds timeout) {
+  if (launch.local_rank >= gpus()) {
+    throw Error("rank " + std::to_string(launch.rank) + ": wants GPU " +
+                std::to_string(launch.local_rank) + " of this machine, found " +
+                std::to_string(gpus()));
+  }
+  const ncclUniqueId id = host ? share_through_mpi(*host) : share_at_address(launch, timeout);
+  return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout);
+}
+
+}  // namespace pfc

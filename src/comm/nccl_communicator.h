@@ -1,0 +1,26 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "pfc/comm/communicator.h"
+#include "pfc/comm/launch.h"
+
+namespace pfc {
+
+/// GPUs that this process can use; 0 where there is no driver.
+int gpus();
+
+/// All ranks of a launch, on tensors of the GPU whose number is the rank's on its machine. The
+/// ranks meet through `host` (of MPI), which is kept as long as the result, or where that is null
+/// at the launch's address.
+///
+/// Collectives run on a stream of their own, after what the current stream held when they began;
+/// `wait` makes the current stream wait for them and not the host. A collective that is not over
+/// after `timeout`, or that NCCL reports as broken, ends this process with a sentence that names
+/// rank and call: nobody may be waiting who could be told.
+std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
+                                                     std::unique_ptr<Communicator> host,
+                                                     std::chrono::seconds timeout);
+
+}  // namespace pfc
