@@ -79,7 +79,8 @@ int main(int argc, char** argv) {
   pfc::PartialFc head({.table = {.dim = 512}}, shard);
   torch::optim::SGD optimizer(backbone->parameters(),
                               torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
-  pfc::Training training{*backbone, head, optimizer, *comm, 5.0};
+  pfc::GradientBuckets gradients(backbone->parameters(), *comm);
+  pfc::Training training{*backbone, head, gradients, optimizer, *comm, 5.0};
 
   std::optional<pfc::Loader> loader;
   if (dataset) {

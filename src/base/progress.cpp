@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kShares = 20;
 constexpr std::chrono::milliseconds kRefresh{200};
+constexpr std::chrono::minutes kLongestSilence{1};
 
 }  // namespace
 
@@ -42,7 +43,7 @@ ProgressLine::~ProgressLine() {
 bool ProgressLine::due(std::int64_t done) const {
   if (quiet_) return false;
   if (terminal_) return done == total_ || Clock::now() - shown_ >= kRefresh;
-  return done * kShares >= next_share_ * total_;
+  return done * kShares >= next_share_ * total_ || Clock::now() - shown_ >= kLongestSilence;
 }
 
 void ProgressLine::show(std::int64_t done, std::string_view text) {

@@ -3,7 +3,6 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -23,13 +22,13 @@
 #include "pfc/train/train_step.h"
 #include "train/evaluation.h"
 #include "train/from_config.h"
+#include "train/meter.h"
 #include "train/same_data.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 /// Refuses to write over a finished run: its model may be days of work.
 void prepare_output(const fs::path& output) {
@@ -98,35 +97,6 @@ std::unique_ptr<Dataset> open_on_all_ranks(const Config& config, const Placement
   return dataset;
 }
 
-/// Means over the steps since the last report.
-class Meter {
- public:
-  void add(const StepResult& result, std::int64_t images) {
-    loss_ += result.loss;
-    images_ += images;
-    ++steps_;
-  }
-
-  TrainMetrics report(double seconds_waited) {
-    const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-    TrainMetrics metrics;
-    metrics.loss = loss_ / static_cast<double>(steps_);
-    metrics.images_per_second = static_cast<double>(images_) / seconds;
-    metrics.data_wait = (seconds_waited - waited_) / seconds;
-    *this = Meter();
-    waited_ = seconds_waited;
-    return metrics;
-  }
-
-  /// Leaves out what is not training: evaluation, saving.
-  void exclude(Clock::duration time) { start_ += time; }
-
- private:
-  Clock::time_point start_ = Clock::now();
-  double loss_ = 0, waited_ = 0;
-  std::int64_t images_ = 0, steps_ = 0;
-};
-
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
   return format("step %lld/%lld  epoch %.2f  loss %.3f  lr %.4g  %.0f images/s  data wait %.1f%%",
                 static_cast<long long>(metrics.step), static_cast<long long>(steps), metrics.epoch,
@@ -157,35 +127,6 @@ std::string centers_name(const Communicator& comm) {
   if (comm.world() == 1) return "centers.safetensors";
   return format("centers-%05d-of-%05d.safetensors", comm.rank() + 1, comm.world());
 }
-
-/// Bytes that this rank sent in the steps, a line a collective.
-class TrafficOfSteps {
- public:
-  void add(const TrafficByCollective& before, const TrafficByCollective& after) {
-    for (std::size_t i = 0; i < total_.size(); ++i) {
-      total_[i].calls += after[i].calls - before[i].calls;
-      total_[i].bytes += after[i].bytes - before[i].bytes;
-    }
-    ++steps_;
-  }
-
-  std::string text() const {
-    std::string lines = "sent by a rank in a step, as a ring sends it:";
-    for (const Collective collective : kCollectives) {
-      const Traffic& traffic = total_[static_cast<std::size_t>(collective)];
-      if (traffic.bytes == 0) continue;
-      lines += "\n  " + format("%-15s %16s bytes in %lld calls",
-                               std::string(name_of(collective)).c_str(),
-                               grouped(traffic.bytes / steps_).c_str(),
-                               static_cast<long long>(traffic.calls / steps_));
-    }
-    return lines;
-  }
-
- private:
-  TrafficByCollective total_;
-  std::int64_t steps_ = 0;
-};
 
 }  // namespace
 
@@ -256,7 +197,7 @@ void train(const Config& config, Communicator& comm) {
                  .most_corrupt_share = config.data.max_corrupt_share});
   ProgressLine progress(steps, 0, !comm.is_first());
   Meter meter;
-  TrafficOfSteps traffic;
+  TrafficMeter traffic;
   std::int64_t corrupt = 0;
   backbone->train();
   for (std::int64_t step = 0; step < steps; ++step) {
@@ -285,13 +226,13 @@ void train(const Config& config, Communicator& comm) {
       progress.show(done, progress_text(report, steps));
     }
     if (done == steps || (config.eval.every > 0 && done % config.eval.every == 0)) {
-      const auto start = Clock::now();
+      const auto start = Meter::Clock::now();
       for (const VerificationResult& found : evaluation.run(*backbone, done, progress, comm))
         metrics->write(done, found);
       if (comm.is_first()) save(config, *backbone, "last.safetensors");
       if (evaluation.is_best()) save(config, *backbone, "best.safetensors");
       save_centers(head.table(), output / centers_name(comm));
-      meter.exclude(Clock::now() - start);
+      meter.exclude(Meter::Clock::now() - start);
     }
   }
   comm.barrier();  // every rank's files are there

@@ -18,29 +18,44 @@ struct Case {
   bool prelu;
 };
 
-/// One step of batch_norm_prelu on a problem that depends on the case alone, in `dtype`.
-Result run(const Case& c, torch::Dtype dtype) {
+/// One step of batch_norm_prelu on a problem that depends on the case alone, in `dtype`. With
+/// `comm` its ranks have a share of the images each, and the result is put together: gradients of
+/// parameters are sums over ranks.
+Result run(const Case& c, torch::Dtype dtype, Communicator* comm = nullptr) {
   auto generator = at::detail::createCPUGenerator(1);
   const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
   const auto in = [&](const torch::Tensor& value) {
     return value.to(dtype).detach().requires_grad_();
+  };
+  const auto share = [&](const torch::Tensor& x) {
+    const std::int64_t images = comm ? c.batch / comm->world() : c.batch;
+    return x.narrow(0, comm ? comm->rank() * images : 0, images)
+        .contiguous(torch::MemoryFormat::ChannelsLast);
+  };
+  const auto all = [&](const torch::Tensor& x) {
+    return comm ? comm->all_gather(x.detach().contiguous()).wait() : x.detach();
+  };
+  const auto sum = [&](const torch::Tensor& x) {
+    auto total = x.clone();
+    return comm ? comm->all_reduce(total).wait() : total;
   };
 
   const auto image = normal({c.batch, c.channels, c.size, c.size}) * 2 + c.mean;
   const auto upstream = normal(image.sizes()).to(dtype);
   const auto weight = in(normal({c.channels})), bias = in(normal({c.channels}));
   const auto slope = c.prelu ? in(normal({c.channels}) * 0.3) : torch::Tensor();
-  const auto x = in(image.contiguous(torch::MemoryFormat::ChannelsLast));
+  const auto x = in(share(image));
   const auto running_mean = normal({c.channels}).to(dtype);
   const auto running_var = normal({c.channels}).abs().to(dtype);
 
-  const auto y = batch_norm_prelu(x, {weight, bias, running_mean, running_var, 0.1, 1e-5}, slope);
-  y.backward(upstream);
-  return {y.detach(),
-          x.grad(),
-          weight.grad(),
-          bias.grad(),
-          c.prelu ? slope.grad() : torch::Tensor(),
+  const auto y =
+      batch_norm_prelu(x, {weight, bias, running_mean, running_var, 0.1, 1e-5, comm}, slope);
+  y.backward(share(upstream));
+  return {all(y),
+          all(x.grad()),
+          sum(weight.grad()),
+          sum(bias.grad()),
+          c.prelu ? sum(slope.grad()) : torch::Tensor(),
           running_mean,
           running_var};
 }
@@ -51,13 +66,7 @@ void expect_close(const torch::Tensor& got, const torch::Tensor& want, const cha
   EXPECT_LE((got.to(torch::kFloat64) - want).abs().max().item<double>(), 1e-5 * scale) << what;
 }
 
-class BatchNormPRelu : public testing::TestWithParam<Case> {};
-
-// float32 takes the kernels, float64 the plain operators.
-TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
-  const auto got = run(GetParam(), torch::kFloat32);
-  const auto want = run(GetParam(), torch::kFloat64);
-  EXPECT_TRUE(got.y.is_contiguous(torch::MemoryFormat::ChannelsLast));
+void expect_close(const Result& got, const Result& want) {
   expect_close(got.y, want.y, "y");
   expect_close(got.dx, want.dx, "dx");
   expect_close(got.d_weight, want.d_weight, "d_weight");
@@ -65,6 +74,16 @@ TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
   expect_close(got.d_slope, want.d_slope, "d_slope");
   expect_close(got.running_mean, want.running_mean, "running_mean");
   expect_close(got.running_var, want.running_var, "running_var");
+}
+
+class BatchNormPRelu : public testing::TestWithParam<Case> {};
+
+// float32 takes the kernels, float64 the plain operators.
+TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
+  const auto got = run(GetParam(), torch::kFloat32);
+  const auto want = run(GetParam(), torch::kFloat64);
+  EXPECT_TRUE(got.y.is_contiguous(torch::MemoryFormat::ChannelsLast));
+  expect_close(got, want);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, BatchNormPRelu,
@@ -87,46 +106,6 @@ TEST(BatchNormPRelu, TheSameThreadsGiveTheSameBits) {
   EXPECT_TRUE(torch::equal(first.d_slope, second.d_slope));
 }
 
-/// A case's problem with the images shared out over ranks: their outputs and gradients by the
-/// input, put together, and the sums over ranks of the parameters' gradients.
-Result run_on_ranks(const Case& c, torch::Dtype dtype, Communicator& comm) {
-  auto generator = at::detail::createCPUGenerator(1);
-  const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
-  const auto in = [&](const torch::Tensor& value) {
-    return value.to(dtype).detach().requires_grad_();
-  };
-  const std::int64_t share = c.batch / comm.world();
-  const auto mine = [&](const torch::Tensor& x) {
-    return x.narrow(0, comm.rank() * share, share).contiguous(torch::MemoryFormat::ChannelsLast);
-  };
-  const auto all = [&](const torch::Tensor& x) {
-    return comm.all_gather(x.detach().contiguous()).wait();
-  };
-  const auto sum = [&](const torch::Tensor& x) {
-    auto total = x.clone();
-    return comm.all_reduce(total).wait();
-  };
-
-  const auto image = normal({c.batch, c.channels, c.size, c.size}) * 2 + c.mean;
-  const auto upstream = mine(normal(image.sizes()).to(dtype));
-  const auto weight = in(normal({c.channels})), bias = in(normal({c.channels}));
-  const auto slope = c.prelu ? in(normal({c.channels}) * 0.3) : torch::Tensor();
-  const auto x = in(mine(image));
-  const auto running_mean = normal({c.channels}).to(dtype);
-  const auto running_var = normal({c.channels}).abs().to(dtype);
-
-  const auto y =
-      batch_norm_prelu(x, {weight, bias, running_mean, running_var, 0.1, 1e-5, &comm}, slope);
-  y.backward(upstream);
-  return {all(y),
-          all(x.grad()),
-          sum(weight.grad()),
-          sum(bias.grad()),
-          c.prelu ? sum(slope.grad()) : torch::Tensor(),
-          running_mean,
-          running_var};
-}
-
 TEST(RanksBatchNormPRelu, OverRanksEqualsTheWholeBatchWithTheKernelsAndWithThePlainOperators) {
   const std::vector<Case> cases = {{12, 16, 6, 0.5, true},     // kernels
                                    {12, 32, 3, 100, false},    // kernels, a mean far from zero
@@ -136,14 +115,8 @@ TEST(RanksBatchNormPRelu, OverRanksEqualsTheWholeBatchWithTheKernelsAndWithThePl
     const auto want = run(c, torch::kFloat64);
     on_ranks([&](Communicator& comm) {
       for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
-        const auto got = run_on_ranks(c, dtype, comm);
-        expect_close(got.y, want.y, "y");
-        expect_close(got.dx, want.dx, "dx");
-        expect_close(got.d_weight, want.d_weight, "d_weight");
-        expect_close(got.d_bias, want.d_bias, "d_bias");
-        expect_close(got.d_slope, want.d_slope, "d_slope");
-        expect_close(got.running_mean, want.running_mean, "running_mean");
-        expect_close(got.running_var, want.running_var, "running_var");
+        const auto got = run(c, dtype, &comm);
+        expect_close(got, want);
       }
     });
   }

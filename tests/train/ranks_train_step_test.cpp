@@ -16,7 +16,7 @@ struct Run {
   NumberType gather = NumberType::kFloat32;
   std::int64_t micro_batches = 1;
   std::int64_t steps = 20;
-  double lr = 0.01;
+  double lr = 0.003;
   std::int64_t dim = 16;
 };
 

@@ -12,7 +12,7 @@ std::string format_duration(std::chrono::seconds duration);
 
 /// One line on stderr that long work keeps current. On a terminal the line is rewritten in place a
 /// few times a second; elsewhere (a log file, a pipe) it is printed about twenty times over the
-/// whole work, each time on a line of its own.
+/// whole work, and once a minute where that is more often, each time on a line of its own.
 class ProgressLine {
  public:
   /// `total` > 0 units of work, of which `done` are behind us (work that was taken up again). A
