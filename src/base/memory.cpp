@@ -80,6 +80,9 @@ std::int64_t peak_memory() {
 }
 
 void reset_peak_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
   std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): sets the peak to what is resident now
 }
 

@@ -17,7 +17,8 @@ std::int64_t available_memory();
 /// The most memory that this process has had resident at once since it began, or since the call
 /// below; in bytes, 0 where the system does not tell.
 std::int64_t peak_memory();
-/// From here on the peak is counted anew.
+/// From here on the peak is counted anew, of what follows: memory that was freed and kept is given
+/// back.
 void reset_peak_memory();
 
 }  // namespace pfc
