@@ -59,7 +59,7 @@ void run_bench(BenchCommand command) {
     throw UsageError("--batch wants one size, or one for each of --rates");
   constexpr std::chrono::minutes kTimeout{10};
   const auto comm = join_ranks(find_launch(), kTimeout);
-  at::set_num_threads(command.threads > 0 ? command.threads : place_ranks(*comm).threads());
+  set_threads(command.threads, place_ranks(*comm));
   CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);
   if (comm->is_first()) print_head_of_table(command);

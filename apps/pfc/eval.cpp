@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -8,6 +9,8 @@
 #include "commands.h"
 #include "pfc/base/files.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/launch.h"
+#include "pfc/comm/placement.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 #include "pfc/eval/verification.h"
@@ -34,17 +37,24 @@ void run_verification(const VerificationOptions& options) {
   std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
   for (const std::string& path : options.sets) sets.push_back(VerificationSet::open(path));
   const auto network = load_backbone(options.model);
+  constexpr std::chrono::minutes kTimeout{10};
+  const auto comm = join_ranks(find_launch(), kTimeout);
+  set_threads(0, place_ranks(*comm));
 
   std::vector<VerificationResult> results;
   for (const VerificationSet& set : sets) {
-    ProgressLine line(2 * set.pairs());
+    const std::int64_t share = (2 * set.pairs() + comm->world() - 1) / comm->world();
+    ProgressLine line(share, 0, !comm->is_first());
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       line.show(done, set.name() + ": " + std::to_string(done) + " of " + std::to_string(total) +
                           " images");
     };
-    results.push_back(verify(
-        embed_pairs(*network, set, {.batch_size = options.batch_size, .progress = progress})));
+    const PairEmbeddings embeddings =
+        embed_pairs(*network, set, {.batch_size = options.batch_size, .progress = progress}, *comm);
+    if (comm->is_first()) results.push_back(verify(embeddings));
   }
+  comm->barrier();
+  if (!comm->is_first()) return;
   std::cout << to_text(results);
   if (!options.json.empty()) write_file(options.json, to_json(results));
   if (!options.roc.empty()) write_file(options.roc, chart(options, results));
@@ -66,8 +76,9 @@ void add_verification(CLI::App& eval) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->footer(
-      "Example:\n"
-      "  pfc eval verification output/best.safetensors lfw.bin cfp_fp.bin --roc roc.svg");
+      "Examples:\n"
+      "  pfc eval verification output/best.safetensors lfw.bin cfp_fp.bin --roc roc.svg\n"
+      "  mpirun -np 4 pfc eval verification output/best.safetensors lfw.bin");
   command->callback([options] { run_verification(*options); });
 }
 

@@ -1,6 +1,7 @@
 #include "pfc/comm/placement.h"
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -58,6 +59,14 @@ Placement place_ranks(Communicator& comm) {
   placement.machines = static_cast<int>(hosts.size());
   placement.cores = CPU_COUNT(&cores);
   return placement;
+}
+
+void set_threads(std::int64_t threads, const Placement& placement) {
+  if (threads > 0) {
+    at::set_num_threads(static_cast<int>(threads));
+  } else if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    at::set_num_threads(placement.threads());
+  }
 }
 
 }  // namespace pfc

@@ -163,7 +163,9 @@ std::vector<Field> fields(Config& c) {
              "… or this; the one that is not 0 holds"),
       number("train.seed", &c.train.seed, from(0), "of everything random"),
       number("train.threads", &c.train.threads, from_to(0, 1024),
-             "threads of a rank for arithmetic; 0: the cores, shared by the machine's ranks"),
+             "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or the machine's cores, shared "
+             "by its "
+             "ranks"),
       number("train.timeout", &c.train.timeout, from_to(1, 1e6),
              "seconds that a rank waits for the others before the run stops"),
 

@@ -136,8 +136,7 @@ void train(const Config& config, Communicator& comm) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
   const Placement place = place_ranks(comm);
-  torch::set_num_threads(config.train.threads > 0 ? static_cast<int>(config.train.threads)
-                                                  : place.threads());
+  set_threads(config.train.threads, place);
   if (comm.is_first()) prepare_output(output);
   Evaluation evaluation(config.eval.sets);
 

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
+
 #include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/placement.h"
@@ -172,6 +174,24 @@ TEST(RanksCommunicator, RanksKnowWhichOthersShareTheirMachine) {
     EXPECT_GE(place.threads(), 1);
     EXPECT_LE(place.threads(), std::max(1, place.cores / comm.world()));
   });
+}
+
+TEST(Placement, ARankComputesOnTheThreadsItIsGivenOrOnItsShareOfTheCores) {
+  const int before = at::get_num_threads();
+  const char* const variable = std::getenv("OMP_NUM_THREADS");
+  const std::string kept = variable == nullptr ? "" : variable;
+  const Placement placement{.local_world = 2, .cores = 6};
+  ::unsetenv("OMP_NUM_THREADS");
+  set_threads(0, placement);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  set_threads(2, placement);
+  EXPECT_EQ(at::get_num_threads(), 2);
+  ::setenv("OMP_NUM_THREADS", "2", 1);  // which the run time has read long since
+  set_threads(0, placement);
+  EXPECT_EQ(at::get_num_threads(), 2);
+  if (variable == nullptr) ::unsetenv("OMP_NUM_THREADS");
+  if (variable != nullptr) ::setenv("OMP_NUM_THREADS", kept.c_str(), 1);
+  at::set_num_threads(before);
 }
 
 TEST(ThreadCommunicator, ARankThatThrowsReleasesTheOthersAndIsTheOneThatIsShown) {
