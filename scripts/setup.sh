@@ -22,7 +22,7 @@ packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           libturbojpeg0-dev libpng-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
           libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
-  dev) packages+=(g++-aarch64-linux-gnu) ;;
+  dev) packages+=(g++-aarch64-linux-gnu iproute2 procps) ;;
   fuzz) packages+=(clang libclang-rt-14-dev) ;;
   lint*) packages+=(clang-format clang-tidy) ;;
 esac
