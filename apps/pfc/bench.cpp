@@ -1,6 +1,5 @@
 #include <ATen/Parallel.h>
 
-#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -57,8 +56,7 @@ void run_bench(BenchCommand command) {
   if (!command.run.network.empty()) keep_freed_memory();
   if (command.batches.size() != 1 && command.batches.size() != command.rates.size())
     throw UsageError("--batch wants one size, or one for each of --rates");
-  constexpr std::chrono::minutes kTimeout{10};
-  const auto comm = join_ranks(find_launch(), kTimeout);
+  const auto comm = join_ranks(find_launch());
   set_threads(command.threads, place_ranks(*comm));
   CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);

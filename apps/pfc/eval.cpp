@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -37,8 +36,7 @@ void run_verification(const VerificationOptions& options) {
   std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
   for (const std::string& path : options.sets) sets.push_back(VerificationSet::open(path));
   const auto network = load_backbone(options.model);
-  constexpr std::chrono::minutes kTimeout{10};
-  const auto comm = join_ranks(find_launch(), kTimeout);
+  const auto comm = join_ranks(find_launch());
   set_threads(0, place_ranks(*comm));
 
   std::vector<VerificationResult> results;

@@ -15,13 +15,9 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seco
     case Launch::Way::kMpi:
       return make_mpi_communicator(timeout);
     case Launch::Way::kRendezvous:
-#ifdef PFC_NCCL
-      if (gpus() > 0) return meet_with_nccl(launch, timeout);
-#endif
       throw Error(
-          "torchrun and srun without PMIx start ranks for GPUs, and there is none here; on CPUs "
-          "start "
-          "them with mpirun, or srun --mpi=pmix");
+          "torchrun, and srun without PMIx, start ranks for GPUs; training runs on CPUs so far: "
+          "start them with mpirun, or srun --mpi=pmix");
   }
   return nullptr;
 }

@@ -8,6 +8,7 @@
 
 #include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
+#include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
 #include "ranks.h"
 
@@ -174,6 +175,11 @@ TEST(RanksCommunicator, RanksKnowWhichOthersShareTheirMachine) {
     EXPECT_GE(place.threads(), 1);
     EXPECT_LE(place.threads(), std::max(1, place.cores / comm.world()));
   });
+}
+
+TEST(JoinRanks, RanksThatAreStartedForGpusAreToldHowToStartOnCpus) {
+  EXPECT_THAT([] { join_ranks({.way = Launch::Way::kRendezvous, .world = 2}); },
+              ThrowsMessage<Error>(HasSubstr("start them with mpirun, or srun --mpi=pmix")));
 }
 
 TEST(Placement, ARankComputesOnTheThreadsItIsGivenOrOnItsShareOfTheCores) {

@@ -34,10 +34,13 @@ Launch find_launch();
 
 class Communicator;
 
-/// Meets the other ranks: through MPI, or at the address with NCCL, where this build and this
-/// machine have it. Collectives that a rank does not join within `timeout` throw Error. Call it
-/// once.
-std::unique_ptr<Communicator> join_ranks(const Launch& launch, std::chrono::seconds timeout);
+/// How long a rank waits for the others where nobody says otherwise.
+inline constexpr std::chrono::minutes kUsualTimeout{10};
+
+/// Meets the other ranks. Collectives that a rank does not join within `timeout` throw Error. Call
+/// it once.
+std::unique_ptr<Communicator> join_ranks(const Launch& launch,
+                                         std::chrono::seconds timeout = kUsualTimeout);
 
 /// Ends the other ranks too, at once, and this process with `status`.
 [[noreturn]] void end_all_ranks(int status);
