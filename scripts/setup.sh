@@ -20,7 +20,8 @@ done
 
 packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           libturbojpeg0-dev libpng-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
-          libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
+          libxxhash-dev libzip-dev libonnx-dev libprotobuf-dev protobuf-compiler libopenmpi-dev openmpi-bin
+          libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
   dev) packages+=(g++-aarch64-linux-gnu iproute2 procps) ;;
   fuzz) packages+=(clang libclang-rt-14-dev) ;;
@@ -56,9 +57,11 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
   if [ "$preset" = dev ]; then  # what the tests read our files back with
-    if [ ! -e "$venv/test-packages" ]; then
-      "$venv/bin/pip" install --quiet --disable-pip-version-check tensorboard
-      touch "$venv/test-packages"
+    test_packages="tensorboard safetensors onnx onnxruntime"
+    if [ "$(cat "$venv/test-packages" 2>/dev/null)" != "$test_packages" ]; then
+      # shellcheck disable=SC2086
+      "$venv/bin/pip" install --quiet --disable-pip-version-check $test_packages
+      echo "$test_packages" >"$venv/test-packages"
     fi
     python=$venv/bin/python3
   fi
