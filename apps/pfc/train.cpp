@@ -16,6 +16,7 @@ void add_train(CLI::App& app) {
   struct Options {
     std::string config;
     std::vector<std::string> overrides;
+    bool resume = false;
   };
   CLI::App* command = app.add_subcommand("train", "Train a network");
   const auto options = std::make_shared<Options>();
@@ -24,11 +25,17 @@ void add_train(CLI::App& app) {
       ->add_option("--set", options->overrides, "Set a key after the file is read; may be repeated")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
+  command->add_flag(
+      "--resume", options->resume,
+      "Go on from the newest whole checkpoint in the output folder; begin where there "
+      "is none");
   command->footer([] {
     return "Examples:\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "
            "--set head.sample_rate=0.1\n"
            "  mpirun -np 4 pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
+           "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec --resume\n"
+           "  pfc train mine.toml --set init.from=output/best.safetensors --set schedule.lr=0.01\n"
            "\nThe keys of a .toml, their defaults and what they accept:\n\n" +
            config_reference();
   });
@@ -36,7 +43,7 @@ void add_train(CLI::App& app) {
     keep_freed_memory();
     const Config config = load_config(options->config, options->overrides);
     const auto comm = join_ranks(find_launch(), std::chrono::seconds(config.train.timeout));
-    train(config, *comm);
+    train(config, *comm, options->resume ? Start::kResume : Start::kAnew);
   });
 }
 

@@ -121,6 +121,11 @@ void AtomicFile::commit() {
   sync_folder_of(path_);
 }
 
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail(from, "rename to " + to.string());
+  sync_folder_of(to);
+}
+
 void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);

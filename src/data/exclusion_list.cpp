@@ -49,6 +49,18 @@ ExclusionList::ExclusionList(std::filesystem::path file, std::string_view source
   }
 }
 
+void ExclusionList::replace(const std::vector<std::string>& keys) {
+  const std::lock_guard lock(mutex_);
+  keys_ = {keys.begin(), keys.end()};
+}
+
+std::vector<std::string> ExclusionList::keys() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> keys(keys_.begin(), keys_.end());
+  std::ranges::sort(keys);
+  return keys;
+}
+
 void ExclusionList::add(std::string_view key, std::string_view reason) {
   const std::lock_guard lock(mutex_);
   const auto [added, is_new] = keys_.insert(one_line(key));

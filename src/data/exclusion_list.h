@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 namespace pfc {
 
@@ -17,10 +18,15 @@ class ExclusionList {
   /// `source` is one line that changes when the source does.
   ExclusionList(std::filesystem::path file, std::string_view source);
 
+  /// Forgets what was read from the file, which keeps it, for `keys`.
+  void replace(const std::vector<std::string>& keys);
+
   bool empty() const { return keys_.empty(); }
   /// Once a key. A list that cannot be written, as on a read-only disk, is only kept in memory: the
   /// price is that the next start meets the image again.
   void add(std::string_view key, std::string_view reason);
+  /// All keys, sorted.
+  std::vector<std::string> keys() const;
   /// Calls `function(key)` for every key of the list.
   template <class Function>
   void for_each(Function function) const {

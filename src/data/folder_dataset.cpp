@@ -33,6 +33,8 @@ class FolderDataset final : public Dataset {
  public:
   FolderDataset(const fs::path& folder, const DatasetOptions& options)
       : folder_(folder), exclusions_(kept_beside(folder, options.cache_dir, ".pfcbad"), "folder") {
+    if (options.excluded) exclusions_.replace(*options.excluded);
+    excluded_ = exclusions_.keys();
     std::vector<std::int32_t> identities;
     std::int32_t identity = 0;
     for (const std::string& name :

@@ -45,6 +45,8 @@ class RecDataset final : public Dataset {
         reader_(file_.bytes(), rec.string()),
         exclusions_(kept_beside(rec, options.cache_dir, ".pfcbad"),
                     source_.rec.text() + " " + source_.idx.text()) {
+    if (options.excluded) exclusions_.replace(*options.excluded);
+    excluded_ = exclusions_.keys();
     RecordIndex index = open_index(rec, options.cache_dir);
     if (const fs::path property = property_path_of(rec); fs::exists(property)) {
       check_property(index, parse_property(read_file(property), property.string()),

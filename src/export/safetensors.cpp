@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -18,6 +19,7 @@ static_assert(std::endian::native == std::endian::little, "tensors are stored li
 using Json = nlohmann::json;
 
 constexpr std::size_t kLengthBytes = 8;
+constexpr std::size_t kPartBytes = std::size_t{1} << 18;
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
 constexpr int kHeaderDepth = 3;                    // header, tensor, shape
 constexpr std::string_view kMetadataKey = "__metadata__";
@@ -177,6 +179,15 @@ class Parser {
 
 }  // namespace
 
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t extent : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(extent);
+  }
+  return text + "]";
+}
+
 SafetensorsContent parse_safetensors(std::span<const std::byte> file, std::string_view name) {
   return Parser(file, name).parse();
 }
@@ -192,8 +203,31 @@ const std::string& SafetensorsFile::metadata(const std::string& key) const {
   return found->second;
 }
 
-void write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
-                       const Metadata& metadata) {
+std::int64_t SafetensorsFile::integer(const std::string& key) const {
+  const std::string& text = metadata(key);
+  std::int64_t value = 0;
+  const char* end = text.data() + text.size();
+  if (const auto [stop, error] = std::from_chars(text.data(), end, value);
+      error != std::errc() || stop != end) {
+    throw DataError(file_.path().string(), kMetadataKey, key + " '" + text + "', want an integer");
+  }
+  return value;
+}
+
+const TensorView& SafetensorsFile::tensor(std::string_view name) const {
+  const auto found = std::ranges::find(content_.tensors, name, &TensorView::name);
+  if (found == content_.tensors.end()) {
+    throw DataError(file_.path().string(), "tensor '" + std::string(name) + "'", "missing");
+  }
+  return *found;
+}
+
+std::uint64_t SafetensorsFile::offset_of(const TensorView& tensor) const {
+  return static_cast<std::uint64_t>(tensor.bytes.data() - file_.bytes().data());
+}
+
+Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
+                            const Metadata& metadata) {
   std::ranges::stable_sort(tensors, std::greater(),
                            [](const TensorView& tensor) { return element_size(tensor.dtype); });
   auto header = nlohmann::ordered_json::object();
@@ -210,10 +244,20 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorView
   const std::uint64_t length = text.size();
 
   AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(text);
-  for (const TensorView& tensor : tensors) file.write(tensor.bytes);
+  ChecksumBuilder sums;
+  const auto write = [&](std::span<const std::byte> bytes) {
+    // In parts that stay in the processor's cache between the two.
+    for (std::size_t size; !bytes.empty(); bytes = bytes.subspan(size)) {
+      size = std::min(bytes.size(), kPartBytes);
+      sums.add(bytes.first(size));
+      file.write(bytes.first(size));
+    }
+  };
+  write(std::as_bytes(std::span(&length, 1)));
+  write(std::as_bytes(std::span(text)));
+  for (const TensorView& tensor : tensors) write(tensor.bytes);
   file.commit();
+  return sums.finish();
 }
 
 }  // namespace pfc

@@ -1,20 +1,158 @@
+#include "pfc/head/center_file.h"
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/export/safetensors.h"
-#include "pfc/head/center_table.h"
 
 namespace pfc {
+namespace {
 
-void save_centers(CenterTable& table, const std::filesystem::path& path) {
-  table.catch_up();
-  const at::Tensor weights = table.weights();
-  const TensorView view{
-      "centers",
-      weights.scalar_type() == at::kFloat ? "F32" : "BF16",
-      {table.shard().rows(), table.dim()},
-      {static_cast<const std::byte*>(weights.const_data_ptr()), weights.nbytes()}};
-  write_safetensors(path, {view},
-                    {{"format", "partial-fc centers 1"},
-                     {"classes", std::to_string(table.shard().classes())},
-                     {"first_class", std::to_string(table.shard().begin().v)}});
+constexpr const char* kFormat = "partial-fc centers 1";
+constexpr const char* kLearningRates = "learning_rates";
+
+const char* dtype_of(const at::Tensor& part) {
+  switch (part.scalar_type()) {
+    case at::kFloat:
+      return "F32";
+    case at::kBFloat16:
+      return "BF16";
+    default:
+      return "I32";
+  }
+}
+
+TensorView view_of(const std::string& name, const at::Tensor& part) {
+  return {name,
+          dtype_of(part),
+          part.sizes().vec(),
+          {static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()}};
+}
+
+/// The rows of a table that one file holds too.
+class SharedRows {
+ public:
+  SharedRows(CheckedFile file, const ClassShard& saved, CenterTable& table)
+      : file_(std::move(file)), content_(open()), saved_(saved), table_(table) {
+    require("format", kFormat);
+    require("classes", std::to_string(saved.classes()));
+    require("first_class", std::to_string(saved.begin().v));
+    const auto parts = table.parts();
+    for (const TensorView& found : content_.tensors()) {
+      const bool known =
+          found.name == kLearningRates ||
+          std::ranges::any_of(parts, [&](const auto& part) { return part.first == found.name; });
+      if (!known) fail(found.name, "this run's class centres have no such part");
+    }
+  }
+
+  void read_parts() {
+    for (const auto& [name, part] : table_.parts()) read_part(name, part);
+  }
+
+  std::vector<double> learning_rates() {
+    std::vector<double> rates;
+    if (!table_.steps_seen().defined()) return rates;
+    const TensorView& found = content_.tensor(kLearningRates);
+    if (found.dtype != "F64") fail(found.name, "dtype " + found.dtype + ", want F64");
+    rates.resize(found.bytes.size() / sizeof(double));
+    file_.read(content_.offset_of(found), std::as_writable_bytes(std::span(rates)));
+    return rates;
+  }
+
+ private:
+  /// The header is parsed once the first block, which it lies in, is known to be whole.
+  SafetensorsFile open() {
+    std::byte first{};
+    file_.read(0, {&first, 1});
+    return SafetensorsFile(file_.path());
+  }
+
+  [[noreturn]] void fail(const std::string& tensor, const std::string& what) const {
+    throw DataError(file_.path().string(), "tensor '" + tensor + "'", what);
+  }
+
+  void require(const std::string& key, const std::string& wanted) const {
+    if (const std::string& found = content_.metadata(key); found != wanted) {
+      throw DataError(file_.path().string(), "__metadata__",
+                      key + " '" + found + "', want '" + wanted + "'");
+    }
+  }
+
+  void read_part(const std::string& name, const at::Tensor& part) {
+    const TensorView wanted = view_of(name, part), &found = content_.tensor(name);
+    std::vector<std::int64_t> shape = wanted.shape;
+    shape[0] = saved_.rows();
+    if (found.dtype != wanted.dtype || found.shape != shape) {
+      fail(name, found.dtype + " " + shape_text(found.shape) + ", want " + wanted.dtype + " " +
+                     shape_text(shape));
+    }
+    const ClassShard& own = table_.shard();
+    const GlobalClass begin = std::max(own.begin(), saved_.begin());
+    const GlobalClass end = std::min(own.end(), saved_.end());
+    const auto row_bytes = static_cast<std::int64_t>(wanted.bytes.size()) / own.rows();
+    const auto bytes = [&](std::int64_t rows) {
+      return static_cast<std::size_t>(rows * row_bytes);
+    };
+    auto* const to = static_cast<std::byte*>(part.data_ptr()) + bytes(own.row(begin).v);
+    file_.read(content_.offset_of(found) + bytes(saved_.row(begin).v),
+               {to, bytes(end.v - begin.v)});
+  }
+
+  CheckedFile file_;
+  SafetensorsFile content_;
+  ClassShard saved_;
+  CenterTable& table_;
+};
+
+/// Numbers that index others.
+void require_range(const at::Tensor& counts, std::int64_t most, const char* name) {
+  if (!counts.defined()) return;
+  const auto [low, high] = at::aminmax(counts);
+  if (low.item<std::int64_t>() < 0 || high.item<std::int64_t>() > most) {
+    throw Error(std::string("the saved class centres' ") + name + " lie outside 0 to " +
+                std::to_string(most));
+  }
+}
+
+}  // namespace
+
+std::string center_file_name(int rank, int world) {
+  return format("centers-%05d-of-%05d.safetensors", rank + 1, world);
+}
+
+Checksums save_centers(const CenterTable& table, const std::filesystem::path& path) {
+  std::vector<TensorView> views;
+  for (const auto& [name, part] : table.parts()) views.push_back(view_of(name, part));
+  Metadata metadata = {{"format", kFormat},
+                       {"classes", std::to_string(table.shard().classes())},
+                       {"first_class", std::to_string(table.shard().begin().v)}};
+  if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
+    const std::span<const double> rates = table.learning_rates();
+    views.push_back({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)});
+    metadata["sgd_momentum"] = format("%.17g", table.optimizer().momentum);
+    metadata["weight_decay"] = format("%.17g", table.optimizer().weight_decay);
+  }
+  return write_safetensors(path, std::move(views), metadata);
+}
+
+void load_centers(CenterTable& table, std::int64_t steps, int world,
+                  const std::function<CheckedFile(int rank)>& open) {
+  const ClassShard& own = table.shard();
+  std::vector<double> learning_rates;
+  for (int rank = 0; rank < world; ++rank) {
+    const ClassShard saved(own.classes(), rank, world);
+    if (saved.end() <= own.begin() || own.end() <= saved.begin()) continue;
+    SharedRows rows(open(rank), saved, table);
+    rows.read_parts();
+    learning_rates = rows.learning_rates();
+  }
+  require_range(table.steps_seen(), std::ssize(learning_rates), "steps");
+  require_range(table.updates(), steps, "numbers of updates");
+  table.resume(steps, learning_rates);
 }
 
 }  // namespace pfc

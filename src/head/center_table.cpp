@@ -15,7 +15,6 @@
 namespace pfc {
 namespace {
 
-constexpr float kInitialDeviation = 0.01f;
 constexpr std::int64_t kRowsAThread = 64;  // fewer are not worth waking one
 /// Steps that a table brings its rows through one by one; more, and all rows are caught up at once.
 /// It bounds what a step spends on the products to half a millisecond.
@@ -114,10 +113,10 @@ class CenterTable::Memory {
 /// Which steps each row has been through.
 struct CenterTable::History {
   SkippedSteps skipped;
-  at::Tensor last;  ///< [rows] int32: steps, of those in `skipped`, that the row has been through
+  at::Tensor seen;  ///< [rows] int32: steps, of those in `skipped`, that the row has been through
 
   kernels::CatchUp missed(LocalRow row) const {
-    return skipped.since(last.const_data_ptr<std::int32_t>()[row.v]);
+    return skipped.since(seen.const_data_ptr<std::int32_t>()[row.v]);
   }
 };
 
@@ -227,7 +226,7 @@ void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_uni
                           gradient, *inverse, options_.dim, sgd, key);
     }
     if (history_) {
-      history_->last.data_ptr<std::int32_t>()[row.v] =
+      history_->seen.data_ptr<std::int32_t>()[row.v] =
           static_cast<std::int32_t>(history_->skipped.size() + 1);
     }
   }
@@ -250,8 +249,33 @@ void CenterTable::catch_up() {
                             rounding_key(random, shard_.global(row), 2 * steps_ + 1));
     }
   });
-  history_->last.zero_();
+  history_->seen.zero_();
   history_->skipped.clear();
+}
+
+at::Tensor CenterTable::steps_seen() const {
+  return history_ ? history_->seen : at::Tensor();
+}
+
+std::vector<std::pair<std::string, at::Tensor>> CenterTable::parts() const {
+  std::vector<std::pair<std::string, at::Tensor>> parts = {{"centers", weights_},
+                                                           {"momentum", momentum_},
+                                                           {"squares", squares_},
+                                                           {"updates", updates_},
+                                                           {"steps_seen", steps_seen()}};
+  std::erase_if(parts, [](const auto& part) { return !part.second.defined(); });
+  return parts;
+}
+
+std::span<const double> CenterTable::learning_rates() const {
+  return history_ ? history_->skipped.learning_rates() : std::span<const double>();
+}
+
+void CenterTable::resume(std::int64_t steps, std::span<const double> learning_rates) {
+  steps_ = steps;
+  if (!history_) return;
+  history_->skipped.clear();
+  for (const double lr : learning_rates) history_->skipped.push(lr);
 }
 
 at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {

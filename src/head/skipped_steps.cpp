@@ -10,6 +10,7 @@ void SkippedSteps::push(double lr) {
            v_w * map[1] + v_v * map[3]};
   }
   to_now_.push_back(kIdentity);
+  learning_rates_.push_back(lr);
 }
 
 kernels::formulas::CatchUp SkippedSteps::since(std::int64_t steps) const {

@@ -26,10 +26,15 @@ class SkippedSteps {
   /// Takes a step of this learning rate into account.
   void push(double lr);
   /// Forgets all steps: every row was brought up to now.
-  void clear() { to_now_.assign(1, kIdentity); }
+  void clear() {
+    to_now_.assign(1, kIdentity);
+    learning_rates_.clear();
+  }
 
   /// Steps since the last `clear`.
   std::int64_t size() const { return static_cast<std::int64_t>(to_now_.size()) - 1; }
+  /// Of those steps, in order: pushing them again gives the same products.
+  const std::vector<double>& learning_rates() const { return learning_rates_; }
   /// What a row missed that the first `steps` of them were applied to.
   kernels::formulas::CatchUp since(std::int64_t steps) const;
 
@@ -39,6 +44,7 @@ class SkippedSteps {
 
   double momentum_, weight_decay_;
   std::vector<Map> to_now_;
+  std::vector<double> learning_rates_;
 };
 
 }  // namespace pfc

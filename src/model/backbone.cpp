@@ -60,6 +60,30 @@ const std::vector<Network>& networks() {
 
 }  // namespace
 
+void Backbone::freeze(const std::vector<std::string>& parts) {
+  for (const std::string& part : parts) {
+    const auto all = named_modules(/*name_prefix=*/{}, /*include_self=*/false);
+    const auto* const found = all.find(part);
+    if (found == nullptr) {
+      std::string known;
+      for (const auto& child : named_children()) known += " " + child.key();
+      throw Error("the network has no part '" + part + "' to freeze; it has" + known +
+                  ", and their parts");
+    }
+    for (torch::Tensor& parameter : (*found)->parameters()) parameter.requires_grad_(false);
+    frozen_.push_back(*found);
+  }
+  const auto trains = [](const torch::Tensor& parameter) { return parameter.requires_grad(); };
+  if (std::ranges::none_of(parameters(), trains))
+    throw Error("model.freeze leaves nothing of the network to train");
+  train(is_training());
+}
+
+void Backbone::train(bool on) {
+  Module::train(on);
+  for (const auto& part : frozen_) part->eval();
+}
+
 const std::vector<std::string>& backbone_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> result;

@@ -107,6 +107,19 @@ std::vector<Field> fields(Config& c) {
       any("model.sync_bn", &c.model.sync_bn,
           "batch normalisation over the images of all ranks, not of each"),
 
+      any("model.freeze", &c.model.freeze,
+          "parts of the network that do not train, batch normalisation included: conv1, layer1, "
+          "layer2.0, …"),
+
+      any("init.from", &c.init.from,
+          "what training starts from: a backbone (.safetensors, .pth), or the folder of a "
+          "checkpoint or of converted class centres; empty: nothing"),
+      any("init.class_map", &c.init.class_map,
+          "which class centres are taken from init.from: same, or a file with a line 'class, class "
+          "there' for each; empty: none"),
+      choice("init.new_centers", &c.init.new_centers, {"random", "mean"},
+             "the others: drawn, or the mean embedding of the class's images"),
+
       number("head.sample_rate", &c.head.sample_rate, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
       choice("head.sampling", &c.head.sampling, {"stratified", "uniform"},
@@ -172,6 +185,14 @@ std::vector<Field> fields(Config& c) {
       any("eval.sets", &c.eval.sets,
           "verification sets (.bin); the first one chooses the best model"),
       number("eval.every", &c.eval.every, from(0), "steps between evaluations; 0: at the end only"),
+
+      number("checkpoint.every", &c.checkpoint.every, from(0),
+             "steps between checkpoints; 0: every ten minutes, or less often, so that saving takes "
+             "at most a twentieth of the time"),
+      number("checkpoint.keep_last", &c.checkpoint.keep_last, from(1),
+             "how many of the newest are kept; with 1 there is none to fall back to"),
+      number("checkpoint.keep_every", &c.checkpoint.keep_every, from(0),
+             "one is saved every so many steps and kept for good; 0: none"),
 
       number("log.every", &c.log.every, from(1), "steps between lines of metrics.jsonl"),
   };

@@ -25,6 +25,10 @@ class Evaluation {
   /// Whether the last run was the best so far on the first set; false on other ranks than the
   /// first.
   bool is_best() const { return is_best_; }
+  /// The best accuracy so far on the first set; -1: none was measured.
+  double best() const { return best_; }
+  /// Goes on from a best accuracy that was measured before.
+  void resume(double best) { best_ = best; }
 
   /// The ROC curves of the last run, where there are any.
   void write_roc(const std::filesystem::path& path) const;

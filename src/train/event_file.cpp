@@ -67,19 +67,28 @@ std::string field(std::uint64_t number, std::uint64_t value) {
 }
 
 // Numbers of the fields in event.proto and summary.proto.
-constexpr std::uint64_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;  // of Event
-constexpr std::uint64_t kValue = 1;                                                // of Summary
+constexpr std::uint64_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5,  // of Event
+    kSessionLog = 7;
+constexpr std::uint64_t kStatus = 1, kStart = 1;     // of SessionLog
+constexpr std::uint64_t kValue = 1;                  // of Summary
 constexpr std::uint64_t kTag = 1, kSimpleValue = 2;  // of Summary.Value
 
 }  // namespace
 
 EventFile::EventFile(const std::filesystem::path& folder) {
   const auto now = static_cast<long long>(seconds_since_1970());
-  path_ = folder / ("events.out.tfevents." + std::to_string(now) + "." + host_name());
+  path_ = folder / ("events.out.tfevents." + std::to_string(now) + "." + host_name() + "." +
+                    std::to_string(::getpid()));
   out_.open(path_, std::ios::binary);
   if (!out_) throw Error(path_.string() + ": cannot be written");
   write_record(field(kWallTime, seconds_since_1970()) +
                field(kFileVersion, std::string_view("brain.Event:2")));
+}
+
+void EventFile::add_restart(std::int64_t step) {
+  write_record(field(kWallTime, seconds_since_1970()) +
+               field(kStep, static_cast<std::uint64_t>(step)) +
+               field(kSessionLog, field(kStatus, kStart)));
 }
 
 void EventFile::add_scalar(std::int64_t step, std::string_view tag, double value) {

@@ -33,6 +33,7 @@ class TrafficMeter {
  public:
   /// A step's, from the communicator's counts before and after it.
   void add(const TrafficByCollective& before, const TrafficByCollective& after);
+  std::int64_t steps() const { return steps_; }
   /// The mean of a step, a line a collective.
   std::string text() const;
 

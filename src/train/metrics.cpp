@@ -1,15 +1,39 @@
 #include "pfc/train/metrics.h"
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 #include "pfc/base/format.h"
 
 namespace pfc {
 
-MetricsLog::MetricsLog(const std::filesystem::path& folder)
-    : path_(folder / "metrics.jsonl"), out_(path_, std::ios::trunc), events_(folder) {
+namespace {
+
+/// The lines of an earlier part of the run that hold for one that goes on after `step`. A line that
+/// a crash cut off is none.
+std::string lines_until(std::int64_t step, const std::filesystem::path& path) {
+  std::string kept;
+  if (step == 0 || !std::filesystem::exists(path)) return kept;
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) continue;
+    const auto of = json["step"].get<std::int64_t>();
+    if (of < step || (of == step && !json.contains("set"))) kept += line + "\n";
+  }
+  return kept;
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const std::filesystem::path& folder, std::int64_t step)
+    : path_(folder / "metrics.jsonl"), events_(folder) {
+  write_file(path_, lines_until(step, path_));
+  out_.open(path_, std::ios::app);
+  if (step > 0) events_.add_restart(step + 1);
   if (!out_) throw Error(path_.string() + ": cannot be written");
 }
 
@@ -47,6 +71,13 @@ void MetricsLog::write(std::int64_t step, const VerificationResult& result) {
     events_.add_scalar(step, tag + format("tar_at_far_%.0e", point.wanted_far), point.tar);
   }
   write_line(line.dump());
+}
+
+void MetricsLog::write(std::int64_t step, const SavedCheckpoint& saved) {
+  const nlohmann::ordered_json line = {
+      {"step", step}, {"checkpoint_seconds", saved.seconds}, {"checkpoint_bytes", saved.bytes}};
+  write_line(line.dump());
+  events_.add_scalar(step, "checkpoint/seconds", saved.seconds);
 }
 
 }  // namespace pfc

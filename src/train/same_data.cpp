@@ -9,11 +9,11 @@ namespace pfc {
 namespace {
 
 /// FNV-1a over the labels.
-std::int64_t fingerprint(std::span<const std::int32_t> labels) {
+std::uint64_t fingerprint(std::span<const std::int32_t> labels) {
   std::uint64_t value = 0xcbf29ce484222325ULL;
   for (const std::int32_t label : labels)
     value = (value ^ static_cast<std::uint32_t>(label)) * 0x100000001b3ULL;
-  return static_cast<std::int64_t>(value);
+  return value;
 }
 
 std::string seen_by(std::int64_t rank, const std::int64_t* counts) {
@@ -28,7 +28,7 @@ void require_same_data(const Dataset& dataset, Communicator& comm) {
   std::int64_t* const values = mine.mutable_data_ptr<std::int64_t>();
   values[0] = dataset.size();
   values[1] = dataset.identities();
-  values[2] = fingerprint(dataset.labels());
+  values[2] = static_cast<std::int64_t>(fingerprint(dataset.labels()));
   const at::Tensor all = comm.all_gather(mine).wait();
   const auto* const first = all.const_data_ptr<std::int64_t>();
   for (std::int64_t rank = 1; rank < comm.world(); ++rank) {
@@ -39,6 +39,24 @@ void require_same_data(const Dataset& dataset, Communicator& comm) {
                 ", or other labels; every machine needs the same files, the list of images that "
                 "did not decode (.pfcbad) among them");
   }
+}
+
+void require_same_data(const Dataset& dataset, const Manifest& manifest) {
+  if (dataset.size() == manifest.images && dataset.identities() == manifest.identities &&
+      fingerprint(dataset.labels()) == manifest.labels) {
+    return;
+  }
+  throw Error("the training set has " + grouped(dataset.size()) + " images of " +
+              grouped(dataset.identities()) + " identities, the checkpoint's run " +
+              grouped(manifest.images) + " of " + grouped(manifest.identities) +
+              ", or other labels: a run goes on with the data it began with");
+}
+
+void describe(const Dataset& dataset, Manifest& manifest) {
+  manifest.images = dataset.size();
+  manifest.identities = dataset.identities();
+  manifest.labels = fingerprint(dataset.labels());
+  manifest.excluded = dataset.excluded();
 }
 
 }  // namespace pfc

@@ -1,8 +1,7 @@
 #include "pfc/train/trainer.h"
 
-#include <torch/utils.h>
-
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -12,70 +11,36 @@
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/base/progress.h"
+#include "pfc/base/stop_request.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
+#include "pfc/train/checkpoint.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"
 #include "pfc/train/train_step.h"
+#include "train/announce.h"
+#include "train/checkpoint_clock.h"
 #include "train/evaluation.h"
 #include "train/from_config.h"
 #include "train/meter.h"
+#include "train/output_folder.h"
 #include "train/same_data.h"
+#include "train/same_run.h"
+#include "train/starting_point.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
 
-/// Refuses to write over a finished run: its model may be days of work.
-void prepare_output(const fs::path& output) {
-  for (const char* name : {"best.safetensors", "last.safetensors"}) {
-    if (fs::exists(output / name)) {
-      throw Error(output.string() + ": holds an earlier run (" + name +
-                  "); remove it, or name another folder with --set output=FOLDER");
-    }
-  }
-  std::error_code error;
-  fs::create_directories(output, error);
-  if (error) throw Error(output.string() + ": cannot be created: " + error.message());
-}
-
-void log_dataset(const Dataset& dataset) {
-  const DatasetSummary& found = dataset.summary();
-  std::string line = "data: " + grouped(dataset.size()) + " images of " +
-                     grouped(dataset.identities()) + " identities";
-  if (found.identities_dropped > 0) {
-    line += "; dropped " + grouped(found.identities_dropped) + " identities with too few images (" +
-            grouped(found.images_dropped) + " images)";
-  }
-  if (found.images_excluded > 0)
-    line += "; left out " + grouped(found.images_excluded) + " that did not decode earlier";
-  std::fprintf(stderr, "%s\n", line.c_str());
-}
-
-void log_head(const Config& config, const ClassSampler& sampler) {
-  const std::int64_t classes = sampler.shard().classes();
-  std::fprintf(stderr, "head: %s of %s class centres a step (r = %g), %s\n",
-               grouped(sampler.drawn()).c_str(), grouped(classes).c_str(), config.head.sample_rate,
-               config.head.margin.c_str());
-  if (sampler.drawn() < classes && sampler.drawn() < 2 * config.train.batch_size) {
-    std::fprintf(stderr,
-                 "note: a batch of %lld images holds up to %lld identities, so of %lld sampled "
-                 "classes few or none are "
-                 "left as negatives; raise head.sample_rate\n",
-                 static_cast<long long>(config.train.batch_size),
-                 static_cast<long long>(std::min(config.train.batch_size, classes)),
-                 static_cast<long long>(sampler.drawn()));
-  }
-}
-
-void log_ranks(const Placement& place, Communicator& comm) {
-  if (comm.world() == 1) return;
-  std::fprintf(stderr, "ranks: %d on %d %s, %d threads each\n", comm.world(), place.machines,
-               place.machines > 1 ? "machines" : "machine", torch::get_num_threads());
+Placement place_and_set_threads(const Config& config, Communicator& comm) {
+  const Placement place = place_ranks(comm);
+  set_threads(config.train.threads, place);
+  return place;
 }
 
 int worker_threads(const Config& config, const Placement& place) {
@@ -83,18 +48,56 @@ int worker_threads(const Config& config, const Placement& place) {
   return std::clamp(place.threads() / 2, 1, 8);
 }
 
+std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config,
+                                  const Communicator& comm) {
+  std::optional<Manifest> manifest = checkpoints.newest();
+  if (!manifest) {
+    if (comm.is_first())
+      std::fprintf(stderr, "no checkpoint in %s yet: training begins\n", config.output.c_str());
+    return manifest;
+  }
+  for (const std::string& change : require_same_run(
+           config, parse_config(manifest->config, "the checkpoint's configuration", {}))) {
+    if (comm.is_first()) std::fprintf(stderr, "changed since: %s\n", change.c_str());
+  }
+  return manifest;
+}
+
 /// One rank of a machine opens it first: it may have to write the index cache.
-std::unique_ptr<Dataset> open_on_all_ranks(const Config& config, const Placement& place,
-                                           Communicator& comm) {
-  const DatasetOptions options{.path = config.data.train,
-                               .cache_dir = config.data.cache_dir,
-                               .min_images = static_cast<int>(config.data.min_images)};
+std::unique_ptr<Dataset> open_on_all_ranks(const Config& config,
+                                           const std::optional<Manifest>& resumed,
+                                           const Placement& place, Communicator& comm) {
+  DatasetOptions options{.path = config.data.train,
+                         .cache_dir = config.data.cache_dir,
+                         .min_images = static_cast<int>(config.data.min_images)};
+  if (resumed) options.excluded = resumed->excluded;
   std::unique_ptr<Dataset> dataset;
   if (place.local_rank == 0) dataset = open_dataset(options);
   comm.barrier();
   if (place.local_rank != 0) dataset = open_dataset(options);
   require_same_data(*dataset, comm);
+  if (resumed) require_same_data(*dataset, *resumed);
   return dataset;
+}
+
+std::shared_ptr<Backbone> make_network(const Config& config, Communicator& comm) {
+  auto backbone =
+      make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
+  if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
+  backbone->freeze(config.model.freeze);
+  return backbone;
+}
+
+PartialFc make_head(const Config& config, const ClassSampler& sampler, const Placement& place,
+                    Communicator& comm) {
+  require_head_memory(head_options(config), sampler.shard(),
+                      {.rows = sampler.most_rows(config.train.batch_size),
+                       .samples = config.train.batch_size / config.train.micro_batches,
+                       .accumulates = config.train.micro_batches > 1,
+                       .threads = at::get_num_threads()},
+                      available_memory() / place.local_world);
+  comm.barrier();  // all have asked for what is free before one takes of it
+  return PartialFc(head_options(config), sampler.shard());
 }
 
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
@@ -103,143 +106,233 @@ std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
                 metrics.loss, metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
-/// Ranks make their networks from one seed; where their machines differ, so may the last bits.
-void start_alike(Backbone& backbone, Communicator& comm) {
-  const torch::NoGradGuard no_grad;
-  for (at::Tensor& parameter : backbone.parameters()) comm.broadcast(parameter).wait();
-  for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
-}
+/// A run from its first step, or from a checkpoint, to its last.
+class Run {
+ public:
+  Run(const Config& config, Communicator& comm, Start start)
+      : config_(config),
+        comm_(comm),
+        output_(prepare_output(config.output, start, comm)),
+        place_(place_and_set_threads(config, comm)),
+        evaluation_(config.eval.sets),
+        checkpoints_({.folder = checkpoints_in(output_),
+                      .keep_last = config.checkpoint.keep_last,
+                      .keep_every = config.checkpoint.keep_every},
+                     comm,
+                     [](const auto& sentence) { std::fprintf(stderr, "%s\n", sentence.c_str()); }),
+        resumed_(start == Start::kResume ? newest_of(checkpoints_, config, comm) : std::nullopt),
+        dataset_(open_on_all_ranks(config, resumed_, place_, comm)),
+        sampler_({.sample_rate = config.head.sample_rate,
+                  .sampling = sampling_from_name(config.head.sampling),
+                  .seed = config.train.seed},
+                 ClassShard(dataset_->identities(), comm.rank(), comm.world())),
+        planner_({.seed = config.train.seed,
+                  .batch_size = config.train.batch_size,
+                  .micro_batches = config.train.micro_batches,
+                  .mirror = config.data.mirror},
+                 dataset_->labels(), sampler_),
+        steps_(config.train.steps > 0 ? config.train.steps
+                                      : planner_.steps_in(config.train.epochs)),
+        learning_rate_(config.schedule, steps_),
+        backbone_(make_network(config, comm)),
+        head_(make_head(config, sampler_, place_, comm)),
+        gradients_(backbone_->parameters(), comm),
+        optimizer_(make_optimizer(config, backbone_->parameters())),
+        training_{*backbone_,
+                  head_,
+                  gradients_,
+                  *optimizer_,
+                  comm,
+                  config.optimizer.clip_norm,
+                  number_type(config.head.gather_type)} {
+    if (comm.is_first()) {
+      announce_ranks(place_, comm);
+      announce_dataset(*dataset_);
+      announce_head(config, sampler_);
+    }
+    if (resumed_) {
+      resume();
+    } else {
+      start_from(config, *dataset_, *backbone_, head_.table(), comm);
+    }
+    if (comm.is_first()) {
+      write_file(output_ / "config.toml", to_toml(config));
+      metrics_.emplace(output_, done_);
+    }
+    loader_.emplace(
+        *dataset_, [this](std::int64_t step) { return planner_.at(step); }, done_, comm.rank(),
+        comm.world(),
+        LoaderOptions{.threads = worker_threads(config, place_),
+                      .prefetch = static_cast<int>(config.data.prefetch),
+                      .most_corrupt_share = config.data.max_corrupt_share});
+  }
 
-/// Images that another machine's ranks could not decode: every machine has its list, and all must
-/// start with the same set.
-void exclude(Dataset& dataset, const StepPlan& plan, const StepResult& result) {
-  for (const std::int64_t place : result.without_image)
-    dataset.exclude(plan.images[static_cast<std::size_t>(place)], "did not decode on a rank");
-}
+  void go() {
+    const StopRequest stop;
+    ProgressLine progress(steps_, done_, !comm_.is_first());
+    clock_.emplace(config_.checkpoint, steps_, Clock::now());
+    backbone_->train();
+    if (resumed_ && evaluation_is_due()) evaluate(progress);  // it came after the checkpoint
+    while (done_ < steps_) {
+      step(progress);
+      const Agreement agreed = agree(stop);
+      if (agreed.save || agreed.stop) save(progress);
+      if (agreed.stop && done_ < steps_) {
+        progress.note(
+            format("stopped after step %lld of %lld; the same command with --resume goes on "
+                   "from there",
+                   static_cast<long long>(done_), static_cast<long long>(steps_)));
+        return;
+      }
+      if (evaluation_is_due()) evaluate(progress);
+    }
+    finish(progress);
+  }
 
-void save(const Config& config, const Backbone& backbone, const char* name) {
-  save_backbone(backbone, config.model.network, config.model.embedding_size,
-                fs::path(config.output) / name);
-}
+ private:
+  void resume() {
+    resumed_ = checkpoints_.restore(state());
+    require_same_data(*dataset_, *resumed_);
+    done_ = resumed_->step;
+    corrupt_ = resumed_->corrupt;
+    evaluation_.resume(resumed_->best_accuracy);
+    if (!comm_.is_first()) return;
+    std::fprintf(stderr, "resumed after step %s, which %d %s saved\n", grouped(done_).c_str(),
+                 resumed_->world, resumed_->world == 1 ? "rank" : "ranks");
+  }
 
-/// `centers.safetensors`, or a file a rank.
-std::string centers_name(const Communicator& comm) {
-  if (comm.world() == 1) return "centers.safetensors";
-  return format("centers-%05d-of-%05d.safetensors", comm.rank() + 1, comm.world());
-}
+  void step(ProgressLine& progress) {
+    auto [plan, batch] = loader_->next();
+    for (const std::string& problem : batch.corrupt)
+      progress.note("corrupt image, left out: " + problem);
+    const double lr = learning_rate_.at(done_);
+    const TrafficByCollective before = comm_.traffic();
+    const StepResult result = train_step(plan, batch, lr, training_);
+    traffic_.add(before, comm_.traffic());
+    loader_->recycle(std::move(batch));
+    meter_.add(result, config_.train.batch_size);
+    corrupt_ += std::ssize(result.without_image);
+    if (place_.local_rank == 0) exclude(plan, result);
+    ++done_;
+    if (metrics_ && (done_ % config_.log.every == 0 || done_ == steps_))
+      report(result, lr, progress);
+  }
+
+  /// Images that another machine's ranks could not decode: every machine has its list, and all must
+  /// start with the same set.
+  void exclude(const StepPlan& plan, const StepResult& result) {
+    for (const std::int64_t place : result.without_image)
+      dataset_->exclude(plan.images[static_cast<std::size_t>(place)], "did not decode on a rank");
+  }
+
+  void report(const StepResult& result, double lr, ProgressLine& progress) {
+    TrainMetrics report = meter_.report(loader_->seconds_waited());
+    report.step = done_;
+    report.epoch = static_cast<double>(done_ * config_.train.batch_size) /
+                   static_cast<double>(dataset_->size());
+    report.lr = lr;
+    report.gradient_norm = result.gradient_norm;
+    report.corrupt = corrupt_;
+    metrics_->write(report);
+    progress.show(done_, progress_text(report, steps_));
+  }
+
+  struct Agreement {
+    bool save = false, stop = false;
+  };
+  /// The first rank's clock and any rank's signal hold for all.
+  Agreement agree(const StopRequest& stop) {
+    const bool save = comm_.is_first() && clock_->due(done_, Clock::now());
+    if (comm_.world() == 1) return {save, stop.made()};
+    at::Tensor votes = at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kInt);
+    comm_.all_reduce(votes).wait();
+    return {votes[0].item<int>() > 0, votes[1].item<int>() > 0};
+  }
+
+  TrainState state() { return {*backbone_, *optimizer_, head_.table()}; }
+
+  void save(ProgressLine& progress) {
+    const auto begin = Clock::now();
+    Manifest manifest;
+    manifest.step = done_;
+    manifest.config = to_toml(config_);
+    manifest.seed = config_.train.seed;
+    manifest.corrupt = corrupt_;
+    manifest.best_accuracy = evaluation_.best();
+    describe(*dataset_, manifest);
+    if (done_ == steps_) head_.table().catch_up();  // nothing follows: for those who read the file
+    const std::int64_t bytes = checkpoints_.save(state(), config_.model.network,
+                                                 config_.model.embedding_size, std::move(manifest));
+    const auto end = Clock::now();
+    clock_->saved(begin, end);
+    meter_.exclude(end - begin);
+    const double seconds = std::chrono::duration<double>(end - begin).count();
+    if (!metrics_) return;
+    metrics_->write(done_, SavedCheckpoint{.seconds = seconds, .bytes = bytes});
+    progress.note(format("step %lld  checkpoint: %.1f MB in %.2f s", static_cast<long long>(done_),
+                         static_cast<double>(bytes) / 1e6, seconds));
+  }
+
+  bool evaluation_is_due() const {
+    return done_ == steps_ || (config_.eval.every > 0 && done_ % config_.eval.every == 0);
+  }
+
+  void evaluate(ProgressLine& progress) {
+    const auto begin = Clock::now();
+    for (const VerificationResult& found : evaluation_.run(*backbone_, done_, progress, comm_))
+      metrics_->write(done_, found);
+    if (comm_.is_first()) save_backbone("last.safetensors");
+    if (evaluation_.is_best()) save_backbone("best.safetensors");
+    meter_.exclude(Clock::now() - begin);
+  }
+
+  void save_backbone(const char* name) {
+    pfc::save_backbone(*backbone_, config_.model.network, config_.model.embedding_size,
+                       output_ / name);
+  }
+
+  void finish(ProgressLine& progress) {
+    if (!comm_.is_first()) return;
+    evaluation_.write_roc(output_ / "roc.svg");
+    if (comm_.world() > 1 && traffic_.steps() > 0) progress.note(traffic_.text());
+    progress.note("the network is " + (output_ / "last.safetensors").string() +
+                  "; everything else lies beside it");
+  }
+
+  const Config& config_;
+  Communicator& comm_;
+  fs::path output_;
+  Placement place_;
+  Evaluation evaluation_;
+  Checkpoints checkpoints_;
+  std::optional<Manifest> resumed_;  ///< what the run goes on from
+  std::unique_ptr<Dataset> dataset_;
+  ClassSampler sampler_;
+  StepPlanner planner_;
+  std::int64_t steps_;
+  LearningRate learning_rate_;
+  std::shared_ptr<Backbone> backbone_;
+  PartialFc head_;
+  GradientBuckets gradients_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  Training training_;
+
+  std::int64_t done_ = 0, corrupt_ = 0;  ///< steps; images that did not decode
+  std::optional<MetricsLog> metrics_;    ///< the first rank's
+  std::optional<Loader> loader_;
+  std::optional<CheckpointClock> clock_;
+  Meter meter_;
+  TrafficMeter traffic_;
+};
 
 }  // namespace
 
-void train(const Config& config, Communicator& comm) {
-  const fs::path output = config.output;
+void train(const Config& config, Communicator& comm, Start start) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
-  const Placement place = place_ranks(comm);
-  set_threads(config.train.threads, place);
-  if (comm.is_first()) prepare_output(output);
-  Evaluation evaluation(config.eval.sets);
-
-  const auto dataset = open_on_all_ranks(config, place, comm);
-  const ClassShard shard(dataset->identities(), comm.rank(), comm.world());
-  const ClassSampler sampler({.sample_rate = config.head.sample_rate,
-                              .sampling = sampling_from_name(config.head.sampling),
-                              .seed = config.train.seed},
-                             shard);
-  if (comm.is_first()) {
-    log_ranks(place, comm);
-    log_dataset(*dataset);
-    log_head(config, sampler);
-  }
-  const StepPlanner planner({.seed = config.train.seed,
-                             .batch_size = config.train.batch_size,
-                             .micro_batches = config.train.micro_batches,
-                             .mirror = config.data.mirror},
-                            dataset->labels(), sampler);
-  const std::int64_t steps =
-      config.train.steps > 0 ? config.train.steps : planner.steps_in(config.train.epochs);
-  const LearningRate learning_rate(config.schedule, steps);
-
-  const auto backbone =
-      make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
-  if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
-  require_head_memory(head_options(config), shard,
-                      {.rows = sampler.most_rows(config.train.batch_size),
-                       .samples = config.train.batch_size / config.train.micro_batches,
-                       .accumulates = config.train.micro_batches > 1,
-                       .threads = at::get_num_threads()},
-                      available_memory() / place.local_world);
-  comm.barrier();  // all have asked for what is free before one takes of it
-  PartialFc head(head_options(config), shard);
-  GradientBuckets gradients(backbone->parameters(), comm);
-  const auto optimizer = make_optimizer(config, backbone->parameters());
-  Training training{*backbone,
-                    head,
-                    gradients,
-                    *optimizer,
-                    comm,
-                    config.optimizer.clip_norm,
-                    number_type(config.head.gather_type)};
-  start_alike(*backbone, comm);
-
-  std::optional<MetricsLog> metrics;  // the first rank's
-  if (comm.is_first()) {
-    write_file(output / "config.toml", to_toml(config));
-    metrics.emplace(output);
-  } else {
-    fs::create_directories(output);  // on a machine of its own
-  }
-  Loader loader(*dataset, [&](std::int64_t step) { return planner.at(step); }, 0, comm.rank(),
-                comm.world(),
-                {.threads = worker_threads(config, place),
-                 .prefetch = static_cast<int>(config.data.prefetch),
-                 .most_corrupt_share = config.data.max_corrupt_share});
-  ProgressLine progress(steps, 0, !comm.is_first());
-  Meter meter;
-  TrafficMeter traffic;
-  std::int64_t corrupt = 0;
-  backbone->train();
-  for (std::int64_t step = 0; step < steps; ++step) {
-    auto [plan, batch] = loader.next();
-    for (const std::string& problem : batch.corrupt)
-      progress.note("corrupt image, left out: " + problem);
-    const double lr = learning_rate.at(step);
-    const TrafficByCollective before = comm.traffic();
-    const StepResult result = train_step(plan, batch, lr, training);
-    traffic.add(before, comm.traffic());
-    loader.recycle(std::move(batch));
-    meter.add(result, config.train.batch_size);
-    corrupt += std::ssize(result.without_image);
-    if (place.local_rank == 0) exclude(*dataset, plan, result);
-
-    const std::int64_t done = step + 1;
-    if (metrics && (done % config.log.every == 0 || done == steps)) {
-      TrainMetrics report = meter.report(loader.seconds_waited());
-      report.step = done;
-      report.epoch = static_cast<double>(done * config.train.batch_size) /
-                     static_cast<double>(dataset->size());
-      report.lr = lr;
-      report.gradient_norm = result.gradient_norm;
-      report.corrupt = corrupt;
-      metrics->write(report);
-      progress.show(done, progress_text(report, steps));
-    }
-    if (done == steps || (config.eval.every > 0 && done % config.eval.every == 0)) {
-      const auto start = Meter::Clock::now();
-      for (const VerificationResult& found : evaluation.run(*backbone, done, progress, comm))
-        metrics->write(done, found);
-      if (comm.is_first()) save(config, *backbone, "last.safetensors");
-      if (evaluation.is_best()) save(config, *backbone, "best.safetensors");
-      save_centers(head.table(), output / centers_name(comm));
-      meter.exclude(Meter::Clock::now() - start);
-    }
-  }
+  Run(config, comm, start).go();
   comm.barrier();  // every rank's files are there
-  if (!comm.is_first()) return;
-  evaluation.write_roc(output / "roc.svg");
-  if (comm.world() > 1) progress.note(traffic.text());
-  progress.note("the network is " + (output / "last.safetensors").string() +
-                "; everything else lies beside it");
 }
 
 }  // namespace pfc

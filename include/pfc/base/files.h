@@ -53,6 +53,9 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+/// Renames a file or a folder, durably. Throws Error where it cannot.
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
 /// Writes `text` to a file that appears whole or not at all.
 void write_file(const std::filesystem::path& path, std::string_view text);
 /// The whole of a small file. Throws Error, naming the file, when it cannot be read.

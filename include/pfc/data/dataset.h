@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,11 +40,14 @@ class Dataset {
   /// Notes an image that does not decode, so that later starts leave it out. Safe from several
   /// threads.
   virtual void exclude(std::int64_t index, const std::string& reason) = 0;
+  /// What was left out when the set was opened, as DatasetOptions::excluded takes it.
+  const std::vector<std::string>& excluded() const { return excluded_; }
 
  protected:
   std::vector<std::int32_t> labels_;
   std::int64_t identities_ = 0;
   DatasetSummary summary_;
+  std::vector<std::string> excluded_;
 };
 
 struct DatasetOptions {
@@ -52,6 +56,9 @@ struct DatasetOptions {
   /// Where the index cache is written; empty: beside the data.
   std::filesystem::path cache_dir = {};
   int min_images = 1;  ///< identities with fewer images are dropped and the others renumbered
+  /// Images to leave out instead of those that earlier runs noted: a run that is taken up again
+  /// must see the set as it saw it at its start.
+  std::optional<std::vector<std::string>> excluded = {};
 };
 
 /// Opens a set.

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pfc/base/checksum.h"
 #include "pfc/base/files.h"
 
 namespace pfc {
@@ -20,6 +21,9 @@ struct TensorView {
   std::vector<std::int64_t> shape;
   std::span<const std::byte> bytes;  ///< borrowed
 };
+
+/// "[512, 25088]", for messages.
+std::string shape_text(const std::vector<std::int64_t>& shape);
 
 using Metadata = std::map<std::string, std::string>;
 
@@ -40,10 +44,17 @@ class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
 
+  const std::filesystem::path& path() const { return file_.path(); }
   const std::vector<TensorView>& tensors() const { return content_.tensors; }
   const Metadata& metadata() const { return content_.metadata; }
   /// Throws DataError where the metadata lack `key`.
   const std::string& metadata(const std::string& key) const;
+  /// The same as an integer; throws DataError where it is none.
+  std::int64_t integer(const std::string& key) const;
+  /// Throws DataError where there is none of this name.
+  const TensorView& tensor(std::string_view name) const;
+  /// Where the tensor's bytes begin in the file.
+  std::uint64_t offset_of(const TensorView& tensor) const;
 
  private:
   MappedFile file_;
@@ -51,8 +62,8 @@ class SafetensorsFile {
 };
 
 /// Writes `tensors`, the wider types first so that each is aligned to its type, straight from where
-/// their bytes lie. The file appears whole or not at all.
-void write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
-                       const Metadata& metadata);
+/// their bytes lie. The file appears whole or not at all; returned is what it holds.
+Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
+                            const Metadata& metadata);
 
 }  // namespace pfc

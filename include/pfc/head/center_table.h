@@ -3,9 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "pfc/head/class_shard.h"
 #include "pfc/head/number_type.h"
@@ -46,6 +48,8 @@ std::int64_t bytes_a_row(const CenterTableOptions& options);
 /// updated in place. bfloat16 is rounded stochastically, so that small changes are not lost.
 class CenterTable {
  public:
+  static constexpr float kInitialDeviation = 0.01f;
+
   /// Centres start as N(0, 0.01²), a pure function of (seed, global class, component); the
   /// optimizer's state starts as 0. Throws Error where an option makes no sense or the memory
   /// cannot be reserved.
@@ -56,6 +60,7 @@ class CenterTable {
 
   const ClassShard& shard() const { return shard_; }
   std::int64_t dim() const { return options_.dim; }
+  const CenterOptimizer& optimizer() const { return options_.optimizer; }
   /// Reserved for weights and optimizer state.
   std::int64_t bytes() const;
 
@@ -76,6 +81,16 @@ class CenterTable {
   /// that the tensors below hold what they should. Costs a pass over the table.
   void catch_up();
 
+  /// What the table holds, in place, under the names that files give it: "centers" and, where there
+  /// are any, "momentum", "squares", "updates" and "steps_seen" (see weights() to steps_seen());
+  /// each [rows, …].
+  std::vector<std::pair<std::string, at::Tensor>> parts() const;
+  /// Of the steps since all rows were last caught up (Rule::kDenseEquivalent; else there are none).
+  std::span<const double> learning_rates() const;
+  /// After all parts were overwritten with those of a table that went through `steps` steps and had
+  /// these learning rates: goes on as that one would have.
+  void resume(std::int64_t steps, std::span<const double> learning_rates);
+
   /// [n, dim] float32: the rows as they are now.
   at::Tensor rows(std::span<const LocalRow> rows) const;
 
@@ -87,6 +102,9 @@ class CenterTable {
   at::Tensor squares() const { return squares_; }
   /// [rows] int32, likewise: how often AdamW has updated each row; undefined for SGD.
   at::Tensor updates() const { return updates_; }
+  /// [rows] int32, likewise: how many of the steps since all rows were last caught up the row has
+  /// been through; undefined but for Rule::kDenseEquivalent.
+  at::Tensor steps_seen() const;
 
  private:
   class Memory;
@@ -100,9 +118,5 @@ class CenterTable {
   std::int64_t steps_ = 0;            ///< that ended
   std::unique_ptr<History> history_;  ///< of Rule::kDenseEquivalent
 };
-
-/// One rank's centres as `.safetensors`: `centers` [rows, dim] in the table's type, with the range
-/// of global classes that they are as metadata. Streamed, without a copy of the table.
-void save_centers(CenterTable& table, const std::filesystem::path& path);
 
 }  // namespace pfc

@@ -10,6 +10,7 @@
 // NOLINTNEXTLINE: torch::nn::Module is the type that users build on
 #include <torch/nn/module.h>
 
+#include "pfc/base/checksum.h"
 #include "pfc/comm/communicator.h"
 
 namespace pfc {
@@ -20,6 +21,12 @@ class Backbone : public torch::nn::Module {
  public:
   virtual torch::Tensor forward(torch::Tensor images) = 0;
 
+  /// From here on these parts ("conv1", "layer1", "layer2.0") do not train: their parameters want
+  /// no gradient, and their batch normalisation normalises with what it has seen before. Throws
+  /// Error where there is no such part, or nothing else is left to train.
+  void freeze(const std::vector<std::string>& parts);
+  void train(bool on = true) override;
+
   /// Says which images the next forward in training has: those of a step's global batch from
   /// position `first_image` on. What a network draws (stochastic depth, hidden tokens) is a
   /// function of (make_backbone's seed, step, position), so neither ranks nor micro-batches nor a
@@ -27,6 +34,9 @@ class Backbone : public torch::nn::Module {
   /// others ignore it.
   virtual void set_draws([[maybe_unused]] std::int64_t step,
                          [[maybe_unused]] std::int64_t first_image) {}
+
+ private:
+  std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
 };
 
 /// A network by its name. Parameter names and initialisation are those of the field's PyTorch
@@ -47,10 +57,19 @@ void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
 /// A saved backbone: `.safetensors` whose metadata name the network and the embedding size, and
 /// whose tensors bear the names of the state_dict. Throws Error where a parameter is not float32.
-void save_backbone(const Backbone& backbone, std::string_view name, std::int64_t embedding_size,
-                   const std::filesystem::path& path);
+/// Returned is what the file holds.
+Checksums save_backbone(const Backbone& backbone, std::string_view name,
+                        std::int64_t embedding_size, const std::filesystem::path& path);
 /// Throws DataError where a tensor is missing, unknown or of another shape.
 std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path);
+struct BackboneName {
+  std::string network;
+  std::int64_t embedding_size = 0;
+};
+/// What network a file holds; throws DataError where it does not say so.
+BackboneName name_of_backbone(const std::filesystem::path& path);
+/// Loads into a network that is there already, of the file's kind.
+void load_backbone(const std::filesystem::path& path, Backbone& backbone);
 
 /// pixels [b, 112, 112, 3] uint8 RGB -> [b, 3, 112, 112] float32: (x / 255 − 0.5) / 0.5, in the
 /// memory format that convolutions run fastest in.

@@ -26,10 +26,18 @@ struct Config {
   struct Model {
     std::string network = "r50";
     std::int64_t embedding_size = 512;
-    bool sync_bn = false;  ///< batch normalisation over the images of all ranks
+    bool sync_bn = false;                  ///< batch normalisation over the images of all ranks
+    std::vector<std::string> freeze = {};  ///< parts that do not train: "conv1", "layer1", …
 
     bool operator==(const Model&) const = default;
   } model;
+  struct Init {
+    std::string from;                    ///< what training starts from: a backbone, or a checkpoint
+    std::string class_map;               ///< where centres come from: "same", or a file
+    std::string new_centers = "random";  ///< or "mean": of the embeddings of a class's images
+
+    bool operator==(const Init&) const = default;
+  } init;
   struct Head {
     double sample_rate = 1.0;                ///< r
     std::string sampling = "stratified";     ///< or "uniform"
@@ -83,6 +91,13 @@ struct Config {
 
     bool operator==(const Eval&) const = default;
   } eval;
+  struct Checkpoint {
+    std::int64_t every = 0;       ///< steps; 0: every ten minutes
+    std::int64_t keep_last = 2;   ///< how many of the newest are kept
+    std::int64_t keep_every = 0;  ///< one is saved, and kept, every so many steps; 0: none
+
+    bool operator==(const Checkpoint&) const = default;
+  } checkpoint;
   struct Log {
     std::int64_t every = 10;  ///< steps between lines of metrics.jsonl
 

@@ -16,6 +16,9 @@ class EventFile {
   /// written.
   explicit EventFile(const std::filesystem::path& folder);
 
+  /// Says that the run was taken up again: what other files of the folder hold from `step` on is
+  /// void.
+  void add_restart(std::int64_t step);
   void add_scalar(std::int64_t step, std::string_view tag, double value);
 
  private:

@@ -22,15 +22,24 @@ struct TrainMetrics {
   std::int64_t corrupt = 0;  ///< images that did not decode, so far
 };
 
+/// What a run reports of a checkpoint.
+struct SavedCheckpoint {
+  double seconds = 0;  ///< that training waited for it
+  std::int64_t bytes = 0;
+};
+
 /// What a run reports, in two files of its folder: `metrics.jsonl`, a JSON object a line with the
 /// `step` it belongs to, and a TensorBoard event file. Both hold it when the call returns.
 class MetricsLog {
  public:
-  /// Replaces a metrics.jsonl that stood there. Throws Error where a file cannot be written.
-  explicit MetricsLog(const std::filesystem::path& folder);
+  /// Of a run that goes on after `step`, where it is not 0: what was written before stays, but for
+  /// what belongs to later steps and for the evaluation after this one, which come again. Else
+  /// replaces a metrics.jsonl that stood there. Throws Error where a file cannot be written.
+  explicit MetricsLog(const std::filesystem::path& folder, std::int64_t step = 0);
 
   void write(const TrainMetrics& metrics);
   void write(std::int64_t step, const VerificationResult& result);
+  void write(std::int64_t step, const SavedCheckpoint& saved);
 
  private:
   void write_line(const std::string& line);

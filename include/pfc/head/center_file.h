@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "pfc/base/checksum.h"
+#include "pfc/head/center_table.h"
+
+namespace pfc {
+
+/// What a rank's centres are called: centers-00001-of-00004.safetensors is rank 0's of 4.
+std::string center_file_name(int rank, int world);
+
+/// One rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
+/// `learning_rates` [n] float64 where there are any, and as metadata the number of `classes` in all
+/// and the `first_class` of the rows. Streamed from where the rows lie; returned is what the file
+/// holds.
+Checksums save_centers(const CenterTable& table, const std::filesystem::path& path);
+
+/// Makes `table` the one that `world` ranks saved after `steps` steps, on whatever number of ranks
+/// it lies now. `open` gives the file of one of them, and is asked for those only that hold rows of
+/// `table`, of which only these are read. Throws DataError where a file is not of this table: of
+/// another number of classes, size of embeddings, type of numbers or optimizer.
+void load_centers(CenterTable& table, std::int64_t steps, int world,
+                  const std::function<CheckedFile(int rank)>& open);
+
+}  // namespace pfc

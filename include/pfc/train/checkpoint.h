@@ -1,0 +1,80 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pfc/comm/communicator.h"
+#include "pfc/head/center_table.h"
+#include "pfc/model/backbone.h"
+#include "pfc/train/manifest.h"
+
+namespace pfc {
+
+struct CheckpointOptions {
+  std::filesystem::path folder = {};  ///< that they stand in, one on a file system of all ranks
+  std::int64_t keep_last = 2;         ///< how many of the newest are kept
+  std::int64_t keep_every = 0;  ///< those of a multiple of so many steps are kept too; 0: none
+};
+
+/// What a checkpoint holds of a run; the rest of a run is a function of its step.
+struct TrainState {
+  Backbone& backbone;
+  torch::optim::Optimizer& optimizer;
+  CenterTable& table;
+};
+
+/// The checkpoints of a run: folders `step-000001200`, each with
+///
+/// - `backbone.safetensors`, rank 0's (save_backbone's, so that it can be used as it is),
+/// - `optimizer.safetensors`, the state of the backbone's optimizer,
+/// - `centers-00001-of-00004.safetensors`, one a rank (save_centers'),
+/// - `manifest.json`, written last.
+///
+/// A checkpoint is written under another name, which it loses when all of it is on the disk, and
+/// older ones are removed after that: whenever a run dies, one that is whole is left. Every rank
+/// calls each function.
+class Checkpoints {
+ public:
+  /// Looks for what is there. `note` gets a sentence for each that cannot be used, on one rank.
+  Checkpoints(CheckpointOptions options, Communicator& comm,
+              std::function<void(const std::string&)> note);
+
+  bool empty() const { return steps_.empty(); }
+  /// What the newest says of itself, before it is known to be whole; that of a run's start where
+  /// there are none. Throws Error where there are some and none says anything.
+  std::optional<Manifest> newest();
+  /// Fills `state` from the newest that is whole. One with a missing, short or altered file is
+  /// noted by the file's name and set aside as `step-….damaged`. Throws Error where none is left.
+  Manifest restore(const TrainState& state);
+
+  /// Saves; `manifest` says what the run knows, this fills in ranks and files. Rows are streamed
+  /// from the table, which must not change meanwhile. Returns the bytes of the checkpoint, on the
+  /// first rank.
+  std::int64_t save(const TrainState& state, const std::string& network,
+                    std::int64_t embedding_size, Manifest manifest);
+
+ private:
+  std::filesystem::path path_of(std::int64_t step) const;
+  std::vector<std::int64_t> find() const;
+  std::optional<Manifest> first_that(
+      const std::function<void(const std::filesystem::path&, const Manifest&)>& serves);
+  bool all_succeeded(const std::string& failure);
+  void set_aside(std::int64_t step) const;
+  void write(const TrainState& state, const std::string& network, std::int64_t embedding_size,
+             const std::filesystem::path& partial, Manifest& manifest);
+  void gather_sums(const Checksums& sums, Manifest& manifest);
+  void remove_old(std::int64_t newest) const;
+
+  CheckpointOptions options_;
+  Communicator& comm_;
+  std::function<void(const std::string&)> note_;
+  std::vector<std::int64_t> steps_;  ///< those not found unusable, newest first
+};
+
+}  // namespace pfc

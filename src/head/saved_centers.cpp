@@ -1,0 +1,127 @@
+#include "head/saved_centers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "head/kernels/kernels.h"
+#include "pfc/base/error.h"
+#include "pfc/head/center_file.h"
+#include "pfc/head/number_type.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// How many files the folder's centres are in, by the name of the first.
+int world_of(const fs::path& folder) {
+  constexpr const char* kPattern = "centers-00001-of-%5d.safetensors";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    int world = 0;
+    const std::string name = entry.path().filename().string();
+    if (std::sscanf(name.c_str(), kPattern, &world) == 1 && world > 0 &&
+        name == center_file_name(0, world)) {
+      return world;
+    }
+  }
+  throw Error(folder.string() + ": holds no class centres (centers-00001-of-….safetensors)");
+}
+
+NumberType number_type_of(const TensorView& tensor, const SafetensorsFile& file) {
+  if (tensor.dtype == "F32") return NumberType::kFloat32;
+  if (tensor.dtype == "BF16") return NumberType::kBFloat16;
+  throw DataError(file.path().string(), "tensor '" + tensor.name + "'",
+                  "dtype " + tensor.dtype + ", want F32 or BF16");
+}
+
+/// A row of a mapped tensor [rows, dim]. Kernels take rows that may be written; these are read
+/// only.
+kernels::Row row_of(const TensorView* tensor, std::int64_t row) {
+  if (tensor == nullptr) return {};
+  const auto type = tensor->dtype == "F32" ? NumberType::kFloat32 : NumberType::kBFloat16;
+  return {const_cast<std::byte*>(tensor->bytes.data()) + row * tensor->shape[1] * bytes_of(type),
+          type};
+}
+
+double real(const SafetensorsFile& file, const std::string& key) {
+  const std::string& text = file.metadata(key);
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !std::isfinite(value))
+    throw DataError(file.path().string(), "__metadata__", key + " '" + text + "', want a number");
+  return value;
+}
+
+}  // namespace
+
+SavedCenters::File::File(const fs::path& path, int rank, int world)
+    : content(path),
+      shard(content.integer("classes"), rank, world),
+      centers(&content.tensor("centers")) {
+  const auto require = [&](const TensorView& tensor, std::size_t dimensions) {
+    if (tensor.shape.size() != dimensions || tensor.shape[0] != shard.rows() ||
+        tensor.shape != (dimensions == 2 ? centers->shape : tensor.shape)) {
+      throw DataError(path.string(), "tensor '" + tensor.name + "'",
+                      "shape " + shape_text(tensor.shape) + ", want one row for each of " +
+                          std::to_string(shard.rows()) + " classes");
+    }
+    if (dimensions == 2) number_type_of(tensor, content);
+  };
+  require(*centers, 2);
+  if (content.integer("first_class") != shard.begin().v)
+    throw DataError(path.string(), "__metadata__", "first_class is not this file's");
+  const auto& tensors = content.tensors();
+  if (std::ranges::find(tensors, "steps_seen", &TensorView::name) == tensors.end()) return;
+  momentum = &content.tensor("momentum");
+  steps_seen = &content.tensor("steps_seen");
+  require(*momentum, 2);
+  require(*steps_seen, 1);
+  const TensorView& rates = content.tensor("learning_rates");
+  if (steps_seen->dtype != "I32" || rates.dtype != "F64")
+    throw DataError(path.string(), "steps_seen, learning_rates", "want I32 and F64");
+  skipped.emplace(real(content, "sgd_momentum"), real(content, "weight_decay"));
+  for (std::size_t i = 0; i < rates.bytes.size() / sizeof(double); ++i) {
+    double rate = 0;
+    std::memcpy(&rate, rates.bytes.data() + i * sizeof rate, sizeof rate);
+    skipped->push(rate);
+  }
+}
+
+SavedCenters::SavedCenters(const fs::path& folder) {
+  const int world = world_of(folder);
+  for (int rank = 0; rank < world; ++rank) {
+    const File& file = files_.emplace_back(folder / center_file_name(rank, world), rank, world);
+    const std::int64_t dim = file.centers->shape[1];
+    if (rank == 0) {
+      classes_ = file.shard.classes();
+      dim_ = dim;
+    } else if (dim != dim_ || file.shard.classes() != classes_) {
+      throw DataError(file.content.path().string(), "tensor 'centers'",
+                      "belongs to other class centres than the folder's first file");
+    }
+  }
+}
+
+void SavedCenters::read(GlobalClass c, std::span<float> row) const {
+  const auto file =
+      std::ranges::partition_point(files_, [&](const File& each) { return each.shard.end() <= c; });
+  const std::int64_t local = file->shard.row(c).v;
+  kernels::CatchUp missed;
+  if (file->steps_seen != nullptr) {
+    std::int32_t seen = 0;
+    std::memcpy(&seen, file->steps_seen->bytes.data() + local * std::int64_t{sizeof seen},
+                sizeof seen);
+    if (seen < 0 || seen > file->skipped->size()) {
+      throw DataError(
+          file->content.path().string(), "tensor 'steps_seen'",
+          std::to_string(seen) + ", want 0 to " + std::to_string(file->skipped->size()));
+    }
+    missed = file->skipped->since(seen);
+  }
+  kernels::read_row(row_of(file->centers, local), row_of(file->momentum, local), missed, dim_,
+                    row.data());
+}
+
+}  // namespace pfc

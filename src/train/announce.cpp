@@ -1,0 +1,48 @@
+#include "train/announce.h"
+
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "pfc/base/format.h"
+
+namespace pfc {
+
+void announce_dataset(const Dataset& dataset) {
+  const DatasetSummary& found = dataset.summary();
+  std::string line = "data: " + grouped(dataset.size()) + " images of " +
+                     grouped(dataset.identities()) + " identities";
+  if (found.identities_dropped > 0) {
+    line += "; dropped " + grouped(found.identities_dropped) + " identities with too few images (" +
+            grouped(found.images_dropped) + " images)";
+  }
+  if (found.images_excluded > 0)
+    line += "; left out " + grouped(found.images_excluded) + " that did not decode earlier";
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void announce_head(const Config& config, const ClassSampler& sampler) {
+  const std::int64_t classes = sampler.shard().classes();
+  std::fprintf(stderr, "head: %s of %s class centres a step (r = %g), %s\n",
+               grouped(sampler.drawn()).c_str(), grouped(classes).c_str(), config.head.sample_rate,
+               config.head.margin.c_str());
+  if (sampler.drawn() < classes && sampler.drawn() < 2 * config.train.batch_size) {
+    std::fprintf(stderr,
+                 "note: a batch of %lld images holds up to %lld identities, so of %lld sampled "
+                 "classes few or none are "
+                 "left as negatives; raise head.sample_rate\n",
+                 static_cast<long long>(config.train.batch_size),
+                 static_cast<long long>(std::min(config.train.batch_size, classes)),
+                 static_cast<long long>(sampler.drawn()));
+  }
+}
+
+void announce_ranks(const Placement& place, const Communicator& comm) {
+  if (comm.world() == 1) return;
+  std::fprintf(stderr, "ranks: %d on %d %s, %d threads each\n", comm.world(), place.machines,
+               place.machines > 1 ? "machines" : "machine", torch::get_num_threads());
+}
+
+}  // namespace pfc

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "pfc/comm/communicator.h"
+#include "pfc/comm/placement.h"
+#include "pfc/data/dataset.h"
+#include "pfc/head/sampler.h"
+#include "pfc/train/config.h"
+
+namespace pfc {
+
+// What a run says on stderr before its first step, a line each.
+
+void announce_ranks(const Placement& place, const Communicator& comm);
+void announce_dataset(const Dataset& dataset);
+/// With a note where the batch's own identities leave hardly any negatives.
+void announce_head(const Config& config, const ClassSampler& sampler);
+
+}  // namespace pfc

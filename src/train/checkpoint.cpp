@@ -1,0 +1,215 @@
+#include "pfc/train/checkpoint.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/head/center_file.h"
+#include "train/optimizer_file.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step-", kPartial = ".partial", kRemoved = ".removed",
+                           kDamaged = ".damaged";
+constexpr const char *kManifest = "manifest.json", *kBackbone = "backbone.safetensors",
+                     *kOptimizer = "optimizer.safetensors";
+
+/// step-000001200 -> 1200; nothing for other names.
+std::optional<std::int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  std::int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return step;
+}
+
+fs::path with(fs::path path, std::string_view suffix) {
+  return path += suffix;
+}
+
+CheckedFile open(const fs::path& folder, const Manifest& manifest, const std::string& name) {
+  const auto found = manifest.files.find(name);
+  if (found == manifest.files.end())
+    throw DataError((folder / kManifest).string(), "files", "'" + name + "' is missing");
+  return {folder / name, found->second};
+}
+
+/// The whole of a small file is checked before it is read.
+fs::path verified(const fs::path& folder, const Manifest& manifest, const std::string& name) {
+  open(folder, manifest, name).verify();
+  return folder / name;
+}
+
+void load(const fs::path& folder, const Manifest& manifest, const TrainState& state) {
+  load_backbone(verified(folder, manifest, kBackbone), state.backbone);
+  load_optimizer(verified(folder, manifest, kOptimizer), state.backbone, state.optimizer);
+  load_centers(state.table, manifest.step, manifest.world, [&](int rank) {
+    return open(folder, manifest, center_file_name(rank, manifest.world));
+  });
+}
+
+}  // namespace
+
+Checkpoints::Checkpoints(CheckpointOptions options, Communicator& comm,
+                         std::function<void(const std::string&)> note)
+    : options_(std::move(options)), comm_(comm), note_(std::move(note)) {
+  // What the first rank sees: on a network's file system another one may not see it yet.
+  if (comm.is_first()) steps_ = find();
+  at::Tensor count = at::scalar_tensor(std::ssize(steps_), at::kLong);
+  comm.broadcast(count).wait();
+  steps_.resize(static_cast<std::size_t>(count.item<std::int64_t>()));
+  if (steps_.empty()) return;
+  at::Tensor steps = at::from_blob(steps_.data(), {std::ssize(steps_)}, at::kLong);
+  comm.broadcast(steps).wait();
+}
+
+fs::path Checkpoints::path_of(std::int64_t step) const {
+  return options_.folder / format("step-%09lld", static_cast<long long>(step));
+}
+
+std::vector<std::int64_t> Checkpoints::find() const {
+  std::vector<std::int64_t> steps;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(options_.folder, none)) {
+    if (const auto step = step_of(entry.path().filename().string())) steps.push_back(*step);
+  }
+  std::ranges::sort(steps, std::greater());
+  return steps;
+}
+
+std::optional<Manifest> Checkpoints::newest() {
+  return first_that([](const fs::path&, const Manifest&) {});
+}
+
+Manifest Checkpoints::restore(const TrainState& state) {
+  return *first_that(
+      [&](const fs::path& folder, const Manifest& manifest) { load(folder, manifest, state); });
+}
+
+/// The newest that `serves` does not throw for, on any rank; the others are set aside.
+std::optional<Manifest> Checkpoints::first_that(
+    const std::function<void(const fs::path&, const Manifest&)>& serves) {
+  if (steps_.empty()) return std::nullopt;
+  while (!steps_.empty()) {
+    const fs::path folder = path_of(steps_.front());
+    Manifest manifest;
+    std::string failure;
+    try {
+      const fs::path file = folder / kManifest;
+      manifest = parse_manifest(read_file(file), file.string());
+      if (manifest.step != steps_.front())
+        throw DataError(file.string(), "step", std::to_string(manifest.step) + " in this folder");
+      serves(folder, manifest);
+    } catch (const Error& error) {
+      failure = error.what();
+    }
+    if (all_succeeded(failure)) return manifest;
+    if (comm_.is_first()) set_aside(steps_.front());
+    steps_.erase(steps_.begin());
+  }
+  throw Error(options_.folder.string() +
+              ": no checkpoint is whole; start anew in another folder (--set output=FOLDER)");
+}
+
+/// Whether no rank has a `failure` to tell; the first that has one tells it.
+bool Checkpoints::all_succeeded(const std::string& failure) {
+  const at::Tensor flags =
+      comm_.all_gather(at::full({1}, failure.empty() ? 0 : 1, at::kLong)).wait();
+  const auto* const failed = flags.const_data_ptr<std::int64_t>();
+  const auto* const first = std::find(failed, failed + comm_.world(), 1);
+  if (first - failed == comm_.rank()) note_("this checkpoint cannot be used: " + failure);
+  return first == failed + comm_.world();
+}
+
+void Checkpoints::set_aside(std::int64_t step) const {
+  const fs::path from = path_of(step), to = with(from, kDamaged);
+  fs::remove_all(to);
+  rename_durably(from, to);
+  note_("it is now called " + to.string());
+}
+
+std::int64_t Checkpoints::save(const TrainState& state, const std::string& network,
+                               std::int64_t embedding_size, Manifest manifest) {
+  const fs::path folder = path_of(manifest.step), partial = with(folder, kPartial);
+  manifest.world = comm_.world();
+  if (comm_.is_first()) {
+    fs::remove_all(partial);
+    fs::create_directories(partial);
+  }
+  comm_.barrier();
+  try {
+    write(state, network, embedding_size, partial, manifest);
+  } catch (...) {  // a full disk is not to stay full
+    std::error_code ignored;
+    if (comm_.is_first()) fs::remove_all(partial, ignored);
+    throw;
+  }
+  std::int64_t bytes = 0;
+  if (comm_.is_first()) {
+    fs::remove_all(folder);
+    rename_durably(partial, folder);
+    remove_old(manifest.step);
+    for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
+  }
+  comm_.barrier();
+  return bytes;
+}
+
+void Checkpoints::write(const TrainState& state, const std::string& network,
+                        std::int64_t embedding_size, const fs::path& partial, Manifest& manifest) {
+  const Checksums centers =
+      save_centers(state.table, partial / center_file_name(comm_.rank(), comm_.world()));
+  if (comm_.is_first()) {
+    manifest.files[kBackbone] =
+        save_backbone(state.backbone, network, embedding_size, partial / kBackbone);
+    manifest.files[kOptimizer] =
+        save_optimizer(state.optimizer, state.backbone, partial / kOptimizer);
+  }
+  gather_sums(centers, manifest);  // when it returns, all have written
+  if (comm_.is_first()) write_file(partial / kManifest, to_json(manifest));
+}
+
+/// The ranks' files hold rows that differ in number by at most one, so their checksums may differ
+/// in number too: they are gathered at the length of the longest.
+void Checkpoints::gather_sums(const Checksums& sums, Manifest& manifest) {
+  const auto blocks = static_cast<std::int64_t>(sums.blocks.size());
+  const at::Tensor sizes =
+      comm_.all_gather(at::tensor({static_cast<std::int64_t>(sums.bytes), blocks}).view({1, 2}))
+          .wait();
+  const at::Tensor mine = at::zeros({1, sizes.select(1, 1).max().item<std::int64_t>()}, at::kLong);
+  std::ranges::copy(sums.blocks, reinterpret_cast<std::uint64_t*>(mine.data_ptr<std::int64_t>()));
+  const at::Tensor all = comm_.all_gather(mine).wait();
+  for (int rank = 0; rank < comm_.world(); ++rank) {
+    const auto* const size = sizes[rank].const_data_ptr<std::int64_t>();
+    const auto* const first =
+        reinterpret_cast<const std::uint64_t*>(all[rank].const_data_ptr<std::int64_t>());
+    manifest.files[center_file_name(rank, comm_.world())] = {static_cast<std::uint64_t>(size[0]),
+                                                             {first, first + size[1]}};
+  }
+}
+
+/// Everything but the newest ones, those to keep for good and those set aside.
+void Checkpoints::remove_old(std::int64_t newest) const {
+  std::int64_t kept = 0;
+  for (const std::int64_t step : find()) {
+    const bool for_good = options_.keep_every > 0 && step % options_.keep_every == 0;
+    if (for_good || step > newest || ++kept <= options_.keep_last) continue;
+    // Under another name first: half of a checkpoint must not look like one.
+    rename_durably(path_of(step), with(path_of(step), kRemoved));
+  }
+  for (const auto& entry : fs::directory_iterator(options_.folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(kPartial) || name.ends_with(kRemoved)) fs::remove_all(entry.path());
+  }
+}
+
+}  // namespace pfc

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "pfc/train/config.h"
+
+namespace pfc {
+
+/// When a run saves a checkpoint: every so many steps, or as time goes by, and at its end.
+class CheckpointClock {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::minutes kInterval{10};
+  static constexpr int kLeastShare = 20;  ///< saving takes at most one part in so many of the time
+
+  CheckpointClock(const Config::Checkpoint& config, std::int64_t steps, Clock::time_point now)
+      : config_(config), steps_(steps), saved_(now) {}
+
+  /// Whether to save after `done` steps.
+  bool due(std::int64_t done, Clock::time_point now) const {
+    const auto is_multiple = [&](std::int64_t of) { return of > 0 && done % of == 0; };
+    if (done == steps_ || is_multiple(config_.keep_every)) return true;
+    if (config_.every > 0) return is_multiple(config_.every);
+    return now - saved_ >= std::max<Clock::duration>(kInterval, kLeastShare * took_);
+  }
+  /// After a checkpoint that was saved from `begin` to `end`.
+  void saved(Clock::time_point begin, Clock::time_point end) {
+    saved_ = end;
+    took_ = end - begin;
+  }
+
+ private:
+  Config::Checkpoint config_;
+  std::int64_t steps_;
+  Clock::time_point saved_;
+  Clock::duration took_{0};
+};
+
+}  // namespace pfc

@@ -1,0 +1,170 @@
+#include "pfc/train/manifest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+
+namespace pfc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormat = "partial-fc checkpoint 1";
+constexpr int kDepth = 5;  // manifest, files, file, its blocks, a checksum
+constexpr int kMostRanks = 1 << 20;
+
+std::string hex(std::uint64_t value) {
+  return format("%016llx", static_cast<unsigned long long>(value));
+}
+
+class Reader {
+ public:
+  Reader(std::string_view json, std::string_view name) : name_(name), root_(parse(json)) {}
+
+  Manifest read() const {
+    if (const auto found = text(root_, "format"); found != kFormat)
+      fail("format", "'" + found + "', want '" + kFormat + "'");
+    Manifest manifest;
+    manifest.step = integer(root_, "step", 0);
+    manifest.world = static_cast<int>(integer(root_, "world", 1, kMostRanks));
+    manifest.config = text(root_, "config");
+    manifest.seed = unsigned_of(member(root_, "seed"), "seed");
+    const Json& data = member(root_, "data");
+    manifest.images = integer(data, "images", 1);
+    manifest.identities = integer(data, "identities", 1);
+    manifest.labels = from_hex(member(data, "labels"), "labels");
+    for (const Json& key : array(data, "excluded")) {
+      if (!key.is_string()) fail("excluded", "holds something other than strings");
+      manifest.excluded.push_back(key.get<std::string>());
+    }
+    manifest.corrupt = integer(root_, "corrupt", 0);
+    const Json& best = member(root_, "best_accuracy");
+    if (!best.is_number()) fail("best_accuracy", "not a number");
+    manifest.best_accuracy = best.get<double>();
+    const Json& files = member(root_, "files");
+    if (!files.is_object()) fail("files", "not a JSON object");
+    for (const auto& [file, sums] : files.items()) manifest.files[file] = checksums(file, sums);
+    return manifest;
+  }
+
+ private:
+  [[noreturn]] void fail(std::string_view place, std::string_view what) const {
+    throw DataError(name_, place, what);
+  }
+
+  Json parse(std::string_view json) const {
+    const auto watch = [&](int depth, Json::parse_event_t, const Json&) {
+      if (depth > kDepth) fail("manifest", "nested too deeply");
+      return true;
+    };
+    try {
+      Json root = Json::parse(json, watch);
+      if (root.is_object()) return root;
+    } catch (const Json::parse_error& error) {
+      fail("byte " + std::to_string(error.byte), "not JSON");
+    } catch (const Json::exception&) {
+      fail("manifest", "a number beyond every type");
+    }
+    fail("manifest", "not a JSON object");
+  }
+
+  const Json& member(const Json& object, const char* key) const {
+    if (!object.is_object()) fail(key, "not within a JSON object");
+    const auto found = object.find(key);
+    if (found == object.end()) fail(key, "missing");
+    return *found;
+  }
+
+  std::string text(const Json& object, const char* key) const {
+    const Json& value = member(object, key);
+    if (!value.is_string()) fail(key, "not a string");
+    return value.get<std::string>();
+  }
+
+  std::uint64_t unsigned_of(const Json& value, std::string_view place) const {
+    if (!value.is_number_unsigned()) fail(place, "not a whole number of 0 or more");
+    return value.get<std::uint64_t>();
+  }
+
+  std::int64_t integer(const Json& object, const char* key, std::int64_t least,
+                       std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
+    const std::uint64_t value = unsigned_of(member(object, key), key);
+    if (value < static_cast<std::uint64_t>(least) || value > static_cast<std::uint64_t>(most)) {
+      fail(key, std::to_string(value) + ", want " + std::to_string(least) + " to " +
+                    std::to_string(most));
+    }
+    return static_cast<std::int64_t>(value);
+  }
+
+  const Json& array(const Json& object, const char* key) const {
+    const Json& value = member(object, key);
+    if (!value.is_array()) fail(key, "not a JSON array");
+    return value;
+  }
+
+  std::uint64_t from_hex(const Json& value, std::string_view place) const {
+    if (value.is_string()) {
+      const auto& digits = value.get_ref<const std::string&>();
+      std::uint64_t number = 0;
+      const char* end = digits.data() + digits.size();
+      const auto [stop, error] = std::from_chars(digits.data(), end, number, 16);
+      if (error == std::errc() && stop == end) return number;
+    }
+    fail(place, "not a number in hexadecimal digits");
+  }
+
+  Checksums checksums(const std::string& file, const Json& value) const {
+    // Only a name, so that nothing outside the folder is read.
+    if (file.empty() || file.find('/') != file.npos || file == "." || file == "..")
+      fail("files", "'" + file + "' is no name of a file");
+    Checksums sums;
+    sums.bytes = unsigned_of(member(value, "bytes"), file);
+    for (const Json& block : array(value, "xxh3_of_8_mib"))
+      sums.blocks.push_back(from_hex(block, file));
+    const std::uint64_t full = sums.bytes / Checksums::kBlockBytes;
+    const std::uint64_t wanted = full + (sums.bytes % Checksums::kBlockBytes > 0 ? 1 : 0);
+    if (sums.blocks.size() != wanted) {
+      fail(file, std::to_string(sums.blocks.size()) + " checksums, want " + std::to_string(wanted));
+    }
+    return sums;
+  }
+
+  std::string_view name_;
+  Json root_;
+};
+
+}  // namespace
+
+std::string to_json(const Manifest& manifest) {
+  Json files = Json::object();
+  for (const auto& [file, sums] : manifest.files) {
+    Json blocks = Json::array();
+    for (const std::uint64_t block : sums.blocks) blocks.push_back(hex(block));
+    files[file] = {{"bytes", sums.bytes}, {"xxh3_of_8_mib", std::move(blocks)}};
+  }
+  const Json json = {{"format", kFormat},
+                     {"step", manifest.step},
+                     {"world", manifest.world},
+                     {"seed", manifest.seed},
+                     {"data",
+                      {{"images", manifest.images},
+                       {"identities", manifest.identities},
+                       {"labels", hex(manifest.labels)},
+                       {"excluded", manifest.excluded}}},
+                     {"corrupt", manifest.corrupt},
+                     {"best_accuracy", manifest.best_accuracy},
+                     {"config", manifest.config},
+                     {"files", std::move(files)}};
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Manifest parse_manifest(std::string_view json, std::string_view name) {
+  return Reader(json, name).read();
+}
+
+}  // namespace pfc

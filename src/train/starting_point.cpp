@@ -1,0 +1,203 @@
+#include "train/starting_point.h"
+
+#include <ATen/Functions.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <numeric>
+
+#include "head/saved_centers.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/eval/embedder.h"
+#include "train/class_map.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kRowsAtATime = 4096;
+
+/// Ranks make their networks from one seed; where their machines differ, so may the last bits.
+void start_alike(Backbone& backbone, Communicator& comm) {
+  const torch::NoGradGuard no_grad;
+  for (at::Tensor& parameter : backbone.parameters()) comm.broadcast(parameter).wait();
+  for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
+}
+
+void take_backbone(const Config& config, Backbone& backbone) {
+  const fs::path from = config.init.from;
+  const fs::path file = fs::is_directory(from) ? from / "backbone.safetensors" : from;
+  const BackboneName found = name_of_backbone(file);
+  if (found.embedding_size != config.model.embedding_size) {
+    throw Error(file.string() + ": its embeddings have " + std::to_string(found.embedding_size) +
+                " numbers, this run's " + std::to_string(config.model.embedding_size) +
+                "; set model.embedding_size to the same");
+  }
+  if (found.network != config.model.network) {
+    throw Error(file.string() + ": a " + found.network + ", this run trains a " +
+                config.model.network + "; set model.network to the same");
+  }
+  load_backbone(file, backbone);
+}
+
+/// For each class its class among the `others` saved ones, or -1.
+std::vector<std::int64_t> map_classes(const std::string& class_map, std::int64_t classes,
+                                      std::int64_t others) {
+  if (class_map != "same") return parse_class_map(read_file(class_map), class_map, classes, others);
+  std::vector<std::int64_t> map(static_cast<std::size_t>(classes));
+  std::iota(map.begin(), map.end(), 0);
+  std::ranges::replace_if(
+      map, [&](std::int64_t c) { return c >= others; }, -1);
+  return map;
+}
+
+/// Rows whose class `map` names a saved one for become that one.
+void take_centers(const SavedCenters& saved, const std::vector<std::int64_t>& map,
+                  CenterTable& table) {
+  for (std::int64_t begin = 0; begin < table.shard().rows(); begin += kRowsAtATime) {
+    const std::int64_t rows = std::min(kRowsAtATime, table.shard().rows() - begin);
+    const at::Tensor part = table.weights().narrow(0, begin, rows);
+    const at::Tensor values = part.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const GlobalClass c = table.shard().global({begin + i});
+      const std::int64_t other = map[static_cast<std::size_t>(c.v)];
+      if (other < 0) continue;
+      saved.read({other}, {values.mutable_data_ptr<float>() + i * table.dim(),
+                           static_cast<std::size_t>(table.dim())});
+    }
+    part.copy_(values);
+  }
+}
+
+/// Images of a data set, by their numbers in it.
+class SomeImages final : public ImageSource {
+ public:
+  SomeImages(const Dataset& dataset, std::vector<std::int64_t> images)
+      : dataset_(dataset), images_(std::move(images)) {}
+
+  std::int64_t size() const override { return std::ssize(images_); }
+  std::span<const std::byte> image(std::int64_t i, std::vector<std::byte>& scratch) const override {
+    return dataset_.image(number(i), scratch);
+  }
+  std::string name(std::int64_t i) const override { return dataset_.key(number(i)); }
+  std::int64_t label(std::int64_t i) const {
+    return dataset_.labels()[static_cast<std::size_t>(number(i))];
+  }
+
+ private:
+  std::int64_t number(std::int64_t i) const { return images_[static_cast<std::size_t>(i)]; }
+
+  const Dataset& dataset_;
+  std::vector<std::int64_t> images_;
+};
+
+/// The images of this rank's classes that `map` names no saved one for, class by class.
+SomeImages images_of_new(const Dataset& dataset, const std::vector<std::int64_t>& map,
+                         const ClassShard& shard) {
+  const auto labels = dataset.labels();
+  std::vector<std::int64_t> images;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    const auto label = static_cast<std::size_t>(labels[static_cast<std::size_t>(i)]);
+    if (map[label] < 0 && shard.owns({labels[static_cast<std::size_t>(i)]})) images.push_back(i);
+  }
+  std::ranges::stable_sort(images, {},
+                           [&](std::int64_t i) { return labels[static_cast<std::size_t>(i)]; });
+  return {dataset, std::move(images)};
+}
+
+/// Sets rows to the direction of the mean of their images' embeddings, each of unit length, at the
+/// length of a centre that was drawn.
+class MeanCenters {
+ public:
+  explicit MeanCenters(CenterTable& table)
+      : table_(table), sum_(at::zeros({table.dim()}, at::kDouble)) {}
+
+  void add(std::int64_t label, std::span<const float> embedding) {
+    if (label != label_) flush();
+    label_ = label;
+    const at::Tensor row =
+        at::from_blob(const_cast<float*>(embedding.data()), {std::ssize(embedding)}, at::kFloat)
+            .to(at::kDouble);
+    sum_ += row / row.norm().clamp_min(1e-12);
+  }
+
+  void flush() {
+    if (label_ < 0) return;
+    const double norm =
+        CenterTable::kInitialDeviation * std::sqrt(static_cast<double>(table_.dim()));
+    const LocalRow row = table_.shard().row({label_});
+    table_.weights()[row.v].copy_(sum_ * (norm / sum_.norm().clamp_min(1e-12).item<double>()));
+    sum_.zero_();
+    label_ = -1;
+  }
+
+ private:
+  CenterTable& table_;
+  at::Tensor sum_;  ///< [dim] float64
+  std::int64_t label_ = -1;
+};
+
+void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Backbone& backbone,
+                CenterTable& table, const Communicator& comm) {
+  const SomeImages images = images_of_new(dataset, map, table.shard());
+  if (images.size() == 0) return;
+  ProgressLine line(images.size(), 0, !comm.is_first());
+  MeanCenters means(table);
+  embed(backbone, images,
+        {.embedding = [&](std::int64_t i,
+                          std::span<const float> row) { means.add(images.label(i), row); },
+         .left_out =
+             [&](std::int64_t i, const std::string& reason) {
+               line.note("left out of its class's mean: " + images.name(i) + ": " + reason);
+             }},
+        {.progress = [&](std::int64_t done, std::int64_t total) {
+          line.show(done,
+                    "mean embeddings: " + grouped(done) + " of " + grouped(total) + " images");
+        }});
+  means.flush();
+}
+
+void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
+                   CenterTable& table, Communicator& comm) {
+  const std::int64_t classes = table.shard().classes();
+  std::vector<std::int64_t> map(static_cast<std::size_t>(classes), -1);
+  if (!config.init.class_map.empty()) {
+    const SavedCenters saved(config.init.from);
+    if (saved.dim() != table.dim()) {
+      throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
+                  " numbers, this run's " + std::to_string(table.dim()));
+    }
+    map = map_classes(config.init.class_map, classes, saved.classes());
+    take_centers(saved, map, table);
+  }
+  const auto fresh = std::ranges::count(map, -1);
+  const bool means = config.init.new_centers == "mean";
+  if (comm.is_first() && (fresh < classes || means)) {
+    std::fprintf(stderr, "class centres: %s taken from %s, %s %s\n",
+                 grouped(classes - fresh).c_str(), config.init.from.c_str(), grouped(fresh).c_str(),
+                 means ? "from the mean embedding of their images" : "drawn");
+  }
+  if (means) take_means(dataset, map, backbone, table, comm);
+}
+
+}  // namespace
+
+void start_from(const Config& config, const Dataset& dataset, Backbone& backbone,
+                CenterTable& table, Communicator& comm) {
+  const Config::Init& init = config.init;
+  if (init.from.empty() && (!init.class_map.empty() || init.new_centers == "mean"))
+    throw Error("init.class_map and init.new_centers = mean want init.from, the trained network");
+  if (!init.from.empty()) take_backbone(config, backbone);
+  start_alike(backbone, comm);
+  if (!init.from.empty()) start_centers(config, dataset, backbone, table, comm);
+  comm.barrier();
+}
+
+}  // namespace pfc
