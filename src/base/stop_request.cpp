@@ -1,41 +1,39 @@
 #include "pfc/base/stop_request.h"
 
-#include <csignal>
-
 namespace pfc {
 namespace {
 
 volatile std::sig_atomic_t received = 0;
 
-extern "C" void remember(int signal) {
-  received = signal;
+extern "C" void remember(int) {
+  received = 1;
 }
 
-void handle(int signal, void (*handler)(int), int flags) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = flags;
-  ::sigaction(signal, &action, nullptr);
+struct sigaction take(int signal) {
+  struct sigaction before {
+  }, action{};
+  action.sa_handler = remember;
+  action.sa_flags = SA_RESTART | SA_RESETHAND;
+  ::sigaction(signal, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);
+  return before;
 }
 
 }  // namespace
 
 StopRequest::StopRequest() {
   received = 0;
-  for (const int signal : {SIGTERM, SIGINT}) handle(signal, remember, SA_RESTART | SA_RESETHAND);
+  terminate_ = take(SIGTERM);
+  interrupt_ = take(SIGINT);
 }
 
 StopRequest::~StopRequest() {
-  for (const int signal : {SIGTERM, SIGINT}) handle(signal, SIG_DFL, 0);
+  ::sigaction(SIGTERM, &terminate_, nullptr);
+  ::sigaction(SIGINT, &interrupt_, nullptr);
 }
 
 bool StopRequest::made() const {
   return received != 0;
-}
-
-std::string_view StopRequest::signal() const {
-  if (received == 0) return "";
-  return received == SIGTERM ? "SIGTERM" : "SIGINT";
 }
 
 }  // namespace pfc

@@ -1,52 +1,202 @@
+#include "pfc/head/center_file.h"
+
 #include <ATen/Functions.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "head/saved_centers.h"
+#include "pfc/base/error.h"
 #include "pfc/base/memory.h"
 #include "pfc/export/safetensors.h"
-#include "pfc/head/center_table.h"
 #include "temporary_folder.h"
 
 namespace pfc {
 namespace {
 
-TEST(CenterFile, HoldsTheTableInItsTypeAndItsRangeOfClasses) {
-  const TemporaryFolder folder;
-  for (const NumberType type : {NumberType::kFloat32, NumberType::kBFloat16}) {
-    CenterTable table(ClassShard(11, 1, 3), {.dim = 5, .weights = type});
-    save_centers(table, folder / "centers.safetensors");
-    const SafetensorsFile file(folder / "centers.safetensors");
-    const TensorView& found = file.tensors().at(0);
-    EXPECT_EQ(found.dtype, type == NumberType::kFloat32 ? "F32" : "BF16");
-    EXPECT_EQ(found.shape, (std::vector<std::int64_t>{4, 5}));
-    EXPECT_EQ(file.metadata("classes"), "11");
-    EXPECT_EQ(file.metadata("first_class"), "4");
-    const at::Tensor read = at::from_blob(const_cast<std::byte*>(found.bytes.data()), {4, 5},
-                                          table.weights().scalar_type());
-    EXPECT_TRUE(read.equal(table.weights()));
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using Rule = CenterOptimizer::Rule;
+
+constexpr std::int64_t kClasses = 11, kDim = 5;
+
+/// Every kind of table there is.
+std::map<std::string, CenterTableOptions> tables() {
+  std::map<std::string, CenterTableOptions> all;
+  const CenterTableOptions sgd{.dim = kDim, .seed = 3};
+  all["sgd"] = sgd;
+  all["no momentum"] = sgd;
+  all["no momentum"].optimizer.momentum = 0;
+  all["bfloat16"] = sgd;
+  all["bfloat16"].weights = all["bfloat16"].state = NumberType::kBFloat16;
+  all["dense_equivalent"] = sgd;
+  all["dense_equivalent"].optimizer = {.weight_decay = 0.1, .rule = Rule::kDenseEquivalent};
+  all["adamw"] = sgd;
+  all["adamw"].optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = 0.1};
+  return all;
+}
+
+/// Steps `begin` to `end`, each of which samples every third class; gradients are a function of
+/// (step, class).
+void go_on(CenterTable& table, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t step = begin; step < end; ++step) {
+    const double lr = 0.1 / static_cast<double>(step + 1);
+    for (std::int64_t c = step % 3; c < kClasses; c += 3) {
+      if (!table.shard().owns({c})) continue;
+      const LocalRow row = table.shard().row({c});
+      const at::Tensor unit = at::empty({1, kDim}), inverse = at::empty({1});
+      table.gather_normalize({&row, 1}, unit, inverse);
+      const at::Tensor gradient =
+          at::sin(at::arange(kDim) + static_cast<double>(step * kClasses + c)).view({1, kDim});
+      table.update({&row, 1}, gradient, inverse, lr);
+    }
+    table.end_step(lr);
   }
 }
 
-TEST(CenterFile, HoldsCentresThatWentThroughTheStepsTheyMissed) {
-  const TemporaryFolder folder;
-  CenterTableOptions options{.dim = 4};
-  options.optimizer.weight_decay = 0.5;
-  options.optimizer.rule = CenterOptimizer::Rule::kDenseEquivalent;
-  CenterTable table(ClassShard(3, 0, 1), options);
-  const at::Tensor before = table.weights().clone();
-  table.end_step(0.1);  // which sampled none
-  EXPECT_TRUE(table.weights().equal(before));
-  save_centers(table, folder / "centers.safetensors");
-  EXPECT_TRUE(table.weights().allclose(before * 0.95, 1e-6));
+/// `kind`'s table after `steps`, saved by `world` ranks; returns what the files hold.
+std::vector<Checksums> save(const TemporaryFolder& folder, const CenterTableOptions& options,
+                            std::int64_t steps, int world) {
+  std::vector<Checksums> sums;
+  for (int rank = 0; rank < world; ++rank) {
+    CenterTable table(ClassShard(kClasses, rank, world), options);
+    go_on(table, 0, steps);
+    sums.push_back(save_centers(table, folder / center_file_name(rank, world)));
+  }
+  return sums;
 }
 
-TEST(CenterFile, IsWrittenWithoutACopyOfTheTable) {
+TEST(CenterFile, HoldsTheTableInItsTypesAndItsRangeOfClasses) {
   const TemporaryFolder folder;
-  CenterTable table(ClassShard(40'000, 0, 1), {.dim = 512});  // 82 MB of weights
+  CenterTable table(ClassShard(kClasses, 1, 3), tables()["bfloat16"]);
+  save_centers(table, folder / "centers.safetensors");
+  const SafetensorsFile file(folder / "centers.safetensors");
+  const TensorView& found = file.tensor("centers");
+  EXPECT_EQ(found.dtype, "BF16");
+  EXPECT_EQ(found.shape, (std::vector<std::int64_t>{4, 5}));
+  EXPECT_EQ(file.metadata("classes"), "11");
+  EXPECT_EQ(file.metadata("first_class"), "4");
+  const at::Tensor read =
+      at::from_blob(const_cast<std::byte*>(found.bytes.data()), {4, 5}, at::kBFloat16);
+  EXPECT_TRUE(read.equal(table.weights()));
+  EXPECT_EQ(file.tensor("momentum").shape, found.shape);
+}
+
+TEST(CenterFile, GoesOnBitForBitOnAnyNumberOfRanks) {
+  for (const auto& [kind, options] : tables()) {
+    CenterTable whole(ClassShard(kClasses, 0, 1), options);
+    go_on(whole, 0, 9);
+    for (const int saved_by : {1, 3, 4}) {
+      const TemporaryFolder folder;
+      const auto sums = save(folder, options, 5, saved_by);
+      for (const int world : {1, 2, 3, 4}) {
+        for (int rank = 0; rank < world; ++rank) {
+          const ClassShard shard(kClasses, rank, world);
+          CenterTable table(shard, options);
+          table.weights().fill_(7);  // nothing of it may stay
+          load_centers(table, 5, saved_by, [&](int of) {
+            return CheckedFile(folder / center_file_name(of, saved_by),
+                               sums[static_cast<std::size_t>(of)]);
+          });
+          go_on(table, 5, 9);
+          const auto parts = table.parts(), want = whole.parts();
+          ASSERT_EQ(parts.size(), want.size());
+          for (std::size_t i = 0; i < parts.size(); ++i) {
+            EXPECT_TRUE(
+                parts[i].second.equal(want[i].second.narrow(0, shard.begin().v, shard.rows())))
+                << kind << ", " << parts[i].first << ", saved by " << saved_by << ", rank " << rank
+                << " of " << world;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CenterFile, OpensOnlyFilesThatHoldItsRows) {
+  const TemporaryFolder folder;
+  const auto sums = save(folder, tables()["sgd"], 0, 4);
+  CenterTable table(ClassShard(kClasses, 1, 2), tables()["sgd"]);  // classes 6 to 10
+  std::vector<int> opened;
+  load_centers(table, 0, 4, [&](int rank) {
+    opened.push_back(rank);
+    return CheckedFile(folder / center_file_name(rank, 4), sums[static_cast<std::size_t>(rank)]);
+  });
+  EXPECT_THAT(opened, testing::ElementsAre(2, 3));
+}
+
+TEST(CenterFile, IsRefusedByATableOfAnotherKind) {
+  const TemporaryFolder folder;
+  const auto expect = [&](const std::string& saved, const CenterTableOptions& options,
+                          std::int64_t classes, const std::string& sentence) {
+    const auto sums = save(folder, tables()[saved], 2, 1);
+    CenterTable table(ClassShard(classes, 0, 1), options);
+    EXPECT_THAT(
+        [&] {
+          load_centers(table, 2, 1,
+                       [&](int) { return CheckedFile(folder / center_file_name(0, 1), sums[0]); });
+        },
+        ThrowsMessage<DataError>(HasSubstr(sentence)))
+        << saved;
+  };
+  CenterTableOptions wide = tables()["sgd"];
+  wide.dim = 6;
+  expect("sgd", wide, kClasses, "tensor 'centers': F32 [11, 5], want F32 [11, 6]");
+  expect("sgd", tables()["bfloat16"], kClasses, "F32 [11, 5], want BF16 [11, 5]");
+  expect("sgd", tables()["sgd"], 12, "classes '11', want '12'");
+  expect("no momentum", tables()["sgd"], kClasses, "tensor 'momentum': missing");
+  expect("sgd", tables()["no momentum"], kClasses,
+         "tensor 'momentum': this run's class centres have no such part");
+  expect("adamw", tables()["sgd"], kClasses, "tensor 'squares'");
+}
+
+TEST(CenterFile, IsWrittenAndReadWithoutACopyOfTheTable) {
+  const TemporaryFolder folder;
+  const CenterTableOptions options{.dim = 512};
+  CenterTable table(ClassShard(60'000, 0, 1), options);  // 246 MB with momentum
   reset_peak_memory();
   const std::int64_t before = peak_memory();
   if (before == 0) GTEST_SKIP() << "the system does not tell";
-  save_centers(table, folder / "centers.safetensors");
-  EXPECT_LT(peak_memory() - before, 16 << 20);
+  const Checksums sums = save_centers(table, folder / "centers.safetensors");
+  load_centers(table, 0, 1, [&](int) { return CheckedFile(folder / "centers.safetensors", sums); });
+  EXPECT_LT(peak_memory() - before, 32 << 20);
+}
+
+TEST(SavedCenters, AreThoseOfTheTableWhateverItsTypeAndRanks) {
+  for (const auto& [kind, options] : tables()) {
+    for (const int world : {1, 3}) {
+      const TemporaryFolder folder;
+      save(folder, options, 5, world);
+      CenterTable whole(ClassShard(kClasses, 0, 1), options);
+      go_on(whole, 0, 5);
+      const SavedCenters saved(folder.path());
+      EXPECT_EQ(saved.classes(), kClasses);
+      EXPECT_EQ(saved.dim(), kDim);
+      for (std::int64_t c = 0; c < kClasses; ++c) {
+        const at::Tensor row = at::empty({1, kDim});
+        saved.read({c}, {row.data_ptr<float>(), kDim});
+        const LocalRow local{c};
+        EXPECT_TRUE(row.equal(whole.rows({&local, 1}))) << kind << ", class " << c;
+      }
+    }
+  }
+}
+
+TEST(SavedCenters, NameAFileThatIsMissingOrOfOtherOnes) {
+  const TemporaryFolder folder;
+  EXPECT_THAT([&] { SavedCenters{folder.path()}; },
+              ThrowsMessage<Error>(HasSubstr("holds no class centres")));
+  save(folder, tables()["sgd"], 0, 3);
+  std::filesystem::remove(folder / center_file_name(1, 3));
+  EXPECT_THAT([&] { SavedCenters{folder.path()}; },
+              ThrowsMessage<Error>(HasSubstr("centers-00002-of-00003.safetensors")));
+  CenterTableOptions wide = tables()["sgd"];
+  wide.dim = 6;
+  CenterTable other(ClassShard(kClasses, 1, 3), wide);
+  save_centers(other, folder / center_file_name(1, 3));
+  EXPECT_THAT([&] { SavedCenters{folder.path()}; },
+              ThrowsMessage<DataError>(HasSubstr("belongs to other class centres")));
 }
 
 }  // namespace

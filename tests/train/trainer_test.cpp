@@ -2,23 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
-#include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
-#include "pfc/base/files.h"
-#include "pfc/base/random.h"
 #include "pfc/data/dataset.h"
-#include "pfc/data/image_codec.h"
-#include "pfc/data/record_io.h"
-#include "pfc/data/verification_set.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
-#include "temporary_folder.h"
 #include "train/same_data.h"
+#include "train/small_run.h"
 
 namespace pfc {
 namespace {
@@ -27,90 +17,21 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// An image whose identity is the colours of its quarters; each image has noise of its own.
-std::vector<std::byte> picture(std::uint64_t identity, std::uint64_t number) {
-  const CounterRandom colours(identity, Stream::kCentreInit),
-      noise(identity * 1000 + number, Stream::kMirror);
-  RgbImage image{.width = kFaceSize, .height = kFaceSize, .pixels = {}};
-  for (std::uint64_t i = 0; i < std::uint64_t{kFaceSize} * kFaceSize * 3; ++i) {
-    const std::uint64_t x = i / 3 % kFaceSize, y = i / 3 / kFaceSize;
-    const std::uint64_t quarter = (x >= kFaceSize / 2 ? 1 : 0) + (y >= kFaceSize / 2 ? 2 : 0);
-    const auto colour = colours.below(200, quarter, i % 3), grain = noise.below(50, 0, i);
-    image.pixels.push_back(static_cast<std::uint8_t>(colour + grain));
-  }
-  return encode_jpeg(image, 90);
-}
-
-class Train : public testing::Test {
- protected:
-  static constexpr std::uint64_t kIdentities = 12, kImages = 4;
-
-  void SetUp() override {
-    FaceRecordWriter writer(folder_ / "train.rec");
-    for (std::uint64_t identity = 0; identity < kIdentities; ++identity) {
-      for (std::uint64_t image = 0; image < kImages; ++image) {
-        writer.add(static_cast<std::int32_t>(identity), picture(identity, image));
-      }
-    }
-    writer.commit();
-    VerificationSetWriter pairs(folder_ / "val.bin");
-    for (std::uint64_t pair = 0; pair < 20; ++pair) {
-      const bool same = pair % 2 == 0;
-      pairs.add(picture(100 + pair, 0), picture(same ? 100 + pair : 200 + pair, 1), same);
-    }
-    pairs.commit();
-
-    config_.data.train = folder_ / "train.rec";
-    config_.model.network = "tiny";
-    config_.model.embedding_size = 32;
-    config_.head.scale = 16;
-    config_.train.batch_size = 16;
-    config_.train.epochs = 0;
-    config_.train.steps = 12;
-    config_.eval.sets = {folder_ / "val.bin"};
-    config_.eval.every = 6;
-    config_.log.every = 4;
-    config_.output = folder_ / "output";
-  }
-
-  void run() {
-    testing::internal::CaptureStderr();
-    try {
-      train(config_, *make_self_communicator());
-    } catch (...) {
-      log_ = testing::internal::GetCapturedStderr();
-      throw;
-    }
-    log_ = testing::internal::GetCapturedStderr();
-  }
-
-  std::vector<nlohmann::json> metrics() const {
-    std::istringstream lines(read_file(fs::path(config_.output) / "metrics.jsonl"));
-    std::vector<nlohmann::json> parsed;
-    for (std::string line; std::getline(lines, line);)
-      parsed.push_back(nlohmann::json::parse(line));
-    return parsed;
-  }
-
-  TemporaryFolder folder_;
-  Config config_;
-  std::string log_;
-};
+class Train : public SmallRun {};
+class TrainOnRanks : public SmallRun {};
 
 TEST_F(Train, LearnsAndLeavesEverythingInTheOutputFolder) {
   run();
   const fs::path output = config_.output;
-  std::vector<double> losses;
   int evaluations = 0;
   for (const auto& line : metrics()) {
-    if (line.contains("loss")) losses.push_back(line["loss"]);
     if (line.contains("accuracy")) {
       ++evaluations;
       EXPECT_EQ(line["set"], "val");
     }
   }
-  ASSERT_EQ(losses.size(), 3u);
-  EXPECT_LT(losses.back(), losses.front());
+  ASSERT_EQ(losses().size(), 3u);
+  EXPECT_LT(losses().back(), losses().front());
   EXPECT_EQ(evaluations, 2);
   EXPECT_EQ(load_config(output / "config.toml", {}), config_);
   EXPECT_EQ(load_backbone(output / "last.safetensors")->parameters().size(),
@@ -118,9 +39,8 @@ TEST_F(Train, LearnsAndLeavesEverythingInTheOutputFolder) {
   EXPECT_NO_THROW(load_backbone(output / "best.safetensors"));
   EXPECT_THAT(read_file(output / "roc.svg"), HasSubstr("<svg"));
 
-  const SafetensorsFile centers(output / "centers.safetensors");
-  ASSERT_EQ(centers.tensors().size(), 1u);
-  EXPECT_EQ(centers.tensors()[0].shape, (std::vector<std::int64_t>{kIdentities, 32}));
+  const SafetensorsFile centers(at_the_end("centers-00001-of-00001.safetensors"));
+  EXPECT_EQ(centers.tensor("centers").shape, (std::vector<std::int64_t>{kIdentities, 32}));
   EXPECT_EQ(centers.metadata("classes"), std::to_string(kIdentities));
   EXPECT_THAT(log_, HasSubstr("48 images of 12 identities"));
 }
@@ -129,11 +49,11 @@ TEST_F(Train, IsBitEqualWhenItIsRunAgain) {
   config_.head.sample_rate = 0.5;
   run();
   const std::string backbone = read_file(fs::path(config_.output) / "last.safetensors");
-  const std::string centers = read_file(fs::path(config_.output) / "centers.safetensors");
+  const std::string centers = read_file(at_the_end("centers-00001-of-00001.safetensors"));
   config_.output = folder_ / "again";
   run();
   EXPECT_EQ(read_file(fs::path(config_.output) / "last.safetensors"), backbone);
-  EXPECT_EQ(read_file(fs::path(config_.output) / "centers.safetensors"), centers);
+  EXPECT_EQ(read_file(at_the_end("centers-00001-of-00001.safetensors")), centers);
 }
 
 TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
@@ -141,9 +61,7 @@ TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
   config_.schedule.lr = 1e-3;
   config_.train.micro_batches = 4;
   run();
-  const auto lines = metrics();
-  EXPECT_LT(lines.back().value("loss", lines[lines.size() - 2].value("loss", 1e9)),
-            lines.front()["loss"].get<double>());
+  EXPECT_LT(losses().back(), losses().front());
 }
 
 TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
@@ -151,11 +69,9 @@ TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
   config_.head.center_type = config_.head.state_type = "bfloat16";
   config_.head.update = "dense_equivalent";
   run();
-  const auto lines = metrics();
-  EXPECT_LT(lines.back().value("loss", lines[lines.size() - 2].value("loss", 1e9)),
-            lines.front()["loss"].get<double>());
-  const SafetensorsFile centers(fs::path(config_.output) / "centers.safetensors");
-  EXPECT_EQ(centers.tensors()[0].dtype, "BF16");
+  EXPECT_LT(losses().back(), losses().front());
+  const SafetensorsFile centers(at_the_end("centers-00001-of-00001.safetensors"));
+  EXPECT_EQ(centers.tensor("centers").dtype, "BF16");
 }
 
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
@@ -178,9 +94,9 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
   config_.data.max_corrupt_share = 0.1;
   run();
   EXPECT_THAT(log_, HasSubstr("corrupt image, left out: image 23: "));
-  EXPECT_GE(
-      metrics().back().value("corrupt", 0) + metrics()[metrics().size() - 2].value("corrupt", 0),
-      1);
+  std::int64_t corrupt = 0;
+  for (const auto& line : metrics()) corrupt = line.value("corrupt", corrupt);
+  EXPECT_GE(corrupt, 1);
   config_.output = folder_ / "again";
   run();
   EXPECT_THAT(log_,
@@ -196,23 +112,6 @@ TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
   EXPECT_FALSE(fs::exists(fs::path(config_.output) / "last.safetensors"));
 }
 
-/// The same run on so many ranks, each a thread.
-class TrainOnRanks : public Train {
- protected:
-  void run_on(int world) {
-    config_.train.threads = 1;
-    config_.output = folder_ / ("output" + std::to_string(world));
-    testing::internal::CaptureStderr();
-    try {
-      run_ranks(world, [&](Communicator& comm) { train(config_, comm); });
-    } catch (...) {
-      log_ = testing::internal::GetCapturedStderr();
-      throw;
-    }
-    log_ = testing::internal::GetCapturedStderr();
-  }
-};
-
 TEST_F(TrainOnRanks, WithSynchronisedBatchNormAFewStepsAreThoseOfOneRank) {
   config_.model.sync_bn = true;
   config_.schedule.lr = 0.01;
@@ -221,6 +120,7 @@ TEST_F(TrainOnRanks, WithSynchronisedBatchNormAFewStepsAreThoseOfOneRank) {
   config_.eval.every = 0;
   std::vector<nlohmann::json> want;
   for (const int world : {1, 2, 4}) {
+    config_.output = folder_ / std::to_string(world);
     run_on(world);
     const auto found = metrics();
     if (world == 1) want = found;
@@ -242,9 +142,9 @@ TEST_F(TrainOnRanks, TheFirstWritesTheNetworkAndEachItsCentres) {
   std::int64_t rows = 0;
   for (const std::string name :
        {"centers-00001-of-00002.safetensors", "centers-00002-of-00002.safetensors"}) {
-    const SafetensorsFile centers(output / name);
+    const SafetensorsFile centers(at_the_end(name));
     EXPECT_EQ(centers.metadata("first_class"), std::to_string(rows));
-    rows += centers.tensors()[0].shape[0];
+    rows += centers.tensor("centers").shape[0];
   }
   EXPECT_EQ(rows, kIdentities);
   EXPECT_THAT(log_, HasSubstr("ranks: 2 on 1 machine, 1 threads each"));

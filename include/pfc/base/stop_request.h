@@ -1,11 +1,12 @@
 #pragma once
 
-#include <string_view>
+#include <csignal>
 
 namespace pfc {
 
 /// While this lives, SIGTERM and SIGINT ask the program to stop instead of ending it; the second
-/// one ends it, as without this. One at a time may live.
+/// one ends it, as without this. A signal that the program was started to ignore (nohup, a shell's
+/// background job) stays ignored.
 class StopRequest {
  public:
   StopRequest();
@@ -15,8 +16,9 @@ class StopRequest {
 
   /// Whether one came.
   bool made() const;
-  /// Its name, "" before it came.
-  std::string_view signal() const;
+
+ private:
+  struct sigaction terminate_, interrupt_;  ///< what they did before
 };
 
 }  // namespace pfc

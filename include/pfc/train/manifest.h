@@ -15,18 +15,18 @@ namespace pfc {
 struct Manifest {
   std::int64_t step = 0;  ///< steps done
   int world = 1;          ///< ranks that saved
-  std::string config;     ///< of the run, as to_toml writes it
+  std::string config = {};    ///< of the run, as to_toml writes it
   std::uint64_t seed = 0;
 
   // The training set as the run sees it.
   std::int64_t images = 0, identities = 0;
   std::uint64_t labels = 0;           ///< their fingerprint
-  std::vector<std::string> excluded;  ///< Dataset::excluded
+  std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
   std::int64_t corrupt = 0;   ///< images that did not decode, so far
   double best_accuracy = -1;  ///< so far, on the first verification set; -1: none was measured
 
-  std::map<std::string, Checksums> files;  ///< of the checkpoint's folder, all of them
+  std::map<std::string, Checksums> files = {};  ///< of the checkpoint's folder, all of them
 
   bool operator==(const Manifest&) const = default;
 };
