@@ -244,7 +244,7 @@ class Run {
   Agreement agree(const StopRequest& stop) {
     const bool save = comm_.is_first() && clock_->due(done_, Clock::now());
     if (comm_.world() == 1) return {save, stop.made()};
-    at::Tensor votes = at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kInt);
+    at::Tensor votes = at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kLong);
     comm_.all_reduce(votes).wait();
     return {votes[0].item<int>() > 0, votes[1].item<int>() > 0};
   }

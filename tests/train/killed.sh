@@ -18,48 +18,52 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 folder=$(mktemp -d)
 trap 'pkill -KILL -f "$folder" || true; rm -rf "$folder"' EXIT
 
-"$pfc" data synth "$folder/faces" --identities 2000 --images 1 --unseen 4 --pairs 20 >/dev/null 2>&1
+"$pfc" data synth "$folder/faces" --identities 40 --images 6 --unseen 4 --pairs 20 >/dev/null 2>&1
 cat >"$folder/run.toml" <<TOML
 data = { train = "$folder/faces", workers = 1 }
-model = { network = "tiny", embedding_size = 512 }
-head = { sample_rate = 0.1, update = "dense_equivalent" }
-train = { batch_size = 12, micro_batches = 2, steps = 150, threads = 1 }
-checkpoint = { every = 3 }
+model = { network = "tiny", embedding_size = 128 }
+head = { sample_rate = 0.5, update = "dense_equivalent" }
+train = { batch_size = 12, micro_batches = 2, steps = 120, threads = 1 }
+checkpoint = { every = 2 }
+log = { every = 1 }
 eval = { sets = ["$folder/faces/unseen.bin"], every = 50 }
 TOML
-# A job of its own, so that a kill reaches all of its processes at once.
-train() { setsid "${launch[@]}" "$pfc" train "$folder/run.toml" --set "output=$folder/$1" "${@:2}"; }
+train() { "${launch[@]}" "$pfc" train "$folder/run.toml" --set "output=$folder/$1" "${@:2}"; }
 
-train whole >"$folder/whole.log" 2>&1
+train whole >"$folder/whole.log" 2>&1 || { cat "$folder/whole.log"; exit 1; }
 
-killed=0 saving=0
+killed=0 saving=0 finished=0
+compare() {
+  for file in "$folder"/whole/checkpoints/step-000000120/*.safetensors; do
+    cmp "$file" "$folder/killed/checkpoints/step-000000120/${file##*/}"
+  done
+  cmp "$folder/whole/last.safetensors" "$folder/killed/last.safetensors"
+  losses() { grep '"loss"' "$folder/$1/metrics.jsonl" | sed 's/"images_per_second.*//'; }
+  diff <(losses whole) <(losses killed)
+  finished=$((finished + 1))
+  rm -rf "$folder/killed"
+}
 while [ "$killed" -lt "$kills" ]; do
   train killed --resume >>"$folder/killed.log" 2>&1 &
-  leader=$!
-  # Long enough for a checkpoint now and then, anywhere in start, steps and saves.
+  launcher=$!
+  # Anywhere in the start, the steps and the saves.
   sleep "$((RANDOM % 2)).$(printf '%03d' $((RANDOM % 1000)))"
-  if kill -KILL -- "-$leader" 2>/dev/null; then killed=$((killed + 1)); fi
-  pkill -KILL -f "$folder/killed" || true  # ranks have sessions of their own
-  wait "$leader" 2>/dev/null || true
-  if compgen -G "$folder/killed/checkpoints/*.partial" >/dev/null; then saving=$((saving + 1)); fi
-  newest=$(compgen -G "$folder/killed/checkpoints/step-?????????" | sort | tail -n 1 || true)
-  if [ "${newest##*/}" = step-000000150 ]; then
-    cmp "$folder/whole/checkpoints/step-000000150/backbone.safetensors" "$newest/backbone.safetensors"
-    rm -rf "$folder/killed"  # it got through: the rest of the kills are for another run
+  if pkill -KILL -f "set output=$folder/killed"; then
+    killed=$((killed + 1))
+    if compgen -G "$folder/killed/checkpoints/*.partial" >/dev/null; then saving=$((saving + 1)); fi
+    wait "$launcher" 2>/dev/null || true
+  else  # it got through: the rest of the kills are for another run
+    wait "$launcher"
+    compare
   fi
 done
 train killed --resume >>"$folder/killed.log" 2>&1
+compare
 
 if grep -q 'cannot be used' "$folder/killed.log"; then
   grep 'cannot be used' "$folder/killed.log"
   echo "FAILED: a kill left a checkpoint that is not whole"
   exit 1
 fi
-for file in "$folder"/whole/checkpoints/step-000000150/*.safetensors; do
-  cmp "$file" "$folder/killed/checkpoints/step-000000150/${file##*/}"
-done
-cmp "$folder/whole/last.safetensors" "$folder/killed/last.safetensors"
-losses() { grep '"loss"' "$folder/$1/metrics.jsonl" | sed 's/"images_per_second.*//'; }
-diff <(losses whole) <(losses killed)
-echo "killed $killed times, $saving of them while a checkpoint was written; resumed" \
-  "$(grep -c '^resumed after' "$folder/killed.log") times: every byte as if never interrupted"
+echo "killed $killed times, $saving of them while a checkpoint was written, and resumed" \
+  "$(grep -c '^resumed after' "$folder/killed.log") times: $finished runs, every byte as if never interrupted"

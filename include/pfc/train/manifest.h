@@ -13,14 +13,14 @@ namespace pfc {
 /// What a checkpoint says of itself, in `manifest.json`. Being written last, it makes the folder it
 /// stands in a checkpoint.
 struct Manifest {
-  std::int64_t step = 0;  ///< steps done
-  int world = 1;          ///< ranks that saved
-  std::string config = {};    ///< of the run, as to_toml writes it
+  std::int64_t step = 0;    ///< steps done
+  int world = 1;            ///< ranks that saved
+  std::string config = {};  ///< of the run, as to_toml writes it
   std::uint64_t seed = 0;
 
   // The training set as the run sees it.
   std::int64_t images = 0, identities = 0;
-  std::uint64_t labels = 0;           ///< their fingerprint
+  std::uint64_t labels = 0;                ///< their fingerprint
   std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
   std::int64_t corrupt = 0;   ///< images that did not decode, so far
