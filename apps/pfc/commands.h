@@ -6,6 +6,7 @@ namespace pfc {
 
 // Each adds its sub-command to `app`. The work is done in the callback, which throws on failure.
 void add_bench(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_data(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_eval(CLI::App& app);

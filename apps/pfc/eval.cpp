@@ -62,7 +62,7 @@ void add_verification(CLI::App& eval) {
   CLI::App* command = eval.add_subcommand(
       "verification", "Accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 and sets like them");
   const auto options = std::make_shared<VerificationOptions>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors")
+  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
       ->required()
       ->type_name("FILE");
   command->add_option("SET", options->sets, "Verification sets, .bin")

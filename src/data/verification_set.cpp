@@ -2,27 +2,23 @@
 
 #include <utility>
 
-#include "data/pickle.h"
+#include "data/numpy_pickle.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
 
-using pickle::Array;
 using pickle::Bytes;
 using pickle::Document;
-using pickle::DType;
 using pickle::Sequence;
 using pickle::Value;
 
 /// The encoded bytes of an image.
 Bytes image_bytes(std::string_view file, std::size_t i, const Value& value,
-                  const Document& document) {
+                  const NumpyDialect& numpy) {
   if (const auto* bytes = std::get_if<Bytes>(&value)) return *bytes;
-  const auto* array = std::get_if<Array>(&value);
-  if (array != nullptr && document.arrays[array->index].type == DType::kUint8) {
-    return document.arrays[array->index].data;
-  }
+  const auto* array = numpy.as_array(value);
+  if (array != nullptr && array->type == NumpyDialect::DType::kUint8) return array->data;
   throw DataError(file, "image " + std::to_string(i),
                   "found " + std::string(kind(value)) + ", want bytes or a numpy array of uint8");
 }
@@ -49,18 +45,19 @@ const std::vector<Value>& items(std::string_view file, std::string_view what, co
 VerificationSet::VerificationSet(std::string_view file, std::string name,
                                  std::span<const std::byte> bytes)
     : name_(std::move(name)) {
-  Document document = pickle::read(file, bytes);
+  NumpyDialect numpy;
+  Document document = pickle::read(file, bytes, numpy);
   const std::vector<Value>& parts = items(file, "(bins, issame_list)", document.root, document);
   if (parts.size() != 2) {
     throw DataError(file, "(bins, issame_list)",
                     "found " + std::to_string(parts.size()) + " items, want 2");
   }
   for (const Value& image : items(file, "bins", parts[0], document)) {
-    images_.push_back(image_bytes(file, images_.size(), image, document));
+    images_.push_back(image_bytes(file, images_.size(), image, numpy));
   }
-  const auto* array = std::get_if<Array>(&parts[1]);
-  if (array != nullptr && document.arrays[array->index].type == DType::kBool) {
-    for (const std::byte same : document.arrays[array->index].data) {
+  const auto* array = numpy.as_array(parts[1]);
+  if (array != nullptr && array->type == NumpyDialect::DType::kBool) {
+    for (const std::byte same : array->data) {
       same_.push_back(same != std::byte{0});
     }
   } else {

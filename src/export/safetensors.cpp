@@ -4,6 +4,7 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -23,16 +24,6 @@ constexpr std::size_t kPartBytes = std::size_t{1} << 18;
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
 constexpr int kHeaderDepth = 3;                    // header, tensor, shape
 constexpr std::string_view kMetadataKey = "__metadata__";
-
-/// Bytes of one element; 0 where the type is unknown.
-std::uint64_t element_size(std::string_view dtype) {
-  static const std::map<std::string_view, std::uint64_t> sizes = {
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
-      {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
-      {"U32", 4},  {"F32", 4}, {"I64", 8}, {"U64", 8},     {"F64", 8}};
-  const auto found = sizes.find(dtype);
-  return found == sizes.end() ? 0 : found->second;
-}
 
 class Parser {
  public:
@@ -128,13 +119,9 @@ class Parser {
     const auto dtype = value.find("dtype");
     if (dtype == value.end() || !dtype->is_string()) fail(place, "want a string 'dtype'");
     TensorView tensor{name, dtype->get<std::string>(), read_integers(value, "shape", place), {}};
-    std::uint64_t size = element_size(tensor.dtype);
-    if (size == 0) fail(place, "unknown dtype '" + tensor.dtype + "'");
-    for (const std::int64_t extent : tensor.shape) {
-      if (__builtin_mul_overflow(size, static_cast<std::uint64_t>(extent), &size)) {
-        fail(place, "the shape has more than 2^64 bytes");
-      }
-    }
+    if (element_size(tensor.dtype) == 0) fail(place, "unknown dtype '" + tensor.dtype + "'");
+    const auto size = byte_size(tensor.dtype, tensor.shape);
+    if (!size) fail(place, "the shape has more than 2^64 bytes");
     const auto range = read_integers(value, "data_offsets", place);
     if (range.size() != 2) fail(place, "want two data_offsets");
     const auto begin = static_cast<std::uint64_t>(range[0]);
@@ -143,11 +130,11 @@ class Parser {
       fail(place, "data_offsets " + std::to_string(begin) + " to " + std::to_string(end) +
                       ", want a range of the " + std::to_string(data_.size()) + " bytes of data");
     }
-    if (end - begin != size) {
+    if (end - begin != *size) {
       fail(place, "data_offsets span " + std::to_string(end - begin) + " bytes, the shape has " +
-                      std::to_string(size));
+                      std::to_string(*size));
     }
-    tensor.bytes = data_.subspan(begin, size);
+    tensor.bytes = data_.subspan(begin, *size);
     return tensor;
   }
 
@@ -226,16 +213,21 @@ std::uint64_t SafetensorsFile::offset_of(const TensorView& tensor) const {
   return static_cast<std::uint64_t>(tensor.bytes.data() - file_.bytes().data());
 }
 
-Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
+TensorStream as_stream(const TensorView& tensor) {
+  return {tensor.name, tensor.dtype, tensor.shape,
+          [bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }};
+}
+
+Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorStream> tensors,
                             const Metadata& metadata) {
   std::ranges::stable_sort(tensors, std::greater(),
-                           [](const TensorView& tensor) { return element_size(tensor.dtype); });
+                           [](const TensorStream& tensor) { return element_size(tensor.dtype); });
   auto header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
-  std::size_t end = 0;
-  for (const TensorView& tensor : tensors) {
-    const std::size_t begin = end;
-    end += tensor.bytes.size();
+  std::uint64_t end = 0;
+  for (const TensorStream& tensor : tensors) {
+    const std::uint64_t begin = end;
+    end += byte_size(tensor.dtype, tensor.shape).value();
     header[tensor.name] = {
         {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
@@ -255,9 +247,16 @@ Checksums write_safetensors(const std::filesystem::path& path, std::vector<Tenso
   };
   write(std::as_bytes(std::span(&length, 1)));
   write(std::as_bytes(std::span(text)));
-  for (const TensorView& tensor : tensors) write(tensor.bytes);
+  for (const TensorStream& tensor : tensors) tensor.read(write);
   file.commit();
   return sums.finish();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
+                       const Metadata& metadata) {
+  std::vector<TensorStream> streams;
+  std::ranges::transform(tensors, std::back_inserter(streams), as_stream);
+  write_safetensors(path, std::move(streams), metadata);
 }
 
 }  // namespace pfc

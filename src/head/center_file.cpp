@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "head/center_format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/export/safetensors.h"
@@ -11,7 +12,6 @@
 namespace pfc {
 namespace {
 
-constexpr const char* kFormat = "partial-fc centers 1";
 constexpr const char* kLearningRates = "learning_rates";
 
 const char* dtype_of(const at::Tensor& part) {
@@ -37,7 +37,7 @@ class SharedRows {
  public:
   SharedRows(CheckedFile file, const ClassShard& saved, CenterTable& table)
       : file_(std::move(file)), content_(open()), saved_(saved), table_(table) {
-    require("format", kFormat);
+    require("format", kCenterFormat);
     require("classes", std::to_string(saved.classes()));
     require("first_class", std::to_string(saved.begin().v));
     const auto parts = table.parts();
@@ -120,23 +120,17 @@ void require_range(const at::Tensor& counts, std::int64_t most, const char* name
 
 }  // namespace
 
-std::string center_file_name(int rank, int world) {
-  return format("centers-%05d-of-%05d.safetensors", rank + 1, world);
-}
-
 Checksums save_centers(const CenterTable& table, const std::filesystem::path& path) {
   std::vector<TensorView> views;
   for (const auto& [name, part] : table.parts()) views.push_back(view_of(name, part));
-  Metadata metadata = {{"format", kFormat},
-                       {"classes", std::to_string(table.shard().classes())},
-                       {"first_class", std::to_string(table.shard().begin().v)}};
+  Metadata metadata = center_metadata(table.shard());
   if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
     const std::span<const double> rates = table.learning_rates();
     views.push_back({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)});
     metadata["sgd_momentum"] = format("%.17g", table.optimizer().momentum);
     metadata["weight_decay"] = format("%.17g", table.optimizer().weight_decay);
   }
-  return write_safetensors(path, std::move(views), metadata);
+  return write_safetensors(path, views, metadata);
 }
 
 void load_centers(CenterTable& table, std::int64_t steps, int world,

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <string>
 
+#include "head/center_format.h"
 #include "head/kernels/kernels.h"
 #include "pfc/base/error.h"
-#include "pfc/head/center_file.h"
 #include "pfc/head/number_type.h"
 
 namespace pfc {

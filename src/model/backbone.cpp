@@ -8,6 +8,7 @@
 #include "model/iresnet.h"
 #include "model/layers.h"
 #include "model/mobilefacenet.h"
+#include "model/tensor_shapes.h"
 #include "model/vit.h"
 #include "pfc/base/error.h"
 
@@ -20,14 +21,18 @@ constexpr std::int64_t kMaxEmbeddingSize = 8192;
 struct Network {
   std::string name;
   std::function<std::shared_ptr<Backbone>(std::int64_t embedding_size, std::uint64_t seed)> make;
+  /// Where such tensors are this network's: of which embedding size.
+  std::function<std::optional<std::int64_t>(const TensorShapes& tensors)> recognise;
 };
 
 Network iresnet(std::string name, const IResNetShape& shape) {
-  return {std::move(name), std::bind_front(make_iresnet, shape)};
+  return {std::move(name), std::bind_front(make_iresnet, shape),
+          std::bind_front(iresnet_embedding_size, shape)};
 }
 
 Network mobilefacenet(std::string name, const MobileFaceNetShape& shape) {
-  return {std::move(name), std::bind_front(make_mobilefacenet, shape)};
+  return {std::move(name), std::bind_front(make_mobilefacenet, shape),
+          std::bind_front(mobilefacenet_embedding_size, shape)};
 }
 
 std::vector<Network> all_networks() {
@@ -48,7 +53,8 @@ std::vector<Network> all_networks() {
       mobilefacenet("mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}),
   };
   for (const auto& [name, shape] : named_vits()) {
-    all.push_back({name, std::bind_front(make_vit, shape)});
+    all.push_back(
+        {name, std::bind_front(make_vit, shape), std::bind_front(vit_embedding_size, shape)});
   }
   return all;
 }
@@ -106,6 +112,16 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
     throw Error("network '" + std::string(name) + "' is unknown; known:" + known);
   }
   return found->make(embedding_size, seed);
+}
+
+std::optional<BackboneName> recognise_network(const TensorShapes& tensors,
+                                              std::string_view likely) {
+  std::optional<BackboneName> recognised;
+  for (const Network& network : networks()) {
+    if (recognised && network.name != likely) continue;
+    if (const auto size = network.recognise(tensors)) recognised = {network.name, *size};
+  }
+  return recognised;
 }
 
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm) {

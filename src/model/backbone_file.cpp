@@ -2,23 +2,20 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
+#include "model/state_dict.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 #include "pfc/export/safetensors.h"
+#include "pfc/export/torch_file.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {
 namespace {
 
 constexpr const char* kFormat = "partial-fc backbone 1";
-
-/// Parameters and buffers by name: what PyTorch calls a state_dict.
-std::map<std::string, torch::Tensor> state_of(const Backbone& backbone) {
-  std::map<std::string, torch::Tensor> state;
-  for (const auto& item : backbone.named_parameters()) state[item.key()] = item.value();
-  for (const auto& item : backbone.named_buffers()) state[item.key()] = item.value();
-  return state;
-}
+constexpr std::string_view kCount = "num_batches_tracked";
 
 std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
   switch (tensor.scalar_type()) {
@@ -32,32 +29,66 @@ std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
   }
 }
 
-/// Every tensor of the file into the one of its name, none left over on either side.
-void fill(Backbone& backbone, const SafetensorsFile& file) {
-  const auto fail = [&](const std::string& tensor, const std::string& what) {
-    throw DataError(file.path().string(), "tensor '" + tensor + "'", what);
-  };
-  if (const auto& format = file.metadata("format"); format != kFormat) {
-    throw DataError(file.path().string(), "__metadata__",
+/// `likely` as in name_of_backbone.
+SavedState read_state(const std::filesystem::path& path, std::string_view likely) {
+  if (is_torch_file(MappedFile(path).bytes())) return read_state_dict(path, likely);
+  const auto file = std::make_shared<const SafetensorsFile>(path);
+  if (const auto& format = file->metadata("format"); format != kFormat) {
+    throw DataError(path.string(), "__metadata__",
                     "format '" + format + "', want '" + kFormat + "'");
   }
+  SavedState state{{file->metadata("network"), file->integer("embedding_size")}, {}};
+  for (const TensorView& tensor : file->tensors()) {
+    state.tensors.push_back({tensor.name, tensor.dtype, tensor.shape,
+                             [file, bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }});
+  }
+  return state;
+}
+
+/// float32 is what parameters are here; nothing where a type does not become that.
+std::optional<torch::ScalarType> float_type(const std::string& dtype) {
+  if (dtype == "F64") return torch::kFloat64;
+  if (dtype == "F16") return torch::kFloat16;
+  if (dtype == "BF16") return torch::kBFloat16;
+  return std::nullopt;
+}
+
+/// `target` has the shape and is row-major.
+void read_into(const torch::Tensor& target, const TensorStream& saved) {
+  auto* to = static_cast<std::byte*>(target.mutable_data_ptr());
+  saved.read([&](std::span<const std::byte> bytes) { to = std::ranges::copy(bytes, to).out; });
+}
+
+void load_state(Backbone& backbone, const SavedState& saved, const std::string& path) {
   const torch::NoGradGuard no_grad;
-  auto state = state_of(backbone);
-  for (const TensorView& tensor : file.tensors()) {
-    const auto found = state.find(tensor.name);
-    if (found == state.end()) fail(tensor.name, file.metadata("network") + " has no such tensor");
+  const auto all = state_of(backbone);
+  std::map<std::string, torch::Tensor> missing(all.begin(), all.end());
+  for (const TensorStream& tensor : saved.tensors) {
+    const auto fail = [&](const std::string& what) {
+      throw DataError(path, "tensor '" + tensor.name + "'", what);
+    };
+    const auto found = missing.find(tensor.name);
+    if (found == missing.end()) fail(saved.name.network + " has no such tensor");
     const torch::Tensor& target = found->second;
     if (tensor.shape != target.sizes().vec()) {
-      fail(tensor.name,
-           "shape " + shape_text(tensor.shape) + ", want " + shape_text(target.sizes().vec()));
+      fail("shape " + shape_text(tensor.shape) + ", want " + shape_text(target.sizes()));
     }
-    if (const auto dtype = dtype_of(target, tensor.name); tensor.dtype != dtype) {
-      fail(tensor.name, "dtype " + tensor.dtype + ", want " + dtype);
+    const auto want = dtype_of(target, tensor.name);
+    const auto other = want == "F32" ? float_type(tensor.dtype) : std::nullopt;
+    if (other) {
+      const auto exact = torch::empty(target.sizes(), *other);
+      read_into(exact, tensor);
+      target.copy_(exact);
+    } else if (tensor.dtype == want) {
+      read_into(target, tensor);
+    } else {
+      fail("dtype " + tensor.dtype + ", want " + want);
     }
-    std::ranges::copy(tensor.bytes, static_cast<std::byte*>(target.mutable_data_ptr()));
-    state.erase(found);
+    missing.erase(found);
   }
-  if (!state.empty()) fail(state.begin()->first, "missing");
+  // Files from before PyTorch 0.4.1 have no such counts, and nothing here depends on them.
+  std::erase_if(missing, [](const auto& item) { return item.first.ends_with(kCount); });
+  if (!missing.empty()) throw DataError(path, "tensor '" + missing.begin()->first + "'", "missing");
 }
 
 }  // namespace
@@ -74,34 +105,39 @@ Checksums save_backbone(const Backbone& backbone, std::string_view name,
          tensor.sizes().vec(),
          {static_cast<const std::byte*>(alive.back().const_data_ptr()), alive.back().nbytes()}});
   }
-  return write_safetensors(path, std::move(views),
+  return write_safetensors(path, views,
                            {{"format", kFormat},
                             {"network", std::string(name)},
                             {"embedding_size", std::to_string(embedding_size)}});
 }
 
-BackboneName name_of_backbone(const std::filesystem::path& path) {
-  const SafetensorsFile file(path);
-  return {file.metadata("network"), file.integer("embedding_size")};
+BackboneName name_of_backbone(const std::filesystem::path& path, std::string_view likely) {
+  return read_state(path, likely).name;
+}
+
+SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view network) {
+  const SavedState state = read_state(path, network);
+  if (!network.empty() && state.name.network != network) {
+    throw DataError(
+        path.string(), "network",
+        "its tensors are those of " + state.name.network + ", want " + std::string(network));
+  }
+  SavedBackbone saved{state.name, nullptr};
+  try {
+    saved.backbone = make_backbone(state.name.network, state.name.embedding_size, /*seed=*/0);
+  } catch (const Error& error) {
+    throw DataError(path.string(), "network", error.what());
+  }
+  load_state(*saved.backbone, state, path.string());
+  return saved;
 }
 
 std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path) {
-  const SafetensorsFile file(path);
-  const std::int64_t embedding_size = file.integer("embedding_size");
-  std::shared_ptr<Backbone> backbone;
-  try {
-    backbone = make_backbone(file.metadata("network"), embedding_size, /*seed=*/0);
-  } catch (const DataError&) {
-    throw;
-  } catch (const Error& error) {
-    throw DataError(path.string(), "__metadata__", error.what());
-  }
-  fill(*backbone, file);
-  return backbone;
+  return open_backbone(path).backbone;
 }
 
 void load_backbone(const std::filesystem::path& path, Backbone& backbone) {
-  fill(backbone, SafetensorsFile(path));
+  load_state(backbone, read_state(path, {}), path.string());
 }
 
 }  // namespace pfc

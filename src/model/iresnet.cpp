@@ -108,4 +108,16 @@ std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t e
   return std::make_shared<IResNet>(shape, embedding_size, seed);
 }
 
+std::optional<std::int64_t> iresnet_embedding_size(const IResNetShape& shape,
+                                                   const TensorShapes& tensors) {
+  for (std::size_t stage = 0; stage < 4; ++stage) {
+    const std::string layer = "layer" + std::to_string(stage + 1) + ".";
+    if (extent(tensors, layer + "0.conv1.weight", 0) != shape.widths[stage] ||
+        !has_numbered(tensors, layer, shape.blocks[stage], ".conv1.weight")) {
+      return std::nullopt;
+    }
+  }
+  return extent(tensors, "fc.weight", 0);
+}
+
 }  // namespace pfc

@@ -3,7 +3,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
+#include "model/tensor_shapes.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {
@@ -21,5 +23,8 @@ struct IResNetShape {
 /// "ArcFace", CVPR 2019).
 std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
                                        std::uint64_t seed);
+/// Where such tensors are one's: of which embedding size.
+std::optional<std::int64_t> iresnet_embedding_size(const IResNetShape& shape,
+                                                   const TensorShapes& tensors);
 
 }  // namespace pfc

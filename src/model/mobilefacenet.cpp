@@ -190,4 +190,16 @@ std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
   return std::make_shared<MobileFaceNet>(shape, embedding_size, seed);
 }
 
+std::optional<std::int64_t> mobilefacenet_embedding_size(const MobileFaceNetShape& shape,
+                                                         const TensorShapes& tensors) {
+  if (extent(tensors, "layers.0.layers.0.weight", 0) != 64 * shape.scale) return std::nullopt;
+  for (std::size_t stage = 1; stage < 4; ++stage) {  // the stem, then two parts a stage
+    const std::string part = "layers." + std::to_string(2 * stage + 1) + ".layers.";
+    if (!has_numbered(tensors, part, shape.blocks[stage], ".layers.0.layers.0.weight")) {
+      return std::nullopt;
+    }
+  }
+  return extent(tensors, "features.layers.2.weight", 0);
+}
+
 }  // namespace pfc

@@ -3,7 +3,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
+#include "model/tensor_shapes.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {
@@ -18,5 +20,8 @@ struct MobileFaceNetShape {
 /// al., "MobileFaceNets", CCBR 2018), in the widths and order of the field's PyTorch model.
 std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
                                              std::int64_t embedding_size, std::uint64_t seed);
+/// Where such tensors are one's: of which embedding size.
+std::optional<std::int64_t> mobilefacenet_embedding_size(const MobileFaceNetShape& shape,
+                                                         const TensorShapes& tensors);
 
 }  // namespace pfc

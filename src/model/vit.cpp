@@ -258,4 +258,12 @@ std::shared_ptr<Backbone> make_vit(const VitShape& shape, std::int64_t embedding
   return std::make_shared<Vit>(shape, embedding_size, seed);
 }
 
+std::optional<std::int64_t> vit_embedding_size(const VitShape& shape, const TensorShapes& tensors) {
+  if (extent(tensors, "pos_embed", 2) != shape.dim ||
+      !has_numbered(tensors, "blocks.", shape.depth, ".norm1.weight")) {
+    return std::nullopt;
+  }
+  return extent(tensors, "feature.2.weight", 0);
+}
+
 }  // namespace pfc

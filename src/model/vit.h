@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/tensor_shapes.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {
@@ -33,5 +35,7 @@ const std::vector<NamedVit>& named_vits();
 /// ECCV 2016), and some tokens skip the blocks: a learned one stands for them in the head.
 std::shared_ptr<Backbone> make_vit(const VitShape& shape, std::int64_t embedding_size,
                                    std::uint64_t seed);
+/// Where such tensors are one's: of which embedding size.
+std::optional<std::int64_t> vit_embedding_size(const VitShape& shape, const TensorShapes& tensors);
 
 }  // namespace pfc

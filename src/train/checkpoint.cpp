@@ -1,4 +1,5 @@
 #include "pfc/train/checkpoint.h"
+#include "head/center_format.h"
 
 #include <ATen/Functions.h>
 

@@ -34,7 +34,7 @@ void start_alike(Backbone& backbone, Communicator& comm) {
 void take_backbone(const Config& config, Backbone& backbone) {
   const fs::path from = config.init.from;
   const fs::path file = fs::is_directory(from) ? from / "backbone.safetensors" : from;
-  const BackboneName found = name_of_backbone(file);
+  const BackboneName found = name_of_backbone(file, config.model.network);
   if (found.embedding_size != config.model.embedding_size) {
     throw Error(file.string() + ": its embeddings have " + std::to_string(found.embedding_size) +
                 " numbers, this run's " + std::to_string(config.model.embedding_size) +

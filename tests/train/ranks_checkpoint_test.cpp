@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "head/center_format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/head/center_file.h"

@@ -11,6 +11,7 @@
 
 #include "pfc/base/checksum.h"
 #include "pfc/base/files.h"
+#include "pfc/export/tensor_stream.h"
 
 namespace pfc {
 
@@ -22,8 +23,8 @@ struct TensorView {
   std::span<const std::byte> bytes;  ///< borrowed
 };
 
-/// "[512, 25088]", for messages.
-std::string shape_text(const std::vector<std::int64_t>& shape);
+/// The same tensor; its bytes stay where they lie and must outlive it.
+TensorStream as_stream(const TensorView& tensor);
 
 using Metadata = std::map<std::string, std::string>;
 
@@ -61,9 +62,12 @@ class SafetensorsFile {
   SafetensorsContent content_;
 };
 
-/// Writes `tensors`, the wider types first so that each is aligned to its type, straight from where
-/// their bytes lie. The file appears whole or not at all; returned is what it holds.
-Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorView> tensors,
+/// Writes `tensors`, the wider types first so that each is aligned to its type. The file appears
+/// whole or not at all; returned is what it holds.
+Checksums write_safetensors(const std::filesystem::path& path, std::vector<TensorStream> tensors,
                             const Metadata& metadata);
+/// The same, straight from where the bytes lie.
+Checksums write_safetensors(const std::filesystem::path& path,
+                            const std::vector<TensorView>& tensors, const Metadata& metadata);
 
 }  // namespace pfc

@@ -3,15 +3,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <string>
 
 #include "pfc/base/checksum.h"
 #include "pfc/head/center_table.h"
 
 namespace pfc {
-
-/// What a rank's centres are called: centers-00001-of-00004.safetensors is rank 0's of 4.
-std::string center_file_name(int rank, int world);
 
 /// One rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
 /// `learning_rates` [n] float64 where there are any, and as metadata the number of `classes` in all

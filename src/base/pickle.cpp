@@ -1,35 +1,22 @@
-#include "data/pickle.h"
+#include "base/pickle.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "data/pickle_objects.h"
-#include "data/pickle_text.h"
+#include "base/pickle_text.h"
 #include "pfc/base/error.h"
 
 namespace pfc::pickle {
 namespace {
 
-std::string_view view(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 std::string hex(std::uint8_t byte) {
   constexpr char kDigits[] = "0123456789abcdef";
   return {'0', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-}
-
-/// A name from outside, fit for a line of an error.
-std::string printable(std::string_view name) {
-  constexpr std::size_t kLongest = 80;
-  std::string text(name.substr(0, kLongest));
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return name.size() > kLongest ? text + "..." : text;
 }
 
 /// Takes bytes from the front, and never more than there are.
@@ -78,7 +65,7 @@ class Cursor {
 /// and a pickle's values hold no copies of each other, so memory stays in proportion to the file.
 class Machine {
  public:
-  explicit Machine(Bytes bytes) : in_(bytes) {}
+  Machine(Bytes bytes, Dialect& dialect) : in_(bytes), dialect_(dialect) {}
 
   std::size_t offset() const { return in_.offset(); }
 
@@ -102,6 +89,8 @@ class Machine {
   Value& top();
   std::vector<Value> pop_to_mark();
   std::vector<Value>& top_list();
+  void add_to_dict(const Items& keys_and_values);
+  [[noreturn]] void refuse(const std::string& what) const;
 
   void remember(std::uint64_t index);
   void recall(std::uint64_t index);
@@ -110,6 +99,7 @@ class Machine {
   Bytes keep(std::optional<std::vector<std::byte>> bytes);
 
   Cursor in_;
+  Dialect& dialect_;
   std::vector<Value> stack_;
   std::vector<std::size_t>
       marks_;  ///< sizes of the stack; nothing below the last one may be popped
@@ -151,6 +141,9 @@ bool Machine::step() {
     case 'L':  // LONG
       push_int(view(in_.line()));
       return true;
+    case 'G':  // BINFLOAT, the one number that is big-endian
+      push(std::bit_cast<double>(__builtin_bswap64(in_.number(8))));
+      return true;
     case 0x8a:  // LONG1
       push_long(in_.number(1));
       return true;
@@ -183,7 +176,7 @@ bool Machine::step() {
       push_utf8(in_.take(in_.number(8)));
       return true;
     case 'V':  // UNICODE
-      push(Text{keep(latin1_from_raw_escapes(in_.line()))});
+      push(Text{keep(latin1_from_raw_escapes(in_.line())), true});
       return true;
 
     case '(':  // MARK
@@ -215,6 +208,24 @@ bool Machine::step() {
       list.insert(list.end(), items.begin(), items.end());
       return true;
     }
+
+    case '}':  // EMPTY_DICT
+      push(add_dict(document_));
+      return true;
+    case 'd': {  // DICT
+      const Items items = pop_to_mark();
+      push(add_dict(document_));
+      add_to_dict(items);
+      return true;
+    }
+    case 's': {  // SETITEM
+      const Value value = pop(), key = pop();
+      add_to_dict({key, value});
+      return true;
+    }
+    case 'u':  // SETITEMS
+      add_to_dict(pop_to_mark());
+      return true;
 
     case 'p':  // PUT
       remember(line_number());
@@ -248,26 +259,36 @@ bool Machine::step() {
       if (!std::holds_alternative<Text>(name) || !std::holds_alternative<Text>(module)) {
         throw Error("a global that is named by " + std::string(kind(name)));
       }
-      push_global(view(std::get<Text>(module).latin1), view(std::get<Text>(name).latin1));
+      push_global(view(std::get<Text>(module).bytes), view(std::get<Text>(name).bytes));
       return true;
     }
     case 'R': {  // REDUCE
       const Value arguments = pop(), callable = pop();
-      push(call(callable, arguments, document_));
+      const auto* global = std::get_if<Global>(&callable);
+      if (global == nullptr) throw Error("a call of " + std::string(kind(callable)));
+      push(dialect_.call(*global, tuple_items(arguments, document_), document_));
       return true;
     }
     case 'b': {  // BUILD
       const Value state = pop();
-      set_state(top(), state, document_);
+      dialect_.set_state(top(), state, document_);
+      return true;
+    }
+    case 'Q': {  // BINPERSID
+      const auto value = dialect_.find_outside(pop(), document_);
+      if (!value) refuse("operation " + hex(code));
+      push(*value);
       return true;
     }
     default:
-      throw Error("operation " + hex(code) + " is not allowed in a verification set");
+      refuse("operation " + hex(code));
   }
 }
 
 void Machine::push_utf8(Bytes text) {
-  push(Text{is_ascii(text) ? text : keep(latin1_from_utf8(text))});
+  if (is_ascii(text)) return push(Text{text, true});
+  auto latin1 = latin1_from_utf8(text);
+  push(latin1 ? Text{keep(std::move(latin1)), true} : Text{text, false});
 }
 
 void Machine::push_int(std::string_view digits) {
@@ -289,11 +310,8 @@ void Machine::push_long(std::uint64_t size) {
 }
 
 void Machine::push_global(std::string_view module, std::string_view name) {
-  const auto global = find_global(module, name);
-  if (!global) {
-    throw Error("global " + printable(module) + "." + printable(name) +
-                " is not allowed in a verification set");
-  }
+  const auto global = dialect_.find_global(module, name);
+  if (!global) refuse("global " + printable(module) + "." + printable(name));
   push(*global);
 }
 
@@ -338,6 +356,19 @@ std::vector<Value>& Machine::top_list() {
   return document_.sequences[list->index];
 }
 
+void Machine::add_to_dict(const Items& keys_and_values) {
+  const auto* dict = std::get_if<Dict>(&top());
+  if (dict == nullptr) throw Error("an item for " + std::string(kind(top())) + ", want a dict");
+  if (keys_and_values.size() % 2 != 0) throw Error("a key of a dict without its value");
+  for (std::size_t i = 0; i < keys_and_values.size(); i += 2) {
+    document_.dicts[dict->index].emplace_back(keys_and_values[i], keys_and_values[i + 1]);
+  }
+}
+
+void Machine::refuse(const std::string& what) const {
+  throw Error(what + " is not allowed in " + std::string(dialect_.name()));
+}
+
 void Machine::remember(std::uint64_t index) {
   // Picklers number what they remember in order, so that no number is above the bytes read so far.
   if (index > in_.offset()) throw Error("memo number " + std::to_string(index) + " out of order");
@@ -371,12 +402,13 @@ struct KindName {
   std::string_view operator()(None) const { return "None"; }
   std::string_view operator()(bool) const { return "a bool"; }
   std::string_view operator()(std::int64_t) const { return "a number"; }
+  std::string_view operator()(double) const { return "a number"; }
   std::string_view operator()(Bytes) const { return "bytes"; }
   std::string_view operator()(Text) const { return "a text"; }
   std::string_view operator()(Sequence s) const { return s.is_list ? "a list" : "a tuple"; }
-  std::string_view operator()(Array) const { return "a numpy array"; }
-  std::string_view operator()(DType) const { return "a numpy type"; }
+  std::string_view operator()(Dict) const { return "a dict"; }
   std::string_view operator()(Global) const { return "a global"; }
+  std::string_view operator()(const Object& object) const { return object.kind; }
 };
 
 }  // namespace
@@ -385,8 +417,39 @@ std::string_view kind(const Value& value) {
   return std::visit(KindName{}, value);
 }
 
-Document read(std::string_view file, Bytes bytes) {
-  Machine machine(bytes);
+std::string_view view(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::optional<std::string_view> as_text(const Value& value) {
+  if (const auto* text = std::get_if<Text>(&value)) return view(text->bytes);
+  if (const auto* bytes = std::get_if<Bytes>(&value)) return view(*bytes);
+  return std::nullopt;
+}
+
+const Items& tuple_items(const Value& value, const Document& document) {
+  const auto* tuple = std::get_if<Sequence>(&value);
+  if (tuple == nullptr || tuple->is_list) {
+    throw Error("found " + std::string(kind(value)) + ", want a tuple");
+  }
+  return document.sequences[tuple->index];
+}
+
+Value add_dict(Document& document) {
+  document.dicts.emplace_back();
+  return Dict{document.dicts.size() - 1};
+}
+
+std::string printable(std::string_view name) {
+  constexpr std::size_t kLongest = 80;
+  std::string text(name.substr(0, kLongest));
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return name.size() > kLongest ? text + "..." : text;
+}
+
+Document read(std::string_view file, Bytes bytes, Dialect& dialect) {
+  Machine machine(bytes, dialect);
   std::size_t offset = 0;
   try {
     while (machine.step()) offset = machine.offset();

@@ -1,4 +1,4 @@
-#include "data/pickle_text.h"
+#include "base/pickle_text.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,0 +1,115 @@
+#include <cstdint>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/export/torch_centers.h"
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertCommand {
+  std::string in, out, network;
+};
+
+enum class Kind { kPyTorch, kSafetensors };
+
+Kind kind_of(const fs::path& out) {
+  const std::string extension = out.extension().string();
+  if (extension == ".pth" || extension == ".pt") return Kind::kPyTorch;
+  if (extension == ".safetensors") return Kind::kSafetensors;
+  throw UsageError("OUT wants a name that ends in .safetensors, .pth or .pt, found \"" +
+                   out.string() + "\"");
+}
+
+/// "r18 of embedding size 512, 187 tensors, 96.3 MB"
+std::string describe(const SavedBackbone& saved) {
+  std::size_t tensors = 0, bytes = 0;
+  const auto count = [&](const std::vector<at::Tensor>& some) {
+    tensors += some.size();
+    for (const at::Tensor& tensor : some) bytes += tensor.nbytes();
+  };
+  count(saved.backbone->parameters());
+  count(saved.backbone->buffers());
+  return format("%s of embedding size %lld, %zu tensors, %.1f MB", saved.name.network.c_str(),
+                static_cast<long long>(saved.name.embedding_size), tensors,
+                static_cast<double>(bytes) * 1e-6);
+}
+
+void convert_backbone(const ConvertCommand& command) {
+  const Kind kind = kind_of(command.out);
+  const SavedBackbone saved = open_backbone(command.in, command.network);
+  if (kind == Kind::kPyTorch) {
+    save_state_dict(*saved.backbone, command.out);
+  } else {
+    save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size, command.out);
+  }
+  std::cout << command.out << ": " << describe(saved) << "\n";
+}
+
+void convert_folder(const ConvertCommand& command) {
+  const TorchCenters centers = find_torch_centers(command.in);
+  fs::create_directories(command.out);
+  std::string backbone;
+  if (!centers.backbone.empty()) {
+    const SavedBackbone saved = open_backbone(centers.backbone, command.network);
+    save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size,
+                  fs::path(command.out) / "backbone.safetensors");
+    backbone = "; " + describe(saved);
+  }
+  convert_centers(centers, command.out);
+  const double bytes = static_cast<double>(centers.classes * centers.dim) * sizeof(float);
+  std::cout << command.out << ": "
+            << format("%s class centres of size %lld in %zu files, %.1f MB",
+                      grouped(centers.classes).c_str(), static_cast<long long>(centers.dim),
+                      centers.files.size(), bytes * 1e-6)
+            << backbone << "\n";
+}
+
+void run_convert(const ConvertCommand& command) {
+  std::error_code missing;  // then they are not the same
+  if (fs::equivalent(command.in, command.out, missing)) {
+    throw UsageError("IN and OUT are the same, \"" + command.in + "\"");
+  }
+  if (fs::is_directory(command.in)) return convert_folder(command);
+  convert_backbone(command);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("convert", "Turn PyTorch's networks into ours, and back");
+  const auto options = std::make_shared<ConvertCommand>();
+  command
+      ->add_option("IN", options->in,
+                   "A backbone, .safetensors or .pth; or a folder of class centres, a file a rank")
+      ->required()
+      ->type_name("PATH");
+  command
+      ->add_option("OUT", options->out,
+                   "What becomes of it: .safetensors or .pth; or a folder. It is replaced")
+      ->required()
+      ->type_name("PATH");
+  command
+      ->add_option("--network", options->network,
+                   "The network, where a .pth's tensors do not tell; the names are those of "
+                   "model.network")
+      ->type_name("NAME");
+  command->footer(
+      "Examples:\n"
+      "  pfc convert backbone.pth r50.safetensors\n"
+      "  pfc convert output/best.safetensors backbone.pth\n"
+      "  pfc convert work_dirs/glint360k_r50 glint360k_r50\n"
+      "A folder has rank_R_softmax_weight.pt or checkpoint_gpu_R.pt of every rank R. Of it come a\n"
+      "file of centers a rank, and backbone.safetensors where it has the network.");
+  command->callback([options] { run_convert(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pfc/export/tensor_stream.h"
+#include "pfc/model/backbone.h"
+
+namespace pfc {
+
+/// Parameters and buffers by name, in the order of PyTorch's state_dict: a module's own, then those
+/// of what it is made of.
+std::vector<std::pair<std::string, torch::Tensor>> state_of(const torch::nn::Module& module);
+
+/// What a file holds of a network.
+struct SavedState {
+  BackboneName name;
+  std::vector<TensorStream> tensors;
+};
+
+/// From a file of torch.save: a state_dict, or a dict that holds one where the field's programs put
+/// it. The network is recognised, and is `likely` where several have such tensors. Throws DataError
+/// where the tensors are not those of a network.
+SavedState read_state_dict(const std::filesystem::path& path, std::string_view likely);
+
+}  // namespace pfc

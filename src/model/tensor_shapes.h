@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pfc {
+
+/// Shapes by name: what a file says of a network's tensors, by which the network is recognised.
+using TensorShapes = std::map<std::string, std::vector<std::int64_t>>;
+
+/// Nothing where there is no such tensor or axis.
+inline std::optional<std::int64_t> extent(const TensorShapes& tensors, const std::string& name,
+                                          std::size_t axis) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end() || found->second.size() <= axis) return std::nullopt;
+  return found->second[axis];
+}
+
+/// Whether `before` 0 `after`, `before` 1 `after`, … end after `count`.
+inline bool has_numbered(const TensorShapes& tensors, const std::string& before, std::int64_t count,
+                         const std::string& after) {
+  return tensors.contains(before + std::to_string(count - 1) + after) &&
+         !tensors.contains(before + std::to_string(count) + after);
+}
+
+/// The network of make_backbone that such tensors are of: `likely`, or the first one, where several
+/// differ in training only.
+std::optional<BackboneName> recognise_network(const TensorShapes& tensors, std::string_view likely);
+
+}  // namespace pfc

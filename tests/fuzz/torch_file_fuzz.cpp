@@ -1,0 +1,56 @@
+// Bytes as a file of torch.save, and as the pickle within a sound one, since a fuzzer does not find
+// the sums of an archive.
+#include <cstdint>
+#include <cstring>
+
+#include "../export/torch_archives.h"
+#include "pfc/base/error.h"
+#include "pfc/export/torch_file.h"
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t limit);
+
+namespace {
+
+void read(std::span<const std::byte> bytes) {
+  try {
+    const auto file = pfc::TorchFile::parse("fuzz.pth", bytes);
+    const auto read_tensors = [&](const std::vector<pfc::TensorStream>& tensors) {
+      for (const pfc::TensorStream& tensor : tensors) {
+        std::uint64_t size = 0;
+        tensor.read([&](std::span<const std::byte> piece) { size += piece.size(); });
+        if (size != pfc::byte_size(tensor.dtype, tensor.shape)) __builtin_trap();
+      }
+    };
+    read_tensors(file.tensors());
+    if (const auto tensor = file.tensor()) read_tensors({*tensor});
+    for (const std::string& key : file.keys()) read_tensors(file.tensors(key));
+  } catch (const pfc::DataError&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  read(bytes);
+  const auto* text = reinterpret_cast<const char*>(data);
+  read(pfc::zip_archive(pfc::torch_entries({text, size})));
+  return 0;
+}
+
+/// Starts from a sound file, or from its pickle.
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t limit, unsigned random) {
+  if (size < 8) {
+    const std::string pickle =
+        "}(Va\n" + pfc::PickledTensor{}.text() + "Vb\n}Vc\n" + pfc::PickledTensor{}.text() + "su.";
+    const auto text = std::as_bytes(std::span(pickle));
+    const auto seed = random % 2 == 0 ? pfc::zip_archive(pfc::torch_entries(pickle))
+                                      : std::vector<std::byte>(text.begin(), text.end());
+    if (seed.size() <= limit) {
+      std::memcpy(data, seed.data(), seed.size());
+      size = seed.size();
+    }
+  }
+  return LLVMFuzzerMutate(data, size, limit);
+}
