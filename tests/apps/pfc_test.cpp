@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 
+#include "python.h"
 #include "temporary_folder.h"
 
 namespace {
@@ -61,8 +62,8 @@ TEST_F(Pfc, SaysItsVersion) {
 }
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
-  for (const std::string command : {"", "train ", "eval ", "eval verification ", "embed ", "bench ",
-                                    "plan ", "data ", "data synth "}) {
+  for (const std::string command : {"", "train ", "eval ", "eval verification ", "embed ",
+                                    "convert ", "bench ", "plan ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -158,11 +159,60 @@ TEST_F(Pfc, TrainsEvaluatesAndEmbedsWhatItHasDrawn) {
   EXPECT_EQ(std::filesystem::file_size(folder_ / "rows.npy"), 128u + 6 * 512 * 4);
   EXPECT_THAT(read("rows.txt"), StartsWith("0/"));
 
+  const Outcome converted = run("convert run/last.safetensors last.pth");
+  EXPECT_EQ(converted.status, 0) << converted.err;
+  EXPECT_EQ(converted.out, "last.pth: tiny of embedding size 512, 145 tensors, 14.5 MB\n");
+  EXPECT_EQ(run("convert last.pth back.safetensors").status, 0);
+  EXPECT_EQ(read("back.safetensors"), read("run/last.safetensors"));
+  EXPECT_EQ(run("embed last.pth faces -o same.npy").status, 0);
+  EXPECT_EQ(read("same.npy"), read("rows.npy"));
+
   // faces.png is a picture, but no face of 112 x 112.
   const Outcome none = run("embed run/last.safetensors faces/faces.png");
   EXPECT_EQ(none.status, 1);
   EXPECT_THAT(none.err, HasSubstr("left out: faces.png: "));
   EXPECT_THAT(none.err, EndsWith("pfc: faces/faces.png: none of 1 images could be embedded\n"));
+}
+
+TEST_F(Pfc, ConvertsTheCentresAndTheNetworkOfTheFieldsCheckpoints) {
+  const pfc::Python python("torch");
+  if (!python) GTEST_SKIP() << python.why_not();
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\n"
+        "train = { batch_size = 6, steps = 1, threads = 1 }\n");
+  ASSERT_EQ(run("data synth faces --identities 3 --images 2 --unseen 2 --pairs 20").status, 0);
+  ASSERT_EQ(run("train run.toml").status, 0);
+  ASSERT_EQ(run("convert run/last.safetensors last.pth").status, 0);
+  python.run(R"(
+import sys, torch
+folder = sys.argv[1] + '/'
+backbone = torch.load(folder + 'last.pth', weights_only=True)
+for rank, rows in enumerate([3, 2, 2]):
+    torch.save({'epoch': 1, 'global_step': 7, 'state_dict_backbone': backbone,
+                'state_dict_softmax_fc': {'weight': torch.full((rows, 4), float(rank))},
+                'state_optimizer': {'state': {}, 'param_groups': [{'lr': 0.1}]}},
+               folder + f'checkpoint_gpu_{rank}.pt')
+)",
+             folder_.path());
+  const Outcome outcome = run("convert . converted");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "converted: 7 class centres of size 4 in 3 files, 0.0 MB; tiny of embedding size 512, "
+            "145 tensors, 14.5 MB\n");
+  EXPECT_EQ(read("converted/backbone.safetensors"), read("run/last.safetensors"));
+  EXPECT_THAT(read("converted/centers-00002-of-00003.safetensors"), HasSubstr("first_class"));
+  std::filesystem::remove(folder_ / "checkpoint_gpu_1.pt");
+  expect_failure(run("convert . converted"), 1,
+                 "checkpoint_gpu_1.pt is missing; the ranks go to 2");
+}
+
+TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {
+  write("model.pth", "");
+  expect_failure(run("convert model.pth"), 2, "OUT");
+  expect_failure(run("convert model.pth model.pth"), 2, "IN and OUT are the same, \"model.pth\"");
+  expect_failure(run("convert model.pth model.onnx"), 2, "ends in .safetensors, .pth or .pt");
+  expect_failure(run("convert none.pth model.safetensors"), 1, "none.pth: cannot open");
+  expect_failure(run("convert model.pth model.safetensors"), 1, "model.pth: ");
 }
 
 TEST_F(Pfc, MeasuresTheHeadForEachRate) {
