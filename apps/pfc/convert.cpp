@@ -101,6 +101,7 @@ void add_convert(CLI::App& app) {
       ->add_option("--network", options->network,
                    "The network, where a .pth's tensors do not tell; the names are those of "
                    "model.network")
+      ->check(CLI::IsMember(backbone_names()))
       ->type_name("NAME");
   command->footer(
       "Examples:\n"

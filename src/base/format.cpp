@@ -1,5 +1,6 @@
 #include "pfc/base/format.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <iterator>
@@ -25,6 +26,14 @@ std::string grouped(std::int64_t number) {
     digits.insert(static_cast<std::size_t>(at), 1, ',');
   }
   return digits;
+}
+
+std::string printable(std::string_view name) {
+  constexpr std::size_t kLongest = 80;
+  std::string text(name.substr(0, kLongest));
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return name.size() > kLongest ? text + "..." : text;
 }
 
 }  // namespace pfc

@@ -10,6 +10,7 @@
 
 #include "base/pickle_text.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc::pickle {
 namespace {
@@ -438,14 +439,6 @@ const Items& tuple_items(const Value& value, const Document& document) {
 Value add_dict(Document& document) {
   document.dicts.emplace_back();
   return Dict{document.dicts.size() - 1};
-}
-
-std::string printable(std::string_view name) {
-  constexpr std::size_t kLongest = 80;
-  std::string text(name.substr(0, kLongest));
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return name.size() > kLongest ? text + "..." : text;
 }
 
 Document read(std::string_view file, Bytes bytes, Dialect& dialect) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -83,8 +82,6 @@ std::optional<std::string_view> as_text(const Value& value);
 const Items& tuple_items(const Value& value, const Document& document);
 /// An empty dict.
 Value add_dict(Document& document);
-/// A name from outside, fit for a line of an error.
-std::string printable(std::string_view name);
 
 /// Reads a pickle of protocols 0 to 5 that is made of the values above and nothing else; runs
 /// nothing, recurses never, and takes memory in proportion to the size of `bytes`, which must

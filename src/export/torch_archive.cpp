@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/pickle.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -50,7 +50,7 @@ std::optional<TorchArchive::Entry> TorchArchive::find(const std::string& name) c
   const std::string path = folder_ + name;
   if (zip_stat(archive_.get(), path.c_str(), ZIP_FL_ENC_RAW, &stat) != 0) return std::nullopt;
   const auto fail = [&](const std::string& what) {
-    throw DataError(file_, "entry " + pickle::printable(path), what);
+    throw DataError(file_, "entry " + printable(path), what);
   };
   constexpr zip_uint64_t kWanted =
       ZIP_STAT_INDEX | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
@@ -87,7 +87,7 @@ std::vector<std::byte> TorchArchive::read(const Entry& entry, std::uint64_t offs
 void TorchArchive::read(const Entry& entry, std::uint64_t offset, std::uint64_t size,
                         const ByteSink& sink) const {
   const auto fail = [&](const std::string& what) {
-    throw DataError(file_, "entry " + pickle::printable(folder_ + entry.name), what);
+    throw DataError(file_, "entry " + printable(folder_ + entry.name), what);
   };
   const std::unique_ptr<zip_file_t, Close> in(zip_fopen_index(archive_.get(), entry.index, 0));
   if (!in) fail(std::string("cannot be read: ") + zip_strerror(archive_.get()));

@@ -35,7 +35,7 @@ std::optional<int> rank_of(const std::string& name, const Layout& layout) {
   int rank = 0;
   const char* first = name.data() + std::min(name.size(), layout.before_rank.size());
   std::from_chars(first, name.data() + name.size(), rank);
-  const bool is_of_layout = rank <= kMaxRank && name == file_name(layout, rank);
+  const bool is_of_layout = rank >= 0 && rank <= kMaxRank && name == file_name(layout, rank);
   return is_of_layout ? std::optional(rank) : std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 #include "export/torch_pickle.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -44,8 +45,7 @@ void check_magic(std::string_view file, std::string_view begin) {
     throw DataError(file, "offset 0",
                     "in PyTorch's format of before 1.6; convert it once: python -c \"import torch; "
                     "torch.save(torch.load('" +
-                        path + "', map_location='cpu', weights_only=False), '" + path +
-                        "')\", if you trust where it is from");
+                        path + "', map_location='cpu'), '" + path + "')\"");
   }
   if (!begin.starts_with(kZipMagic)) {
     throw DataError(file, "offset 0",
@@ -69,7 +69,7 @@ void check_archive(const TorchArchive& archive) {
   if (entry->size <= kOrder.size()) order = archive.read(*entry, 0, entry->size);
   if (pickle::view(order) != kOrder) {
     throw DataError(archive.file(), "byteorder",
-                    "found '" + pickle::printable(pickle::view(order)) + "', want 'little'");
+                    "found '" + printable(pickle::view(order)) + "', want 'little'");
   }
 }
 
@@ -121,7 +121,7 @@ struct TorchFile::Content {
   }
 
   TorchArchive::Entry find(const TorchStorage& storage) const {
-    const std::string place = "storage " + pickle::printable(storage.key);
+    const std::string place = "storage " + printable(storage.key);
     const auto entry = archive.find("data/" + std::string(storage.key));
     if (!entry) throw DataError(archive.file(), place, "missing");
     std::uint64_t size = 0;
@@ -178,7 +178,7 @@ struct TorchFile::Content {
       if (!name || tensor == nullptr) continue;
       if (!names.insert(*name).second) {
         throw DataError(content->archive.file(), "data.pkl",
-                        "the name '" + pickle::printable(*name) + "' comes twice");
+                        "the name '" + printable(*name) + "' comes twice");
       }
       tensors.push_back(stream(content, *name, *tensor));
     }

@@ -7,6 +7,7 @@
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/export/torch_file.h"
 #include "pfc/model/backbone.h"
@@ -65,7 +66,7 @@ void load_state(Backbone& backbone, const SavedState& saved, const std::string& 
   std::map<std::string, torch::Tensor> missing(all.begin(), all.end());
   for (const TensorStream& tensor : saved.tensors) {
     const auto fail = [&](const std::string& what) {
-      throw DataError(path, "tensor '" + tensor.name + "'", what);
+      throw DataError(path, "tensor '" + printable(tensor.name) + "'", what);
     };
     const auto found = missing.find(tensor.name);
     if (found == missing.end()) fail(saved.name.network + " has no such tensor");

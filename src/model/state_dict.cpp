@@ -4,9 +4,12 @@
 #include <torch/csrc/jit/serialization/pickler.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "model/tensor_shapes.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/export/torch_file.h"
 #include "pfc/model/backbone.h"
 
@@ -17,6 +20,8 @@ namespace {
 constexpr std::string_view kKeys[] = {"state_dict", "state_dict_backbone", "backbone", "model"};
 /// What DistributedDataParallel puts before every name.
 constexpr std::string_view kWrapper = "module.";
+
+constexpr std::size_t kKeysInErrors = 10;
 
 using State = std::vector<std::pair<std::string, torch::Tensor>>;
 
@@ -59,7 +64,11 @@ SavedState read_state_dict(const std::filesystem::path& path, std::string_view l
   state.tensors = find_state(file);
   if (state.tensors.empty()) {
     std::string found = file.tensor() ? "one tensor without a name" : "the keys";
-    for (const std::string& key : file.keys()) found += " '" + key + "'";
+    const auto keys = file.keys();
+    for (std::size_t i = 0; i < std::min(keys.size(), kKeysInErrors); ++i) {
+      found += " '" + printable(keys[i]) + "'";
+    }
+    if (keys.size() > kKeysInErrors) found += " and more";
     throw DataError(path.string(), "data.pkl",
                     "found " + found +
                         ", want a state_dict, or one under 'state_dict', "
@@ -74,7 +83,8 @@ SavedState read_state_dict(const std::filesystem::path& path, std::string_view l
   if (!recognised) {
     throw DataError(path.string(), "data.pkl",
                     "found " + std::to_string(state.tensors.size()) + " tensors, from '" +
-                        state.tensors.front().name + "' to '" + state.tensors.back().name +
+                        printable(state.tensors.front().name) + "' to '" +
+                        printable(state.tensors.back().name) +
                         "', want those of a known network:" + known_networks());
   }
   state.name = *recognised;

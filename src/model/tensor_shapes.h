@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "pfc/model/backbone.h"
+
 namespace pfc {
 
 /// Shapes by name: what a file says of a network's tensors, by which the network is recognised.

@@ -211,6 +211,7 @@ TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {
   expect_failure(run("convert model.pth"), 2, "OUT");
   expect_failure(run("convert model.pth model.pth"), 2, "IN and OUT are the same, \"model.pth\"");
   expect_failure(run("convert model.pth model.onnx"), 2, "ends in .safetensors, .pth or .pt");
+  expect_failure(run("convert model.pth model.safetensors --network r51"), 2, "r51 not in {r18,");
   expect_failure(run("convert none.pth model.safetensors"), 1, "none.pth: cannot open");
   expect_failure(run("convert model.pth model.safetensors"), 1, "model.pth: ");
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace pfc {
 
@@ -10,5 +11,9 @@ namespace pfc {
 
 /// 1234567 -> "1,234,567".
 std::string grouped(std::int64_t number);
+
+/// A name from outside, fit for a line of an error: cut short, '?' for what is not ASCII or not
+/// printed.
+std::string printable(std::string_view name);
 
 }  // namespace pfc
