@@ -9,36 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
 
 namespace pfc {
 namespace {
-
-/// Puts a network into evaluation mode for a while. Its modules may have differed in their mode
-/// (some may be frozen), so each gets its own back.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(torch::nn::Module& network)
-      : network_(network), was_training_(network.is_training()) {
-    for (auto& module : network.modules(/*include_self=*/false)) {
-      parts_.emplace_back(module, module->is_training());
-    }
-    network_.eval();
-  }
-  ~EvaluationMode() {
-    network_.train(was_training_);
-    // A module hands its mode down, and stands before its parts here.
-    for (const auto& [module, training] : parts_) module->train(training);
-  }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  torch::nn::Module& network_;
-  bool was_training_;
-  std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> parts_;
-};
 
 class PairImages final : public ImageSource {
  public:
