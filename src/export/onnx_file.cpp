@@ -1,0 +1,155 @@
+#include "pfc/export/onnx_file.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <set>
+#include <span>
+#include <string>
+
+#include "export/onnx_graph.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+
+namespace pfc {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
+
+// ONNX 1.6 of 2019: what the field's own models are exported as, and runtimes of any age read.
+constexpr int kOpset = 11, kIrVersion = 6;
+constexpr std::size_t kMaxBytes = std::numeric_limits<int>::max();  // protobuf's limit
+
+void set_attribute(onnx::AttributeProto& proto, const std::string& name,
+                   const OnnxGraph::Attribute& attribute) {
+  proto.set_name(name);
+  if (const auto* number = std::get_if<float>(&attribute)) {
+    proto.set_type(onnx::AttributeProto::FLOAT);
+    proto.set_f(*number);
+  } else if (const auto* integer = std::get_if<std::int64_t>(&attribute)) {
+    proto.set_type(onnx::AttributeProto::INT);
+    proto.set_i(*integer);
+  } else {
+    proto.set_type(onnx::AttributeProto::INTS);
+    for (const std::int64_t i : std::get<std::vector<std::int64_t>>(attribute)) proto.add_ints(i);
+  }
+}
+
+void set_port(onnx::ValueInfoProto& proto, const OnnxGraph::Port& port) {
+  proto.set_name(port.name);
+  auto& type = *proto.mutable_type()->mutable_tensor_type();
+  type.set_elem_type(onnx::TensorProto::FLOAT);
+  type.mutable_shape()->add_dim()->set_dim_param("N");
+  for (const std::int64_t extent : port.shape) {
+    type.mutable_shape()->add_dim()->set_dim_value(extent);
+  }
+}
+
+void set_constant(onnx::TensorProto& proto, const std::string& name,
+                  const OnnxGraph::Constant& constant) {
+  proto.set_name(name);
+  proto.set_data_type(onnx::TensorProto::FLOAT);
+  for (const std::int64_t extent : constant.shape) proto.add_dims(extent);
+  std::string& bytes = *proto.mutable_raw_data();
+  bytes.reserve(constant.values.size() * sizeof(float));
+  for (const double value : constant.values) {
+    const auto rounded = static_cast<float>(value);
+    bytes.append(reinterpret_cast<const char*>(&rounded), sizeof rounded);
+  }
+}
+
+onnx::ModelProto to_proto(const OnnxGraph& graph) {
+  onnx::ModelProto model;
+  model.set_ir_version(kIrVersion);
+  model.set_producer_name("partial-fc");
+  model.set_producer_version(PFC_VERSION);
+  model.add_opset_import()->set_version(kOpset);
+  auto& proto = *model.mutable_graph();
+  proto.set_name(graph.network);
+  set_port(*proto.add_input(), graph.input);
+  set_port(*proto.add_output(), graph.output);
+  for (const auto& node : graph.nodes) {
+    auto& to = *proto.add_node();
+    to.set_name(node.op + "_" + std::to_string(proto.node_size() - 1));
+    to.set_op_type(node.op);
+    for (const auto& input : node.inputs) to.add_input(input);
+    to.add_output(node.output);
+    for (const auto& [name, attribute] : node.attributes) {
+      set_attribute(*to.add_attribute(), name, attribute);
+    }
+  }
+  for (const auto& [name, constant] : graph.constants) {
+    set_constant(*proto.add_initializer(), name, constant);
+  }
+  return model;
+}
+
+OnnxPort port_of(const onnx::ValueInfoProto& proto) {
+  OnnxPort port{proto.name(), {}};
+  for (const auto& dim : proto.type().tensor_type().shape().dim()) {
+    if (dim.has_dim_value()) {
+      port.shape.push_back(std::to_string(dim.dim_value()));
+    } else {
+      port.shape.push_back(dim.has_dim_param() ? dim.dim_param() : "?");
+    }
+  }
+  return port;
+}
+
+}  // namespace
+
+void write_onnx(const std::filesystem::path& path, const OnnxGraph& graph) {
+  const onnx::ModelProto model = to_proto(graph);
+  if (const std::size_t bytes = model.ByteSizeLong(); bytes > kMaxBytes) {
+    throw Error(path.string() + ": the model has " + std::to_string(bytes) +
+                " bytes, an ONNX file holds at most " + std::to_string(kMaxBytes));
+  }
+  write_file(path, model.SerializeAsString());
+}
+
+OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
+  onnx::ModelProto model;
+  if (file.size() > kMaxBytes ||
+      !model.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
+    throw DataError(name, "the whole file", "not a protobuf message, or one that is cut off");
+  }
+  if (!model.has_ir_version() || !model.has_graph()) {
+    throw DataError(name, "the whole file", "no version and graph, so not an ONNX model");
+  }
+  OnnxSummary summary;
+  summary.network = model.graph().name();
+  summary.producer = model.producer_name();
+  if (model.has_producer_version()) summary.producer += " " + model.producer_version();
+  summary.ir_version = model.ir_version();
+  for (const auto& opset : model.opset_import()) {
+    if (opset.domain().empty() || opset.domain() == "ai.onnx") summary.opset = opset.version();
+  }
+  std::set<std::string> constants;
+  for (const auto& constant : model.graph().initializer()) {
+    constants.insert(constant.name());
+    std::int64_t size = 1;
+    bool possible = true;
+    for (const std::int64_t extent : constant.dims()) {
+      possible = possible && extent >= 0 && !__builtin_mul_overflow(size, extent, &size);
+    }
+    if (!possible || __builtin_add_overflow(summary.parameters, size, &summary.parameters)) {
+      throw DataError(name, "constant '" + constant.name() + "'",
+                      "want extents of at least 0 and fewer than 2^63 values");
+    }
+  }
+  for (const auto& input : model.graph().input()) {
+    if (!constants.contains(input.name())) summary.inputs.push_back(port_of(input));
+  }
+  for (const auto& output : model.graph().output()) summary.outputs.push_back(port_of(output));
+  for (const auto& node : model.graph().node()) ++summary.operators[node.op_type()];
+  summary.nodes = model.graph().node_size();
+  return summary;
+}
+
+OnnxSummary read_onnx(const std::filesystem::path& path) {
+  return parse_onnx(MappedFile(path).bytes(), path.string());
+}
+
+}  // namespace pfc

@@ -1,0 +1,145 @@
+#include "export/onnx_graph.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+
+namespace pfc {
+namespace {
+
+using Node = OnnxGraph::Node;
+using Constant = OnnxGraph::Constant;
+
+constexpr std::size_t kWeight = 1, kBias = 2;  // inputs of Conv and Gemm
+
+/// y = scale·x + shift for each channel: all that a batch normalisation is in evaluation.
+struct Affine {
+  std::vector<double> scale, shift;
+};
+
+Affine affine_of(const OnnxGraph& graph, const Node& norm) {
+  const auto values = [&](std::size_t input) -> const std::vector<double>& {
+    return graph.constants.at(norm.inputs[input]).values;
+  };
+  const auto &gamma = values(1), &beta = values(2), &mean = values(3), &variance = values(4);
+  const double epsilon = std::get<float>(norm.attributes.at("epsilon"));
+  Affine affine;
+  for (std::size_t c = 0; c < gamma.size(); ++c) {
+    affine.scale.push_back(gamma[c] / std::sqrt(variance[c] + epsilon));
+    affine.shift.push_back(beta[c] - mean[c] * affine.scale[c]);
+  }
+  return affine;
+}
+
+Node* producer(OnnxGraph& graph, const std::string& tensor) {
+  const auto found = std::ranges::find(graph.nodes, tensor, &Node::output);
+  return found == graph.nodes.end() ? nullptr : &*found;
+}
+
+/// The node that takes `tensor`, where no other does.
+Node* only_consumer(OnnxGraph& graph, const std::string& tensor) {
+  if (uses(graph, tensor) != 1) return nullptr;
+  const auto found = std::ranges::find_if(graph.nodes, [&](const Node& node) {
+    return std::ranges::find(node.inputs, tensor) != node.inputs.end();
+  });
+  return found == graph.nodes.end() ? nullptr : &*found;
+}
+
+/// Whether nothing else takes the constants that folding into `node` changes.
+bool may_change(const OnnxGraph& graph, const Node& node, const Node& norm) {
+  const auto is_its_own = [&](const std::string& name) {
+    return graph.constants.contains(name) && uses(graph, name) == 1;
+  };
+  return is_its_own(node.inputs[kWeight]) &&
+         is_its_own(node.inputs.size() > kBias ? node.inputs[kBias] : norm.inputs[kBias]);
+}
+
+/// The bias of `node`, which gets one of zeros where it has none.
+std::vector<double>& bias_of(OnnxGraph& graph, Node& node, const Node& norm) {
+  if (node.inputs.size() > kBias) return graph.constants.at(node.inputs[kBias]).values;
+  node.inputs.push_back(norm.inputs[kBias]);
+  const std::int64_t outputs = graph.constants.at(node.inputs[kWeight]).shape[0];
+  Constant& bias = graph.constants.at(node.inputs[kBias]);
+  bias = {{outputs}, std::vector<double>(static_cast<std::size_t>(outputs))};
+  return bias.values;
+}
+
+/// Row `o` of a weight is what makes output `o`.
+std::span<double> row_of(Constant& weight, std::size_t o) {
+  const std::size_t size = weight.values.size() / static_cast<std::size_t>(weight.shape[0]);
+  return std::span(weight.values).subspan(o * size, size);
+}
+
+bool fold_into_producer(OnnxGraph& graph, const Node& norm) {
+  Node* const node = producer(graph, norm.inputs[0]);
+  if (node == nullptr || (node->op != "Conv" && node->op != "Gemm") ||
+      uses(graph, node->output) != 1 || !may_change(graph, *node, norm)) {
+    return false;
+  }
+  const Affine affine = affine_of(graph, norm);
+  Constant& weight = graph.constants.at(node->inputs[kWeight]);
+  std::vector<double>& bias = bias_of(graph, *node, norm);
+  for (std::size_t o = 0; o < bias.size(); ++o) {
+    for (double& w : row_of(weight, o)) w *= affine.scale[o];
+    bias[o] = bias[o] * affine.scale[o] + affine.shift[o];
+  }
+  node->output = norm.output;
+  return true;
+}
+
+bool fold_into_consumer(OnnxGraph& graph, const Node& norm) {
+  Node* const first = only_consumer(graph, norm.output);
+  Node* const node =
+      first != nullptr && first->op == "Flatten" ? only_consumer(graph, first->output) : first;
+  if (node == nullptr || node->op != "Gemm" || !may_change(graph, *node, norm)) return false;
+  const Affine affine = affine_of(graph, norm);
+  Constant& weight = graph.constants.at(node->inputs[kWeight]);
+  std::vector<double>& bias = bias_of(graph, *node, norm);
+  for (std::size_t o = 0; o < bias.size(); ++o) {
+    const auto row = row_of(weight, o);
+    const std::size_t pixels = row.size() / affine.scale.size();  // of a channel
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      bias[o] += row[i] * affine.shift[i / pixels];
+      row[i] *= affine.scale[i / pixels];
+    }
+  }
+  first->inputs[0] = norm.inputs[0];
+  return true;
+}
+
+void fold_where(OnnxGraph& graph, bool (*fold)(OnnxGraph& graph, const Node& norm)) {
+  for (std::size_t i = 0; i < graph.nodes.size();) {
+    if (graph.nodes[i].op == "BatchNormalization" && fold(graph, graph.nodes[i])) {
+      graph.nodes.erase(graph.nodes.begin() + static_cast<std::ptrdiff_t>(i));
+    } else {
+      ++i;
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t uses(const OnnxGraph& graph, const std::string& tensor) {
+  std::int64_t count = graph.output.name == tensor ? 1 : 0;
+  for (const Node& node : graph.nodes) count += std::ranges::count(node.inputs, tensor);
+  return count;
+}
+
+void fold_batch_norms(OnnxGraph& graph) {
+  fold_where(graph, fold_into_producer);
+  fold_where(graph, fold_into_consumer);
+  std::erase_if(graph.constants, [&](const auto& item) { return uses(graph, item.first) == 0; });
+}
+
+void normalize_input(OnnxGraph& graph) {
+  const std::string centred = "centred", normalized = "normalized";
+  for (Node& node : graph.nodes) std::ranges::replace(node.inputs, graph.input.name, normalized);
+  graph.nodes.insert(graph.nodes.begin(),
+                     {{.op = "Sub", .inputs = {graph.input.name, "pixel_mean"}, .output = centred},
+                      {.op = "Mul", .inputs = {centred, "pixel_scale"}, .output = normalized}});
+  graph.constants["pixel_mean"] = {{}, {127.5}};
+  graph.constants["pixel_scale"] = {{}, {1 / 127.5}};
+}
+
+}  // namespace pfc

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace pfc {
+
+/// A network in ONNX's terms. Every tensor has a name; a node has one output, and stands behind
+/// what gives its inputs. A Gemm here is always x·Wᵀ (+ b).
+struct OnnxGraph {
+  using Attribute = std::variant<float, std::int64_t, std::vector<std::int64_t>>;
+
+  struct Node {
+    std::string op;
+    std::vector<std::string> inputs;
+    std::string output;
+    std::map<std::string, Attribute> attributes = {};
+  };
+
+  struct Constant {
+    std::vector<std::int64_t> shape;
+    std::vector<double> values;  ///< row-major; rounded to float32 when written, and not before
+  };
+
+  struct Port {
+    std::string name;
+    std::vector<std::int64_t> shape;  ///< of one image: what stands behind N
+  };
+
+  std::string network;
+  Port input, output;
+  std::vector<Node> nodes;
+  std::map<std::string, Constant> constants;
+};
+
+/// How many nodes take a tensor; the graph's output counts as one.
+std::int64_t uses(const OnnxGraph& graph, const std::string& tensor);
+
+/// Folds each BatchNormalization into the Conv or Gemm before it, or else into the Gemm behind it,
+/// which a Flatten may precede. One stays where something else takes a tensor that would change. A
+/// bias that comes into being has the name of the normalisation's.
+void fold_batch_norms(OnnxGraph& graph);
+
+/// Puts (x − 127.5) · (1 / 127.5) before the first nodes. As a Sub and a Mul: the field's tools
+/// tell by these that a network takes pixels.
+void normalize_input(OnnxGraph& graph);
+
+/// Throws Error where the file cannot be written or would exceed ONNX's 2 GiB.
+void write_onnx(const std::filesystem::path& path, const OnnxGraph& graph);
+
+}  // namespace pfc
