@@ -111,7 +111,9 @@ std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embe
     for (const auto& network : networks()) known += " " + network.name;
     throw Error("network '" + std::string(name) + "' is unknown; known:" + known);
   }
-  return found->make(embedding_size, seed);
+  auto backbone = found->make(embedding_size, seed);
+  backbone->set_title(found->name);
+  return backbone;
 }
 
 std::optional<BackboneName> recognise_network(const TensorShapes& tensors,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 // NOLINTNEXTLINE: torch::nn::Module is the type that users build on
@@ -35,7 +36,12 @@ class Backbone : public torch::nn::Module {
   virtual void set_draws([[maybe_unused]] std::int64_t step,
                          [[maybe_unused]] std::int64_t first_image) {}
 
+  /// What messages and exported files call it: make_backbone's name for it, else its class.
+  std::string title() const { return title_.empty() ? name() : title_; }
+  void set_title(std::string title) { title_ = std::move(title); }
+
  private:
+  std::string title_;
   std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
 };
 
