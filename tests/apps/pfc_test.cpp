@@ -63,7 +63,8 @@ TEST_F(Pfc, SaysItsVersion) {
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
   for (const std::string command : {"", "train ", "eval ", "eval verification ", "embed ",
-                                    "convert ", "bench ", "plan ", "data ", "data synth "}) {
+                                    "convert ", "export ", "bench ", "plan ", "data ",
+                                    "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -139,7 +140,7 @@ TEST_F(Pfc, DrawsFacesAndSaysHowToTrainOnThem) {
   expect_failure(run(synth), 1, "faces/train.rec is there already");
 }
 
-TEST_F(Pfc, TrainsEvaluatesAndEmbedsWhatItHasDrawn) {
+TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   write("run.toml",
         "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\neval.sets = "
         "'faces/unseen.bin'\n"
@@ -166,6 +167,11 @@ TEST_F(Pfc, TrainsEvaluatesAndEmbedsWhatItHasDrawn) {
   EXPECT_EQ(read("back.safetensors"), read("run/last.safetensors"));
   EXPECT_EQ(run("embed last.pth faces -o same.npy").status, 0);
   EXPECT_EQ(read("same.npy"), read("rows.npy"));
+
+  const Outcome exported = run("export run/last.safetensors last.onnx");
+  EXPECT_EQ(exported.status, 0) << exported.err;
+  EXPECT_THAT(exported.out, StartsWith("last.onnx: tiny, 3,"));
+  EXPECT_THAT(exported.out, EndsWith(" MB\n"));
 
   // faces.png is a picture, but no face of 112 x 112.
   const Outcome none = run("embed run/last.safetensors faces/faces.png");

@@ -1,0 +1,49 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "pfc/base/format.h"
+#include "pfc/export/onnx.h"
+#include "pfc/export/onnx_file.h"
+
+namespace pfc {
+namespace {
+
+struct ExportCommand {
+  std::string model, output;
+  OnnxOptions options;
+};
+
+void run_export(const ExportCommand& command) {
+  export_onnx(*load_backbone(command.model), command.output, command.options);
+  const OnnxSummary written = read_onnx(command.output);
+  std::cout << command.output << ": " << written.network << ", " << grouped(written.parameters)
+            << " parameters, " << written.nodes << " nodes, "
+            << format("%.1f MB\n",
+                      static_cast<double>(std::filesystem::file_size(command.output)) / 1e6);
+}
+
+}  // namespace
+
+void add_export(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("export", "Write a network as ONNX");
+  const auto options = std::make_shared<ExportCommand>();
+  command->add_option("MODEL", options->model, "A backbone, .safetensors")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("OUTPUT", options->output, "What is written")
+      ->required()
+      ->type_name("FILE.onnx");
+  command->add_flag("--normalize", options->options.normalize,
+                    "Take RGB pixels from 0 to 255 and do (x / 255 - 0.5) / 0.5 inside");
+  command->footer(
+      "Example:\n"
+      "  pfc export output/best.safetensors best.onnx\n"
+      "Input `data` [N, 3, 112, 112] float32, RGB; output `embedding` [N, size], not normalised.\n"
+      "For convolutional networks: iResNets, MobileFaceNets.");
+  command->callback([options] { run_export(*options); });
+}
+
+}  // namespace pfc
