@@ -2,6 +2,7 @@
 
 #include "export/onnx_graph.h"
 #include "export/onnx_trace.h"
+#include "pfc/base/files.h"
 
 namespace pfc {
 
@@ -10,7 +11,7 @@ void export_onnx(Backbone& backbone, const std::filesystem::path& path,
   OnnxGraph graph = trace_onnx(backbone);
   fold_batch_norms(graph);
   if (options.normalize) normalize_input(graph);
-  write_onnx(path, graph);
+  write_file(path, encode_onnx(graph));
 }
 
 }  // namespace pfc

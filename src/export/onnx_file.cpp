@@ -100,13 +100,13 @@ OnnxPort port_of(const onnx::ValueInfoProto& proto) {
 
 }  // namespace
 
-void write_onnx(const std::filesystem::path& path, const OnnxGraph& graph) {
+std::string encode_onnx(const OnnxGraph& graph) {
   const onnx::ModelProto model = to_proto(graph);
   if (const std::size_t bytes = model.ByteSizeLong(); bytes > kMaxBytes) {
-    throw Error(path.string() + ": the model has " + std::to_string(bytes) +
-                " bytes, an ONNX file holds at most " + std::to_string(kMaxBytes));
+    throw Error(graph.network + " has " + std::to_string(bytes) +
+                " bytes as ONNX, whose files hold at most " + std::to_string(kMaxBytes));
   }
-  write_file(path, model.SerializeAsString());
+  return model.SerializeAsString();
 }
 
 OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <variant>
@@ -49,7 +48,7 @@ void fold_batch_norms(OnnxGraph& graph);
 /// tell by these that a network takes pixels.
 void normalize_input(OnnxGraph& graph);
 
-/// Throws Error where the file cannot be written or would exceed ONNX's 2 GiB.
-void write_onnx(const std::filesystem::path& path, const OnnxGraph& graph);
+/// The bytes of an ONNX file. Throws Error where they would exceed ONNX's 2 GiB.
+std::string encode_onnx(const OnnxGraph& graph);
 
 }  // namespace pfc

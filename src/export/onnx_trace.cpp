@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -52,6 +53,7 @@ class Translator {
     graph_.output = {"embedding", {sizes[1]}};
     for (auto& node : graph_.nodes) {
       if (node.output == names_.at(output)) node.output = graph_.output.name;
+      std::ranges::replace(node.inputs, names_.at(output), graph_.output.name);
     }
     return std::move(graph_);
   }

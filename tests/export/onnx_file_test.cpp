@@ -46,7 +46,7 @@ OnnxGraph small_graph() {
 
 class OnnxFile : public testing::Test {
  protected:
-  void SetUp() override { write_onnx(path_, small_graph()); }
+  void SetUp() override { write_file(path_, encode_onnx(small_graph())); }
 
   TemporaryFolder folder_;
   std::filesystem::path path_ = folder_ / "small.onnx";
@@ -112,7 +112,7 @@ TEST_F(OnnxFile, IsRefusedWhereAConstantCannotHaveItsShape) {
        {std::vector<std::int64_t>{-1}, std::vector<std::int64_t>(4, std::int64_t{1} << 20)}) {
     OnnxGraph graph = small_graph();
     graph.constants.at("bn.bias").shape = shape;
-    write_onnx(path_, graph);
+    write_file(path_, encode_onnx(graph));
     EXPECT_THAT(
         [&] { read_onnx(path_); },
         ThrowsMessage<DataError>(HasSubstr("small.onnx: constant 'bn.bias': want extents")));

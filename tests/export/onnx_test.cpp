@@ -150,7 +150,7 @@ TEST_P(OnnxExportOf, NamesItsConstantsAsTheStateDict) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, OnnxExportOf,
-                         testing::Values("tiny", "mbf", "mbf_large", "r18", "r50"),
+                         testing::Values("tiny", "mbf", "mbf_large", "r18", "r50", "r100"),
                          [](const auto& network) { return network.param; });
 
 /// A network that a user may write, of LibTorch's own modules.
