@@ -62,9 +62,9 @@ TEST_F(Pfc, SaysItsVersion) {
 }
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
-  for (const std::string command : {"", "train ", "eval ", "eval verification ", "embed ",
-                                    "convert ", "export ", "bench ", "plan ", "data ",
-                                    "data synth "}) {
+  for (const std::string command :
+       {"", "train ", "eval ", "eval verification ", "embed ", "convert ", "export ", "bench ",
+        "plan ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
