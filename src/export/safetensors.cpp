@@ -252,11 +252,11 @@ Checksums write_safetensors(const std::filesystem::path& path, std::vector<Tenso
   return sums.finish();
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
-                       const Metadata& metadata) {
+Checksums write_safetensors(const std::filesystem::path& path,
+                            const std::vector<TensorView>& tensors, const Metadata& metadata) {
   std::vector<TensorStream> streams;
   std::ranges::transform(tensors, std::back_inserter(streams), as_stream);
-  write_safetensors(path, std::move(streams), metadata);
+  return write_safetensors(path, std::move(streams), metadata);
 }
 
 }  // namespace pfc
