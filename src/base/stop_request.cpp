@@ -25,11 +25,13 @@ StopRequest::StopRequest() {
   received = 0;
   terminate_ = take(SIGTERM);
   interrupt_ = take(SIGINT);
+  user_ = take(SIGUSR1);
 }
 
 StopRequest::~StopRequest() {
   ::sigaction(SIGTERM, &terminate_, nullptr);
   ::sigaction(SIGINT, &interrupt_, nullptr);
+  ::sigaction(SIGUSR1, &user_, nullptr);
 }
 
 bool StopRequest::made() const {

@@ -177,13 +177,7 @@ class Run {
       step(progress);
       const Agreement agreed = agree(stop);
       if (agreed.save || agreed.stop) save(progress);
-      if (agreed.stop && done_ < steps_) {
-        progress.note(
-            format("stopped after step %lld of %lld; the same command with --resume goes on "
-                   "from there",
-                   static_cast<long long>(done_), static_cast<long long>(steps_)));
-        return;
-      }
+      if (agreed.stop && done_ < steps_) return stop_early(progress);
       if (evaluation_is_due()) evaluate(progress);
     }
     finish(progress);
@@ -289,6 +283,14 @@ class Run {
   void save_backbone(const char* name) {
     pfc::save_backbone(*backbone_, config_.model.network, config_.model.embedding_size,
                        output_ / name);
+  }
+
+  void stop_early(ProgressLine& progress) const {
+    if (!comm_.is_first()) return;
+    progress.note(
+        format("stopped after step %lld of %lld; the same command with --resume goes on "
+               "from there",
+               static_cast<long long>(done_), static_cast<long long>(steps_)));
   }
 
   void finish(ProgressLine& progress) {

@@ -6,7 +6,7 @@ namespace pfc {
 namespace {
 
 TEST(StopRequest, IsMadeByASignalThatWouldHaveEndedTheProgram) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
     const StopRequest stop;
     EXPECT_FALSE(stop.made());
     std::raise(signal);

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "head/center_format.h"
 #include "head/saved_centers.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"

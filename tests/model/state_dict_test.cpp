@@ -214,7 +214,7 @@ torch.save({**state, 'fc.bias': torch.ones(8, dtype=torch.int32)}, folder + 'typ
   expect_refused("unknown.pth", "tensor 'extra': tiny has no such tensor");
   expect_refused("shape.pth", "tensor 'fc.bias': shape [9], want [8]");
   expect_refused("type.pth", "tensor 'fc.bias': dtype I32, want F32");
-  expect_refused("ours.pth", "want those of r50", "r50");
+  expect_refused("ours.pth", "its tensors are those of tiny, want r50", "r50");
 }
 
 TEST_F(StateDictFile, NetworksThatDifferInTrainingOnlyAreToldByName) {

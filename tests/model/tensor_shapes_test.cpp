@@ -19,11 +19,11 @@ TEST(RecogniseNetwork, EveryNetworkIsRecognisedByItsTensors) {
     }
     const auto exact = recognise_network(shapes, name);
     ASSERT_TRUE(exact) << name;
-    EXPECT_EQ(exact->name, name);
+    EXPECT_EQ(exact->network, name);
     EXPECT_EQ(exact->embedding_size, 24);
     const auto found = recognise_network(shapes, "");
     ASSERT_TRUE(found) << name;
-    EXPECT_EQ(found->name, name.substr(0, name.find("_dp005"))) << name;
+    EXPECT_EQ(found->network, name.substr(0, name.find("_dp005"))) << name;
   }
 }
 

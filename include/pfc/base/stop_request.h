@@ -4,9 +4,10 @@
 
 namespace pfc {
 
-/// While this lives, SIGTERM and SIGINT ask the program to stop instead of ending it; the second
-/// one ends it, as without this. A signal that the program was started to ignore (nohup, a shell's
-/// background job) stays ignored.
+/// While this lives, SIGTERM, SIGINT and SIGUSR1 (which mpirun hands on at once, and clusters send
+/// ahead of the end) ask the program to stop instead of ending it; the second of a kind ends it, as
+/// without this. A signal that the program was started to ignore (nohup, a shell's background job)
+/// stays ignored.
 class StopRequest {
  public:
   StopRequest();
@@ -18,7 +19,7 @@ class StopRequest {
   bool made() const;
 
  private:
-  struct sigaction terminate_, interrupt_;  ///< what they did before
+  struct sigaction terminate_, interrupt_, user_;  ///< what they did before
 };
 
 }  // namespace pfc
