@@ -11,6 +11,7 @@ void add_data(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_export(CLI::App& app);
+void add_inspect(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_train(CLI::App& app);
 

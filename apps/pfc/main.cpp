@@ -48,12 +48,14 @@ int run(int argc, char** argv, const pfc::Launch& launch) {
       "  pfc embed output/best.safetensors photos/ -o photos.npy\n"
       "  pfc convert backbone.pth backbone.safetensors\n"
       "  pfc export output/best.safetensors best.onnx\n"
+      "  pfc inspect backbone.pth\n"
       "Each command has its own --help.");
   pfc::add_train(app);
   pfc::add_eval(app);
   pfc::add_embed(app);
   pfc::add_convert(app);
   pfc::add_export(app);
+  pfc::add_inspect(app);
   pfc::add_bench(app);
   pfc::add_plan(app);
   pfc::add_data(app);

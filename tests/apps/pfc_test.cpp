@@ -63,8 +63,8 @@ TEST_F(Pfc, SaysItsVersion) {
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
   for (const std::string command :
-       {"", "train ", "eval ", "eval verification ", "embed ", "convert ", "export ", "bench ",
-        "plan ", "data ", "data synth "}) {
+       {"", "train ", "eval ", "eval verification ", "embed ", "convert ", "export ", "inspect ",
+        "bench ", "plan ", "data ", "data synth "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
@@ -173,6 +173,15 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   EXPECT_THAT(exported.out, StartsWith("last.onnx: tiny, 3,"));
   EXPECT_THAT(exported.out, EndsWith(" MB\n"));
 
+  EXPECT_THAT(run("inspect last.onnx").out, HasSubstr("input data [N, 3, 112, 112]"));
+  EXPECT_THAT(run("inspect last.pth").out, HasSubstr("fc.weight"));
+  EXPECT_THAT(run("inspect run/last.safetensors").out, HasSubstr("network = tiny"));
+  EXPECT_THAT(run("inspect faces").out, HasSubstr("6 images of 3 identities"));
+  EXPECT_THAT(run("inspect faces/train.rec").out, HasSubstr("first image: key 1, 112 x 112"));
+  EXPECT_THAT(run("inspect faces/unseen.bin").out, HasSubstr("20 pairs, 10 of one person"));
+  EXPECT_THAT(run("inspect run").out, HasSubstr("1 checkpoints\n  run/checkpoints/step-000000001"));
+  expect_failure(run("inspect run.toml"), 1, "run.toml: of no kind known here");
+
   // faces.png is a picture, but no face of 112 x 112.
   const Outcome none = run("embed run/last.safetensors faces/faces.png");
   EXPECT_EQ(none.status, 1);
@@ -210,6 +219,26 @@ for rank, rows in enumerate([3, 2, 2]):
   std::filesystem::remove(folder_ / "checkpoint_gpu_1.pt");
   expect_failure(run("convert . converted"), 1,
                  "checkpoint_gpu_1.pt is missing; the ranks go to 2");
+}
+
+TEST_F(Pfc, InspectFindsWhatIsNotWholeInACheckpoint) {
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\n"
+        "train = { batch_size = 6, steps = 1, threads = 1 }\n");
+  ASSERT_EQ(run("data synth faces --identities 3 --images 2 --unseen 2 --pairs 20").status, 0);
+  ASSERT_EQ(run("train run.toml").status, 0);
+  const std::string checkpoint = "run/checkpoints/step-000000001";
+  const Outcome whole = run("inspect " + checkpoint);
+  EXPECT_EQ(whole.status, 0) << whole.err;
+  EXPECT_THAT(whole.out, HasSubstr("checkpoint after step 1, saved by 1 rank"));
+  EXPECT_THAT(whole.out, HasSubstr("network = "));
+  std::string bytes = read(checkpoint + "/backbone.safetensors");
+  bytes.back() ^= 1;
+  write(checkpoint + "/backbone.safetensors", bytes);
+  const Outcome altered = run("inspect " + checkpoint);
+  EXPECT_EQ(altered.status, 1);
+  EXPECT_THAT(altered.out, HasSubstr("NOT WHOLE"));
+  EXPECT_THAT(altered.err, EndsWith("is not whole; --resume would take the one before\n"));
 }
 
 TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {

@@ -1,0 +1,229 @@
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/data/dataset.h"
+#include "pfc/data/image_codec.h"
+#include "pfc/data/record_io.h"
+#include "pfc/data/verification_set.h"
+#include "pfc/export/onnx_file.h"
+#include "pfc/export/safetensors.h"
+#include "pfc/export/torch_file.h"
+#include "pfc/train/manifest.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kKinds =
+    "a checkpoint's folder, .safetensors, .pth, .onnx, .rec, .bin or a folder of images";
+
+std::string size_text(std::uint64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (size >= 1e9) return format("%.2f GB", size / 1e9);
+  if (size >= 1e6) return format("%.1f MB", size / 1e6);
+  return format("%.1f kB", size / 1e3);
+}
+
+/// Name, type, shape of each.
+void print_tensors(const std::vector<TensorStream>& tensors) {
+  std::size_t width = 0;
+  for (const TensorStream& tensor : tensors) width = std::max(width, tensor.name.size());
+  for (const TensorStream& tensor : tensors) {
+    const std::string name = printable(tensor.name);
+    std::cout << "  " << name << std::string(std::max(width, name.size()) - name.size() + 2, ' ')
+              << format("%-4s ", tensor.dtype.c_str()) << shape_text(tensor.shape) << "\n";
+  }
+}
+
+std::string total_text(const std::vector<TensorStream>& tensors) {
+  std::uint64_t bytes = 0;
+  for (const TensorStream& tensor : tensors)
+    bytes += byte_size(tensor.dtype, tensor.shape).value_or(0);
+  return grouped(std::ssize(tensors)) + " tensors, " + size_text(bytes);
+}
+
+void inspect_safetensors(const fs::path& path) {
+  const SafetensorsFile file(path);
+  std::vector<TensorStream> tensors;
+  for (const TensorView& tensor : file.tensors()) tensors.push_back(as_stream(tensor));
+  std::cout << path.string() << ": safetensors, " << total_text(tensors) << "\n";
+  for (const auto& [key, value] : file.metadata())
+    std::cout << "  " << printable(key) << " = " << printable(value) << "\n";
+  print_tensors(tensors);
+}
+
+void inspect_torch(const fs::path& path) {
+  const TorchFile file = TorchFile::open(path);
+  if (auto tensor = file.tensor()) {
+    tensor->name = "(no name)";
+    std::cout << path.string() << ": PyTorch, " << total_text({*tensor}) << "\n";
+    return print_tensors({*tensor});
+  }
+  const auto tensors = file.tensors();
+  std::cout << path.string() << ": PyTorch, " << grouped(std::ssize(file.keys())) << " keys, "
+            << total_text(tensors) << "\n";
+  print_tensors(tensors);
+  for (const std::string& key : file.keys()) {
+    const auto inner = file.tensors(key);
+    if (inner.empty()) continue;
+    std::cout << "  under '" << printable(key) << "': " << total_text(inner) << "\n";
+    print_tensors(inner);
+  }
+}
+
+void inspect_onnx(const fs::path& path) {
+  const OnnxSummary file = read_onnx(path);
+  std::cout << path.string() << ": ONNX, " << printable(file.network) << " by "
+            << printable(file.producer) << ", opset " << file.opset << ", IR " << file.ir_version
+            << ", " << grouped(file.parameters) << " parameters, " << grouped(file.nodes)
+            << " nodes\n";
+  const auto print = [](const char* kind, const std::vector<OnnxPort>& ports) {
+    for (const OnnxPort& port : ports) {
+      std::string shape;
+      for (const std::string& extent : port.shape)
+        shape += (shape.empty() ? "" : ", ") + printable(extent);
+      std::cout << "  " << kind << " " << printable(port.name) << " [" << shape << "]\n";
+    }
+  };
+  print("input", file.inputs);
+  print("output", file.outputs);
+  for (const auto& [name, count] : file.operators)
+    std::cout << format("  %5lld %s\n", static_cast<long long>(count), printable(name).c_str());
+}
+
+std::string image_text(std::span<const std::byte> encoded) {
+  try {
+    const RgbImage image = decode_image(encoded);
+    return format("%d x %d", image.width, image.height);
+  } catch (const Error& error) {
+    return std::string("not decoded: ") + error.what();
+  }
+}
+
+void inspect_dataset(const fs::path& path, const std::string& cache_dir) {
+  const auto set = open_dataset({.path = path, .cache_dir = cache_dir});
+  std::vector<std::int64_t> images(static_cast<std::size_t>(set->identities()));
+  for (const std::int32_t label : set->labels()) ++images[static_cast<std::size_t>(label)];
+  std::ranges::sort(images);
+  std::vector<std::byte> scratch;
+  std::cout << path.string() << ": " << grouped(set->size()) << " images of "
+            << grouped(set->identities()) << " identities\n"
+            << "  images an identity: " << images.front() << " to " << images.back() << ", median "
+            << images[images.size() / 2] << "\n"
+            << "  left out, as they did not decode before: " << set->summary().images_excluded
+            << "\n  first image: key " << set->key(0) << ", " << image_text(set->image(0, scratch))
+            << "\n";
+}
+
+void inspect_verification_set(const fs::path& path) {
+  const VerificationSet set = VerificationSet::open(path);
+  std::int64_t same = 0;
+  for (std::int64_t p = 0; p < set.pairs(); ++p) same += set.same(p) ? 1 : 0;
+  std::cout << path.string() << ": verification set, " << grouped(set.pairs()) << " pairs, "
+            << grouped(same) << " of one person, " << grouped(set.pairs() - same) << " of two\n"
+            << "  first image: " << image_text(set.image(0)) << "\n";
+}
+
+/// Prints a row for each file; returns whether all are as they were written.
+bool check_files(const fs::path& folder, const Manifest& manifest) {
+  bool whole = true;
+  for (const auto& [name, sums] : manifest.files) {
+    std::cout << format("  %-36s %10s  ", name.c_str(), size_text(sums.bytes).c_str())
+              << std::flush;
+    try {
+      CheckedFile(folder / name, sums).verify();
+      std::cout << "whole\n";
+    } catch (const Error& error) {
+      std::cout << "NOT WHOLE: " << error.what() << "\n";
+      whole = false;
+    }
+  }
+  return whole;
+}
+
+void inspect_checkpoint(const fs::path& folder) {
+  const fs::path file = folder / kManifest;
+  const Manifest manifest = parse_manifest(read_file(file), file.string());
+  std::cout << folder.string() << ": checkpoint after step " << grouped(manifest.step)
+            << ", saved by " << manifest.world << (manifest.world == 1 ? " rank" : " ranks")
+            << "\n  set: " << grouped(manifest.images) << " images of "
+            << grouped(manifest.identities) << " identities, " << manifest.excluded.size()
+            << " left out at the start, " << grouped(manifest.corrupt)
+            << " not decoded since\n  seed " << manifest.seed;
+  if (manifest.best_accuracy >= 0)
+    std::cout << format(", best accuracy so far %.2f %%", 100 * manifest.best_accuracy);
+  std::cout << "\n";
+  const bool whole = check_files(folder, manifest);
+  std::cout << "\nconfig:\n" << manifest.config;
+  if (!whole) throw Error(folder.string() + ": is not whole; --resume would take the one before");
+}
+
+/// What the magic number at the start of a file says.
+void inspect_file(const fs::path& path, const std::string& cache_dir) {
+  std::string begin(8, '\0');
+  {
+    const MappedFile file(path);
+    const std::size_t size = std::min(begin.size(), file.bytes().size());
+    std::memcpy(begin.data(), file.bytes().data(), size);
+    if (is_torch_file(file.bytes())) return inspect_torch(path);
+  }
+  std::uint32_t magic = 0;
+  std::memcpy(&magic, begin.data(), sizeof magic);
+  const std::string extension = path.extension().string();
+  if (magic == kRecordMagic || extension == ".rec") return inspect_dataset(path, cache_dir);
+  if (extension == ".safetensors") return inspect_safetensors(path);
+  if (extension == ".onnx") return inspect_onnx(path);
+  if (extension == ".bin") return inspect_verification_set(path);
+  throw Error(path.string() + ": of no kind known here, want " + kKinds);
+}
+
+void inspect(const fs::path& path, const std::string& cache_dir) {
+  if (!fs::is_directory(path)) return inspect_file(path, cache_dir);
+  if (fs::exists(path / kManifest)) return inspect_checkpoint(path);
+  if (!fs::is_directory(path / "checkpoints")) return inspect_dataset(path, cache_dir);
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path / "checkpoints"))
+    if (fs::exists(entry.path() / kManifest)) found.push_back(entry.path());
+  std::ranges::sort(found);
+  std::cout << path.string() << ": output of a run, " << found.size() << " checkpoints\n";
+  for (const fs::path& folder : found) std::cout << "  " << folder.string() << "\n";
+}
+
+struct InspectCommand {
+  std::string path, cache_dir;
+};
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("inspect", "Say what a file or a checkpoint holds");
+  const auto options = std::make_shared<InspectCommand>();
+  command->add_option("PATH", options->path, std::string("What to look at: ") + kKinds)
+      ->required()
+      ->type_name("PATH");
+  command
+      ->add_option("--cache-dir", options->cache_dir,
+                   "Where the index cache of a .rec is written; by default beside it")
+      ->type_name("FOLDER");
+  command->footer(
+      "Examples:\n"
+      "  pfc inspect output/faces_tiny/checkpoints/step-000001200\n"
+      "  pfc inspect backbone.pth\n"
+      "  pfc inspect train.rec\n"
+      "Every byte of a checkpoint is compared with its checksums; status 1 where one is not "
+      "whole.");
+  command->callback([options] { inspect(options->path, options->cache_dir); });
+}
+
+}  // namespace pfc
