@@ -34,6 +34,11 @@ void start_alike(Backbone& backbone, Communicator& comm) {
 void take_backbone(const Config& config, Backbone& backbone) {
   const fs::path from = config.init.from;
   const fs::path file = fs::is_directory(from) ? from / "backbone.safetensors" : from;
+  if (fs::is_directory(from) && !fs::exists(file)) {
+    throw Error(from.string() +
+                ": not a checkpoint, it has no backbone.safetensors; those of a run "
+                "are in its checkpoints/step-…");
+  }
   const BackboneName found = name_of_backbone(file, config.model.network);
   if (found.embedding_size != config.model.embedding_size) {
     throw Error(file.string() + ": its embeddings have " + std::to_string(found.embedding_size) +

@@ -315,6 +315,12 @@ TEST_F(StartFrom, RefusesAnotherSizeOfEmbeddingsAndAnotherNetwork) {
   EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("a tiny, this run trains a mbf")));
 }
 
+TEST_F(StartFrom, SaysWhereTheCheckpointsOfARunAre) {
+  config_.init.from = first_;
+  EXPECT_THAT([&] { run(); },
+              ThrowsMessage<Error>(HasSubstr("not a checkpoint, it has no backbone.safetensors")));
+}
+
 TEST_F(StartFrom, LeavesFrozenStagesAsTheyWere) {
   config_.init.from = first_ / "last.safetensors";
   config_.schedule.lr = 0.1;
