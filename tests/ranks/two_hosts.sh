@@ -70,4 +70,5 @@ paste <(losses "$folder/one") <(losses "$folder/two") | tee "$folder/losses"
 awk 'function abs(x) { return x < 0 ? -x : x }
      { n++; if (abs($1 - $2) > 1e-3 * $1) bad = 1 }
      END { exit n != 5 || bad }' "$folder/losses" || { echo "FAILED: the losses differ"; exit 1; }
-[ -s "$folder/two/centers-00002-of-00002.safetensors" ]
+[ -s "$folder/two/checkpoints/step-000000005/centers-00002-of-00002.safetensors" ] ||
+  { echo "FAILED: the second host saved no class centres"; exit 1; }
