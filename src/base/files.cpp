@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -71,6 +72,14 @@ void MappedFile::expect(Access access) const {
   if (bytes_.empty()) return;
   ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(),
             access == Access::kSequential ? MADV_SEQUENTIAL : MADV_RANDOM);
+}
+
+void MappedFile::will_need(std::uint64_t begin, std::uint64_t end) const {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  begin -= begin % page;
+  end = std::min<std::uint64_t>(end, bytes_.size());
+  if (begin >= end) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_WILLNEED);
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <numeric>
 #include <string>
@@ -37,6 +38,21 @@ void write_index(const fs::path& cache, const RecordIndex& index, const RecordSo
   file.commit();
 }
 
+template <class T>
+std::vector<T> in_order(const std::vector<T>& values, const std::vector<std::uint32_t>& order) {
+  std::vector<T> result;
+  result.reserve(order.size());
+  for (const std::uint32_t i : order) result.push_back(values[i]);
+  return result;
+}
+
+/// Makes `keys` what empty ones stand for.
+void write_out(std::vector<std::uint32_t>& keys, std::uint32_t first, std::size_t count) {
+  if (!keys.empty()) return;
+  keys.resize(count);
+  std::iota(keys.begin(), keys.end(), first);
+}
+
 class RecDataset final : public Dataset {
  public:
   RecDataset(const fs::path& rec, const DatasetOptions& options)
@@ -53,6 +69,7 @@ class RecDataset final : public Dataset {
                      property.string());
     }
     select(std::move(index), options.min_images);
+    if (options.file_order) put_in_file_order();
     file_.expect(Access::kRandom);
   }
 
@@ -64,6 +81,14 @@ class RecDataset final : public Dataset {
       throw DataError(reader_.name(), "offset " + std::to_string(offset), "no image bytes");
     }
     return record.image;
+  }
+
+  void will_need(std::int64_t first, std::int64_t count) const override {
+    if (count < 1) return;
+    const auto end = static_cast<std::size_t>(first + count);
+    // Of images that lie in the file in this order, one ends where the next begins.
+    file_.will_need(offsets_.at(static_cast<std::size_t>(first)),
+                    end < offsets_.size() ? offsets_[end] : reader_.size());
   }
 
   std::string key(std::int64_t index) const override {
@@ -100,10 +125,7 @@ class RecDataset final : public Dataset {
     Selection selection =
         select_images(std::move(index.identities), excluded, min_images, file_.path());
     if (selection.labels.size() != selection.kept.size()) {
-      if (index.keys.empty()) {
-        index.keys.resize(index.size());
-        std::iota(index.keys.begin(), index.keys.end(), index.first_key);
-      }
+      write_out(index.keys, index.first_key, index.size());
       keep_only(index.keys, selection.kept);
       keep_only(index.offsets, selection.kept);
     }
@@ -113,6 +135,17 @@ class RecDataset final : public Dataset {
     labels_ = std::move(selection.labels);
     identities_ = selection.identities;
     summary_ = selection.summary;
+  }
+
+  void put_in_file_order() {
+    if (std::ranges::is_sorted(offsets_)) return;
+    write_out(keys_, first_key_, offsets_.size());
+    std::vector<std::uint32_t> order(offsets_.size());
+    std::iota(order.begin(), order.end(), 0u);
+    std::ranges::sort(order, {}, [&](std::uint32_t i) { return offsets_[i]; });
+    offsets_ = in_order(offsets_, order);
+    keys_ = in_order(keys_, order);
+    labels_ = in_order(labels_, order);
   }
 
   static std::optional<std::size_t> find(const RecordIndex& index, const std::string& key) {

@@ -97,6 +97,10 @@ std::vector<Field> fields(Config& c) {
       number("data.max_corrupt_share", &c.data.max_corrupt_share, from_to(0, 1),
              "a larger share of images that do not decode stops the run"),
       any("data.mirror", &c.data.mirror, "flip half of the images left to right"),
+      number(
+          "data.shuffle_window", &c.data.shuffle_window, from(0),
+          "for disks that are slow at small reads: images are read in blocks of 1024 and so many "
+          "are mixed, 100000 for example; 0: any image may come after any"),
 
       any("model.network", &c.model.network,
           "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "

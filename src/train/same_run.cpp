@@ -11,10 +11,12 @@ namespace pfc {
 namespace {
 
 /// The plan, and the shapes and types of what was saved.
-constexpr std::array<std::string_view, 12> kFixed = {
-    "data.min_images", "data.mirror",        "model.network",    "model.embedding_size",
-    "model.freeze",    "head.update",        "head.center_type", "head.state_type",
-    "optimizer.kind",  "optimizer.momentum", "train.batch_size", "train.seed"};
+constexpr std::array<std::string_view, 13> kFixed = {
+    "data.min_images", "data.mirror",          "data.shuffle_window",
+    "model.network",   "model.embedding_size", "model.freeze",
+    "head.update",     "head.center_type",     "head.state_type",
+    "optimizer.kind",  "optimizer.momentum",   "train.batch_size",
+    "train.seed"};
 
 /// Where things lie and how fast they are made. The training set is compared by what is in it.
 constexpr std::array<std::string_view, 7> kFree = {

@@ -5,6 +5,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/random.h"
+#include "train/epoch_order.h"
 
 namespace pfc {
 
@@ -44,7 +45,6 @@ StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std:
 
 StepPlan StepPlanner::at(std::int64_t step) const {
   const auto images = static_cast<std::int64_t>(labels_.size());
-  const CounterRandom order(options_.seed, Stream::kEpochOrder);
   const CounterRandom flips(options_.seed, Stream::kMirror);
   StepPlan plan;
   plan.step = step;
@@ -57,9 +57,9 @@ StepPlan StepPlanner::at(std::int64_t step) const {
   std::int64_t position = step * options_.batch_size;  // in the stream of all epochs
   for (std::size_t i = 0; i < batch;) {
     const std::int64_t epoch = position / images;
-    const Permutation permute(images, order, static_cast<std::uint64_t>(epoch));
+    EpochOrder order(images, options_.window, options_.seed, epoch);
     for (; i < batch && position / images == epoch; ++i, ++position) {
-      const std::int64_t image = permute(position % images);
+      const std::int64_t image = order.image(position % images);
       plan.images.push_back(image);
       plan.labels.push_back({labels_[static_cast<std::size_t>(image)]});
       plan.mirror.push_back(options_.mirror &&

@@ -27,6 +27,7 @@
 #include "train/from_config.h"
 #include "train/meter.h"
 #include "train/output_folder.h"
+#include "train/read_ahead.h"
 #include "train/same_data.h"
 #include "train/same_run.h"
 #include "train/starting_point.h"
@@ -69,7 +70,8 @@ std::unique_ptr<Dataset> open_on_all_ranks(const Config& config,
                                            const Placement& place, Communicator& comm) {
   DatasetOptions options{.path = config.data.train,
                          .cache_dir = config.data.cache_dir,
-                         .min_images = static_cast<int>(config.data.min_images)};
+                         .min_images = static_cast<int>(config.data.min_images),
+                         .file_order = config.data.shuffle_window > 0};
   if (resumed) options.excluded = resumed->excluded;
   std::unique_ptr<Dataset> dataset;
   if (place.local_rank == 0) dataset = open_dataset(options);
@@ -78,6 +80,14 @@ std::unique_ptr<Dataset> open_on_all_ranks(const Config& config,
   require_same_data(*dataset, comm);
   if (resumed) require_same_data(*dataset, *resumed);
   return dataset;
+}
+
+StepPlannerOptions planner_options(const Config& config) {
+  return {.seed = config.train.seed,
+          .batch_size = config.train.batch_size,
+          .micro_batches = config.train.micro_batches,
+          .mirror = config.data.mirror,
+          .window = config.data.shuffle_window};
 }
 
 std::shared_ptr<Backbone> make_network(const Config& config, Communicator& comm) {
@@ -126,11 +136,8 @@ class Run {
                   .sampling = sampling_from_name(config.head.sampling),
                   .seed = config.train.seed},
                  ClassShard(dataset_->identities(), comm.rank(), comm.world())),
-        planner_({.seed = config.train.seed,
-                  .batch_size = config.train.batch_size,
-                  .micro_batches = config.train.micro_batches,
-                  .mirror = config.data.mirror},
-                 dataset_->labels(), sampler_),
+        planner_(planner_options(config), dataset_->labels(), sampler_),
+        read_ahead_(*dataset_, planner_options(config)),
         steps_(config.train.steps > 0 ? config.train.steps
                                       : planner_.steps_in(config.train.epochs)),
         learning_rate_(config.schedule, steps_),
@@ -160,8 +167,12 @@ class Run {
       metrics_.emplace(output_, done_);
     }
     loader_.emplace(
-        *dataset_, [this](std::int64_t step) { return planner_.at(step); }, done_, comm.rank(),
-        comm.world(),
+        *dataset_,
+        [this](std::int64_t step) {
+          read_ahead_.before(step);
+          return planner_.at(step);
+        },
+        done_, comm.rank(), comm.world(),
         LoaderOptions{.threads = worker_threads(config, place_),
                       .prefetch = static_cast<int>(config.data.prefetch),
                       .most_corrupt_share = config.data.max_corrupt_share});
@@ -311,6 +322,7 @@ class Run {
   std::unique_ptr<Dataset> dataset_;
   ClassSampler sampler_;
   StepPlanner planner_;
+  ReadAhead read_ahead_;
   std::int64_t steps_;
   LearningRate learning_rate_;
   std::shared_ptr<Backbone> backbone_;

@@ -133,6 +133,32 @@ TEST(RecDataset, LeavesOutWhatDidNotDecodeBeforeCountingImages) {
   EXPECT_EQ(open_dataset({.path = folder.path()})->summary().images_excluded, 0);
 }
 
+TEST(RecDataset, ComesInFileOrderWhereThatIsWanted) {
+  const TemporaryFolder folder;
+  RecordBytes rec;
+  for (const std::uint32_t key : {4u, 1u, 5u, 3u, 2u}) rec.add_image(key, key < 3 ? 0 : 1);
+  rec.add_range(6, 1, 3);
+  rec.add_range(7, 3, 6);
+  rec.add_range(0, 6, 8);
+  AtomicFile file(folder / "train.rec");
+  file.write(rec.bytes);
+  file.commit();
+  write_file(folder / "train.idx", rec.idx());
+  EXPECT_THAT(keys_of(*open_dataset({.path = folder.path()})),
+              ElementsAre("1", "2", "3", "4", "5"));
+
+  const auto set = open_dataset({.path = folder.path(), .file_order = true});
+  EXPECT_THAT(keys_of(*set), ElementsAre("4", "1", "5", "3", "2"));
+  EXPECT_THAT(labels_of(*set), ElementsAre(1, 0, 1, 1, 0));
+  EXPECT_EQ(image_of(*set, 3), "image 3");
+  set->will_need(0, 5);
+  set->will_need(4, 1);
+
+  set->exclude(2, "does not decode");
+  EXPECT_THAT(keys_of(*open_dataset({.path = folder.path(), .file_order = true})),
+              ElementsAre("4", "1", "3", "2"));
+}
+
 TEST(RecDataset, NeedsNoIdx) {
   const TemporaryFolder folder;
   write_rec(folder / "train.rec", {2, 1, 3});

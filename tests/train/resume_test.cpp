@@ -87,6 +87,11 @@ TEST_F(Resume, IsBitEqualWithoutMomentumAndWithAFrozenStage) {
   expect_bit_equal_resume();
 }
 
+TEST_F(Resume, IsBitEqualWithAShuffleWindow) {
+  config_.data.shuffle_window = 64;
+  expect_bit_equal_resume();
+}
+
 TEST_F(Resume, IsBitEqualOnAsManyRanks) {
   config_.train.batch_size = 24;
   expect_bit_equal_resume(3);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "pfc/base/error.h"
@@ -38,6 +39,23 @@ TEST(StepPlanner, SeesEveryImageOnceAnEpoch) {
     EXPECT_EQ(seen.size(), 103u);
   }
   EXPECT_FALSE(std::equal(stream.begin(), stream.begin() + 103, stream.begin() + 103));
+}
+
+TEST(StepPlanner, SeesEveryImageOnceAnEpochInWindows) {
+  const auto labels = labels_of(5000, 10);
+  const StepPlanner planner({.seed = 3, .batch_size = 100, .window = 1024}, labels, sampler_of(10));
+  for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+    std::set<std::int64_t> seen;
+    for (std::int64_t step = 50 * epoch; step < 50 * epoch + 50; ++step) {
+      const StepPlan plan = planner.at(step);
+      seen.insert(plan.images.begin(), plan.images.end());
+    }
+    EXPECT_EQ(seen.size(), 5000u);
+  }
+  const std::vector<std::int64_t> first = planner.at(0).images;
+  const auto [least, most] = std::ranges::minmax(first);
+  EXPECT_TRUE(most - least < 1024 ||
+              most - least > 5000 - 1024);  // one block, or one around the end
 }
 
 TEST(StepPlanner, IsAPureFunctionOfSeedAndStep) {

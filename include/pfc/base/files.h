@@ -25,6 +25,8 @@ class MappedFile {
   /// A hint: reading a few kilobytes here and there of a file larger than memory otherwise costs a
   /// read-ahead each.
   void expect(Access access) const;
+  /// A hint: the bytes from `begin` to `end` will be read soon.
+  void will_need(std::uint64_t begin, std::uint64_t end) const;
 
  private:
   std::filesystem::path path_;

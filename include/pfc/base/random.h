@@ -22,6 +22,9 @@ enum class Stream : std::uint32_t {
   kStochasticDepth = 12,
   kBenchmark = 13,
   kRounding = 14,
+  kFirstBlock = 15,
+  kBlockOrder = 16,
+  kWindowOrder = 17,
 };
 
 /// The constants of Philox4x32 (see CounterRandom).

@@ -35,6 +35,8 @@ class Dataset {
   /// Throws DataError where the bytes are not there.
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
+  /// A hint: these consecutive images will be read soon.
+  virtual void will_need(std::int64_t /*first*/, std::int64_t /*count*/) const {}
   /// What a person can find the image by: a record's key, a file's path.
   virtual std::string key(std::int64_t index) const = 0;
   /// Notes an image that does not decode, so that later starts leave it out. Safe from several
@@ -56,6 +58,9 @@ struct DatasetOptions {
   /// Where the index cache is written; empty: beside the data.
   std::filesystem::path cache_dir = {};
   int min_images = 1;  ///< identities with fewer images are dropped and the others renumbered
+  /// The images of a `.rec` come in the order in which they lie in the file, not in that of their
+  /// keys: for reading it in large pieces.
+  bool file_order = false;
   /// Images to leave out instead of those that earlier runs noted: a run that is taken up again
   /// must see the set as it saw it at its start.
   std::optional<std::vector<std::string>> excluded = {};

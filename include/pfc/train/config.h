@@ -20,6 +20,7 @@ struct Config {
     std::int64_t prefetch = 4;        ///< batches decoded ahead
     double max_corrupt_share = 1e-3;  ///< of undecodable images; more stops the run
     bool mirror = true;               ///< flip half of the images left to right
+    std::int64_t shuffle_window = 0;  ///< images mixed while a file is read in order; 0: all
 
     bool operator==(const Data&) const = default;
   } data;

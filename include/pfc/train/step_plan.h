@@ -32,6 +32,9 @@ struct StepPlannerOptions {
   std::int64_t batch_size = 128;  ///< the global batch, a multiple of the number of ranks
   std::int64_t micro_batches = 1;
   bool mirror = true;  ///< flip an image with probability 1/2
+  /// 0: an epoch's order is any of all images. Otherwise blocks of consecutive images are put in
+  /// random order, and about so many images are mixed (see epoch_order.h).
+  std::int64_t window = 0;
 };
 
 /// `at(step)` is a pure function of (seed, step): image order is a stream of seeded epochs'
