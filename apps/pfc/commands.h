@@ -15,4 +15,9 @@ void add_inspect(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_train(CLI::App& app);
 
+// The sub-commands of `pfc data`, which has a file for each.
+void add_data_pack(CLI::App& data);
+void add_data_synth(CLI::App& data);
+void add_data_unpack(CLI::App& data);
+
 }  // namespace pfc

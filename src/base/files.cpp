@@ -82,6 +82,11 @@ void MappedFile::will_need(std::uint64_t begin, std::uint64_t end) const {
   ::madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_WILLNEED);
 }
 
+void MappedFile::forget() const {
+  if (bytes_.empty()) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ = path_;
   // Neither another process nor another thread of this one writes to the same temporary file.
@@ -112,10 +117,17 @@ void AtomicFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text)));
 }
 
-void AtomicFile::write_at(std::uint64_t offset, std::string_view text) {
-  if (::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) < 0) fail(temporary_, "write");
-  write(text);
-  if (::lseek(descriptor_, 0, SEEK_END) < 0) fail(temporary_, "write");
+void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail(temporary_, "write");
+    }
+    offset += static_cast<std::uint64_t>(written);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
 }
 
 void AtomicFile::commit() {

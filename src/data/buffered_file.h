@@ -3,6 +3,7 @@
 #include <cstddef>  // for std::byte
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <vector>
 
 #include "pfc/base/files.h"
@@ -19,6 +20,11 @@ class BufferedFile {
   std::uint64_t size() const { return written_ + buffer_.size(); }
   void settle() {
     if (buffer_.size() >= kBuffer) flush();
+  }
+  /// Over what was settled or not, within what there is.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+    if (offset + bytes.size() > written_) flush();
+    file_.write_at(offset, bytes);
   }
   void commit() {
     flush();

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "data/buffered_file.h"
@@ -9,6 +11,8 @@
 
 namespace pfc {
 namespace {
+
+constexpr std::uint64_t kIdOffset = 16;  // of the id within a record that is not split before it
 
 void remove_if_there(const std::filesystem::path& path) {
   std::error_code error;
@@ -23,17 +27,18 @@ struct FaceRecordWriter::State {
       : rec_path(path),
         idx_path(idx_path_of(path)),
         property_path(property_path_of(path)),
-        rec(path),
-        idx(idx_path) {}
+        rec(path) {}
 
-  void write(std::uint64_t key, float label, std::uint64_t id2, std::span<const std::byte> image) {
+  std::size_t images() const { return identities.size(); }
+
+  void write_image(std::uint64_t key, std::int32_t identity, std::span<const std::byte> image) {
     payload.clear();
     append(payload, std::uint32_t{0});
-    append(payload, label);
+    append(payload, static_cast<float>(identity));
     append(payload, key);
-    append(payload, id2);
+    append(payload, identity > kLargestLabel ? static_cast<std::uint64_t>(identity) : 0);
     payload.insert(payload.end(), image.begin(), image.end());
-    write_payload(key);
+    write_payload();
   }
 
   void write_range(std::uint64_t key, std::uint64_t first, std::uint64_t last, std::uint64_t id2) {
@@ -44,22 +49,35 @@ struct FaceRecordWriter::State {
     append(payload, id2);
     append(payload, static_cast<float>(first));
     append(payload, static_cast<float>(last));
-    write_payload(key);
+    write_payload();
   }
 
-  void write_payload(std::uint64_t key) {
-    const std::string line = std::to_string(key) + "\t" + std::to_string(rec.size()) + "\n";
+  void write_payload() {
     append_record(payload, rec.buffer());
-    const auto text = std::as_bytes(std::span(line));
-    idx.buffer().insert(idx.buffer().end(), text.begin(), text.end());
     rec.settle();
-    idx.settle();
+  }
+
+  /// How many images there are of the identities before each, and of all.
+  std::vector<std::uint32_t> images_before() const {
+    std::vector<std::uint32_t> before(static_cast<std::size_t>(most) + 2);
+    for (const std::int32_t identity : identities) ++before[static_cast<std::size_t>(identity) + 1];
+    std::partial_sum(before.begin(), before.end(), before.begin());
+    return before;
+  }
+
+  /// The key of each image in the order in which they were added.
+  std::vector<std::uint32_t> keys(std::vector<std::uint32_t> before) const {
+    std::vector<std::uint32_t> result(images());
+    for (std::size_t i = 0; i < images(); ++i)
+      result[i] = 1 + before[static_cast<std::size_t>(identities[i])]++;
+    return result;
   }
 
   std::filesystem::path rec_path, idx_path, property_path;
-  BufferedFile rec, idx;
-  std::vector<std::uint64_t> first_keys;  // of each identity
-  std::uint64_t next_key = 1;
+  BufferedFile rec;
+  std::vector<std::int32_t> identities;  // [images]
+  std::vector<std::uint64_t> offsets;    // [images]
+  std::int32_t most = -1;                // the largest identity
   std::vector<std::byte> payload;
 };
 
@@ -67,41 +85,62 @@ FaceRecordWriter::FaceRecordWriter(const std::filesystem::path& rec)
     : state_(std::make_unique<State>(rec)) {}
 FaceRecordWriter::~FaceRecordWriter() = default;
 
-void FaceRecordWriter::add(std::int32_t identity, std::span<const std::byte> image) {
+void FaceRecordWriter::add(std::int64_t identity, std::span<const std::byte> image) {
   State& s = *state_;
-  const auto identities = static_cast<std::int64_t>(s.first_keys.size());
-  if (identity < 0 || identity < identities - 1 || identity > identities) {
+  if (identity < 0 || identity >= kMostIdentities) {
     throw Error(s.rec_path.string() + ": an image of identity " + std::to_string(identity) +
-                " after " + std::to_string(identities) + " identities, want them in order from 0");
+                ", want one from 0 to " + std::to_string(kMostIdentities - 1));
   }
-  if (identity > kLargestLabel) {
-    throw Error(s.rec_path.string() + ": identity " + std::to_string(identity) +
-                ", a .rec can label none above " + std::to_string(kLargestLabel));
-  }
-  if (identity == identities) s.first_keys.push_back(s.next_key);
-  s.write(s.next_key, static_cast<float>(identity), 0, image);
-  ++s.next_key;
+  const std::uint64_t offset = s.rec.size();
+  s.write_image(s.images() + 1, static_cast<std::int32_t>(identity), image);
+  s.offsets.push_back(offset);
+  s.identities.push_back(static_cast<std::int32_t>(identity));
+  s.most = std::max(s.most, s.identities.back());
 }
 
-void FaceRecordWriter::commit() {
+void FaceRecordWriter::commit(int width, int height) {
   State& s = *state_;
-  if (s.first_keys.empty()) throw Error(s.rec_path.string() + ": no images were added");
-  const std::uint64_t first_identity_key = s.next_key;
-  const std::size_t identities = s.first_keys.size();
-  s.first_keys.push_back(first_identity_key);
-  for (std::size_t c = 0; c < identities; ++c) {
-    s.write_range(first_identity_key + c, s.first_keys[c], s.first_keys[c + 1], 0);
+  if (s.images() == 0) throw Error(s.rec_path.string() + ": no images were added");
+  const auto identities = static_cast<std::size_t>(s.most) + 1;
+  if (identities > s.images() + static_cast<std::size_t>(kLargestLabel)) {
+    throw Error(s.rec_path.string() + ": an image of identity " + std::to_string(s.most) +
+                " among " + std::to_string(s.images()) +
+                " images; the set needs a record for every identity up to it: number them closer");
   }
-  s.write_range(0, first_identity_key, first_identity_key + identities, 1);
+  const std::vector<std::uint32_t> before = s.images_before();
+  const std::vector<std::uint32_t> keys = s.keys(before);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i] == i + 1) continue;
+    std::vector<std::byte> id;
+    append(id, std::uint64_t{keys[i]});
+    s.rec.write_at(s.offsets[i] + kIdOffset, id);
+  }
+
+  BufferedFile idx(s.idx_path);
+  const auto list = [&](std::uint64_t key, std::uint64_t offset) {
+    const std::string line = std::to_string(key) + "\t" + std::to_string(offset) + "\n";
+    const auto text = std::as_bytes(std::span(line));
+    idx.buffer().insert(idx.buffer().end(), text.begin(), text.end());
+    idx.settle();
+  };
+  for (std::size_t i = 0; i < keys.size(); ++i) list(keys[i], s.offsets[i]);
+  const std::uint64_t first = s.images() + 1;
+  for (std::size_t c = 0; c < identities; ++c) {
+    list(first + c, s.rec.size());
+    s.write_range(first + c, 1 + before[c], 1 + before[c + 1], 0);
+  }
+  list(0, s.rec.size());
+  s.write_range(0, first, first + identities, s.most > kLargestLabel ? kExactLabels : 1);
+
   // A .rec without its .idx and property is whole: the index is rebuilt from it. One beside those
   // of another is not.
   remove_if_there(s.idx_path);
   remove_if_there(s.property_path);
   s.rec.commit();
-  s.idx.commit();
+  idx.commit();
   AtomicFile property(s.property_path);
-  property.write(std::to_string(identities) + "," + std::to_string(kFaceSize) + "," +
-                 std::to_string(kFaceSize) + "\n");
+  property.write(std::to_string(identities) + "," + std::to_string(height) + "," +
+                 std::to_string(width) + "\n");
   property.commit();
 }
 

@@ -38,6 +38,24 @@ Turbo owned(tjhandle handle) {
   throw Error(std::string(what) + ": " + tjGetErrorStr2(turbo.get()));
 }
 
+ImageSize read_jpeg_header(const Turbo& jpeg, std::span<const std::byte> encoded) {
+  int width = 0, height = 0, subsampling = 0, colourspace = 0;
+  if (tjDecompressHeader3(jpeg.get(), reinterpret_cast<const unsigned char*>(encoded.data()),
+                          static_cast<unsigned long>(encoded.size()), &width, &height, &subsampling,
+                          &colourspace) != 0) {
+    fail("corrupt JPEG", jpeg);
+  }
+  if (width <= 0 || height <= 0) throw Error("a JPEG without an image");
+  if (colourspace == TJCS_CMYK || colourspace == TJCS_YCCK) {
+    throw Error("a CMYK JPEG, want RGB or grey");
+  }
+  return {width, height};
+}
+
+[[noreturn]] void fail_unknown(std::span<const std::byte> encoded) {
+  throw Error(encoded.empty() ? "the image is empty" : "neither a JPEG nor a PNG image");
+}
+
 /// `place(width, height)` gives the memory that the pixels go to, or throws.
 template <class Place>
 void decode_jpeg(std::span<const std::byte> encoded, const Place& place) {
@@ -47,15 +65,7 @@ void decode_jpeg(std::span<const std::byte> encoded, const Place& place) {
   const Turbo jpeg = owned(tjInitDecompress());
   const auto* bytes = reinterpret_cast<const unsigned char*>(encoded.data());
   const auto size = static_cast<unsigned long>(encoded.size());
-  int width = 0, height = 0, subsampling = 0, colourspace = 0;
-  if (tjDecompressHeader3(jpeg.get(), bytes, size, &width, &height, &subsampling, &colourspace) !=
-      0) {
-    fail("corrupt JPEG", jpeg);
-  }
-  if (width <= 0 || height <= 0) throw Error("a JPEG without an image");
-  if (colourspace == TJCS_CMYK || colourspace == TJCS_YCCK) {
-    throw Error("a CMYK JPEG, want RGB or grey");
-  }
+  const auto [width, height] = read_jpeg_header(jpeg, encoded);
   // A progressive file may ask for thousands of passes over its pixels: LIMITSCANS stops at 500.
   constexpr int kFlags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
   if (tjDecompress2(jpeg.get(), bytes, size, place(width, height), width, 0, height, TJPF_RGB,
@@ -72,7 +82,7 @@ void decode_any(std::span<const std::byte> encoded, const Place& place) {
     PngReader png(encoded);
     png.read(place(png.width(), png.height()));
   } else {
-    throw Error(encoded.empty() ? "the image is empty" : "neither a JPEG nor a PNG image");
+    fail_unknown(encoded);
   }
 }
 
@@ -111,6 +121,17 @@ RgbImage decode_image(std::span<const std::byte> encoded) {
     return image.pixels.data();
   });
   return image;
+}
+
+ImageSize image_size(std::span<const std::byte> encoded) {
+  if (looks_like_jpeg(encoded)) return read_jpeg_header(owned(tjInitDecompress()), encoded);
+  if (!is_png(encoded)) fail_unknown(encoded);
+  const PngReader png(encoded);
+  return {png.width(), png.height()};
+}
+
+bool is_png(std::span<const std::byte> encoded) {
+  return PngReader::recognises(encoded);
 }
 
 std::vector<std::byte> encode_png(const RgbImage& image) {

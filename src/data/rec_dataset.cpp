@@ -6,8 +6,8 @@
 
 #include "data/dataset_sources.h"
 #include "data/exclusion_list.h"
+#include "data/record_file.h"
 #include "data/record_index.h"
-#include "data/record_index_cache.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/record_io.h"
@@ -16,27 +16,6 @@ namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
-
-RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
-  if (!fs::exists(idx)) return index_records(reader);
-  const MappedFile text(idx);
-  return index_records(reader, parse_idx(text.bytes(), idx.string()), idx.string());
-}
-
-std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
-  if (!fs::is_regular_file(cache)) return std::nullopt;
-  try {
-    return decode_index_cache(MappedFile(cache).bytes(), source);
-  } catch (const Error&) {
-    return std::nullopt;  // not readable: as good as none
-  }
-}
-
-void write_index(const fs::path& cache, const RecordIndex& index, const RecordSource& source) {
-  AtomicFile file(cache);
-  file.write(encode_index_cache(index, source));
-  file.commit();
-}
 
 template <class T>
 std::vector<T> in_order(const std::vector<T>& values, const std::vector<std::uint32_t>& order) {
@@ -56,29 +35,27 @@ void write_out(std::vector<std::uint32_t>& keys, std::uint32_t first, std::size_
 class RecDataset final : public Dataset {
  public:
   RecDataset(const fs::path& rec, const DatasetOptions& options)
-      : source_{stamp_of(rec), stamp_of(idx_path_of(rec))},
-        file_(rec),
-        reader_(file_.bytes(), rec.string()),
+      : file_(rec),
         exclusions_(kept_beside(rec, options.cache_dir, ".pfcbad"),
-                    source_.rec.text() + " " + source_.idx.text()) {
+                    file_.source().rec.text() + " " + file_.source().idx.text()) {
     if (options.excluded) exclusions_.replace(*options.excluded);
     excluded_ = exclusions_.keys();
-    RecordIndex index = open_index(rec, options.cache_dir);
+    RecordIndex index = file_.index(options.cache_dir);
     if (const fs::path property = property_path_of(rec); fs::exists(property)) {
       check_property(index, parse_property(read_file(property), property.string()),
                      property.string());
     }
     select(std::move(index), options.min_images);
     if (options.file_order) put_in_file_order();
-    file_.expect(Access::kRandom);
+    file_.mapped().expect(Access::kRandom);
   }
 
   std::span<const std::byte> image(std::int64_t index,
                                    std::vector<std::byte>& scratch) const override {
     const std::uint64_t offset = offsets_.at(static_cast<std::size_t>(index));
-    const ImageRecord record = reader_.image_record_at(offset, scratch);
+    const ImageRecord record = file_.reader().image_record_at(offset, scratch);
     if (record.image.empty()) {
-      throw DataError(reader_.name(), "offset " + std::to_string(offset), "no image bytes");
+      throw DataError(file_.reader().name(), "offset " + std::to_string(offset), "no image bytes");
     }
     return record.image;
   }
@@ -87,8 +64,8 @@ class RecDataset final : public Dataset {
     if (count < 1) return;
     const auto end = static_cast<std::size_t>(first + count);
     // Of images that lie in the file in this order, one ends where the next begins.
-    file_.will_need(offsets_.at(static_cast<std::size_t>(first)),
-                    end < offsets_.size() ? offsets_[end] : reader_.size());
+    file_.mapped().will_need(offsets_.at(static_cast<std::size_t>(first)),
+                             end < offsets_.size() ? offsets_[end] : file_.reader().size());
   }
 
   std::string key(std::int64_t index) const override {
@@ -101,21 +78,6 @@ class RecDataset final : public Dataset {
   }
 
  private:
-  RecordIndex open_index(const fs::path& rec, const fs::path& cache_dir) {
-    const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
-    if (auto index = cached_index(cache, source_)) return std::move(*index);
-    file_.expect(Access::kSequential);
-    RecordIndex index = make_index(reader_, idx_path_of(rec));
-    try {
-      write_index(cache, index, source_);
-    } catch (const Error&) {
-      // Beside the data it is a convenience, and the folder may well be read-only; where a place
-      // was named, it was to be there.
-      if (!cache_dir.empty()) throw;
-    }
-    return index;
-  }
-
   void select(RecordIndex index, int min_images) {
     std::vector<bool> excluded;
     if (!exclusions_.empty()) excluded.resize(index.size());
@@ -123,7 +85,7 @@ class RecDataset final : public Dataset {
       if (const auto i = find(index, key)) excluded[*i] = true;
     });
     Selection selection =
-        select_images(std::move(index.identities), excluded, min_images, file_.path());
+        select_images(std::move(index.identities), excluded, min_images, file_.mapped().path());
     if (selection.labels.size() != selection.kept.size()) {
       write_out(index.keys, index.first_key, index.size());
       keep_only(index.keys, selection.kept);
@@ -155,10 +117,7 @@ class RecDataset final : public Dataset {
     return index.find(number);
   }
 
-  RecordSource source_;  // stamped before anything is read: a change under way makes the cache
-                         // stale, never wrong
-  MappedFile file_;
-  RecordReader reader_;
+  RecordFile file_;
   ExclusionList exclusions_;
   std::vector<std::uint64_t> offsets_;
   std::vector<std::uint32_t> keys_;  // empty where they are first_key_, first_key_ + 1, …

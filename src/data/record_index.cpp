@@ -21,16 +21,53 @@ std::string text(float value) {
              : std::to_string(value);
 }
 
-std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std::uint64_t offset) {
+/// Whether labels above 2^24 are told by `id2`; not known before key 0 was found.
+enum class Labels { kFloat, kExact, kUnknown };
+
+std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std::uint64_t offset,
+                         Labels labels) {
   if (record.holds_range()) return kHoldsRange;
+  constexpr auto kLargest = static_cast<float>(kLargestLabel);
+  constexpr auto kMost = std::numeric_limits<std::int32_t>::max();
   const float label = record.label(0);
-  if (!(label >= 0 && label <= static_cast<float>(kLargestLabel) && label == std::trunc(label))) {
+  const bool whole = label >= 0 && label == std::trunc(label);
+  if (labels == Labels::kUnknown && whole && label <= static_cast<float>(kMost - 127))
+    return static_cast<std::int32_t>(label);
+  if (labels == Labels::kExact && label >= kLargest && record.id2 != 0) {
+    if (record.id2 > kMost || static_cast<float>(record.id2) != label) {
+      throw DataError(rec.name(), "offset " + std::to_string(offset),
+                      "label " + text(label) + " and identity " + std::to_string(record.id2) +
+                          ", want a label that is the identity, rounded");
+    }
+    return static_cast<std::int32_t>(record.id2);
+  }
+  if (!whole || label > kLargest) {
     throw DataError(rec.name(), "offset " + std::to_string(offset),
                     "label " + text(label) + ", want a whole number from 0 to " +
                         std::to_string(kLargestLabel));
   }
   return static_cast<std::int32_t>(label);
 }
+
+bool says_exact(const ImageRecord& record) {
+  return record.holds_range() && record.id2 == kExactLabels;
+}
+
+/// Gives back the pages of what was read, a few megabytes at a time.
+class PagesBehind {
+ public:
+  explicit PagesBehind(const RecordReader& rec) : rec_(rec) {}
+  void at(std::uint64_t offset) {
+    if (offset < begun_ + kBytes) return;
+    rec_.forget();
+    begun_ = offset;
+  }
+
+ private:
+  static constexpr std::uint64_t kBytes = std::uint64_t{64} << 20;
+  const RecordReader& rec_;
+  std::uint64_t begun_ = 0;
+};
 
 /// What key 0 and the identity records say of the images, `entries[1…images]`.
 class FaceLayout {
@@ -60,7 +97,7 @@ class FaceLayout {
 
   void check() {
     check_header();
-    if (identities() == 0) return;
+    if (identities() == 0) return require_float_labels();
     for (const IndexEntry& entry : entries_.subspan(1, images_)) {
       if (static_cast<std::size_t>(entry.identity) >= identities()) {
         throw DataError(rec_.name(), key_place(entry.key),
@@ -83,6 +120,17 @@ class FaceLayout {
                       "identity records at keys [" + text(header.label(0)) + ", " +
                           text(header.label(1)) + ") are told, found [" + std::to_string(end) +
                           ", " + std::to_string(entries_.size()) + ")");
+    }
+  }
+
+  /// Without identity records nothing else bounds the labels.
+  void require_float_labels() const {
+    for (const IndexEntry& entry : entries_.subspan(1, images_)) {
+      if (entry.identity <= kLargestLabel) continue;
+      throw DataError(rec_.name(), key_place(entry.key),
+                      "identity " + std::to_string(entry.identity) +
+                          " in a file without identity records, want " +
+                          std::to_string(kLargestLabel) + " at the most");
     }
   }
 
@@ -166,10 +214,15 @@ std::optional<std::size_t> RecordIndex::find(std::uint32_t wanted) const {
 
 RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
                           const std::string& idx_name) {
-  std::ranges::sort(listed, {}, &IndexEntry::offset);
   std::vector<std::byte> scratch;
+  const auto header = std::ranges::find(listed, 0u, &IndexEntry::key);
+  const bool exact = header != listed.end() && header->offset < rec.size() &&
+                     says_exact(rec.image_record_at(header->offset, scratch));
+  std::ranges::sort(listed, {}, &IndexEntry::offset);
+  PagesBehind pages(rec);
   std::uint64_t end = 0;
   for (IndexEntry& entry : listed) {
+    pages.at(entry.offset);
     if (entry.offset < end) {
       throw DataError(idx_name, key_place(entry.key),
                       "offset " + std::to_string(entry.offset) +
@@ -177,7 +230,8 @@ RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> liste
     }
     try {
       const ImageRecord record = rec.image_record_at(entry.offset, scratch);
-      entry.identity = identity_in(record, rec, entry.offset);
+      entry.identity =
+          identity_in(record, rec, entry.offset, exact ? Labels::kExact : Labels::kFloat);
       end = record.end;
     } catch (const DataError& error) {
       throw DataError(idx_name, key_place(entry.key), error.what());
@@ -196,13 +250,21 @@ RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> liste
 RecordIndex index_records(const RecordReader& rec) {
   std::vector<IndexEntry> entries;
   std::vector<std::byte> scratch;
-  bool ids_are_keys = true;
+  bool ids_are_keys = true, exact = false;
+  PagesBehind pages(rec);
   for (std::uint64_t offset = 0; offset < rec.size();) {
+    pages.at(offset);
     const ImageRecord record = rec.image_record_at(offset, scratch);
     ids_are_keys = ids_are_keys && record.id <= std::numeric_limits<std::uint32_t>::max();
-    entries.push_back(
-        {offset, static_cast<std::uint32_t>(record.id), identity_in(record, rec, offset)});
+    exact = exact || (record.id == 0 && says_exact(record));
+    entries.push_back({offset, static_cast<std::uint32_t>(record.id),
+                       identity_in(record, rec, offset, Labels::kUnknown)});
     offset = record.end;
+  }
+  for (IndexEntry& entry : entries) {  // those that were rounded, now that it is known
+    if (entry.identity < kLargestLabel) continue;
+    entry.identity = identity_in(rec.image_record_at(entry.offset, scratch), rec, entry.offset,
+                                 exact ? Labels::kExact : Labels::kFloat);
   }
   if (ids_are_keys) {
     std::ranges::sort(entries, {}, &IndexEntry::key);

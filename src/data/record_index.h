@@ -15,6 +15,9 @@ namespace pfc {
 
 /// Labels are float32, which holds every whole number up to 2^24.
 inline constexpr std::int32_t kLargestLabel = 1 << 24;
+/// The `id2` of key 0 in a set with more identities than that: there a label of 2^24 or above is
+/// rounded, and the image's `id2` is the identity (where it is not 0, which stands for the label).
+inline constexpr std::uint64_t kExactLabels = 0x4C4542414C434650;  // "PFCLABEL"
 
 std::filesystem::path idx_path_of(const std::filesystem::path& rec);
 std::filesystem::path property_path_of(const std::filesystem::path& rec);

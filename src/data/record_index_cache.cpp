@@ -69,12 +69,15 @@ bool is_sound(const RecordIndex& index, std::uint64_t rec_size) {
         return offset % 4 == 0 && offset <= rec_size - kSmallestRecord;
       });
   const bool labels =
-      std::all_of(index.identities.begin(), index.identities.end(), [&](std::int32_t identity) {
-        return identity >= 0 && identity <= kLargestLabel && identity < limit;
-      });
+      std::all_of(index.identities.begin(), index.identities.end(),
+                  [&](std::int32_t identity) { return identity >= 0 && identity < limit; });
   const bool ascending = std::adjacent_find(index.keys.begin(), index.keys.end(),
                                             std::greater_equal<>()) == index.keys.end();
-  return offsets && labels && ascending;
+  // Each has a record of its own.
+  const bool identities =
+      index.declared_identities >= 0 &&
+      static_cast<std::uint64_t>(index.declared_identities) <= rec_size / kSmallestRecord;
+  return offsets && labels && ascending && identities;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "data/little_endian.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 
 namespace pfc {
 namespace {
@@ -47,6 +48,13 @@ float ImageRecord::label(std::size_t i) const {
 
 RecordReader::RecordReader(std::span<const std::byte> bytes, std::string name)
     : bytes_(bytes), name_(std::move(name)) {}
+
+RecordReader::RecordReader(const MappedFile& file)
+    : bytes_(file.bytes()), name_(file.path().string()), file_(&file) {}
+
+void RecordReader::forget() const {
+  if (file_ != nullptr) file_->forget();
+}
 
 RecordReader::Part RecordReader::part_at(std::uint64_t offset) const {
   if (offset % 4 != 0) {

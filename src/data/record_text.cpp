@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "data/record_index.h"
+#include "data/shown.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -21,15 +22,6 @@ bool take(std::string_view& text, char wanted) {
   if (text.empty() || text.front() != wanted) return false;
   text.remove_prefix(1);
   return true;
-}
-
-/// A line for a message: what cannot be printed, and what is long, is left out.
-std::string shown(std::string_view line) {
-  line = line.substr(0, std::min(line.find('\n'), std::size_t{40}));
-  std::string out;
-  for (const char c : line)
-    out += c == '\t' ? std::string("\\t") : std::string(1, c < ' ' || c > '~' ? '?' : c);
-  return "\"" + out + "\"";
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ void NpyWriter::add_row(std::span<const float> values) {
 }
 
 void NpyWriter::commit() {
-  file_.write_at(0, header(rows_, columns_));
+  const std::string known = header(rows_, columns_);
+  file_.write_at(0, std::as_bytes(std::span(known)));
   file_.commit();
 }
 

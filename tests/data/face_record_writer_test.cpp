@@ -1,8 +1,10 @@
 #include <gmock/gmock.h>
 
 #include "data/record_bytes.h"
+#include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/data/dataset.h"
 #include "pfc/data/record_io.h"
 #include "temporary_folder.h"
 
@@ -52,17 +54,59 @@ TEST(FaceRecordWriter, LeavesNothingBehindWithoutCommit) {
   EXPECT_EQ(files_in(folder.path()), 0u);
 }
 
-TEST(FaceRecordWriter, RefusesIdentitiesOutOfOrder) {
+TEST(FaceRecordWriter, GivesTheImagesOfAnIdentityConsecutiveKeysHoweverTheyCome) {
   const TemporaryFolder folder;
   FaceRecordWriter writer(folder / "train.rec");
-  EXPECT_THROW(writer.add(1, bytes_of("a")), Error);
+  for (const auto& [identity, image] :
+       {std::pair{3, "c"}, std::pair{0, "a"}, std::pair{3, "d"}, std::pair{0, "b"}})
+    writer.add(identity, bytes_of(image));
+  writer.commit(96, 128);
+  EXPECT_EQ(read_file(folder / "property"), "4,128,96\n");
+  fs::remove(folder / "property");
+  for (const bool with_idx : {true, false}) {  // ids are the keys, so nothing is lost with the .idx
+    if (!with_idx) fs::remove(folder / "train.idx");
+    const auto set = open_dataset({.path = folder.path()});
+    ASSERT_EQ(set->size(), 4);
+    std::string images;
+    std::vector<std::byte> scratch;
+    for (std::int64_t i = 0; i < 4; ++i) images += text_of(set->image(i, scratch));
+    EXPECT_EQ(images, "abcd");
+    EXPECT_THAT(set->labels(), testing::ElementsAre(0, 0, 1, 1));  // gaps are closed
+  }
+}
+
+TEST(FaceRecordWriter, RefusesIdentitiesThatNoSetCanHold) {
+  const TemporaryFolder folder;
+  FaceRecordWriter writer(folder / "train.rec");
   EXPECT_THROW(writer.add(-1, bytes_of("a")), Error);
+  EXPECT_THROW(writer.add(std::int64_t{1} << 31, bytes_of("a")), Error);
   EXPECT_THROW(writer.commit(), Error);
-  writer.add(0, bytes_of("a"));
-  writer.add(1, bytes_of("a"));
-  EXPECT_THROW(writer.add(0, bytes_of("a")), Error);
-  EXPECT_THROW(writer.add(3, bytes_of("a")), Error);
-  writer.add(2, bytes_of("a"));
+  writer.add(kMostIdentities - 1, bytes_of("a"));
+  EXPECT_THAT([&] { writer.commit(); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("number them closer")));
+  EXPECT_FALSE(fs::exists(folder / "train.rec"));
+}
+
+TEST(FaceRecordWriter, TellsIdentitiesThatFloat32CannotHold) {
+  const TemporaryFolder folder;
+  FaceRecordWriter writer(folder / "train.rec");
+  constexpr std::int64_t kFirst = (std::int64_t{1} << 24) - 2;
+  for (std::int64_t i = 0; i < 6; ++i) writer.add(kFirst + i, bytes_of("abcd"));
+  writer.commit();
+  const MappedFile file(folder / "train.rec");
+  const RecordReader reader(file);
+  const MappedFile list(folder / "train.idx");
+  const RecordIndex index =
+      index_records(reader, parse_idx(list.bytes(), "train.idx"), "train.idx");
+  EXPECT_EQ(index.declared_identities, kFirst + 6);
+  ASSERT_EQ(index.size(), 6u);
+  for (std::int32_t i = 0; i < 6; ++i)
+    EXPECT_EQ(index.identities[static_cast<std::size_t>(i)], kFirst + i);
+  // Other readers see labels that they know how to read, the last ones rounded.
+  std::vector<std::byte> scratch;
+  EXPECT_EQ(reader.image_record_at(index.offsets[1], scratch).label(0), 16777215.0f);
+  EXPECT_EQ(reader.image_record_at(index.offsets[2], scratch).id2, 0u);
+  EXPECT_EQ(reader.image_record_at(index.offsets[3], scratch).label(0), 16777216.0f);
 }
 
 TEST(FaceRecordWriter, RefusesAnImageTooLongForARecordAndGoesOn) {

@@ -38,7 +38,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto index = decode_index_cache(bytes, source());
   if (!index) return 0;
   for (const std::int32_t identity : index->identities) {
-    if (identity < 0 || identity > pfc::kLargestLabel) __builtin_trap();
+    if (identity < 0 ||
+        identity > std::max<std::int64_t>(pfc::kLargestLabel, index->declared_identities - 1))
+      __builtin_trap();
   }
   if (index->find(index->key(index->size() - 1)) != index->size() - 1) __builtin_trap();
   try {

@@ -27,6 +27,8 @@ class MappedFile {
   void expect(Access access) const;
   /// A hint: the bytes from `begin` to `end` will be read soon.
   void will_need(std::uint64_t begin, std::uint64_t end) const;
+  /// Takes what was read out of this process's memory; it stays readable.
+  void forget() const;
 
  private:
   std::filesystem::path path_;
@@ -46,7 +48,7 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   /// Over what was written already, for a header that is known last.
-  void write_at(std::uint64_t offset, std::string_view text);
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
   void commit();
 
  private:

@@ -32,6 +32,17 @@ void decode_image(std::span<const std::byte> encoded, int width, int height, std
 /// The same for any size up to 2^26 pixels.
 RgbImage decode_image(std::span<const std::byte> encoded);
 
+struct ImageSize {
+  int width = 0;
+  int height = 0;
+
+  bool operator==(const ImageSize&) const = default;
+};
+
+/// What the header of a JPEG or PNG tells. Throws Error as decode_image does.
+ImageSize image_size(std::span<const std::byte> encoded);
+bool is_png(std::span<const std::byte> encoded);
+
 /// PNG bytes of an image [height, width, 3]. Throws Error where `pixels` does not have the size it
 /// says.
 std::vector<std::byte> encode_png(const RgbImage& image);

@@ -1,0 +1,100 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "commands.h"
+#include "face_copy.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/data/pairs.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PackCommand {
+  fs::path input, output, root;
+};
+
+void require_new(const fs::path& path) {
+  if (fs::exists(path))
+    throw Error(path.string() + " is there already; name another, or remove it first");
+}
+
+void make_folder_of(const fs::path& path) {
+  if (path.has_parent_path()) fs::create_directories(path.parent_path());
+}
+
+void run_pack_pairs(const PackCommand& command) {
+  require_new(command.output);
+  make_folder_of(command.output);
+  std::unique_ptr<ProgressLine> line;
+  std::int64_t pairs = 0;
+  pack_pairs(command.input, command.root.empty() ? command.input.parent_path() : command.root,
+             command.output, [&](std::int64_t done, std::int64_t total) {
+               if (!line) line = std::make_unique<ProgressLine>(total);
+               line->show(done, grouped(done) + " of " + grouped(total) + " pairs");
+               pairs = done;
+             });
+  line.reset();
+  std::cout << command.output.string() << ": " << grouped(pairs) << " pairs\n";
+}
+
+void run_pack(const PackCommand& command) {
+  if (command.output.extension() == ".bin") return run_pack_pairs(command);
+  const fs::path rec =
+      command.output.extension() == ".rec" ? command.output : command.output / "train.rec";
+  require_new(rec);
+  const auto source = open_faces(command.input, command.root);
+  make_folder_of(rec);
+  std::int64_t unreadable = 0;
+  std::string last;
+  const auto sink = make_rec_sink(rec, [&](const Face& face) {
+    ++unreadable;
+    last = face.name;
+  });
+  FaceCopy copy;
+  copy.all(*source, *sink);
+  sink->commit();
+  std::cout << rec.string() << ": " << copy.copied().text() << "\n";
+  if (unreadable > 0) {
+    std::cout << grouped(unreadable) << " of them do not decode, the last one " << printable(last)
+              << ": pfc data verify lists them\n";
+  }
+}
+
+}  // namespace
+
+void add_data_pack(CLI::App& data) {
+  CLI::App* command =
+      data.add_subcommand("pack", "Images in files into a train.rec; pairs of images into a .bin");
+  const auto options = std::make_shared<PackCommand>();
+  command
+      ->add_option("INPUT", options->input,
+                   "A folder of one folder an identity, a .lst, a .tar or a folder of them "
+                   "(WebDataset), a .rec; for a .bin a list of pairs: LFW's pairs.txt, or lines "
+                   "\"PATH1 PATH2 SAME\"")
+      ->required()
+      ->type_name("INPUT");
+  command
+      ->add_option("-o,--output", options->output,
+                   "The .rec, or its folder; a .bin for a list of pairs")
+      ->required()
+      ->type_name("OUT");
+  command
+      ->add_option("--root", options->root,
+                   "Where the paths of a list begin; as a rule its own folder")
+      ->type_name("FOLDER");
+  command->footer(
+      "Images keep their bytes. Folders that are all called id_NUMBER keep their numbers as "
+      "labels, others are\nnumbered from 0 in the order of their names.\n\n"
+      "Examples:\n"
+      "  pfc data pack photos -o faces\n"
+      "  pfc data pack train.lst --root images -o faces/train.rec\n"
+      "  pfc data pack pairs.txt --root lfw-112x112 -o lfw.bin");
+  command->callback([options] { run_pack(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,66 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "commands.h"
+#include "face_copy.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct UnpackCommand {
+  std::vector<fs::path> inputs;
+  fs::path output;
+  std::string format = "folder";
+  std::uint64_t shard_megabytes = 256;
+};
+
+std::unique_ptr<FaceSink> make_sink(const UnpackCommand& command) {
+  if (command.format == "tar")
+    return make_tar_sink(command.output, command.shard_megabytes * 1'000'000);
+  return make_folder_sink(command.output, command.format == "lst");
+}
+
+void run_unpack(const UnpackCommand& command) {
+  const auto sink = make_sink(command);
+  FaceCopy copy;
+  for (const fs::path& input : command.inputs) copy.all(*open_faces(input), *sink);
+  sink->commit();
+  std::cout << command.output.string() << ": " << copy.copied().text() << "\n";
+}
+
+}  // namespace
+
+void add_data_unpack(CLI::App& data) {
+  CLI::App* command = data.add_subcommand("unpack", "A train.rec into files");
+  const auto options = std::make_shared<UnpackCommand>();
+  command
+      ->add_option("INPUT", options->inputs,
+                   "A .rec or its folder, or what else `pfc data pack` takes; several are merged, "
+                   "equal labels into one folder")
+      ->required()
+      ->type_name("INPUT");
+  command->add_option("-o,--output", options->output, "The folder that is made")
+      ->required()
+      ->type_name("FOLDER");
+  command
+      ->add_option("--format", options->format,
+                   "folder: id_LABEL/LABEL_N.jpg; lst: the same and train.lst; tar: WebDataset")
+      ->check(CLI::IsMember({"folder", "lst", "tar"}))
+      ->capture_default_str();
+  command->add_option("--shard-size", options->shard_megabytes, "Megabytes of images in a tar")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->footer(
+      "Images keep their bytes. The folder gets its name when all is there; run again after an "
+      "interruption, files that\nare there are kept.\n\n"
+      "Examples:\n"
+      "  pfc data unpack faces/train.rec -o photos\n"
+      "  pfc data unpack glint360k ms1mv3 -o shards --format tar --shard-size 1000");
+  command->callback([options] { run_unpack(*options); });
+}
+
+}  // namespace pfc

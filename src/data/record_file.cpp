@@ -1,0 +1,56 @@
+#include "data/record_file.h"
+
+#include <optional>
+#include <utility>
+
+#include "data/dataset_sources.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
+  if (!fs::exists(idx)) return index_records(reader);
+  const MappedFile text(idx);
+  return index_records(reader, parse_idx(text.bytes(), idx.string()), idx.string());
+}
+
+std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
+  if (!fs::is_regular_file(cache)) return std::nullopt;
+  try {
+    return decode_index_cache(MappedFile(cache).bytes(), source);
+  } catch (const Error&) {
+    return std::nullopt;  // not readable: as good as none
+  }
+}
+
+void write_index(const fs::path& cache, const RecordIndex& index, const RecordSource& source) {
+  AtomicFile file(cache);
+  file.write(encode_index_cache(index, source));
+  file.commit();
+}
+
+}  // namespace
+
+RecordFile::RecordFile(const fs::path& rec)
+    : source_{stamp_of(rec), stamp_of(idx_path_of(rec))}, mapped_(rec), reader_(mapped_) {}
+
+RecordIndex RecordFile::index(const fs::path& cache_dir) const {
+  const fs::path& rec = mapped_.path();
+  const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
+  if (auto index = cached_index(cache, source_)) return std::move(*index);
+  mapped_.expect(Access::kSequential);
+  RecordIndex index = make_index(reader_, idx_path_of(rec));
+  try {
+    write_index(cache, index, source_);
+  } catch (const Error&) {
+    // Beside the data it is a convenience, and the folder may well be read-only; where a place
+    // was named, it was to be there.
+    if (!cache_dir.empty()) throw;
+  }
+  return index;
+}
+
+}  // namespace pfc

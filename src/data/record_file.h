@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+
+#include "data/record_index.h"
+#include "data/record_index_cache.h"
+#include "pfc/base/files.h"
+#include "pfc/data/record_io.h"
+
+namespace pfc {
+
+/// A `.rec` that is open, and where its images are.
+class RecordFile {
+ public:
+  /// Throws Error where it cannot be opened.
+  explicit RecordFile(const std::filesystem::path& rec);
+  RecordFile(const RecordFile&) = delete;
+  RecordFile& operator=(const RecordFile&) = delete;
+
+  const RecordReader& reader() const { return reader_; }
+  const MappedFile& mapped() const { return mapped_; }
+  const RecordSource& source() const { return source_; }
+  /// From the index cache, or made from the `.idx` or by a scan, and then cached. Throws DataError
+  /// where the files are not consistent, Error where `cache_dir` was named and cannot be written.
+  RecordIndex index(const std::filesystem::path& cache_dir = {}) const;
+
+ private:
+  RecordSource source_;  // stamped before anything is read: a change under way makes the cache
+                         // stale, never wrong
+  MappedFile mapped_;
+  RecordReader reader_;
+};
+
+}  // namespace pfc

@@ -1,0 +1,50 @@
+#include "pfc/data/face_stream.h"
+
+#include <algorithm>
+
+#include "data/image_file.h"
+#include "data/stream/sources.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_tar_name(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz");
+}
+
+std::vector<fs::path> tars_in(const fs::path& folder) {
+  std::vector<fs::path> shards;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!is_hidden(entry.path()) && is_tar_name(entry.path())) shards.push_back(entry.path());
+  }
+  std::ranges::sort(shards);
+  return shards;
+}
+
+}  // namespace
+
+std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& root) {
+  try {
+    if (fs::is_directory(path)) {
+      if (fs::exists(path / "train.rec")) return open_rec_faces(path / "train.rec");
+      std::vector<fs::path> shards = tars_in(path);
+      return shards.empty() ? open_folder_faces(path) : open_tar_faces(std::move(shards));
+    }
+    if (fs::is_regular_file(path)) {
+      if (path.extension() == ".lst") return open_lst_faces(path, root);
+      if (is_tar_name(path)) return open_tar_faces({path});
+      return open_rec_faces(path);
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw Error(error.path1().string() + ": " + error.code().message());
+  }
+  throw Error(path.string() +
+              ": not found, want a .rec, a .lst, a .tar, a folder of .tar or of one folder an "
+              "identity");
+}
+
+}  // namespace pfc

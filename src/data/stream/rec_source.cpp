@@ -1,0 +1,53 @@
+#include "data/record_file.h"
+#include "data/stream/sources.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+class RecSource final : public FaceSource {
+ public:
+  explicit RecSource(const std::filesystem::path& rec) : file_(rec), index_(file_.index()) {
+    file_.mapped().expect(Access::kSequential);
+  }
+
+  bool next(Face& face) override {
+    if (i_ == index_.size()) return false;
+    if (read_ > kPagesKept) {
+      file_.reader().forget();
+      read_ = 0;
+    }
+    const std::uint64_t offset = index_.offsets[i_];
+    const ImageRecord record = file_.reader().image_record_at(offset, scratch_);
+    if (record.image.empty()) {
+      throw DataError(file_.reader().name(), "offset " + std::to_string(offset), "no image bytes");
+    }
+    face.identity = index_.identities[i_];
+    face.name = std::to_string(index_.key(i_));
+    face.image = record.image;
+    read_ += record.end - offset;
+    ++i_;
+    return true;
+  }
+
+  StreamProgress progress() const override {
+    return {static_cast<std::int64_t>(i_), static_cast<std::int64_t>(index_.size())};
+  }
+
+ private:
+  static constexpr std::uint64_t kPagesKept = std::uint64_t{64} << 20;
+
+  RecordFile file_;
+  RecordIndex index_;
+  std::size_t i_ = 0;
+  std::uint64_t read_ = 0;  // bytes since the pages were given back
+  std::vector<std::byte> scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<FaceSource> open_rec_faces(const std::filesystem::path& rec) {
+  return std::make_unique<RecSource>(rec);
+}
+
+}  // namespace pfc

@@ -1,0 +1,201 @@
+#include "data/stream/tar_source.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <charconv>
+#include <new>
+#include <utility>
+
+#include "data/image_file.h"
+#include "data/shown.h"
+#include "data/stream/sources.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/data/record_io.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kBlock = std::size_t{1} << 20;
+constexpr std::size_t kLongestLabel = 32;  // characters
+
+/// "a/b/0001" of "a/b/0001.seg.jpg".
+std::string sample_of(const std::string& path) {
+  const std::size_t file = path.rfind('/') + 1;  // 0 where there is none
+  return path.substr(0, path.find('.', file));
+}
+
+}  // namespace
+
+void TarReader::Free::operator()(archive* a) const {
+  archive_read_free(a);
+}
+
+TarReader::TarReader(std::string name) : name_(std::move(name)), archive_(archive_read_new()) {
+  if (!archive_) throw std::bad_alloc();
+  archive_read_support_filter_gzip(archive_.get());
+  archive_read_support_format_tar(archive_.get());
+}
+
+TarReader TarReader::open(const std::string& path) {
+  TarReader tar(path);
+  if (archive_read_open_filename(tar.archive_.get(), path.c_str(), kBlock) != ARCHIVE_OK)
+    tar.fail();
+  return tar;
+}
+
+TarReader TarReader::parse(std::span<const std::byte> bytes, const std::string& name) {
+  TarReader tar(name);
+  if (archive_read_open_memory(tar.archive_.get(), bytes.data(), bytes.size()) != ARCHIVE_OK)
+    tar.fail();
+  return tar;
+}
+
+void TarReader::fail() const {
+  const char* what = archive_error_string(archive_.get());
+  throw DataError(name_, entry_.empty() ? "start" : "after " + printable(entry_),
+                  what != nullptr ? what : "not a tar");
+}
+
+std::optional<std::string> TarReader::next() {
+  for (;;) {
+    archive_entry* entry = nullptr;
+    const int result = archive_read_next_header(archive_.get(), &entry);
+    if (result == ARCHIVE_EOF) return std::nullopt;
+    if (result != ARCHIVE_OK && result != ARCHIVE_WARN) fail();
+    const char* path = archive_entry_pathname(entry);
+    entry_ = path != nullptr ? path : "";
+    if (archive_entry_filetype(entry) == AE_IFREG) return entry_;
+  }
+}
+
+std::span<const std::byte> TarReader::read_some() {
+  const void* bytes = nullptr;
+  std::size_t size = 0;
+  la_int64_t offset = 0;
+  for (;;) {
+    const int result = archive_read_data_block(archive_.get(), &bytes, &size, &offset);
+    if (result == ARCHIVE_EOF) return {};
+    if (result != ARCHIVE_OK) fail();
+    if (size > 0) return {static_cast<const std::byte*>(bytes), size};
+  }
+}
+
+void TarReader::read(std::size_t most, std::vector<std::byte>& out) {
+  for (auto part = read_some(); !part.empty(); part = read_some()) {
+    if (part.size() > most) {
+      throw DataError(name_, printable(entry_), "is larger than such a file can be");
+    }
+    most -= part.size();
+    out.insert(out.end(), part.begin(), part.end());
+  }
+}
+
+std::int64_t TarReader::bytes_read() const {
+  return archive_filter_bytes(archive_.get(), -1);
+}
+
+TarSource::TarSource(Open open, std::int64_t total_bytes)
+    : open_(std::move(open)), total_bytes_(total_bytes) {}
+
+StreamProgress TarSource::progress() const {
+  return {bytes_before_ + (tar_ ? tar_->bytes_read() : 0), total_bytes_};
+}
+
+std::string TarSource::passed_over() const {
+  return others_ == 0 ? "" : grouped(others_) + " files that are neither images nor .cls";
+}
+
+bool TarSource::open_next() {
+  if (tar_) bytes_before_ += tar_->bytes_read();
+  tar_ = open_(shards_);
+  if (tar_) ++shards_;
+  return tar_.has_value();
+}
+
+/// Reads a file of the current sample.
+void TarSource::take(const std::string& path) {
+  const fs::path file(path);
+  if (is_image_name(file)) {
+    if (sample_.has_image) throw DataError(path, "sample", "has two images, want one");
+    sample_.has_image = true;
+    tar_->read(kRecordSizeLimit, sample_.image);
+  } else if (file.extension() == ".cls") {
+    std::vector<std::byte> text;
+    tar_->read(kLongestLabel, text);
+    const auto* begin = reinterpret_cast<const char*>(text.data());
+    std::string_view digits(begin, text.size());
+    while (digits.ends_with('\n') || digits.ends_with('\r') || digits.ends_with(' '))
+      digits.remove_suffix(1);
+    std::int64_t identity = 0;
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), identity);
+    if (error != std::errc{} || end != digits.data() + digits.size() || identity < 0 ||
+        identity >= kMostIdentities) {
+      throw DataError(printable(path), "label",
+                      "found " + shown(digits) + ", want a whole number below " +
+                          std::to_string(kMostIdentities));
+    }
+    sample_.identity = identity;
+  } else {
+    ++others_;
+  }
+}
+
+/// Whether the current sample is one to give; begins a new one.
+bool TarSource::finish() {
+  given_ = std::exchange(sample_, {});
+  if (given_.has_image && !given_.identity)
+    throw DataError(printable(given_.name), "sample", "has an image and no .cls with its identity");
+  if (given_.identity && !given_.has_image)
+    throw DataError(printable(given_.name), "sample", "has a .cls and no .jpg, .jpeg or .png");
+  return given_.has_image;
+}
+
+bool TarSource::give(Face& face) {
+  face.identity = *given_.identity;
+  face.name = given_.name;
+  face.image = given_.image;
+  return true;
+}
+
+bool TarSource::next(Face& face) {
+  for (;;) {
+    if (!tar_ && !open_next()) return false;
+    std::optional<std::string> path = std::exchange(pending_, std::nullopt);
+    if (!path) path = tar_->next();
+    if (!path) {  // no sample reaches into the next tar
+      const bool complete = finish();
+      open_next();
+      if (complete) return give(face);
+      if (!tar_) return false;
+      continue;
+    }
+    std::string name = sample_of(*path);
+    if (name != sample_.name) {
+      const bool complete = finish();
+      sample_.name = std::move(name);
+      if (complete) {
+        pending_ = std::move(path);
+        return give(face);
+      }
+    }
+    take(*path);
+  }
+}
+
+std::unique_ptr<FaceSource> open_tar_faces(std::vector<fs::path> shards) {
+  std::int64_t bytes = 1;
+  for (const fs::path& shard : shards) bytes += static_cast<std::int64_t>(fs::file_size(shard));
+  return std::make_unique<TarSource>(
+      [shards = std::move(shards)](std::size_t i) -> std::optional<TarReader> {
+        if (i >= shards.size()) return std::nullopt;
+        return TarReader::open(shards[i].string());
+      },
+      bytes);
+}
+
+}  // namespace pfc
