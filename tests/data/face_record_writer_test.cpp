@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 
 #include "data/record_bytes.h"
-#include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/dataset.h"
@@ -85,28 +84,6 @@ TEST(FaceRecordWriter, RefusesIdentitiesThatNoSetCanHold) {
   EXPECT_THAT([&] { writer.commit(); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("number them closer")));
   EXPECT_FALSE(fs::exists(folder / "train.rec"));
-}
-
-TEST(FaceRecordWriter, TellsIdentitiesThatFloat32CannotHold) {
-  const TemporaryFolder folder;
-  FaceRecordWriter writer(folder / "train.rec");
-  constexpr std::int64_t kFirst = (std::int64_t{1} << 24) - 2;
-  for (std::int64_t i = 0; i < 6; ++i) writer.add(kFirst + i, bytes_of("abcd"));
-  writer.commit();
-  const MappedFile file(folder / "train.rec");
-  const RecordReader reader(file);
-  const MappedFile list(folder / "train.idx");
-  const RecordIndex index =
-      index_records(reader, parse_idx(list.bytes(), "train.idx"), "train.idx");
-  EXPECT_EQ(index.declared_identities, kFirst + 6);
-  ASSERT_EQ(index.size(), 6u);
-  for (std::int32_t i = 0; i < 6; ++i)
-    EXPECT_EQ(index.identities[static_cast<std::size_t>(i)], kFirst + i);
-  // Other readers see labels that they know how to read, the last ones rounded.
-  std::vector<std::byte> scratch;
-  EXPECT_EQ(reader.image_record_at(index.offsets[1], scratch).label(0), 16777215.0f);
-  EXPECT_EQ(reader.image_record_at(index.offsets[2], scratch).id2, 0u);
-  EXPECT_EQ(reader.image_record_at(index.offsets[3], scratch).label(0), 16777216.0f);
 }
 
 TEST(FaceRecordWriter, RefusesAnImageTooLongForARecordAndGoesOn) {
