@@ -17,6 +17,7 @@ void add_train(CLI::App& app);
 
 // The sub-commands of `pfc data`, which has a file for each.
 void add_data_pack(CLI::App& data);
+void add_data_shuffle(CLI::App& data);
 void add_data_synth(CLI::App& data);
 void add_data_unpack(CLI::App& data);
 

@@ -10,6 +10,7 @@ void add_data(CLI::App& app) {
       "  pfc data synth faces");
   add_data_pack(*data);
   add_data_unpack(*data);
+  add_data_shuffle(*data);
   add_data_synth(*data);
 }
 

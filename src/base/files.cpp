@@ -92,7 +92,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   // Neither another process nor another thread of this one writes to the same temporary file.
   static std::atomic<unsigned> count{0};
   temporary_ += ".tmp" + std::to_string(::getpid()) + "." + std::to_string(count++);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail(temporary_, "create");
 }
 
@@ -128,6 +128,22 @@ void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes
     offset += static_cast<std::uint64_t>(written);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
+}
+
+void AtomicFile::read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t found =
+        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (found < 0 && errno == EINTR) continue;
+    if (found == 0) throw Error(temporary_.string() + ": ends before what was written to it");
+    if (found < 0) fail(temporary_, "read");
+    offset += static_cast<std::uint64_t>(found);
+    bytes = bytes.subspan(static_cast<std::size_t>(found));
+  }
+}
+
+void AtomicFile::resize(std::uint64_t size) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail(temporary_, "resize");
 }
 
 void AtomicFile::commit() {

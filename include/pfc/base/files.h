@@ -47,8 +47,11 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
-  /// Over what was written already, for a header that is known last.
+  /// At a place of its own, for a header that is known last; `write` goes on where it was.
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// What was written there, as many bytes as `bytes` has.
+  void read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
+  void resize(std::uint64_t size);
   void commit();
 
  private:

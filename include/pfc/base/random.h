@@ -25,6 +25,7 @@ enum class Stream : std::uint32_t {
   kFirstBlock = 15,
   kBlockOrder = 16,
   kWindowOrder = 17,
+  kRecordOrder = 18,
 };
 
 /// The constants of Philox4x32 (see CounterRandom).

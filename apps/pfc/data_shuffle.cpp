@@ -1,0 +1,64 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/base/stop_request.h"
+#include "pfc/data/record_shuffle.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path rec_in(const fs::path& path) {
+  return path.extension() == ".rec" ? path : path / "train.rec";
+}
+
+void run_shuffle(RecordShuffleOptions options) {
+  options.from = rec_in(options.from);
+  options.to = rec_in(options.to);
+  if (options.to.has_parent_path()) fs::create_directories(options.to.parent_path());
+  const StopRequest stop;
+  std::unique_ptr<ProgressLine> line;
+  options.progress = [&](std::int64_t done, std::int64_t total) {
+    if (stop.made()) throw Error("stopped; the same command begins again");
+    if (!line) line = std::make_unique<ProgressLine>(total);
+    if (line->due(done)) {
+      line->show(done, format("%.1f of %.1f GB, each byte read twice",
+                              static_cast<double>(done) / 2e9, static_cast<double>(total) / 2e9));
+    }
+  };
+  const std::int64_t records = shuffle_records(options);
+  line.reset();
+  std::cout << options.to.string() << ": " << grouped(records) << " records in random order\n\n"
+            << "Train on it, reading it from its start to its end:\n"
+            << "  --set data.train=" << options.to.string()
+            << " --set data.shuffle_window=100000\n";
+}
+
+}  // namespace
+
+void add_data_shuffle(CLI::App& data) {
+  CLI::App* command =
+      data.add_subcommand("shuffle", "A train.rec in random order, for disks that hate seeks");
+  const auto options = std::make_shared<RecordShuffleOptions>();
+  command->add_option("INPUT", options->from, "A .rec with its .idx, or its folder")
+      ->required()
+      ->type_name("INPUT");
+  command->add_option("-o,--output", options->to, "The new .rec, or its folder")
+      ->required()
+      ->type_name("OUT");
+  command->add_option("--seed", options->seed, "Another seed, another order")
+      ->capture_default_str();
+  command->footer(
+      "Keys, labels and bytes stay as they are; only the places in the file change.\n\n"
+      "Example:\n"
+      "  pfc data shuffle glint360k -o /disk/glint360k_shuffled");
+  command->callback([options] { run_shuffle(*options); });
+}
+
+}  // namespace pfc
