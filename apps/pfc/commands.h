@@ -16,9 +16,14 @@ void add_plan(CLI::App& app);
 void add_train(CLI::App& app);
 
 // The sub-commands of `pfc data`, which has a file for each.
+void add_data_filter(CLI::App& data);
+void add_data_info(CLI::App& data);
+void add_data_merge(CLI::App& data);
 void add_data_pack(CLI::App& data);
 void add_data_shuffle(CLI::App& data);
+void add_data_split(CLI::App& data);
 void add_data_synth(CLI::App& data);
 void add_data_unpack(CLI::App& data);
+void add_data_verify(CLI::App& data);
 
 }  // namespace pfc

@@ -10,6 +10,11 @@ void add_data(CLI::App& app) {
       "  pfc data synth faces");
   add_data_pack(*data);
   add_data_unpack(*data);
+  add_data_info(*data);
+  add_data_verify(*data);
+  add_data_filter(*data);
+  add_data_merge(*data);
+  add_data_split(*data);
   add_data_shuffle(*data);
   add_data_synth(*data);
 }

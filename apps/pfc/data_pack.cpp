@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "face_copy.h"
+#include "face_walk.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
@@ -18,18 +18,8 @@ struct PackCommand {
   fs::path input, output, root;
 };
 
-void require_new(const fs::path& path) {
-  if (fs::exists(path))
-    throw Error(path.string() + " is there already; name another, or remove it first");
-}
-
-void make_folder_of(const fs::path& path) {
-  if (path.has_parent_path()) fs::create_directories(path.parent_path());
-}
-
 void run_pack_pairs(const PackCommand& command) {
   require_new(command.output);
-  make_folder_of(command.output);
   std::unique_ptr<ProgressLine> line;
   std::int64_t pairs = 0;
   pack_pairs(command.input, command.root.empty() ? command.input.parent_path() : command.root,
@@ -44,21 +34,18 @@ void run_pack_pairs(const PackCommand& command) {
 
 void run_pack(const PackCommand& command) {
   if (command.output.extension() == ".bin") return run_pack_pairs(command);
-  const fs::path rec =
-      command.output.extension() == ".rec" ? command.output : command.output / "train.rec";
-  require_new(rec);
   const auto source = open_faces(command.input, command.root);
-  make_folder_of(rec);
+  const fs::path rec = new_rec(command.output);
   std::int64_t unreadable = 0;
   std::string last;
   const auto sink = make_rec_sink(rec, [&](const Face& face) {
     ++unreadable;
     last = face.name;
   });
-  FaceCopy copy;
-  copy.all(*source, *sink);
+  FaceWalk walk;
+  walk.copy(*source, *sink);
   sink->commit();
-  std::cout << rec.string() << ": " << copy.copied().text() << "\n";
+  std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (unreadable > 0) {
     std::cout << grouped(unreadable) << " of them do not decode, the last one " << printable(last)
               << ": pfc data verify lists them\n";

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "commands.h"
-#include "face_copy.h"
+#include "face_walk.h"
 
 namespace pfc {
 namespace {
@@ -26,10 +26,10 @@ std::unique_ptr<FaceSink> make_sink(const UnpackCommand& command) {
 
 void run_unpack(const UnpackCommand& command) {
   const auto sink = make_sink(command);
-  FaceCopy copy;
-  for (const fs::path& input : command.inputs) copy.all(*open_faces(input), *sink);
+  FaceWalk walk;
+  for (const fs::path& input : command.inputs) walk.copy(*open_faces(input), *sink);
   sink->commit();
-  std::cout << command.output.string() << ": " << copy.copied().text() << "\n";
+  std::cout << command.output.string() << ": " << walk.copied() << "\n";
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ enum class Stream : std::uint32_t {
   kBlockOrder = 16,
   kWindowOrder = 17,
   kRecordOrder = 18,
+  kHeldOut = 19,
+  kSheet = 20,
 };
 
 /// The constants of Philox4x32 (see CounterRandom).

@@ -14,8 +14,8 @@ namespace pfc {
 /// One labelled, encoded image on its way from a set into another.
 struct Face {
   std::int64_t identity = 0;
-  std::string name;                  ///< what a person finds it by: a record's key, a path
-  std::span<const std::byte> image;  ///< valid until the source's next call
+  std::string name = {};                  ///< what a person finds it by: a record's key, a path
+  std::span<const std::byte> image = {};  ///< valid until the source's next call
 };
 
 /// How far a stream has come, in units of its own.

@@ -1,0 +1,97 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "face_walk.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/data/face_selection.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct FilterCommand {
+  fs::path input, output, drop_images, drop_identities;
+  std::int64_t min_images = 1, max_images = 0;
+};
+
+FaceFilterOptions filter_options(const FilterCommand& command) {
+  FaceFilterOptions options{.min_images = command.min_images, .max_images = command.max_images};
+  if (!command.drop_images.empty())
+    options.drop_images = parse_names(read_file(command.drop_images));
+  if (!command.drop_identities.empty()) {
+    options.drop_identities =
+        parse_identities(read_file(command.drop_identities), command.drop_identities.string());
+  }
+  return options;
+}
+
+/// Which identity of the input each of the output is, as `init.class_map` takes it.
+void write_class_map(const fs::path& path, const FaceFilter& filter) {
+  std::string text = "# identity, its number in what was filtered\n";
+  for (std::size_t i = 0; i < filter.kept().size(); ++i)
+    text += std::to_string(i) + "," + std::to_string(filter.kept()[i]) + "\n";
+  write_file(path, text);
+}
+
+void run_filter(const FilterCommand& command) {
+  FaceFilter filter(filter_options(command));
+  const fs::path rec = new_rec(command.output);
+  FaceWalk walk;
+  walk.each(*open_faces(command.input), "counting", [&](const Face& face) { filter.count(face); });
+  filter.finish();
+
+  const auto source = open_faces(command.input);
+  const auto kept = relabelled(*source, [&](const Face& face) { return filter.relabel(face); });
+  const auto sink = make_rec_sink(rec);
+  walk.copy(*kept, *sink);
+  sink->commit();
+  write_class_map(rec.parent_path() / "class_map.csv", filter);
+  std::cout << rec.string() << ": " << walk.copied() << "\n";
+  if (filter.not_found() > 0)
+    std::cout << grouped(filter.not_found()) << " entries of the lists name nothing in the set\n";
+}
+
+}  // namespace
+
+void add_data_filter(CLI::App& data) {
+  CLI::App* command = data.add_subcommand("filter", "Leave identities and images out");
+  const auto options = std::make_shared<FilterCommand>();
+  command->add_option("INPUT", options->input, "A .rec, .lst, .tar or folder")
+      ->required()
+      ->type_name("INPUT");
+  command->add_option("-o,--output", options->output, "The new .rec, or its folder")
+      ->required()
+      ->type_name("OUT");
+  command
+      ->add_option("--min-images", options->min_images,
+                   "Identities with fewer are dropped, after the lists")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--max-images", options->max_images,
+                   "The first so many of an identity are kept; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--drop-images", options->drop_images,
+                   "A list of keys (of a .rec) or paths, the first field of each line")
+      ->type_name("FILE");
+  command
+      ->add_option("--drop-identities", options->drop_identities,
+                   "A list of identities' numbers, the first field of each line")
+      ->type_name("FILE");
+  command->footer(
+      "Identities are numbered anew without gaps; class_map.csv beside the new set says what each "
+      "was before.\n\n"
+      "Examples:\n"
+      "  pfc data filter faces -o faces2 --min-images 2\n"
+      "  pfc data filter faces -o clean --drop-images broken.txt");
+  command->callback([options] { run_filter(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,78 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/base/stop_request.h"
+#include "pfc/data/decode_check.h"
+
+namespace pfc {
+namespace {
+
+struct VerifyCommand {
+  std::filesystem::path input, list;
+};
+
+void run_verify(const VerifyCommand& command) {
+  const auto source = open_faces(command.input);
+  std::optional<AtomicFile> list;
+  if (!command.list.empty()) list.emplace(command.list);
+  ProgressLine line(source->progress().total);
+  const StopRequest stop;
+  std::int64_t broken = 0, checked = 0;
+  check_images(
+      *source, std::max(1, static_cast<int>(std::thread::hardware_concurrency())),
+      [&](const BrokenImage& image) {
+        ++broken;
+        const std::string text =
+            image.name + "\t" + std::to_string(image.identity) + "\t" + image.reason + "\n";
+        if (list) {
+          list->write(text);
+        } else {
+          std::cout << text;
+        }
+      },
+      [&](StreamProgress progress, std::int64_t images) {
+        if (stop.made()) throw Error("stopped; the same command begins again");
+        checked = images;
+        if (line.due(progress.done))
+          line.show(progress.done, grouped(images) + " images, " + grouped(broken) + " broken");
+      });
+  if (list) list->commit();
+  if (const std::string what = source->passed_over(); !what.empty())
+    line.note("passed over: " + what);
+  if (broken > 0) {
+    throw Error(command.input.string() + ": " + grouped(broken) + " of " + grouped(checked) +
+                " images do not decode; `pfc data filter --drop-images` leaves them out");
+  }
+  std::cout << command.input.string() << ": all of " << grouped(checked) << " images decode\n";
+}
+
+}  // namespace
+
+void add_data_verify(CLI::App& data) {
+  CLI::App* command =
+      data.add_subcommand("verify", "Decode every image and list those that are broken");
+  const auto options = std::make_shared<VerifyCommand>();
+  command->add_option("INPUT", options->input, "A .rec, .lst, .tar or folder")
+      ->required()
+      ->type_name("INPUT");
+  command
+      ->add_option("--list", options->list,
+                   "Where the list goes, instead of the screen: name, identity, what is wrong; "
+                   "`pfc data filter --drop-images` takes it")
+      ->type_name("FILE");
+  command->footer(
+      "Exits with 1 where an image is broken.\n\n"
+      "Example:\n"
+      "  pfc data verify faces/train.rec --list broken.txt");
+  command->callback([options] { run_verify(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,60 @@
+#include "face_walk.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+
+namespace pfc {
+
+void FaceWalk::each(FaceSource& source, const std::string& doing,
+                    const std::function<void(const Face&)>& take) {
+  using Clock = std::chrono::steady_clock;
+  ProgressLine line(source.progress().total);
+  const auto start = Clock::now();
+  std::int64_t images = 0;
+  for (Face face; source.next(face);) {
+    if (stop_.made()) throw Error("stopped; the same command begins again");
+    take(face);
+    ++images;
+    const std::int64_t done = source.progress().done;
+    if (!line.due(done)) continue;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double rate = static_cast<double>(images) / std::max(seconds, 1e-3);
+    line.show(done, doing + ": " + grouped(images) + " images, " +
+                        grouped(static_cast<std::int64_t>(rate)) + " images/s");
+  }
+  if (const std::string what = source.passed_over(); !what.empty())
+    line.note("passed over: " + what);
+}
+
+void FaceWalk::copy(FaceSource& source, FaceSink& sink) {
+  each(source, "copying", [&](const Face& face) {
+    sink.add(face);
+    ++images_;
+    const auto identity = static_cast<std::size_t>(face.identity);
+    if (identity >= seen_.size()) seen_.resize(identity + 1);
+    if (!seen_[identity]) ++identities_;
+    seen_[identity] = true;
+  });
+}
+
+std::string FaceWalk::copied() const {
+  return grouped(images_) + " images of " + grouped(identities_) + " identities";
+}
+
+std::filesystem::path new_rec(const std::filesystem::path& out) {
+  const std::filesystem::path rec = out.extension() == ".rec" ? out : out / "train.rec";
+  require_new(rec);
+  if (rec.has_parent_path()) std::filesystem::create_directories(rec.parent_path());
+  return rec;
+}
+
+void require_new(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path))
+    throw Error(path.string() + " is there already; name another, or remove it first");
+}
+
+}  // namespace pfc

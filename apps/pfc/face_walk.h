@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pfc/base/stop_request.h"
+#include "pfc/data/face_stream.h"
+
+namespace pfc {
+
+/// Goes over the images of sets under a progress line, until a signal asks to stop; what is begun
+/// then leaves nothing under a final name.
+class FaceWalk {
+ public:
+  /// Everything that is left of `source`. `doing` is what the line says of it. Throws Error where
+  /// it was asked to stop.
+  void each(FaceSource& source, const std::string& doing,
+            const std::function<void(const Face&)>& take);
+  void copy(FaceSource& source, FaceSink& sink);
+
+  /// What was copied: "24,792 images of 6,133 identities".
+  std::string copied() const;
+  std::int64_t images() const { return images_; }
+
+ private:
+  StopRequest stop_;
+  std::int64_t images_ = 0, identities_ = 0;
+  std::vector<bool> seen_;  ///< identities
+};
+
+/// `OUT/train.rec` where `out` is not a .rec itself; its folder is made. Throws Error where the
+/// file is there already.
+std::filesystem::path new_rec(const std::filesystem::path& out);
+/// Throws Error where the file is there already.
+void require_new(const std::filesystem::path& path);
+
+}  // namespace pfc

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "pfc/data/face_stream.h"
+
+namespace pfc {
+
+/// The identity that an image has in the new set, or -1 where it has no place there.
+using Relabel = std::function<std::int64_t(const Face&)>;
+
+/// The images of `source` that `relabel` wants, under their new identities. `source` must outlive
+/// it.
+std::unique_ptr<FaceSource> relabelled(FaceSource& source, Relabel relabel);
+
+/// Images of each identity, by its number; told of each image.
+class ImageCounts {
+ public:
+  void add(std::int64_t identity);
+  /// [largest identity + 1]; 0 where an identity has none.
+  const std::vector<std::int64_t>& of() const { return counts_; }
+
+ private:
+  std::vector<std::int64_t> counts_;
+};
+
+struct FaceFilterOptions {
+  std::int64_t min_images = 1;                       ///< identities with fewer are dropped
+  std::int64_t max_images = 0;                       ///< the first so many of each are kept; 0: all
+  std::unordered_set<std::string> drop_images = {};  ///< by name: a record's key, a path
+  std::unordered_set<std::int64_t> drop_identities = {};
+};
+
+/// Which images of a set are kept. First `count` every image, then `finish`; then `relabel` each in
+/// the same order. Identities that are left are numbered from 0, in order.
+class FaceFilter {
+ public:
+  explicit FaceFilter(FaceFilterOptions options);
+
+  void count(const Face& face);
+  /// Throws Error where nothing is left.
+  void finish();
+  std::int64_t relabel(const Face& face);
+
+  /// [identities left] what each was called before.
+  const std::vector<std::int64_t>& kept() const { return kept_; }
+  /// Entries of the lists that no image was found for, after `count`.
+  std::int64_t not_found() const;
+
+ private:
+  bool is_dropped(const Face& face) const;
+
+  FaceFilterOptions options_;
+  ImageCounts counts_;
+  std::unordered_set<std::string> images_found_;
+  std::unordered_set<std::int64_t> identities_found_;
+  std::vector<std::int64_t> numbers_;  // by old identity: the new one, or -1
+  std::vector<std::int64_t> kept_;
+  std::vector<std::int64_t> taken_;  // by new identity: images so far
+};
+
+/// The lines of a list of what is dropped: the first field of each (up to a tab or comma); lines
+/// that are empty or begin with # count nowhere.
+std::unordered_set<std::string> parse_names(std::string_view text);
+/// The same, numbers from 0. Throws DataError with the line.
+std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name);
+
+/// Two names of one identity: sets are counted from 1, as in "1,17,2,42".
+struct SameIdentity {
+  std::int64_t set = 0, identity = 0, other_set = 0, other_identity = 0;
+};
+
+/// Lines "SET,IDENTITY,SET,IDENTITY"; lines that are empty or begin with # count nowhere. Throws
+/// DataError with the line.
+std::vector<SameIdentity> parse_same(std::string_view text, const std::string& name);
+
+/// Numbers the identities of several sets, given the images of each: those of a set after those of
+/// the sets before, without gaps, and identities that are the same once, where the first of them
+/// is. [sets][largest identity + 1], -1 where an identity has no images. Throws Error where `same`
+/// names an identity that has none.
+std::vector<std::vector<std::int64_t>> join_identities(const std::vector<ImageCounts>& sets,
+                                                       std::span<const SameIdentity> same);
+
+}  // namespace pfc

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pfc/data/face_selection.h"
+#include "pfc/data/image_codec.h"
+
+namespace pfc {
+
+/// What a set holds, told image by image.
+class SetSummary {
+ public:
+  static constexpr std::size_t kSheetRows = 12, kSheetColumns = 8;
+
+  void add(const Face& face);
+
+  std::int64_t images() const { return images_; }
+  std::int64_t identities() const;
+  /// A page of text.
+  std::string text() const;
+  std::string json() const;
+  /// The first images of identities drawn at random, a row each; white where an image does not
+  /// decode or has another size than the first. Throws Error where none decodes.
+  RgbImage sheet() const;
+
+ private:
+  struct Row {
+    std::int64_t identity = -1;
+    std::vector<std::vector<std::byte>> images;
+  };
+  struct Spread {
+    std::int64_t least = 0, median = 0, most = 0;
+    double mean = 0;
+  };
+
+  void add_to_sheet(const Face& face);
+  Spread spread() const;
+  /// Identities by images: 1, 2, 3-4, 5-8, …
+  std::vector<std::pair<std::string, std::int64_t>> histogram() const;
+
+  std::int64_t images_ = 0, unreadable_ = 0;
+  std::uint64_t bytes_ = 0, least_bytes_ = 0, most_bytes_ = 0;
+  std::map<std::string, std::int64_t> kinds_;  // "JPEG 112 x 112": how many
+  ImageCounts counts_;
+  std::int64_t seen_ = 0;  // identities so far
+  std::vector<Row> rows_;
+};
+
+}  // namespace pfc

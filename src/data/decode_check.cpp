@@ -1,0 +1,55 @@
+#include "pfc/data/decode_check.h"
+
+#include <vector>
+
+#include "data/ordered_work.h"
+#include "pfc/base/error.h"
+#include "pfc/data/image_codec.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::size_t kBlock = 1024;  // images read before they are decoded side by side
+
+struct Read {
+  std::int64_t identity = 0;
+  std::string name;
+  std::vector<std::byte> image;
+};
+
+std::vector<Read> read_block(FaceSource& source) {
+  std::vector<Read> block;
+  for (Face face; block.size() < kBlock && source.next(face);)
+    block.push_back({face.identity, face.name, {face.image.begin(), face.image.end()}});
+  return block;
+}
+
+/// What is wrong; empty where nothing is.
+std::string decoding_error(std::span<const std::byte> image) {
+  try {
+    decode_image(image);
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+void check_images(FaceSource& source, int threads,
+                  const std::function<void(const BrokenImage&)>& on_broken,
+                  const std::function<void(StreamProgress, std::int64_t images)>& progress) {
+  std::int64_t images = 0;
+  for (auto block = read_block(source); !block.empty(); block = read_block(source)) {
+    ordered_work(
+        std::ssize(block), threads,
+        [&](std::int64_t i) { return decoding_error(block[static_cast<std::size_t>(i)].image); },
+        [&](std::int64_t i, std::string reason) {
+          const Read& read = block[static_cast<std::size_t>(i)];
+          if (!reason.empty()) on_broken({read.identity, read.name, std::move(reason)});
+          progress(source.progress(), ++images);
+        });
+  }
+}
+
+}  // namespace pfc

@@ -1,0 +1,216 @@
+#include "pfc/data/face_selection.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <numeric>
+#include <string_view>
+#include <utility>
+
+#include "data/shown.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/data/record_io.h"
+
+namespace pfc {
+namespace {
+
+class Relabelled final : public FaceSource {
+ public:
+  Relabelled(FaceSource& source, Relabel relabel) : source_(source), relabel_(std::move(relabel)) {}
+
+  bool next(Face& face) override {
+    while (source_.next(face)) {
+      face.identity = relabel_(face);
+      if (face.identity >= 0) return true;
+      ++dropped_;
+    }
+    return false;
+  }
+  StreamProgress progress() const override { return source_.progress(); }
+  std::string passed_over() const override {
+    const std::string others = source_.passed_over();
+    if (dropped_ == 0) return others;
+    return grouped(dropped_) + " images" + (others.empty() ? "" : ", " + others);
+  }
+
+ private:
+  FaceSource& source_;
+  Relabel relabel_;
+  std::int64_t dropped_ = 0;
+};
+
+/// Calls `take(line, number)` for each line that counts.
+template <class Take>
+void for_each_line(std::string_view text, const Take& take) {
+  for (std::int64_t number = 1; !text.empty(); ++number) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty() && line.front() != '#') take(line, number);
+  }
+}
+
+std::string_view first_field(std::string_view line) {
+  return line.substr(0, line.find_first_of("\t,"));
+}
+
+/// Takes an identity, or a set's number, off the front of `line`.
+bool take_number(std::string_view& line, std::int64_t& value) {
+  const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
+  if (error != std::errc{} || value < 0 || value >= kMostIdentities) return false;
+  line.remove_prefix(static_cast<std::size_t>(end - line.data()));
+  return true;
+}
+
+bool take_comma(std::string_view& line) {
+  if (!line.starts_with(',')) return false;
+  line.remove_prefix(1);
+  return true;
+}
+
+/// Sets of identities that are the same; the smallest number speaks for each.
+class SameSets {
+ public:
+  explicit SameSets(std::size_t count) : parents_(count) {
+    std::iota(parents_.begin(), parents_.end(), std::size_t{0});
+  }
+  std::size_t find(std::size_t i) {
+    while (parents_[i] != i) i = parents_[i] = parents_[parents_[i]];
+    return i;
+  }
+  void unite(std::size_t a, std::size_t b) {
+    a = find(a), b = find(b);
+    parents_[std::max(a, b)] = std::min(a, b);
+  }
+
+ private:
+  std::vector<std::size_t> parents_;
+};
+
+}  // namespace
+
+std::unique_ptr<FaceSource> relabelled(FaceSource& source, Relabel relabel) {
+  return std::make_unique<Relabelled>(source, std::move(relabel));
+}
+
+void ImageCounts::add(std::int64_t identity) {
+  const auto i = static_cast<std::size_t>(identity);
+  if (i >= counts_.size()) counts_.resize(i + 1);
+  ++counts_[i];
+}
+
+FaceFilter::FaceFilter(FaceFilterOptions options) : options_(std::move(options)) {}
+
+bool FaceFilter::is_dropped(const Face& face) const {
+  return options_.drop_identities.contains(face.identity) ||
+         (!options_.drop_images.empty() && options_.drop_images.contains(face.name));
+}
+
+void FaceFilter::count(const Face& face) {
+  if (options_.drop_identities.contains(face.identity)) identities_found_.insert(face.identity);
+  if (!options_.drop_images.empty() && options_.drop_images.contains(face.name))
+    images_found_.insert(face.name);
+  if (!is_dropped(face)) counts_.add(face.identity);
+}
+
+void FaceFilter::finish() {
+  numbers_.assign(counts_.of().size(), -1);
+  for (std::size_t i = 0; i < numbers_.size(); ++i) {
+    if (counts_.of()[i] == 0 || counts_.of()[i] < options_.min_images) continue;
+    numbers_[i] = std::ssize(kept_);
+    kept_.push_back(static_cast<std::int64_t>(i));
+  }
+  if (kept_.empty()) throw Error("no identity is left");
+  taken_.assign(kept_.size(), 0);
+}
+
+std::int64_t FaceFilter::relabel(const Face& face) {
+  const auto i = static_cast<std::size_t>(face.identity);
+  if (is_dropped(face) || i >= numbers_.size() || numbers_[i] < 0) return -1;
+  std::int64_t& taken = taken_[static_cast<std::size_t>(numbers_[i])];
+  if (options_.max_images > 0 && taken == options_.max_images) return -1;
+  ++taken;
+  return numbers_[i];
+}
+
+std::int64_t FaceFilter::not_found() const {
+  return std::ssize(options_.drop_images) - std::ssize(images_found_) +
+         std::ssize(options_.drop_identities) - std::ssize(identities_found_);
+}
+
+std::unordered_set<std::string> parse_names(std::string_view text) {
+  std::unordered_set<std::string> names;
+  for_each_line(text,
+                [&](std::string_view line, std::int64_t) { names.emplace(first_field(line)); });
+  return names;
+}
+
+std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name) {
+  std::unordered_set<std::int64_t> identities;
+  for_each_line(text, [&](std::string_view line, std::int64_t number) {
+    std::string_view field = first_field(line);
+    std::int64_t identity = 0;
+    if (!take_number(field, identity) || !field.empty()) {
+      throw DataError(name, "line " + std::to_string(number),
+                      "found " + shown(line) + ", want an identity's number");
+    }
+    identities.insert(identity);
+  });
+  return identities;
+}
+
+std::vector<SameIdentity> parse_same(std::string_view text, const std::string& name) {
+  std::vector<SameIdentity> result;
+  for_each_line(text, [&](std::string_view line, std::int64_t number) {
+    std::string_view rest = line;
+    SameIdentity same;
+    if (!take_number(rest, same.set) || !take_comma(rest) || !take_number(rest, same.identity) ||
+        !take_comma(rest) || !take_number(rest, same.other_set) || !take_comma(rest) ||
+        !take_number(rest, same.other_identity) || !(rest.empty() || rest.front() == ',')) {
+      throw DataError(name, "line " + std::to_string(number),
+                      "found " + shown(line) + ", want \"SET,IDENTITY,SET,IDENTITY\"");
+    }
+    result.push_back(same);
+  });
+  return result;
+}
+
+std::vector<std::vector<std::int64_t>> join_identities(const std::vector<ImageCounts>& sets,
+                                                       std::span<const SameIdentity> same) {
+  std::vector<std::size_t> begins = {0};
+  for (const ImageCounts& set : sets) begins.push_back(begins.back() + set.of().size());
+  const auto place = [&](std::int64_t set, std::int64_t identity) {
+    const bool there =
+        set >= 1 && set <= std::ssize(sets) &&
+        identity < std::ssize(sets[static_cast<std::size_t>(set - 1)].of()) &&
+        sets[static_cast<std::size_t>(set - 1)].of()[static_cast<std::size_t>(identity)] > 0;
+    if (!there) {
+      throw Error("identity " + std::to_string(identity) + " of set " + std::to_string(set) +
+                  " has no images, and is said to be the same as another");
+    }
+    return begins[static_cast<std::size_t>(set - 1)] + static_cast<std::size_t>(identity);
+  };
+  SameSets united(begins.back());
+  for (const SameIdentity& pair : same)
+    united.unite(place(pair.set, pair.identity), place(pair.other_set, pair.other_identity));
+
+  std::vector<std::int64_t> numbers(begins.back(), -1);
+  std::int64_t next = 0;
+  std::vector<std::vector<std::int64_t>> result;
+  for (std::size_t set = 0; set < sets.size(); ++set) {
+    std::vector<std::int64_t>& of_set = result.emplace_back();
+    for (std::size_t i = 0; i < sets[set].of().size(); ++i) {
+      if (sets[set].of()[i] == 0) {
+        of_set.push_back(-1);
+        continue;
+      }
+      std::int64_t& number = numbers[united.find(begins[set] + i)];
+      if (number < 0) number = next++;
+      of_set.push_back(number);
+    }
+  }
+  return result;
+}
+
+}  // namespace pfc

@@ -1,0 +1,39 @@
+#include "pfc/data/decode_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "data/stream/faces.h"
+#include "pfc/data/image_codec.h"
+#include "temporary_folder.h"
+
+namespace pfc {
+namespace {
+
+TEST(CheckImages, NamesEveryOneThatDoesNotDecodeInOrder) {
+  const TemporaryFolder folder;
+  const std::string good =
+      text_of(encode_jpeg({112, 112, std::vector<std::uint8_t>(3 * 112 * 112, 100)}, 90));
+  {
+    const auto sink = make_rec_sink(folder / "train.rec");
+    std::vector<OwnedFace> faces;
+    for (int i = 0; i < 2500; ++i)
+      faces.push_back({i / 10, i % 1000 == 37 ? good.substr(0, good.size() / 2) : good});
+    put(*sink, faces);
+    sink->commit();
+  }
+  std::vector<std::string> broken;
+  std::int64_t checked = 0;
+  check_images(
+      *open_faces(folder / "train.rec"), 3,
+      [&](const BrokenImage& image) {
+        broken.push_back(image.name + " of " + std::to_string(image.identity));
+        EXPECT_THAT(image.reason, testing::HasSubstr("corrupt JPEG"));
+      },
+      [&](StreamProgress, std::int64_t images) { checked = images; });
+  EXPECT_THAT(broken, testing::ElementsAre("38 of 3", "1038 of 103", "2038 of 203"));
+  EXPECT_EQ(checked, 2500);
+}
+
+}  // namespace
+}  // namespace pfc

@@ -1,0 +1,125 @@
+#include "pfc/data/face_selection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "data/stream/faces.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+/// Faces from memory, named by their places.
+class Given final : public FaceSource {
+ public:
+  explicit Given(std::vector<std::int64_t> identities) : identities_(std::move(identities)) {}
+  bool next(Face& face) override {
+    if (i_ == identities_.size()) return false;
+    face = {identities_[i_], std::to_string(i_), {}};
+    ++i_;
+    return true;
+  }
+  StreamProgress progress() const override { return {}; }
+
+ private:
+  std::vector<std::int64_t> identities_;
+  std::size_t i_ = 0;
+};
+
+using Kept = std::pair<std::string, std::int64_t>;
+
+std::vector<Kept> filtered(const std::vector<std::int64_t>& identities, FaceFilter& filter) {
+  Given counted(identities);
+  for (Face face; counted.next(face);) filter.count(face);
+  filter.finish();
+  Given source(identities);
+  const auto kept = relabelled(source, [&](const Face& face) { return filter.relabel(face); });
+  std::vector<Kept> result;
+  for (Face face; kept->next(face);) result.emplace_back(face.name, face.identity);
+  const auto dropped = std::ssize(identities) - std::ssize(result);
+  EXPECT_EQ(kept->passed_over(), dropped == 0 ? "" : std::to_string(dropped) + " images");
+  return result;
+}
+
+TEST(FaceFilter, DropsWhatIsListedAndThenIdentitiesWithFewImages) {
+  FaceFilter filter(
+      {.min_images = 2, .max_images = 2, .drop_images = {"3", "none"}, .drop_identities = {5, 9}});
+  // Identity 2 has one image left without the fourth; 5 is listed; of 7 the third is too much.
+  EXPECT_THAT(filtered({0, 0, 2, 2, 5, 5, 7, 7, 7}, filter),
+              ElementsAre(Kept{"0", 0}, Kept{"1", 0}, Kept{"6", 1}, Kept{"7", 1}));
+  EXPECT_THAT(filter.kept(), ElementsAre(0, 7));
+  EXPECT_EQ(filter.not_found(), 2);
+}
+
+TEST(FaceFilter, WithoutOptionsOnlyClosesGaps) {
+  FaceFilter filter({});
+  EXPECT_THAT(filtered({3, 1}, filter), ElementsAre(Kept{"0", 1}, Kept{"1", 0}));
+}
+
+TEST(FaceFilter, RefusesToLeaveNothing) {
+  FaceFilter filter({.min_images = 2});
+  filter.count({.identity = 4});
+  EXPECT_THAT([&] { filter.finish(); }, ThrowsMessage<Error>(HasSubstr("no identity is left")));
+}
+
+TEST(FaceFilter, ReadsListsByTheFirstFieldOfTheirLines) {
+  EXPECT_EQ(parse_names("# broken\n12\t7\tcorrupt JPEG\r\na b/c.jpg,x\n\n"),
+            (std::unordered_set<std::string>{"12", "a b/c.jpg"}));
+  EXPECT_EQ(parse_identities("3\n17,0.8\n", "ids.txt"), (std::unordered_set<std::int64_t>{3, 17}));
+  for (const char* line : {"-1", "x", "1.5", "2147483647", ""}) {
+    const std::string text = std::string("3\n") + line + " \n";
+    EXPECT_THAT([&] { parse_identities(text, "ids.txt"); },
+                ThrowsMessage<DataError>(HasSubstr("ids.txt: line 2: found \"")));
+  }
+}
+
+ImageCounts counts_of(const std::vector<std::int64_t>& identities) {
+  ImageCounts counts;
+  for (const std::int64_t identity : identities) counts.add(identity);
+  return counts;
+}
+
+TEST(JoinIdentities, NumbersSetsOneAfterAnotherWithoutGaps) {
+  const auto numbers = join_identities({counts_of({0, 2, 2}), counts_of({1, 0})}, {});
+  EXPECT_THAT(numbers, ElementsAre(ElementsAre(0, -1, 1), ElementsAre(2, 3)));
+}
+
+TEST(JoinIdentities, GivesThoseThatAreTheSameOneNumber) {
+  const std::vector<SameIdentity> same = {
+      {.set = 2, .identity = 0, .other_set = 1, .other_identity = 2},
+      {.set = 1, .identity = 0, .other_set = 1, .other_identity = 1},
+      {.set = 2, .identity = 2, .other_set = 2, .other_identity = 0}};
+  const auto numbers = join_identities({counts_of({0, 1, 2}), counts_of({0, 1, 2})}, same);
+  EXPECT_THAT(numbers, ElementsAre(ElementsAre(0, 0, 1), ElementsAre(1, 2, 1)));
+}
+
+TEST(JoinIdentities, RefusesAnIdentityThatIsNotThere) {
+  for (const SameIdentity& same : {SameIdentity{1, 0, 3, 0}, SameIdentity{0, 0, 1, 0},
+                                   SameIdentity{1, 1, 1, 0}, SameIdentity{1, 7, 1, 0}}) {
+    EXPECT_THAT(
+        [&] {
+          join_identities({counts_of({0, 2}), counts_of({0})}, {&same, 1});
+        },
+        ThrowsMessage<Error>(HasSubstr("has no images")));
+  }
+}
+
+TEST(JoinIdentities, ReadsPairsAndSaysWhichLineIsWrong) {
+  const auto same = parse_same("# a comment\n1,17,2,42\r\n1,3,1,4,0.83\n", "same.csv");
+  ASSERT_EQ(same.size(), 2u);
+  EXPECT_EQ(same[0].identity, 17);
+  EXPECT_EQ(same[0].other_identity, 42);
+  EXPECT_EQ(same[1].other_set, 1);
+  for (const char* line : {"1,2,3", "1,2,3,x", "1;2;3;4", "1,-2,3,4", "1,2,3,4x"}) {
+    EXPECT_THAT([&] { parse_same(line, "same.csv"); },
+                ThrowsMessage<DataError>(HasSubstr("same.csv: line 1: found \"")))
+        << line;
+  }
+}
+
+}  // namespace
+}  // namespace pfc
