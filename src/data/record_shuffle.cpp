@@ -80,6 +80,7 @@ class Shuffle {
 
   void deal() {
     from_.mapped().expect(Access::kSequential);
+    for (Part& part : parts_) part.waiting.reserve(room_);
     Bytes scratch;
     std::uint64_t kept = 0;
     for (std::size_t i = 0; i < records_.size(); ++i) {
@@ -87,9 +88,9 @@ class Shuffle {
       const std::uint64_t end = from_.reader().record_at(offset, scratch).end;
       const auto bytes = from_.mapped().bytes().subspan(offset, end - offset);
       Part& part = part_of(i);
+      if (part.waiting.size() + bytes.size() > room_) flush(part);
       part.waiting.insert(part.waiting.end(), bytes.begin(), bytes.end());
       part.keys.push_back(records_[i].key);
-      if (part.waiting.size() >= room_) flush(part);
       kept += bytes.size();
       count(bytes.size());
       if (kept < options_.memory_bytes) continue;
@@ -131,8 +132,12 @@ class Shuffle {
       std::swap(placed[i - 1], placed[static_cast<std::size_t>(other)]);
     }
     Bytes out;
-    out.reserve(bytes.size());
     for (const Placed& record : placed) {
+      if (out.size() >= kWrite) {
+        to_.write_at(begin, out);
+        begin += out.size();
+        out.clear();
+      }
       list(record.key, begin + out.size());
       const auto of = std::span(bytes).subspan(record.offset, record.end - record.offset);
       out.insert(out.end(), of.begin(), of.end());
@@ -161,6 +166,8 @@ class Shuffle {
     idx_.commit();
     if (fs::exists(property)) write_file(property_path_of(options_.to), read_file(property));
   }
+
+  static constexpr std::size_t kWrite = std::size_t{1} << 20;
 
   const RecordShuffleOptions& options_;
   CounterRandom random_;
