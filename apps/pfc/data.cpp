@@ -8,6 +8,7 @@ void add_data(CLI::App& app) {
   data->footer(
       "Example:\n"
       "  pfc data synth faces");
+  add_data_align(*data);
   add_data_pack(*data);
   add_data_unpack(*data);
   add_data_info(*data);

@@ -6,7 +6,7 @@
 
 #include "data/buffered_file.h"
 #include "data/image_file.h"
-#include "data/stream/partial_folder.h"
+#include "data/partial_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/data/face_stream.h"
 #include "pfc/data/image_codec.h"

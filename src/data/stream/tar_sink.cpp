@@ -4,7 +4,7 @@
 #include <exception>
 #include <optional>
 
-#include "data/stream/partial_folder.h"
+#include "data/partial_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"

@@ -1,4 +1,4 @@
-#include "data/stream/partial_folder.h"
+#include "data/partial_folder.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,0 +1,80 @@
+#include "pfc/align/align_images.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "data/record_bytes.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "temporary_folder.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+class AlignImages : public testing::Test {
+ protected:
+  void SetUp() override {
+    const RgbImage photo{200, 150, std::vector<std::uint8_t>(3 * 200 * 150, 77)};
+    for (const char* name : {"photos/anna/1.png", "photos/bob/1.png", "photos/bob/2.png"})
+      write_text(folder_ / name, text_of(encode_png(photo)));
+    write_text(folder_ / "photos/bob/3.jpg", "no image");
+  }
+  AlignCounts align(const std::string& out = "faces") const {
+    return align_images(*open_images(folder_ / "photos"),
+                        [](std::string_view name, const RgbImage& picture) {
+                          EXPECT_EQ(picture.width, 200);
+                          if (name == "bob/2.png") throw Error("no landmarks");
+                          return kFaceTemplate;
+                        },
+                        {.folder = folder_ / out, .png = true, .threads = 2});
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(AlignImages, KeepsTheFoldersAndListsWhatItCouldNotAlign) {
+  const AlignCounts counts = align();
+  EXPECT_EQ(counts.aligned, 2);
+  EXPECT_EQ(counts.kept, 0);
+  EXPECT_EQ(counts.not_aligned, 2);
+  const MappedFile face(folder_ / "faces/anna/1.png");
+  EXPECT_EQ(image_size(face.bytes()), (ImageSize{112, 112}));
+  EXPECT_EQ(decode_image(face.bytes()).pixels[0], 77);
+  EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
+            "bob/2.png\tno landmarks\nbob/3.jpg\tneither a JPEG nor a PNG image\n");
+}
+
+TEST_F(AlignImages, GoesOnWhereAnInterruptedRunStopped) {
+  write_text(folder_ / "faces.partial/anna/1.png", "of an earlier run");
+  const AlignCounts counts = align();
+  EXPECT_EQ(counts.aligned, 2);
+  EXPECT_EQ(counts.kept, 1);
+  EXPECT_EQ(read_file(folder_ / "faces/anna/1.png"), "of an earlier run");
+  EXPECT_FALSE(fs::exists(folder_ / "faces.partial"));
+}
+
+TEST_F(AlignImages, RefusesTwoPicturesOfOneNameAndAFolderThatIsThere) {
+  fs::create_directory(folder_ / "there");
+  EXPECT_THAT([&] { align("there"); }, ThrowsMessage<Error>(HasSubstr("there is there already")));
+  fs::copy(folder_ / "photos/bob/1.png", folder_ / "photos/bob/1.jpg");
+  EXPECT_THAT([&] { align(); },
+              ThrowsMessage<Error>(HasSubstr("two pictures would become bob/1.png")));
+}
+
+TEST_F(AlignImages, FailsWhereNothingWasAligned) {
+  EXPECT_THAT(
+      [&] {
+        align_images(*open_images(folder_ / "photos"),
+                     [](std::string_view, const RgbImage&) -> Landmarks { throw Error("none"); },
+                     {.folder = folder_ / "faces"});
+      },
+      ThrowsMessage<Error>(HasSubstr("none of 4 pictures was aligned")));
+  EXPECT_FALSE(fs::exists(folder_ / "faces"));
+}
+
+}  // namespace
+}  // namespace pfc
