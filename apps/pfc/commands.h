@@ -17,6 +17,8 @@ void add_train(CLI::App& app);
 
 // The sub-commands of `pfc data`, which has a file for each.
 void add_data_align(CLI::App& data);
+void add_data_assemble(CLI::App& data);
+void add_data_check(CLI::App& data);
 void add_data_filter(CLI::App& data);
 void add_data_info(CLI::App& data);
 void add_data_merge(CLI::App& data);

@@ -8,6 +8,8 @@ void add_data(CLI::App& app) {
   data->footer(
       "Example:\n"
       "  pfc data synth faces");
+  add_data_check(*data);
+  add_data_assemble(*data);
   add_data_align(*data);
   add_data_pack(*data);
   add_data_unpack(*data);

@@ -7,23 +7,13 @@
 #include <sstream>
 #include <type_traits>
 
+#include "base/toml_text.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "train/config_fields.h"
 
 namespace pfc {
 namespace {
-
-/// Where a value was written: a line of a file, or an override.
-struct Place {
-  std::string file, where;
-
-  [[noreturn]] void fail(const std::string& what) const { throw DataError(file, where, what); }
-};
-
-Place place_of(std::string_view file, const toml::source_region& source) {
-  return {std::string(file), "line " + std::to_string(source.begin.line)};
-}
 
 /// One line and not too long, whatever it holds.
 std::string excerpt(const std::string& text) {
@@ -186,22 +176,6 @@ class Source {
   std::vector<Field> fields_;
   std::optional<Place> epochs_, steps_;
 };
-
-/// The table of a TOML text; `file` stands for it in messages.
-toml::table parse_toml(std::string_view text, std::string_view file) {
-  // Keys nest a table a full stop, and tables are freed by recursion.
-  if (std::ranges::count(text, '.') > 2000) {
-    throw DataError(file, "whole text", "more than 2000 full stops, which is no configuration");
-  }
-  try {
-    return toml::parse(text, file);
-  } catch (const toml::parse_error& error) {
-    std::string what(error.description());
-    std::ranges::replace_if(
-        what, [](unsigned char c) { return c < 0x20; }, ' ');
-    place_of(file, error.source()).fail(what);
-  }
-}
 
 void apply_table(const toml::table& table, std::string_view file, Config& config) {
   Source source(config);

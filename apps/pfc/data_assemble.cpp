@@ -1,0 +1,137 @@
+// `pfc data check` and `pfc data assemble`: a set as it is distributed, in parts.
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <thread>
+
+#include "commands.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/base/stop_request.h"
+#include "pfc/data/distributed_set.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PartsCommand {
+  fs::path folder, set, output;
+};
+
+DistributedSet set_of(const PartsCommand& command) {
+  if (!fs::is_directory(command.folder))
+    throw Error(command.folder.string() + ": not a folder, want the one that holds the parts");
+  if (command.set.empty()) return recognise_distributed_set(command.folder);
+  for (const DistributedSet& known : known_distributed_sets())
+    if (known.name == command.set.string()) return known;
+  return parse_distributed_set(read_file(command.set), command.set.string());
+}
+
+/// A progress line of bytes that a signal stops.
+class BytesLine {
+ public:
+  void show(std::int64_t done, std::int64_t total) {
+    if (stop_.made()) throw Error("stopped");
+    if (!line_) line_ = std::make_unique<ProgressLine>(total);
+    if (!line_->due(done)) return;
+    line_->show(done, format("%.2f of %.2f GB", static_cast<double>(done) / 1e9,
+                             static_cast<double>(total) / 1e9));
+  }
+  void end() { line_.reset(); }
+
+ private:
+  StopRequest stop_;
+  std::unique_ptr<ProgressLine> line_;
+};
+
+std::string state_text(const CheckedPart& part, const DistributedFile& wanted) {
+  switch (part.state) {
+    case PartState::kGood:
+      return "good";
+    case PartState::kBad:
+      return "BAD: md5 " + part.md5 + ", want " + wanted.md5;
+    case PartState::kMissing:
+      return "MISSING";
+    case PartState::kUnknownSum:
+      return "md5 " + part.md5 + ", nothing known to compare it with";
+  }
+  return "";
+}
+
+void run_check(const PartsCommand& command) {
+  const DistributedSet set = set_of(command);
+  BytesLine line;
+  const auto parts = check_parts(
+      set, command.folder, std::max(1, static_cast<int>(std::thread::hardware_concurrency())),
+      [&](std::int64_t done, std::int64_t total) { line.show(done, total); });
+  line.end();
+  std::cout << set.title << "\n";
+  std::int64_t wrong = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    std::cout << format("  %-20s %20s  %s\n", set.parts[i].name.c_str(),
+                        grouped(static_cast<std::int64_t>(parts[i].bytes)).c_str(),
+                        state_text(parts[i], set.parts[i]).c_str());
+    wrong += parts[i].state == PartState::kBad || parts[i].state == PartState::kMissing ? 1 : 0;
+  }
+  if (wrong > 0) {
+    std::cout << std::flush;
+    throw Error(command.folder.string() + ": " + std::to_string(wrong) + " of " +
+                std::to_string(parts.size()) + " parts are missing or bad: get them again");
+  }
+}
+
+void run_assemble(const PartsCommand& command) {
+  const DistributedSet set = set_of(command);
+  BytesLine line;
+  assemble(set, command.folder, command.output,
+           [&](std::int64_t done, std::int64_t total) { line.show(done, total); });
+  line.end();
+  std::cout << command.output.string() << ": " << set.title << ", whole\n";
+}
+
+void add_parts_options(CLI::App* command, PartsCommand& options) {
+  command->add_option("FOLDER", options.folder, "Where the parts are")
+      ->required()
+      ->type_name("FOLDER");
+  command
+      ->add_option("--set", options.set,
+                   "Which set it is: glint360k, glint360k_2021, or a TOML file as those in "
+                   "configs/datasets; as a rule it is known by the names of the parts")
+      ->type_name("SET");
+}
+
+}  // namespace
+
+void add_data_check(CLI::App& data) {
+  CLI::App* command = data.add_subcommand(
+      "check", "The parts of a set that was downloaded, against their md5 sums");
+  const auto options = std::make_shared<PartsCommand>();
+  add_parts_options(command, *options);
+  command->footer(
+      "Exits with 1 where a part is missing or bad. Interrupted, it goes on with the parts that "
+      "are "
+      "left.\n\n"
+      "Example:\n"
+      "  pfc data check downloads/glint360k");
+  command->callback([options] { run_check(*options); });
+}
+
+void add_data_assemble(CLI::App& data) {
+  CLI::App* command = data.add_subcommand(
+      "assemble", "The parts of a set, joined and unpacked in one pass, every sum compared");
+  const auto options = std::make_shared<PartsCommand>();
+  add_parts_options(command, *options);
+  command->add_option("-o,--output", options->output, "The folder that is made")
+      ->required()
+      ->type_name("FOLDER");
+  command->footer(
+      "The joined tar is not stored. Interrupted, it begins again.\n\n"
+      "Example:\n"
+      "  pfc data assemble downloads/glint360k -o /data/glint360k");
+  command->callback([options] { run_assemble(*options); });
+}
+
+}  // namespace pfc

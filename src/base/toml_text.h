@@ -1,0 +1,24 @@
+#pragma once
+
+#include <toml++/toml.h>
+
+#include <string>
+#include <string_view>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+
+/// Where a value was written: a line of a file, or an override.
+struct Place {
+  std::string file, where;
+
+  [[noreturn]] void fail(const std::string& what) const { throw DataError(file, where, what); }
+};
+
+Place place_of(std::string_view file, const toml::source_region& source);
+
+/// The table of a TOML text; `file` stands for it in messages. Throws DataError with the line.
+toml::table parse_toml(std::string_view text, std::string_view file);
+
+}  // namespace pfc

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>  // for std::byte
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+struct archive;
+
+namespace pfc {
+
+/// A tar that is read from its start to its end, gzipped or not, by libarchive.
+class TarReader {
+ public:
+  TarReader(TarReader&&) noexcept;
+  TarReader& operator=(TarReader&&) noexcept;
+  ~TarReader();
+  /// Throws DataError where it is no tar.
+  static TarReader open(const std::string& path);
+  /// The same from memory that outlives the reader; `name` stands for it in messages.
+  static TarReader parse(std::span<const std::byte> bytes, const std::string& name);
+
+  /// The same from bytes that `read` gives piece by piece, none at the end; what it throws is
+  /// thrown by whoever reads.
+  static TarReader stream(std::function<std::span<const std::byte>()> read,
+                          const std::string& name);
+
+  /// The next entry that is a file, by its path; no value at the end. Throws DataError.
+  std::optional<std::string> next();
+  /// Its content, appended to `out`. Throws DataError where there is more than `most` bytes.
+  void read(std::size_t most, std::vector<std::byte>& out);
+  /// Some of its content, valid until the next call; empty at its end.
+  std::span<const std::byte> read_some();
+  /// Of the file itself.
+  std::int64_t bytes_read() const;
+
+ private:
+  struct Free {
+    void operator()(archive* a) const;
+  };
+
+  struct Stream;
+
+  explicit TarReader(std::string name);
+  [[noreturn]] void fail() const;
+
+  std::string name_;
+  std::unique_ptr<Stream> stream_;  ///< of which the archive knows the address
+  std::string entry_;
+  std::unique_ptr<archive, Free> archive_;
+};
+
+}  // namespace pfc
