@@ -19,6 +19,7 @@ void add_train(CLI::App& app);
 void add_data_align(CLI::App& data);
 void add_data_assemble(CLI::App& data);
 void add_data_check(CLI::App& data);
+void add_data_clean(CLI::App& data);
 void add_data_filter(CLI::App& data);
 void add_data_info(CLI::App& data);
 void add_data_merge(CLI::App& data);

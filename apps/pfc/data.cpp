@@ -18,6 +18,7 @@ void add_data(CLI::App& app) {
   add_data_filter(*data);
   add_data_merge(*data);
   add_data_split(*data);
+  add_data_clean(*data);
   add_data_shuffle(*data);
   add_data_synth(*data);
 }

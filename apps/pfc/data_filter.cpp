@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct FilterCommand {
-  fs::path input, output, drop_images, drop_identities;
+  fs::path input, output, drop_images, drop_identities, same;
   std::int64_t min_images = 1, max_images = 0;
 };
 
@@ -27,6 +27,8 @@ FaceFilterOptions filter_options(const FilterCommand& command) {
     options.drop_identities =
         parse_identities(read_file(command.drop_identities), command.drop_identities.string());
   }
+  if (!command.same.empty())
+    options.same = parse_same(read_file(command.same), command.same.string());
   return options;
 }
 
@@ -85,12 +87,18 @@ void add_data_filter(CLI::App& data) {
       ->add_option("--drop-identities", options->drop_identities,
                    "A list of identities' numbers, the first field of each line")
       ->type_name("FILE");
+  command
+      ->add_option("--same", options->same,
+                   "Identities that are the same person: lines 1,IDENTITY,1,IDENTITY, as `pfc data "
+                   "clean` writes them")
+      ->type_name("CSV");
   command->footer(
       "Identities are numbered anew without gaps; class_map.csv beside the new set says what each "
       "was before.\n\n"
       "Examples:\n"
       "  pfc data filter faces -o faces2 --min-images 2\n"
-      "  pfc data filter faces -o clean --drop-images broken.txt");
+      "  pfc data filter faces -o cleaned --drop-images lists/drop_images.txt --same "
+      "lists/same.csv");
   command->callback([options] { run_filter(*options); });
 }
 

@@ -58,14 +58,14 @@ void add_data_merge(CLI::App& data) {
   command
       ->add_option("--same", options->same,
                    "Which identities are the same person: lines SET,IDENTITY,SET,IDENTITY, sets "
-                   "counted from 1; both may be of one set")
+                   "counted from 1")
       ->type_name("CSV");
   command->footer(
       "The identities of a set are numbered after those of the sets before, without gaps. "
       "(`pfc data unpack` of\nseveral sets takes equal labels for one person instead.)\n\n"
       "Examples:\n"
       "  pfc data merge ms1mv3 glint360k -o both\n"
-      "  pfc data merge faces -o merged --same same.csv");
+      "  pfc data merge mine others -o all --same same.csv");
   command->callback([options] { run_merge(*options); });
 }
 

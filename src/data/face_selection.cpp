@@ -115,11 +115,27 @@ void FaceFilter::count(const Face& face) {
 }
 
 void FaceFilter::finish() {
-  numbers_.assign(counts_.of().size(), -1);
+  const auto is_left = [&](std::int64_t set, std::int64_t identity) {
+    return set != 1 || (identity < std::ssize(counts_.of()) &&
+                        counts_.of()[static_cast<std::size_t>(identity)] > 0);
+  };
+  std::erase_if(options_.same, [&](const SameIdentity& pair) {
+    return !is_left(pair.set, pair.identity) || !is_left(pair.other_set, pair.other_identity);
+  });
+  numbers_ = join_identities({counts_}, options_.same).front();
+  ImageCounts joined;
+  for (std::size_t i = 0; i < numbers_.size(); ++i)
+    for (std::int64_t n = 0; n < counts_.of()[i]; ++n) joined.add(numbers_[i]);
+
+  std::vector<std::int64_t> among_kept(joined.of().size(), -1);
   for (std::size_t i = 0; i < numbers_.size(); ++i) {
-    if (counts_.of()[i] == 0 || counts_.of()[i] < options_.min_images) continue;
-    numbers_[i] = std::ssize(kept_);
-    kept_.push_back(static_cast<std::int64_t>(i));
+    if (numbers_[i] < 0) continue;
+    const auto number = static_cast<std::size_t>(numbers_[i]);
+    if (among_kept[number] < 0 && joined.of()[number] >= options_.min_images) {
+      among_kept[number] = std::ssize(kept_);
+      kept_.push_back(static_cast<std::int64_t>(i));
+    }
+    numbers_[i] = among_kept[number];
   }
   if (kept_.empty()) throw Error("no identity is left");
   taken_.assign(kept_.size(), 0);

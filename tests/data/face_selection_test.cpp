@@ -55,6 +55,15 @@ TEST(FaceFilter, DropsWhatIsListedAndThenIdentitiesWithFewImages) {
   EXPECT_EQ(filter.not_found(), 2);
 }
 
+TEST(FaceFilter, MakesThoseThatAreTheSameOneBeforeItCountsImages) {
+  FaceFilter filter({.min_images = 2,
+                     .drop_identities = {7},
+                     .same = {{1, 1, 1, 4}, {1, 0, 1, 7}, {1, 99, 1, 0}}});
+  EXPECT_THAT(filtered({0, 1, 4, 7, 9, 9}, filter),
+              ElementsAre(Kept{"1", 0}, Kept{"2", 0}, Kept{"4", 1}, Kept{"5", 1}));
+  EXPECT_THAT(filter.kept(), ElementsAre(1, 9));
+}
+
 TEST(FaceFilter, WithoutOptionsOnlyClosesGaps) {
   FaceFilter filter({});
   EXPECT_THAT(filtered({3, 1}, filter), ElementsAre(Kept{"0", 1}, Kept{"1", 0}));

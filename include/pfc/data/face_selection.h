@@ -31,11 +31,17 @@ class ImageCounts {
   std::vector<std::int64_t> counts_;
 };
 
+/// Two names of one identity: sets are counted from 1, as in "1,17,2,42".
+struct SameIdentity {
+  std::int64_t set = 0, identity = 0, other_set = 0, other_identity = 0;
+};
+
 struct FaceFilterOptions {
   std::int64_t min_images = 1;                       ///< identities with fewer are dropped
   std::int64_t max_images = 0;                       ///< the first so many of each are kept; 0: all
   std::unordered_set<std::string> drop_images = {};  ///< by name: a record's key, a path
   std::unordered_set<std::int64_t> drop_identities = {};
+  std::vector<SameIdentity> same = {};  ///< become one; both of set 1
 };
 
 /// Which images of a set are kept. First `count` every image, then `finish`; then `relabel` each in
@@ -49,7 +55,7 @@ class FaceFilter {
   void finish();
   std::int64_t relabel(const Face& face);
 
-  /// [identities left] what each was called before.
+  /// [identities left] what each was called before, the first of those that became one.
   const std::vector<std::int64_t>& kept() const { return kept_; }
   /// Entries of the lists that no image was found for, after `count`.
   std::int64_t not_found() const;
@@ -71,11 +77,6 @@ class FaceFilter {
 std::unordered_set<std::string> parse_names(std::string_view text);
 /// The same, numbers from 0. Throws DataError with the line.
 std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name);
-
-/// Two names of one identity: sets are counted from 1, as in "1,17,2,42".
-struct SameIdentity {
-  std::int64_t set = 0, identity = 0, other_set = 0, other_identity = 0;
-};
 
 /// Lines "SET,IDENTITY,SET,IDENTITY"; lines that are empty or begin with # count nowhere. Throws
 /// DataError with the line.

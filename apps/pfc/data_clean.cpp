@@ -1,0 +1,137 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <thread>
+
+#include "commands.h"
+#include "face_walk.h"
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/base/progress.h"
+#include "pfc/base/stop_request.h"
+#include "pfc/eval/set_cleaner.h"
+
+namespace pfc {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CleanCommand {
+  fs::path model, input, output;
+  double far = -2;  // none given
+  CleanOptions options;
+};
+
+void write_lists(const fs::path& folder, const CleanReport& report) {
+  std::string far = "# image, its identity, cosine to that, the nearest other identity, cosine\n";
+  std::string duplicates = "# image, its identity, the earlier image, cosine\n";
+  std::string same = "# set, identity, set, identity, cosine of their centres\n";
+  std::string drop = "# image, why\n";
+  for (const FarImage& image : report.far_images) {
+    far += image.name + "\t" + std::to_string(image.identity) +
+           format("\t%.4f\t%lld\t%.4f\n", image.cosine, static_cast<long long>(image.nearest),
+                  image.nearest_cosine);
+    drop += image.name + "\tfar\n";
+  }
+  for (const DuplicateImage& image : report.duplicates) {
+    duplicates += image.name + "\t" + std::to_string(image.identity) + "\t" + image.of +
+                  format("\t%.4f\n", image.cosine);
+    drop += image.name + "\tduplicate\n";
+  }
+  for (const SameLooking& pair : report.same) {
+    same += format("1,%lld,1,%lld,%.4f\n", static_cast<long long>(pair.identity),
+                   static_cast<long long>(pair.other), pair.cosine);
+  }
+  write_file(folder / "far.txt", far);
+  write_file(folder / "duplicates.txt", duplicates);
+  write_file(folder / "same.csv", same);
+  write_file(folder / "drop_images.txt", drop);
+}
+
+void print(const CleanCommand& command, const CleanReport& report) {
+  const auto count = [](const auto& list) { return grouped(std::ssize(list)); };
+  const std::string out = command.output.string(), input = command.input.string();
+  std::cout << input << ": " << grouped(report.images) << " images of "
+            << grouped(report.identities) << " identities\n"
+            << "  " << count(report.far_images) << " images far from their identity, cosine below "
+            << format("%.3f", report.far) << ": " << out << "/far.txt\n"
+            << "  " << count(report.duplicates) << " nearly the same as an earlier one: " << out
+            << "/duplicates.txt\n"
+            << "  " << count(report.same) << " pairs of identities that look the same: " << out
+            << "/same.csv\n"
+            << "  " << grouped(report.alone) << " images are the only one of their identity\n";
+  if (report.not_embedded > 0)
+    std::cout << "  " << grouped(report.not_embedded) << " images do not decode as 112 x 112\n";
+  std::cout << "\nOnce the lists were looked at:\n  pfc data filter " << input << " --drop-images "
+            << out << "/drop_images.txt --same " << out << "/same.csv -o cleaned\n";
+}
+
+void run_clean(CleanCommand command) {
+  for (const char* name : {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"})
+    require_new(command.output / name);
+  const auto network = load_backbone(command.model);
+  open_faces(command.input);  // what is wrong with it is said before anything is made
+  fs::create_directories(command.output);
+  CleanOptions& options = command.options;
+  if (command.far >= -1) options.far = command.far;
+  options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const StopRequest stop;
+  std::unique_ptr<ProgressLine> line;
+  std::string current;
+  options.progress = [&](const std::string& doing, std::int64_t done, std::int64_t total) {
+    if (stop.made()) throw Error("stopped; the same command begins again");
+    if (doing != current) line = std::make_unique<ProgressLine>(total);
+    current = doing;
+    line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
+  };
+  const CleanReport report = clean(
+      *network, [&] { return open_faces(command.input); }, options);
+  line.reset();
+  write_lists(command.output, report);
+  print(command, report);
+}
+
+}  // namespace
+
+void add_data_clean(CLI::App& data) {
+  CLI::App* command = data.add_subcommand(
+      "clean", "What a trained network finds wrong: strangers, duplicates, one person twice");
+  const auto options = std::make_shared<CleanCommand>();
+  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("INPUT", options->input, "A .rec, .lst or folder of aligned faces")
+      ->required()
+      ->type_name("INPUT");
+  command->add_option("-o,--output", options->output, "Where the lists go")
+      ->required()
+      ->type_name("FOLDER");
+  command
+      ->add_option("--far", options->far,
+                   "Images with a smaller cosine to their identity's other images are far; as a "
+                   "rule what one image in a hundred reaches to a wrong identity")
+      ->check(CLI::Range(-1.0, 1.0));
+  command
+      ->add_option("--duplicate", options->options.duplicate,
+                   "Images of one identity with a larger cosine are one")
+      ->check(CLI::Range(-1.0, 1.0))
+      ->capture_default_str();
+  command
+      ->add_option("--same", options->options.same,
+                   "Identities whose centres have a larger cosine look the same")
+      ->check(CLI::Range(-1.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--batch", options->options.batch_size, "Images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->footer(
+      "Nothing is changed: `pfc data filter` takes the lists. Where a network was trained on the "
+      "set "
+      "itself, it has\nlearnt some of its mistakes.\n\n"
+      "Example:\n"
+      "  pfc data clean output/best.safetensors faces -o lists");
+  command->callback([options] { run_clean(*options); });
+}
+
+}  // namespace pfc

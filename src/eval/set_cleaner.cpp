@@ -1,0 +1,290 @@
+#include "pfc/eval/set_cleaner.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "pfc/base/error.h"
+#include "pfc/eval/embedder.h"
+
+namespace pfc {
+namespace {
+
+constexpr std::int64_t kBlockImages = 2048;   // embedded in one go
+constexpr std::int64_t kBlockCenters = 2048;  // of a product of centres
+
+/// Images that are in memory, in the order of their set.
+class HeldImages final : public ImageSource {
+ public:
+  void add(const Face& face) {
+    images_.push_back({face.identity, face.name, {face.image.begin(), face.image.end()}});
+  }
+  void clear() { images_.clear(); }
+
+  std::int64_t size() const override { return std::ssize(images_); }
+  std::span<const std::byte> image(std::int64_t i, std::vector<std::byte>&) const override {
+    return at(i).bytes;
+  }
+  std::string name(std::int64_t i) const override { return at(i).name; }
+  std::int64_t identity(std::int64_t i) const { return at(i).identity; }
+
+ private:
+  struct Image {
+    std::int64_t identity;
+    std::string name;
+    std::vector<std::byte> bytes;
+  };
+  const Image& at(std::int64_t i) const { return images_[static_cast<std::size_t>(i)]; }
+
+  std::vector<Image> images_;
+};
+
+/// Of numbers in [-1, 1].
+class Histogram {
+ public:
+  void add(double cosine) {
+    const double place = (std::clamp(cosine, -1.0, 1.0) + 1) / 2 * (kBins - 1);
+    ++bins_[static_cast<std::size_t>(place)];
+    ++count_;
+  }
+  /// A share `top` of the numbers lies above.
+  double above(double top) const {
+    std::int64_t left = static_cast<std::int64_t>(top * static_cast<double>(count_));
+    std::size_t bin = kBins - 1;
+    while (bin > 0 && left >= bins_[bin]) left -= bins_[bin--];
+    return 2 * static_cast<double>(bin + 1) / (kBins - 1) - 1;
+  }
+
+ private:
+  static constexpr std::size_t kBins = 4001;
+  std::array<std::int64_t, kBins> bins_{};
+  std::int64_t count_ = 0;
+};
+
+/// [n] cosines of rows [n, d] of unit length to the mean of the others among those that `in` [n]
+/// lets into the mean.
+at::Tensor cosines_to_others(const at::Tensor& rows, const at::Tensor& in) {
+  const at::Tensor weights = in.to(at::kFloat).unsqueeze(1);
+  const at::Tensor others = (rows * weights).sum(0, /*keepdim=*/true) - rows * weights;
+  return (rows * others).sum(1) / others.norm(2, {1}).clamp_min(1e-12);
+}
+
+class Cleaner {
+ public:
+  Cleaner(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
+          const CleanOptions& options)
+      : network_(network), open_(open), options_(options) {}
+
+  CleanReport run() {
+    look_at_identities();
+    if (report_.identities == 0) throw Error("no image of the set can be embedded");
+    report_.far = options_.far.value_or(impostors_.above(0.01));
+    look_at_far_images();
+    compare_identities();
+    return std::move(report_);
+  }
+
+ private:
+  /// Embeds the images that `wanted` takes, told in order: (name, identity, number among all,
+  /// embedding [d] of unit length).
+  template <class Wanted, class Take>
+  void embed_all(const std::string& doing, const Wanted& wanted, const Take& take) {
+    const auto source = open_();
+    HeldImages block;
+    std::vector<std::int64_t> numbers;
+    const auto flush = [&] {
+      embed(network_, block,
+            {.embedding =
+                 [&](std::int64_t i, std::span<const float> embedding) {
+                   const at::Tensor row = at::from_blob(const_cast<float*>(embedding.data()),
+                                                        {std::ssize(embedding)}, at::kFloat);
+                   take(block.name(i), block.identity(i), numbers[static_cast<std::size_t>(i)],
+                        row / row.norm().clamp_min(1e-12));
+                 },
+             .left_out = [&](std::int64_t, const std::string&) { ++report_.not_embedded; }},
+            {.batch_size = options_.batch_size, .threads = options_.threads});
+      block.clear();
+      numbers.clear();
+      const StreamProgress progress = source->progress();
+      options_.progress(doing, progress.done, progress.total);
+    };
+    std::int64_t number = 0;
+    for (Face face; source->next(face); ++number) {
+      if (!wanted(number)) continue;
+      block.add(face);
+      numbers.push_back(number);
+      if (block.size() == kBlockImages) flush();
+    }
+    if (block.size() > 0) flush();
+  }
+
+  void look_at_identities() {
+    std::vector<at::Tensor> rows;
+    std::vector<std::string> names;
+    std::vector<std::int64_t> numbers;
+    std::int64_t identity = -1;
+    const auto finish = [&] {
+      if (!rows.empty()) look_at(identity, at::stack(rows), names, numbers);
+      rows.clear(), names.clear(), numbers.clear();
+    };
+    embed_all(
+        "embedding", [](std::int64_t) { return true; },
+        [&](const std::string& name, std::int64_t of, std::int64_t number, at::Tensor row) {
+          if (of != identity) finish();
+          identity = of;
+          rows.push_back(std::move(row));
+          names.push_back(name);
+          numbers.push_back(number);
+        });
+    finish();
+    // From here on a wrong image is counted once.
+    report_.images = std::ssize(cosines_);
+  }
+
+  /// All images of an identity: rows [n, d].
+  void look_at(std::int64_t identity, const at::Tensor& rows, const std::vector<std::string>& names,
+               const std::vector<std::int64_t>& numbers) {
+    if (static_cast<std::size_t>(identity) >= seen_.size())
+      seen_.resize(static_cast<std::size_t>(identity) + 1);
+    if (seen_[static_cast<std::size_t>(identity)]) {
+      throw Error("identity " + std::to_string(identity) +
+                  " comes back after others: `pfc data pack` puts the images of one together");
+    }
+    seen_[static_cast<std::size_t>(identity)] = true;
+    ++report_.identities;
+    if (!centers_.empty()) {  // another's centre, for what a cosine to a wrong one can be
+      const at::Tensor other = center(report_.identities - 2, 1)[0];
+      const at::Tensor cosines = rows.matmul(other);
+      for (std::int64_t i = 0; i < cosines.size(0); ++i) impostors_.add(cosines[i].item<double>());
+    }
+    const std::int64_t n = rows.size(0);
+    at::Tensor in = at::ones({n}, at::kBool), cosines = at::ones({n}, at::kFloat);
+    if (n > 1) cosines = cosines_to_others(rows, in);
+    if (n > 2) {
+      in = cosines >= cosines.median() / 2;
+      cosines = cosines_to_others(rows, in);
+    }
+    if (n == 1) ++report_.alone;
+    add_center(identity, (rows * in.to(at::kFloat).unsqueeze(1)).sum(0));
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto number = static_cast<std::size_t>(numbers[static_cast<std::size_t>(i)]);
+      if (number >= cosines_.size()) cosines_.resize(number + 1, 1.0f);
+      cosines_[number] = cosines[i].item<float>();
+    }
+    find_duplicates(identity, rows, names);
+  }
+
+  void find_duplicates(std::int64_t identity, const at::Tensor& rows,
+                       const std::vector<std::string>& names) {
+    const at::Tensor products = rows.matmul(rows.t()).tril(-1).contiguous();
+    const auto values = products.accessor<float, 2>();
+    for (std::int64_t i = 1; i < rows.size(0); ++i) {
+      for (std::int64_t j = 0; j < i; ++j) {
+        if (values[i][j] <= options_.duplicate) continue;
+        report_.duplicates.push_back({names[static_cast<std::size_t>(i)], identity,
+                                      names[static_cast<std::size_t>(j)], values[i][j]});
+        break;  // once is enough to leave it out
+      }
+    }
+  }
+
+  void add_center(std::int64_t identity, const at::Tensor& sum) {
+    const at::Tensor half = (sum / sum.norm().clamp_min(1e-12)).to(at::kHalf).contiguous();
+    const auto* values = half.const_data_ptr<c10::Half>();
+    centers_.insert(centers_.end(), values, values + half.numel());
+    identities_.push_back(identity);
+  }
+
+  /// [count, d] float32 of unit length.
+  at::Tensor center(std::int64_t first, std::int64_t count) {
+    const std::int64_t dim = std::ssize(centers_) / std::ssize(identities_);
+    return at::from_blob(centers_.data() + first * dim, {count, dim}, at::kHalf).to(at::kFloat);
+  }
+
+  void look_at_far_images() {
+    const auto is_far = [&](std::int64_t number) {
+      const auto i = static_cast<std::size_t>(number);
+      return i < cosines_.size() && cosines_[i] < report_.far;
+    };
+    std::vector<at::Tensor> rows;
+    const auto flush = [&] {
+      if (!rows.empty()) find_nearest(at::stack(rows));
+      rows.clear();
+    };
+    const std::int64_t not_embedded = report_.not_embedded;
+    embed_all(
+        "looking at far images", is_far,
+        [&](const std::string& name, std::int64_t identity, std::int64_t number, at::Tensor row) {
+          report_.far_images.push_back(
+              {name, identity, cosines_[static_cast<std::size_t>(number)]});
+          rows.push_back(std::move(row));
+          if (std::ssize(rows) == kBlockImages) flush();
+        });
+    flush();
+    report_.not_embedded = not_embedded;  // the same ones again
+  }
+
+  /// For the last far images, whose embeddings are rows [n, d].
+  void find_nearest(const at::Tensor& rows) {
+    const std::int64_t n = rows.size(0), begin = std::ssize(report_.far_images) - n;
+    for (std::int64_t first = 0; first < report_.identities; first += kBlockCenters) {
+      const std::int64_t count = std::min(kBlockCenters, report_.identities - first);
+      at::Tensor cosines = rows.matmul(center(first, count).t());
+      for (std::int64_t i = 0; i < n; ++i) {
+        FarImage& image = report_.far_images[static_cast<std::size_t>(begin + i)];
+        for (std::int64_t c = 0; c < count; ++c)
+          if (identities_[static_cast<std::size_t>(first + c)] == image.identity)
+            cosines[i][c] = -2.0;
+        const auto [most, place] = cosines[i].max(0);
+        if (image.nearest >= 0 && most.item<double>() <= image.nearest_cosine) continue;
+        image.nearest_cosine = most.item<double>();
+        image.nearest = identities_[static_cast<std::size_t>(first + place.item<std::int64_t>())];
+      }
+    }
+  }
+
+  void compare_identities() {
+    for (std::int64_t first = 0; first < report_.identities; first += kBlockCenters) {
+      const at::Tensor rows = center(first, std::min(kBlockCenters, report_.identities - first));
+      for (std::int64_t other = first; other < report_.identities; other += kBlockCenters) {
+        const at::Tensor columns =
+            center(other, std::min(kBlockCenters, report_.identities - other));
+        at::Tensor cosines = rows.matmul(columns.t());
+        if (other == first) cosines = cosines.triu(1);
+        const at::Tensor found = (cosines > options_.same).nonzero();
+        for (std::int64_t i = 0; i < found.size(0); ++i) {
+          const std::int64_t a = found[i][0].item<std::int64_t>();
+          const std::int64_t b = found[i][1].item<std::int64_t>();
+          const auto [least, most] =
+              std::minmax({identities_[static_cast<std::size_t>(first + a)],
+                           identities_[static_cast<std::size_t>(other + b)]});
+          report_.same.push_back({least, most, cosines[a][b].item<double>()});
+        }
+      }
+      options_.progress("comparing identities", std::min(first + kBlockCenters, report_.identities),
+                        report_.identities);
+    }
+  }
+
+  Backbone& network_;
+  const std::function<std::unique_ptr<FaceSource>()>& open_;
+  const CleanOptions& options_;
+  CleanReport report_;
+  std::vector<bool> seen_;                // by identity
+  std::vector<std::int64_t> identities_;  // in the order in which they came
+  std::vector<c10::Half> centers_;        // [identities, d]
+  std::vector<float> cosines_;            // of each image to its own centre
+  Histogram impostors_;                   // cosines of images to other centres
+};
+
+}  // namespace
+
+CleanReport clean(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
+                  const CleanOptions& options) {
+  return Cleaner(network, open, options).run();
+}
+
+}  // namespace pfc

@@ -1,0 +1,127 @@
+#include "pfc/eval/set_cleaner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "pfc/base/error.h"
+#include "pfc/data/image_codec.h"
+
+namespace pfc {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+/// The mean colour of a face, so that a test says where an embedding points.
+class Colour : public Backbone {
+ public:
+  torch::Tensor forward(torch::Tensor images) override { return images.mean({2, 3}); }
+};
+
+struct Painted {
+  std::int64_t identity;
+  int red, green, blue;  // -100 to 100
+};
+
+/// Faces of one colour, named by their places; one that has no colour does not decode.
+class PaintedFaces final : public FaceSource {
+ public:
+  explicit PaintedFaces(std::vector<Painted> faces) : faces_(std::move(faces)) {}
+
+  bool next(Face& face) override {
+    if (i_ == faces_.size()) return false;
+    const Painted& painted = faces_[i_];
+    RgbImage image{kFaceSize, kFaceSize, {}};
+    for (int i = 0; i < kFaceSize * kFaceSize; ++i) {
+      for (const int value : {painted.red, painted.green, painted.blue})
+        image.pixels.push_back(static_cast<std::uint8_t>(128 + value));
+    }
+    encoded_ = encode_png(image);
+    const bool is_broken = painted.red == 0 && painted.green == 0 && painted.blue == 0;
+    if (is_broken) encoded_.resize(20);
+    face = {painted.identity, std::to_string(i_++), encoded_};
+    return true;
+  }
+  StreamProgress progress() const override {
+    return {static_cast<std::int64_t>(i_), static_cast<std::int64_t>(faces_.size())};
+  }
+
+ private:
+  std::vector<Painted> faces_;
+  std::size_t i_ = 0;
+  std::vector<std::byte> encoded_;
+};
+
+CleanReport cleaned(const std::vector<Painted>& faces, const CleanOptions& options) {
+  Colour network;
+  return clean(
+      network, [&] { return std::make_unique<PaintedFaces>(faces); }, options);
+}
+
+TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
+  const std::vector<Painted> faces = {
+      {0, 90, 20, 0},  {0, 90, -20, 0}, {0, 90, 0, 25},  {0, 0, 0, 90},  // a stranger, like 5
+      {2, 0, 90, 20},  {2, 0, 90, -20}, {2, 0, 91, -20},                 // a duplicate
+      {3, 0, 0, 0},                                                      // does not decode
+      {5, 20, 0, 90},  {5, -20, 0, 90}, {5, 0, 25, 90},  {6, 95, 30, 0},
+      {6, 95, -30, 0},    // looks like 0
+      {9, -90, -90, 0}};  // alone
+  const CleanReport report = cleaned(faces, {.far = 0.5, .duplicate = 0.999, .same = 0.95});
+  EXPECT_EQ(report.identities, 5);
+  EXPECT_EQ(report.alone, 1);
+  EXPECT_EQ(report.not_embedded, 1);
+  ASSERT_EQ(report.far_images.size(), 1u);
+  EXPECT_EQ(report.far_images[0].name, "3");
+  EXPECT_EQ(report.far_images[0].identity, 0);
+  EXPECT_LT(report.far_images[0].cosine, 0.2);
+  EXPECT_EQ(report.far_images[0].nearest, 5);
+  EXPECT_GT(report.far_images[0].nearest_cosine, 0.95);
+  ASSERT_EQ(report.duplicates.size(), 1u);
+  EXPECT_EQ(report.duplicates[0].name, "6");
+  EXPECT_EQ(report.duplicates[0].of, "5");
+  ASSERT_EQ(report.same.size(), 1u);
+  EXPECT_EQ(report.same[0].identity, 0);
+  EXPECT_EQ(report.same[0].other, 6);
+}
+
+TEST(Clean, TakesWhatAWrongIdentityReachesForFarWhereNothingIsSaid) {
+  std::vector<Painted> faces;  // six directions: a wrong centre has cosine 0 or -1, and some noise
+  for (std::int64_t identity = 0; identity < 6; ++identity) {
+    for (int i = 0; i < 30; ++i) {
+      Painted face{identity, (7 * i) % 21 - 10, (11 * i) % 21 - 10, (13 * i) % 21 - 10};
+      (identity / 2 == 0   ? face.red
+       : identity / 2 == 1 ? face.green
+                           : face.blue) = identity % 2 == 0 ? 90 : -90;
+      faces.push_back(face);
+    }
+  }
+  const CleanReport report = cleaned(faces, {});
+  EXPECT_GT(report.far, 0.0);
+  EXPECT_LT(report.far, 0.25);
+  EXPECT_TRUE(report.far_images.empty());
+}
+
+TEST(Clean, IsNotLedByAStrangerAmongFew) {
+  // The mean of the three lies between them: the stranger is kept out of it.
+  const CleanReport report =
+      cleaned({{0, 90, 0, 0}, {0, -60, 90, 0}, {0, 90, 10, 0}, {1, 0, 0, 90}}, {.far = 0.6});
+  ASSERT_EQ(report.far_images.size(), 1u);
+  EXPECT_EQ(report.far_images[0].name, "1");
+}
+
+TEST(Clean, RefusesAnIdentityThatComesBackAndASetWithoutImages) {
+  EXPECT_THAT(
+      [] {
+        cleaned({{0, 9, 0, 0}, {1, 0, 9, 0}, {0, 9, 0, 0}}, {});
+      },
+      ThrowsMessage<Error>(HasSubstr("identity 0 comes back after others")));
+  EXPECT_THAT(
+      [] {
+        cleaned({{0, 0, 0, 0}}, {});
+      },
+      ThrowsMessage<Error>(HasSubstr("no image of the set can be embedded")));
+}
+
+}  // namespace
+}  // namespace pfc
