@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -24,15 +25,17 @@ struct CleanCommand {
 };
 
 void write_lists(const fs::path& folder, const CleanReport& report) {
-  std::string far = "# image, its identity, cosine to that, the nearest other identity, cosine\n";
+  std::string far =
+      "# image, its identity, cosine to that, the nearest other identity, cosine, why dropped\n";
   std::string duplicates = "# image, its identity, the earlier image, cosine\n";
   std::string same = "# set, identity, set, identity, cosine of their centres\n";
   std::string drop = "# image, why\n";
   for (const FarImage& image : report.far_images) {
     far += image.name + "\t" + std::to_string(image.identity) +
-           format("\t%.4f\t%lld\t%.4f\n", image.cosine, static_cast<long long>(image.nearest),
-                  image.nearest_cosine);
-    drop += image.name + "\tfar\n";
+           format("\t%.4f\t%lld\t%.4f", image.cosine, static_cast<long long>(image.nearest),
+                  image.nearest_cosine) +
+           (image.stranger ? "\tstranger\n" : "\n");
+    if (image.stranger) drop += image.name + "\tstranger\n";
   }
   for (const DuplicateImage& image : report.duplicates) {
     duplicates += image.name + "\t" + std::to_string(image.identity) + "\t" + image.of +
@@ -52,10 +55,12 @@ void write_lists(const fs::path& folder, const CleanReport& report) {
 void print(const CleanCommand& command, const CleanReport& report) {
   const auto count = [](const auto& list) { return grouped(std::ssize(list)); };
   const std::string out = command.output.string(), input = command.input.string();
+  const auto strangers = std::ranges::count_if(report.far_images, &FarImage::stranger);
   std::cout << input << ": " << grouped(report.images) << " images of "
             << grouped(report.identities) << " identities\n"
             << "  " << count(report.far_images) << " images far from their identity, cosine below "
             << format("%.3f", report.far) << ": " << out << "/far.txt\n"
+            << "  " << grouped(strangers) << " of them much closer to another identity\n"
             << "  " << count(report.duplicates) << " nearly the same as an earlier one: " << out
             << "/duplicates.txt\n"
             << "  " << count(report.same) << " pairs of identities that look the same: " << out
@@ -112,6 +117,12 @@ void add_data_clean(CLI::App& data) {
                    "Images with a smaller cosine to their identity's other images are far; as a "
                    "rule what one image in a hundred reaches to a wrong identity")
       ->check(CLI::Range(-1.0, 1.0));
+  command
+      ->add_option("--margin", options->options.margin,
+                   "Of these, images whose cosine to another identity is larger by this are "
+                   "strangers, for the list of what to drop")
+      ->check(CLI::Range(0.0, 2.0))
+      ->capture_default_str();
   command
       ->add_option("--duplicate", options->options.duplicate,
                    "Images of one identity with a larger cosine are one")

@@ -242,6 +242,7 @@ class Cleaner {
         if (image.nearest >= 0 && most.item<double>() <= image.nearest_cosine) continue;
         image.nearest_cosine = most.item<double>();
         image.nearest = identities_[static_cast<std::size_t>(first + place.item<std::int64_t>())];
+        image.stranger = image.nearest_cosine - image.cosine >= options_.margin;
       }
     }
   }

@@ -77,6 +77,7 @@ TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
   EXPECT_LT(report.far_images[0].cosine, 0.2);
   EXPECT_EQ(report.far_images[0].nearest, 5);
   EXPECT_GT(report.far_images[0].nearest_cosine, 0.95);
+  EXPECT_TRUE(report.far_images[0].stranger);
   ASSERT_EQ(report.duplicates.size(), 1u);
   EXPECT_EQ(report.duplicates[0].name, "6");
   EXPECT_EQ(report.duplicates[0].of, "5");

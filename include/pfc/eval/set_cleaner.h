@@ -18,6 +18,7 @@ struct CleanOptions {
   /// An image whose cosine to its identity's centre is below is far. Not given: what one in a
   /// hundred images reaches to a centre that is not its own.
   std::optional<double> far = {};
+  double margin = 0.3;  ///< a far image that is closer to another identity by this is a stranger
   double duplicate = 0.95;  ///< two images of one identity with a cosine above are one
   double same = 0.7;        ///< two identities whose centres have a cosine above look the same
   std::int64_t batch_size = 64;
@@ -34,6 +35,7 @@ struct FarImage {
   double cosine = 0;          ///< to its centre, which is that of the identity's other images
   std::int64_t nearest = -1;  ///< the identity whose centre it is closest to, its own aside
   double nearest_cosine = 0;
+  bool stranger = false;  ///< much closer to that one
 };
 
 struct DuplicateImage {
