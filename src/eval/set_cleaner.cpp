@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <unordered_set>
 #include <utility>
 
 #include "pfc/base/error.h"
@@ -83,6 +84,7 @@ class Cleaner {
     if (report_.identities == 0) throw Error("no image of the set can be embedded");
     report_.far = options_.far.value_or(impostors_.above(0.01));
     look_at_far_images();
+    keep_one_of_two();
     compare_identities();
     return std::move(report_);
   }
@@ -168,6 +170,7 @@ class Cleaner {
       cosines = cosines_to_others(rows, in);
     }
     if (n == 1) ++report_.alone;
+    if (n == 2) pairs_.insert(identity);
     add_center(identity, (rows * in.to(at::kFloat).unsqueeze(1)).sum(0));
     for (std::int64_t i = 0; i < n; ++i) {
       const auto number = static_cast<std::size_t>(numbers[static_cast<std::size_t>(i)]);
@@ -247,6 +250,19 @@ class Cleaner {
     }
   }
 
+  /// Two images that are all of an identity are equally far from each other: only the one that is
+  /// closer to another identity is the stranger.
+  void keep_one_of_two() {
+    std::vector<FarImage>& images = report_.far_images;
+    for (std::size_t i = 1; i < images.size(); ++i) {
+      FarImage &one = images[i - 1], &other = images[i];
+      if (one.identity != other.identity || !one.stranger || !other.stranger ||
+          !pairs_.contains(one.identity))
+        continue;
+      (one.nearest_cosine < other.nearest_cosine ? one : other).stranger = false;
+    }
+  }
+
   void compare_identities() {
     for (std::int64_t first = 0; first < report_.identities; first += kBlockCenters) {
       const at::Tensor rows = center(first, std::min(kBlockCenters, report_.identities - first));
@@ -274,11 +290,12 @@ class Cleaner {
   const std::function<std::unique_ptr<FaceSource>()>& open_;
   const CleanOptions& options_;
   CleanReport report_;
-  std::vector<bool> seen_;                // by identity
-  std::vector<std::int64_t> identities_;  // in the order in which they came
-  std::vector<c10::Half> centers_;        // [identities, d]
-  std::vector<float> cosines_;            // of each image to its own centre
-  Histogram impostors_;                   // cosines of images to other centres
+  std::vector<bool> seen_;                  // by identity
+  std::vector<std::int64_t> identities_;    // in the order in which they came
+  std::vector<c10::Half> centers_;          // [identities, d]
+  std::unordered_set<std::int64_t> pairs_;  // identities of two images
+  std::vector<float> cosines_;              // of each image to its own centre
+  Histogram impostors_;                     // cosines of images to other centres
 };
 
 }  // namespace

@@ -111,6 +111,16 @@ TEST(Clean, IsNotLedByAStrangerAmongFew) {
   EXPECT_EQ(report.far_images[0].name, "1");
 }
 
+TEST(Clean, OfTwoImagesTakesTheOneThatIsLikeAnotherIdentityForTheStranger) {
+  const CleanReport report = cleaned(
+      {{0, 90, 0, 30}, {0, 0, 90, 0}, {1, 2, 90, 0}, {1, 0, 90, 2}, {2, 50, 0, 90}, {2, 50, 2, 90}},
+      {.far = 0.5});
+  ASSERT_EQ(report.far_images.size(), 2u);
+  EXPECT_FALSE(report.far_images[0].stranger);
+  EXPECT_TRUE(report.far_images[1].stranger);
+  EXPECT_EQ(report.far_images[1].nearest, 1);
+}
+
 TEST(Clean, RefusesAnIdentityThatComesBackAndASetWithoutImages) {
   EXPECT_THAT(
       [] {
