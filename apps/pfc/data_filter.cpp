@@ -49,7 +49,7 @@ void run_filter(const FilterCommand& command) {
 
   const auto source = open_faces(command.input);
   const auto kept = relabelled(*source, [&](const Face& face) { return filter.relabel(face); });
-  const auto sink = make_rec_sink(rec);
+  const auto sink = begin_rec(rec);
   walk.copy(*kept, *sink);
   sink->commit();
   write_class_map(rec.parent_path() / "class_map.csv", filter);

@@ -32,7 +32,7 @@ void run_merge(const MergeCommand& command) {
   }
   const auto numbers = join_identities(counts, same);
 
-  const auto sink = make_rec_sink(rec);
+  const auto sink = begin_rec(rec);
   for (std::size_t i = 0; i < counts.size(); ++i) {
     const auto source = open_faces(command.inputs[i]);
     const auto joined = relabelled(*source, [&](const Face& face) {

@@ -30,7 +30,7 @@ void run_split(const SplitCommand& command) {
             [&](const Face& face) { counts.add(face.identity); });
   HeldOut held_out(command.held_out, counts.of());
 
-  const auto train = make_rec_sink(train_rec), held = make_rec_sink(held_rec);
+  const auto train = begin_rec(train_rec), held = begin_rec(held_rec);
   std::int64_t images = 0, held_images = 0;
   walk.each(*open_faces(command.input), "splitting", [&](const Face& face) {
     const Face renumbered{held_out.number(face.identity), face.name, face.image};

@@ -22,7 +22,8 @@ void FaceWalk::each(FaceSource& source, const std::string& doing,
     const std::int64_t done = source.progress().done;
     if (!line.due(done)) continue;
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    const double rate = static_cast<double>(images) / std::max(seconds, 1e-3);
+    if (seconds < 1) continue;  // what is over in a moment needs no line
+    const double rate = static_cast<double>(images) / seconds;
     line.show(done, doing + ": " + grouped(images) + " images, " +
                         grouped(static_cast<std::int64_t>(rate)) + " images/s");
   }
@@ -48,8 +49,12 @@ std::string FaceWalk::copied() const {
 std::filesystem::path new_rec(const std::filesystem::path& out) {
   const std::filesystem::path rec = out.extension() == ".rec" ? out : out / "train.rec";
   require_new(rec);
-  if (rec.has_parent_path()) std::filesystem::create_directories(rec.parent_path());
   return rec;
+}
+
+std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec) {
+  if (rec.has_parent_path()) std::filesystem::create_directories(rec.parent_path());
+  return make_rec_sink(rec);
 }
 
 void require_new(const std::filesystem::path& path) {

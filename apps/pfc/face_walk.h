@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,9 +32,10 @@ class FaceWalk {
   std::vector<bool> seen_;  ///< identities
 };
 
-/// `OUT/train.rec` where `out` is not a .rec itself; its folder is made. Throws Error where the
-/// file is there already.
+/// `OUT/train.rec` where `out` is not a .rec itself. Throws Error where the file is there already.
 std::filesystem::path new_rec(const std::filesystem::path& out);
+/// What it is written by, when all that can be refused has been; its folder is made.
+std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec);
 /// Throws Error where the file is there already.
 void require_new(const std::filesystem::path& path);
 

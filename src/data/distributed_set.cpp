@@ -90,6 +90,7 @@ DistributedSet parse_distributed_set(std::string_view text, const std::string& n
 const std::vector<DistributedSet>& known_distributed_sets() {
   static const std::vector<DistributedSet> sets = [] {
     std::vector<DistributedSet> parsed;
+    parsed.reserve(kKnownSets.size());
     for (const char* text : kKnownSets) parsed.push_back(parse_distributed_set(text, "built in"));
     return parsed;
   }();

@@ -29,7 +29,7 @@ class Relabelled final : public FaceSource {
   }
   StreamProgress progress() const override { return source_.progress(); }
   std::string passed_over() const override {
-    const std::string others = source_.passed_over();
+    std::string others = source_.passed_over();
     if (dropped_ == 0) return others;
     return grouped(dropped_) + " images" + (others.empty() ? "" : ", " + others);
   }

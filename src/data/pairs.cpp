@@ -104,7 +104,7 @@ std::vector<ImagePair> lfw_pairs(Lines& lines, std::int64_t folds, std::int64_t 
 
 fs::path find_image(const fs::path& root, const std::string& path, const std::string& place) {
   for (const char* ending : {"", ".jpg", ".jpeg", ".png"}) {
-    const fs::path file = root / (path + ending);
+    fs::path file = root / (path + ending);
     if (fs::is_regular_file(file)) return file;
   }
   throw Error(place + ": no image " + (root / path).string());

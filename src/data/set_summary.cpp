@@ -151,8 +151,8 @@ RgbImage SetSummary::sheet() const {
         if (i < row.images.size()) image = decode_image(row.images[i]);
       } catch (const Error&) {  // stays white
       }
-      const bool fits = image.width == size.width && image.height == size.height;
-      images.push_back(fits ? std::move(image) : white);
+      if (image.width != size.width || image.height != size.height) image = white;
+      images.push_back(std::move(image));
     }
   }
   return contact_sheet(images, {.columns = static_cast<int>(kSheetColumns)});

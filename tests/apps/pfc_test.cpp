@@ -1,16 +1,13 @@
 // The built binary: exit statuses, and what a person sees.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 
+#include "apps/pfc.h"
 #include "python.h"
-#include "temporary_folder.h"
 
 namespace {
 
@@ -19,42 +16,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-struct Outcome {
-  int status = -1;
-  std::string out, err;
-};
-
-class Pfc : public testing::Test {
- protected:
-  /// Runs `pfc arguments`, which the shell splits, in the test's folder.
-  Outcome run(const std::string& arguments) const {
-    const std::string command = "cd '" + folder_.path().string() + "' && '" PFC_BINARY "' " +
-                                arguments + " >out.txt 2>err.txt";
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out.txt"), read("err.txt")};
-  }
-  void write(const std::string& name, const std::string& text) const {
-    pfc::write_text(folder_ / name, text);
-  }
-  std::string read(const std::string& name) const {
-    std::ostringstream text;
-    text << std::ifstream(folder_ / name).rdbuf();
-    return text.str();
-  }
-
-  pfc::TemporaryFolder folder_;
-};
-
-/// A failure is one sentence on stderr and nothing on stdout.
-void expect_failure(const Outcome& outcome, int status, const std::string& sentence) {
-  EXPECT_EQ(outcome.status, status);
-  EXPECT_THAT(outcome.out, IsEmpty());
-  EXPECT_THAT(outcome.err, StartsWith("pfc: "));
-  EXPECT_THAT(outcome.err, EndsWith("\n"));
-  EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr(sentence));
-}
-
 TEST_F(Pfc, SaysItsVersion) {
   const Outcome outcome = run("--version");
   EXPECT_EQ(outcome.status, 0);
@@ -62,9 +23,30 @@ TEST_F(Pfc, SaysItsVersion) {
 }
 
 TEST_F(Pfc, EveryHelpHasAnExample) {
-  for (const std::string command :
-       {"", "train ", "eval ", "eval verification ", "embed ", "convert ", "export ", "inspect ",
-        "bench ", "plan ", "data ", "data synth "}) {
+  for (const std::string command : {"",
+                                    "train ",
+                                    "eval ",
+                                    "eval verification ",
+                                    "embed ",
+                                    "convert ",
+                                    "export ",
+                                    "inspect ",
+                                    "bench ",
+                                    "plan ",
+                                    "data ",
+                                    "data align ",
+                                    "data assemble ",
+                                    "data check ",
+                                    "data clean ",
+                                    "data filter ",
+                                    "data info ",
+                                    "data merge ",
+                                    "data pack ",
+                                    "data shuffle ",
+                                    "data split ",
+                                    "data synth ",
+                                    "data unpack ",
+                                    "data verify "}) {
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;

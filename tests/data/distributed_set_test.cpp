@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
@@ -188,6 +190,19 @@ TEST_F(Parts, LeaveNothingWhereTheyAreInterrupted) {
   EXPECT_FALSE(fs::exists(folder_ / "out"));
   put_together();  // what is left of the first run does not matter
   EXPECT_EQ(open_dataset({.path = folder_ / "out/set"})->size(), 60);
+}
+
+TEST_F(Parts, LeaveNothingUnderAFinalNameOnAFullDisk) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit little{.rlim_cur = 1000, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &little), 0);
+  EXPECT_THAT([&] { put_together(); }, ThrowsMessage<Error>(HasSubstr("write: File too large")));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+  EXPECT_FALSE(fs::exists(folder_ / "out.partial/set/train.rec"));
 }
 
 TEST_F(Parts, CannotWriteOutsideOfTheFolder) {
