@@ -18,10 +18,6 @@ struct PackCommand {
   fs::path input, output, root;
 };
 
-void make_folder_of(const fs::path& path) {
-  if (path.has_parent_path()) fs::create_directories(path.parent_path());
-}
-
 void run_pack_pairs(const PackCommand& command) {
   require_new(command.output);
   std::unique_ptr<ProgressLine> line;
@@ -40,10 +36,9 @@ void run_pack(const PackCommand& command) {
   if (command.output.extension() == ".bin") return run_pack_pairs(command);
   const auto source = open_faces(command.input, command.root);
   const fs::path rec = new_rec(command.output);
-  make_folder_of(rec);
   std::int64_t unreadable = 0;
   std::string last;
-  const auto sink = make_rec_sink(rec, [&](const Face& face) {
+  const auto sink = begin_rec(rec, [&](const Face& face) {
     ++unreadable;
     last = face.name;
   });

@@ -21,7 +21,6 @@ fs::path rec_in(const fs::path& path) {
 void run_shuffle(RecordShuffleOptions options) {
   options.from = rec_in(options.from);
   options.to = rec_in(options.to);
-  if (options.to.has_parent_path()) fs::create_directories(options.to.parent_path());
   const StopRequest stop;
   std::unique_ptr<ProgressLine> line;
   options.progress = [&](std::int64_t done, std::int64_t total) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -52,9 +53,10 @@ std::filesystem::path new_rec(const std::filesystem::path& out) {
   return rec;
 }
 
-std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec) {
+std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec,
+                                    std::function<void(const Face&)> on_unreadable) {
   if (rec.has_parent_path()) std::filesystem::create_directories(rec.parent_path());
-  return make_rec_sink(rec);
+  return make_rec_sink(rec, std::move(on_unreadable));
 }
 
 void require_new(const std::filesystem::path& path) {

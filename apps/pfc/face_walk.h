@@ -24,7 +24,6 @@ class FaceWalk {
 
   /// What was copied: "24,792 images of 6,133 identities".
   std::string copied() const;
-  std::int64_t images() const { return images_; }
 
  private:
   StopRequest stop_;
@@ -35,7 +34,8 @@ class FaceWalk {
 /// `OUT/train.rec` where `out` is not a .rec itself. Throws Error where the file is there already.
 std::filesystem::path new_rec(const std::filesystem::path& out);
 /// What it is written by, when all that can be refused has been; its folder is made.
-std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec);
+std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec,
+                                    std::function<void(const Face&)> on_unreadable = {});
 /// Throws Error where the file is there already.
 void require_new(const std::filesystem::path& path);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "pfc/base/files.h"
@@ -18,6 +19,11 @@ class BufferedFile {
   /// What is appended here is written by the next `settle`.
   std::vector<std::byte>& buffer() { return buffer_; }
   std::uint64_t size() const { return written_ + buffer_.size(); }
+  void write(std::string_view text) {
+    const auto bytes = std::as_bytes(std::span(text));
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    settle();
+  }
   void settle() {
     if (buffer_.size() >= kBuffer) flush();
   }

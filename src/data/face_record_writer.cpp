@@ -118,10 +118,7 @@ void FaceRecordWriter::commit(int width, int height) {
 
   BufferedFile idx(s.idx_path);
   const auto list = [&](std::uint64_t key, std::uint64_t offset) {
-    const std::string line = std::to_string(key) + "\t" + std::to_string(offset) + "\n";
-    const auto text = std::as_bytes(std::span(line));
-    idx.buffer().insert(idx.buffer().end(), text.begin(), text.end());
-    idx.settle();
+    idx.write(idx_line(key, offset));
   };
   for (std::size_t i = 0; i < keys.size(); ++i) list(keys[i], s.offsets[i]);
   const std::uint64_t first = s.images() + 1;

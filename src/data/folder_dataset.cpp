@@ -14,19 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names in a folder that `wanted` takes, sorted by their bytes, so that labels do not depend on
-/// the file system.
-template <class Predicate>
-std::vector<std::string> names_in(const fs::path& folder, Predicate wanted) {
-  std::vector<std::string> names;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (!is_hidden(entry.path()) && wanted(entry))
-      names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 /// Images directly within the folders of a folder. Other files count nowhere, nor do hidden ones
 /// (`._a.jpg` of a Mac is no image), nor a folder without an image.
 class FolderDataset final : public Dataset {

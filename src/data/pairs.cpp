@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <limits>
 #include <optional>
 #include <string_view>
 
 #include "data/image_file.h"
 #include "data/shown.h"
+#include "data/whole_number.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
@@ -30,13 +29,6 @@ Fields split(std::string_view line) {
     line.remove_prefix(std::min(end + 1, line.size()));
   }
   return fields;
-}
-
-std::optional<std::int32_t> number(std::string_view text) {
-  std::int32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
 }
 
 /// The lines of a list that are not empty, with their numbers.
@@ -80,8 +72,8 @@ std::string lfw_path(std::string_view name, std::int32_t image) {
 ImagePair lfw_pair(const Lines& lines, bool same) {
   const Fields& f = lines.fields();
   const std::size_t wanted = same ? 3 : 4;
-  const auto first = f.size() == wanted ? number(f[1]) : std::nullopt;
-  const auto second = f.size() == wanted ? number(f[wanted - 1]) : std::nullopt;
+  const auto first = f.size() == wanted ? whole_number<std::int32_t>(f[1]) : std::nullopt;
+  const auto second = f.size() == wanted ? whole_number<std::int32_t>(f[wanted - 1]) : std::nullopt;
   if (!first || !second) lines.fail(same ? "\"NAME I J\"" : "\"NAME1 I NAME2 J\"");
   return {lfw_path(f[0], *first), lfw_path(same ? f[0] : f[2], *second), same, lines.number()};
 }
@@ -117,8 +109,9 @@ std::vector<ImagePair> parse_pairs(std::span<const std::byte> text, const std::s
   if (!lines.next()) throw DataError(name, "whole file", "no pairs");
   const Fields& f = lines.fields();
   if (f.size() <= 2) {
-    const auto folds = f.size() == 2 ? number(f[0]) : std::optional(1);
-    const auto pairs = number(f.back());
+    const auto folds =
+        f.size() == 2 ? whole_number<std::int32_t>(f[0]) : std::optional<std::int32_t>(1);
+    const auto pairs = whole_number<std::int32_t>(f.back());
     if (!folds || !pairs || *folds == 0 || *pairs == 0)
       lines.fail("\"FOLDS PAIRS\" or \"PATH1 PATH2 SAME\"");
     return lfw_pairs(lines, *folds, *pairs);

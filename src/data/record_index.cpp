@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "data/pages_read.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -52,22 +53,6 @@ std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std
 bool says_exact(const ImageRecord& record) {
   return record.holds_range() && record.id2 == kExactLabels;
 }
-
-/// Gives back the pages of what was read, a few megabytes at a time.
-class PagesBehind {
- public:
-  explicit PagesBehind(const RecordReader& rec) : rec_(rec) {}
-  void at(std::uint64_t offset) {
-    if (offset < begun_ + kBytes) return;
-    rec_.forget();
-    begun_ = offset;
-  }
-
- private:
-  static constexpr std::uint64_t kBytes = std::uint64_t{64} << 20;
-  const RecordReader& rec_;
-  std::uint64_t begun_ = 0;
-};
 
 /// What key 0 and the identity records say of the images, `entries[1…images]`.
 class FaceLayout {
@@ -219,10 +204,9 @@ RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> liste
   const bool exact = header != listed.end() && header->offset < rec.size() &&
                      says_exact(rec.image_record_at(header->offset, scratch));
   std::ranges::sort(listed, {}, &IndexEntry::offset);
-  PagesBehind pages(rec);
+  PagesRead pages(rec);
   std::uint64_t end = 0;
   for (IndexEntry& entry : listed) {
-    pages.at(entry.offset);
     if (entry.offset < end) {
       throw DataError(idx_name, key_place(entry.key),
                       "offset " + std::to_string(entry.offset) +
@@ -233,6 +217,7 @@ RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> liste
       entry.identity =
           identity_in(record, rec, entry.offset, exact ? Labels::kExact : Labels::kFloat);
       end = record.end;
+      pages.read(end - entry.offset);
     } catch (const DataError& error) {
       throw DataError(idx_name, key_place(entry.key), error.what());
     }
@@ -251,14 +236,14 @@ RecordIndex index_records(const RecordReader& rec) {
   std::vector<IndexEntry> entries;
   std::vector<std::byte> scratch;
   bool ids_are_keys = true, exact = false;
-  PagesBehind pages(rec);
+  PagesRead pages(rec);
   for (std::uint64_t offset = 0; offset < rec.size();) {
-    pages.at(offset);
     const ImageRecord record = rec.image_record_at(offset, scratch);
     ids_are_keys = ids_are_keys && record.id <= std::numeric_limits<std::uint32_t>::max();
     exact = exact || (record.id == 0 && says_exact(record));
     entries.push_back({offset, static_cast<std::uint32_t>(record.id),
                        identity_in(record, rec, offset, Labels::kUnknown)});
+    pages.read(record.end - offset);
     offset = record.end;
   }
   for (IndexEntry& entry : entries) {  // those that were rounded, now that it is known

@@ -46,6 +46,9 @@ struct RecordIndex {
   std::optional<std::size_t> find(std::uint32_t key) const;
 };
 
+/// A line of a `.idx` file.
+std::string idx_line(std::uint64_t key, std::uint64_t offset);
+
 /// The lines of a `.idx` file, exactly "key\toffset\n" each. Throws DataError with the line.
 std::vector<IndexEntry> parse_idx(std::span<const std::byte> text, const std::string& name);
 

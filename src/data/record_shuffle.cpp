@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/buffered_file.h"
+#include "data/pages_read.h"
 #include "data/record_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/random.h"
@@ -29,6 +30,11 @@ std::vector<IndexEntry> records_of(const RecordFile& file) {
   return records;
 }
 
+const fs::path& in_made_folder(const fs::path& path) {
+  if (path.has_parent_path()) fs::create_directories(path.parent_path());
+  return path;
+}
+
 class Shuffle {
  public:
   explicit Shuffle(const RecordShuffleOptions& options)
@@ -36,7 +42,7 @@ class Shuffle {
         random_(options.seed, Stream::kRecordOrder),
         from_(options.from),
         records_(records_of(from_)),
-        to_(options.to),
+        to_(in_made_folder(options.to)),
         idx_(idx_path_of(options.to)) {
     const std::uint64_t bytes = from_.reader().size();
     parts_.resize(static_cast<std::size_t>(bytes / options.memory_bytes + 1));
@@ -82,7 +88,7 @@ class Shuffle {
     from_.mapped().expect(Access::kSequential);
     for (Part& part : parts_) part.waiting.reserve(room_);
     Bytes scratch;
-    std::uint64_t kept = 0;
+    PagesRead pages(from_.reader());
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const std::uint64_t offset = records_[i].offset;
       const std::uint64_t end = from_.reader().record_at(offset, scratch).end;
@@ -91,11 +97,8 @@ class Shuffle {
       if (part.waiting.size() + bytes.size() > room_) flush(part);
       part.waiting.insert(part.waiting.end(), bytes.begin(), bytes.end());
       part.keys.push_back(records_[i].key);
-      kept += bytes.size();
+      pages.read(bytes.size());
       count(bytes.size());
-      if (kept < options_.memory_bytes) continue;
-      from_.reader().forget();
-      kept = 0;
     }
     for (Part& part : parts_) {
       flush(part);
@@ -138,7 +141,7 @@ class Shuffle {
         begin += out.size();
         out.clear();
       }
-      list(record.key, begin + out.size());
+      idx_.write(idx_line(record.key, begin + out.size()));
       const auto of = std::span(bytes).subspan(record.offset, record.end - record.offset);
       out.insert(out.end(), of.begin(), of.end());
       count(of.size());
@@ -146,13 +149,6 @@ class Shuffle {
     to_.write_at(begin, out);
     std::vector<std::uint32_t>().swap(part.keys);
     return begin + out.size();
-  }
-
-  void list(std::uint32_t key, std::uint64_t offset) {
-    const std::string line = std::to_string(key) + "\t" + std::to_string(offset) + "\n";
-    const auto text = std::as_bytes(std::span(line));
-    idx_.buffer().insert(idx_.buffer().end(), text.begin(), text.end());
-    idx_.settle();
   }
 
   void count(std::size_t bytes) {

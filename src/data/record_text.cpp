@@ -34,6 +34,10 @@ std::filesystem::path property_path_of(const std::filesystem::path& rec) {
   return rec.parent_path() / "property";
 }
 
+std::string idx_line(std::uint64_t key, std::uint64_t offset) {
+  return std::to_string(key) + "\t" + std::to_string(offset) + "\n";
+}
+
 std::vector<IndexEntry> parse_idx(std::span<const std::byte> bytes, const std::string& name) {
   std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   std::vector<IndexEntry> entries;

@@ -142,21 +142,20 @@ class Cleaner {
           numbers.push_back(number);
         });
     finish();
-    // From here on a wrong image is counted once.
     report_.images = std::ssize(cosines_);
   }
 
   /// All images of an identity: rows [n, d].
   void look_at(std::int64_t identity, const at::Tensor& rows, const std::vector<std::string>& names,
                const std::vector<std::int64_t>& numbers) {
-    if (static_cast<std::size_t>(identity) >= seen_.size())
-      seen_.resize(static_cast<std::size_t>(identity) + 1);
-    if (seen_[static_cast<std::size_t>(identity)]) {
+    if (static_cast<std::size_t>(identity) >= places_.size())
+      places_.resize(static_cast<std::size_t>(identity) + 1, -1);
+    std::int64_t& place = places_[static_cast<std::size_t>(identity)];
+    if (place >= 0) {
       throw Error("identity " + std::to_string(identity) +
                   " comes back after others: `pfc data pack` puts the images of one together");
     }
-    seen_[static_cast<std::size_t>(identity)] = true;
-    ++report_.identities;
+    place = report_.identities++;
     if (!centers_.empty()) {  // another's centre, for what a cosine to a wrong one can be
       const at::Tensor other = center(report_.identities - 2, 1)[0];
       const at::Tensor cosines = rows.matmul(other);
@@ -217,7 +216,6 @@ class Cleaner {
       if (!rows.empty()) find_nearest(at::stack(rows));
       rows.clear();
     };
-    const std::int64_t not_embedded = report_.not_embedded;
     embed_all(
         "looking at far images", is_far,
         [&](const std::string& name, std::int64_t identity, std::int64_t number, at::Tensor row) {
@@ -227,7 +225,6 @@ class Cleaner {
           if (std::ssize(rows) == kBlockImages) flush();
         });
     flush();
-    report_.not_embedded = not_embedded;  // the same ones again
   }
 
   /// For the last far images, whose embeddings are rows [n, d].
@@ -238,9 +235,8 @@ class Cleaner {
       at::Tensor cosines = rows.matmul(center(first, count).t());
       for (std::int64_t i = 0; i < n; ++i) {
         FarImage& image = report_.far_images[static_cast<std::size_t>(begin + i)];
-        for (std::int64_t c = 0; c < count; ++c)
-          if (identities_[static_cast<std::size_t>(first + c)] == image.identity)
-            cosines[i][c] = -2.0;
+        const std::int64_t own = places_[static_cast<std::size_t>(image.identity)] - first;
+        if (own >= 0 && own < count) cosines[i][own] = -2.0;
         const auto [most, place] = cosines[i].max(0);
         if (image.nearest >= 0 && most.item<double>() <= image.nearest_cosine) continue;
         image.nearest_cosine = most.item<double>();
@@ -269,12 +265,12 @@ class Cleaner {
       for (std::int64_t other = first; other < report_.identities; other += kBlockCenters) {
         const at::Tensor columns =
             center(other, std::min(kBlockCenters, report_.identities - other));
-        at::Tensor cosines = rows.matmul(columns.t());
-        if (other == first) cosines = cosines.triu(1);
+        const at::Tensor cosines = rows.matmul(columns.t());
         const at::Tensor found = (cosines > options_.same).nonzero();
         for (std::int64_t i = 0; i < found.size(0); ++i) {
           const std::int64_t a = found[i][0].item<std::int64_t>();
           const std::int64_t b = found[i][1].item<std::int64_t>();
+          if (other == first && b <= a) continue;  // itself, or the same pair again
           const auto [least, most] =
               std::minmax({identities_[static_cast<std::size_t>(first + a)],
                            identities_[static_cast<std::size_t>(other + b)]});
@@ -290,7 +286,7 @@ class Cleaner {
   const std::function<std::unique_ptr<FaceSource>()>& open_;
   const CleanOptions& options_;
   CleanReport report_;
-  std::vector<bool> seen_;                  // by identity
+  std::vector<std::int64_t> places_;        // by identity: its number in identities_, or -1
   std::vector<std::int64_t> identities_;    // in the order in which they came
   std::vector<c10::Half> centers_;          // [identities, d]
   std::unordered_set<std::int64_t> pairs_;  // identities of two images

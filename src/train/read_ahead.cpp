@@ -23,14 +23,13 @@ void ReadAhead::before(std::int64_t step) {
   }
   const std::int64_t wanted =
       block_of(first + options_.batch_size - 1) + order.blocks_in_window() + 1;
-  for (; next_ < wanted; ++next_) read(next_);
+  for (; next_ < wanted; ++next_) read(next_ / order.blocks(), next_ % order.blocks());
 }
 
-void ReadAhead::read(std::int64_t block) {
+void ReadAhead::read(std::int64_t epoch, std::int64_t block) {
   const std::int64_t images = dataset_.size();
-  const std::int64_t blocks = (images + EpochOrder::kBlock - 1) / EpochOrder::kBlock;
-  const EpochOrder order(images, options_.window, options_.seed, block / blocks);
-  const ImageRange range = order.block(block % blocks);
+  const EpochOrder order(images, options_.window, options_.seed, epoch);
+  const ImageRange range = order.block(block);
   const std::int64_t to_end = std::min(range.count, images - range.first);
   dataset_.will_need(range.first, to_end);
   if (to_end < range.count) dataset_.will_need(0, range.count - to_end);

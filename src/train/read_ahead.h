@@ -18,7 +18,7 @@ class ReadAhead {
   void before(std::int64_t step);
 
  private:
-  void read(std::int64_t block);
+  void read(std::int64_t epoch, std::int64_t block);
 
   const Dataset& dataset_;
   StepPlannerOptions options_;

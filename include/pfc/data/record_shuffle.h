@@ -7,7 +7,7 @@
 namespace pfc {
 
 struct RecordShuffleOptions {
-  std::filesystem::path from, to;  ///< `.rec` files
+  std::filesystem::path from, to;  ///< `.rec` files; the new one's folder is made
   std::uint64_t seed = 0;
   /// About how much of the file is in memory at a time, and as much again for writing.
   std::uint64_t memory_bytes = std::uint64_t{64} << 20;

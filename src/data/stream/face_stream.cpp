@@ -1,7 +1,5 @@
 #include "pfc/data/face_stream.h"
 
-#include <algorithm>
-
 #include "data/image_file.h"
 #include "data/stream/sources.h"
 #include "pfc/base/error.h"
@@ -18,10 +16,10 @@ bool is_tar_name(const fs::path& path) {
 
 std::vector<fs::path> tars_in(const fs::path& folder) {
   std::vector<fs::path> shards;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (!is_hidden(entry.path()) && is_tar_name(entry.path())) shards.push_back(entry.path());
+  for (const std::string& name :
+       names_in(folder, [](const auto& entry) { return is_tar_name(entry.path()); })) {
+    shards.push_back(folder / name);
   }
-  std::ranges::sort(shards);
   return shards;
 }
 

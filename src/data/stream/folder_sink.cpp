@@ -31,10 +31,7 @@ class FolderSink final : public FaceSink {
     path += "/" + label + "_" + number + (is_png(face.image) ? ".png" : ".jpg");
     write(folder_.path() / path, face.image);
     if (!list_) return;
-    const std::string line = number + "\t" + label + "\t" + path + "\n";
-    const auto text = std::as_bytes(std::span(line));
-    list_->buffer().insert(list_->buffer().end(), text.begin(), text.end());
-    list_->settle();
+    list_->write(number + "\t" + label + "\t" + path + "\n");
   }
 
   void commit() override {

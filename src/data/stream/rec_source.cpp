@@ -1,3 +1,4 @@
+#include "data/pages_read.h"
 #include "data/record_file.h"
 #include "data/stream/sources.h"
 #include "pfc/base/error.h"
@@ -13,10 +14,6 @@ class RecSource final : public FaceSource {
 
   bool next(Face& face) override {
     if (i_ == index_.size()) return false;
-    if (read_ > kPagesKept) {
-      file_.reader().forget();
-      read_ = 0;
-    }
     const std::uint64_t offset = index_.offsets[i_];
     const ImageRecord record = file_.reader().image_record_at(offset, scratch_);
     if (record.image.empty()) {
@@ -25,7 +22,7 @@ class RecSource final : public FaceSource {
     face.identity = index_.identities[i_];
     face.name = std::to_string(index_.key(i_));
     face.image = record.image;
-    read_ += record.end - offset;
+    pages_.read(record.end - offset);
     ++i_;
     return true;
   }
@@ -35,12 +32,10 @@ class RecSource final : public FaceSource {
   }
 
  private:
-  static constexpr std::uint64_t kPagesKept = std::uint64_t{64} << 20;
-
   RecordFile file_;
+  PagesRead pages_{file_.reader()};
   RecordIndex index_;
   std::size_t i_ = 0;
-  std::uint64_t read_ = 0;  // bytes since the pages were given back
   std::vector<std::byte> scratch_;
 };
 

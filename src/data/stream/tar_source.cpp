@@ -1,11 +1,11 @@
 #include "data/stream/tar_source.h"
 
-#include <charconv>
 #include <utility>
 
 #include "data/image_file.h"
 #include "data/shown.h"
 #include "data/stream/sources.h"
+#include "data/whole_number.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/data/record_io.h"
@@ -57,11 +57,8 @@ void TarSource::take(const std::string& path) {
     std::string_view digits(begin, text.size());
     while (digits.ends_with('\n') || digits.ends_with('\r') || digits.ends_with(' '))
       digits.remove_suffix(1);
-    std::int64_t identity = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), identity);
-    if (error != std::errc{} || end != digits.data() + digits.size() || identity < 0 ||
-        identity >= kMostIdentities) {
+    const auto identity = whole_number<std::int64_t>(digits);
+    if (!identity || *identity >= kMostIdentities) {
       throw DataError(printable(path), "label",
                       "found " + shown(digits) + ", want a whole number below " +
                           std::to_string(kMostIdentities));
