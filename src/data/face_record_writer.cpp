@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <deque>
 #include <numeric>
 #include <string>
 
@@ -65,19 +66,11 @@ struct FaceRecordWriter::State {
     return before;
   }
 
-  /// The key of each image in the order in which they were added.
-  std::vector<std::uint32_t> keys(std::vector<std::uint32_t> before) const {
-    std::vector<std::uint32_t> result(images());
-    for (std::size_t i = 0; i < images(); ++i)
-      result[i] = 1 + before[static_cast<std::size_t>(identities[i])]++;
-    return result;
-  }
-
   std::filesystem::path rec_path, idx_path, property_path;
   BufferedFile rec;
-  std::vector<std::int32_t> identities;  // [images]
-  std::vector<std::uint64_t> offsets;    // [images]
-  std::int32_t most = -1;                // the largest identity
+  std::deque<std::int32_t> identities;  // [images]; a vector that grows is in memory twice
+  std::deque<std::uint64_t> offsets;    // [images]
+  std::int32_t most = -1;               // the largest identity
   std::vector<std::byte> payload;
 };
 
@@ -108,19 +101,19 @@ void FaceRecordWriter::commit(int width, int height) {
                 " images; the set needs a record for every identity up to it: number them closer");
   }
   const std::vector<std::uint32_t> before = s.images_before();
-  const std::vector<std::uint32_t> keys = s.keys(before);
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (keys[i] == i + 1) continue;
-    std::vector<std::byte> id;
-    append(id, std::uint64_t{keys[i]});
-    s.rec.write_at(s.offsets[i] + kIdOffset, id);
-  }
-
   BufferedFile idx(s.idx_path);
   const auto list = [&](std::uint64_t key, std::uint64_t offset) {
     idx.write(idx_line(key, offset));
   };
-  for (std::size_t i = 0; i < keys.size(); ++i) list(keys[i], s.offsets[i]);
+  std::vector<std::uint32_t> keys = before;  // the last one given to an image of each identity
+  for (std::size_t i = 0; i < s.images(); ++i) {
+    const std::uint64_t key = ++keys[static_cast<std::size_t>(s.identities[i])];
+    list(key, s.offsets[i]);
+    if (key == i + 1) continue;  // as was written
+    std::vector<std::byte> id;
+    append(id, key);
+    s.rec.write_at(s.offsets[i] + kIdOffset, id);
+  }
   const std::uint64_t first = s.images() + 1;
   for (std::size_t c = 0; c < identities; ++c) {
     list(first + c, s.rec.size());

@@ -2,29 +2,33 @@
 
 #include <cstdint>
 
-#include "pfc/data/record_io.h"
-
 namespace pfc {
 
-/// Gives the pages of a mapped file back each time so many of its bytes have been read, so that
-/// going over a large file does not fill the process's memory.
+/// Gives the pages of a mapped file back each time so many of them have been mapped by reading, so
+/// that going over a large file, in any order, does not fill the process's memory. `File` is a
+/// MappedFile or a RecordReader.
+template <class File>
 class PagesRead {
  public:
-  /// `rec` must outlive it.
-  explicit PagesRead(const RecordReader& rec) : rec_(rec) {}
+  /// `file` must outlive it.
+  explicit PagesRead(const File& file) : file_(file) {}
 
-  void read(std::uint64_t bytes) {
-    bytes_ += bytes;
-    if (bytes_ < kKept) return;
-    rec_.forget();
-    bytes_ = 0;
+  void read(std::uint64_t begin, std::uint64_t end) {
+    mapped_ += end - begin + (begin == end_ ? 0 : kAround);
+    end_ = end;
+    if (mapped_ < kKept) return;
+    file_.forget();
+    mapped_ = 0;
   }
 
  private:
   static constexpr std::uint64_t kKept = std::uint64_t{64} << 20;
+  static constexpr std::uint64_t kAround = std::uint64_t{64}
+                                           << 10;  // what the kernel maps with a page
 
-  const RecordReader& rec_;
-  std::uint64_t bytes_ = 0;  // since the last time
+  const File& file_;
+  std::uint64_t end_ = 0;     // of the last that was read
+  std::uint64_t mapped_ = 0;  // since the last time
 };
 
 }  // namespace pfc

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "data/dataset_sources.h"
+#include "data/pages_read.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -13,14 +14,17 @@ namespace fs = std::filesystem;
 
 RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
   if (!fs::exists(idx)) return index_records(reader);
-  const MappedFile text(idx);
-  return index_records(reader, parse_idx(text.bytes(), idx.string()), idx.string());
+  return index_records(reader, read_idx(idx), idx.string());
 }
 
 std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
   if (!fs::is_regular_file(cache)) return std::nullopt;
   try {
-    return decode_index_cache(MappedFile(cache).bytes(), source);
+    const MappedFile file(cache);
+    PagesRead pages(file);
+    return decode_index_cache(file.bytes(), source, [&](std::uint64_t begin, std::uint64_t end) {
+      pages.read(begin, end);
+    });
   } catch (const Error&) {
     return std::nullopt;  // not readable: as good as none
   }
@@ -28,7 +32,7 @@ std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSourc
 
 void write_index(const fs::path& cache, const RecordIndex& index, const RecordSource& source) {
   AtomicFile file(cache);
-  file.write(encode_index_cache(index, source));
+  encode_index_cache(index, source, [&](std::span<const std::byte> bytes) { file.write(bytes); });
   file.commit();
 }
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
+#include <numeric>
+#include <utility>
 
 #include "data/pages_read.h"
 #include "pfc/base/error.h"
@@ -12,7 +15,7 @@ namespace {
 
 constexpr std::int32_t kHoldsRange = -1;  // in place of an identity
 
-std::string key_place(std::uint32_t key) {
+std::string key_place(std::integral auto key) {
   return "key " + std::to_string(key);
 }
 
@@ -54,138 +57,176 @@ bool says_exact(const ImageRecord& record) {
   return record.holds_range() && record.id2 == kExactLabels;
 }
 
-/// What key 0 and the identity records say of the images, `entries[1…images]`.
+/// Puts the records of a list in ascending order of one of its arrays, in place.
+template <class T>
+void sort_by(RecordList& list, std::vector<T> RecordList::*by) {
+  const std::vector<T>& values = list.*by;
+  if (std::ranges::is_sorted(values)) return;
+  if (list.size() > std::numeric_limits<std::uint32_t>::max())
+    throw Error("more records than there are keys: " + std::to_string(list.size()));
+  std::vector<std::uint32_t> from(list.size());  // where the record of each place comes from
+  std::iota(from.begin(), from.end(), 0u);
+  std::ranges::sort(from, {}, [&](std::uint32_t i) { return values[i]; });
+  const auto swap = [&](std::size_t i, std::size_t j) {
+    std::swap(list.offsets[i], list.offsets[j]);
+    std::swap(list.keys[i], list.keys[j]);
+    if (!list.identities.empty()) std::swap(list.identities[i], list.identities[j]);
+  };
+  for (std::uint32_t i = 0; i < from.size(); ++i) {
+    std::uint32_t place = i;  // along a cycle of places, each takes its record from the next
+    while (from[place] != i) {
+      const std::uint32_t next = std::exchange(from[place], place);
+      swap(place, next);
+      place = next;
+    }
+    from[place] = place;
+  }
+}
+
+/// What key 0 and the identity records say of the images, at places 1…images of the list.
 class FaceLayout {
  public:
-  /// `entries` in ascending order of keys, key 0 first. `list` names the file that told the keys.
-  FaceLayout(const RecordReader& rec, std::span<const IndexEntry> entries, const std::string& list)
-      : rec_(rec), entries_(entries) {
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      if (entries[i].key != i) {
-        throw DataError(list, key_place(static_cast<std::uint32_t>(i)),
-                        "missing, want every key from 0 on");
-      }
+  /// `list` in ascending order of keys, key 0 first. `list_name` names the file that told the keys.
+  FaceLayout(const RecordReader& rec, const RecordList& list, const std::string& list_name)
+      : rec_(rec), list_(list) {
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (list.keys[i] != i)
+        throw DataError(list_name, key_place(i), "missing, want every key from 0 on");
     }
-    const auto is_image = [](const IndexEntry& entry) { return entry.identity != kHoldsRange; };
-    const auto first_identity = std::find_if_not(entries.begin() + 1, entries.end(), is_image);
-    const auto stray = std::find_if(first_identity, entries.end(), is_image);
-    if (stray != entries.end()) {
-      throw DataError(rec.name(), key_place(stray->key),
+    const auto begin = list.identities.begin(), end = list.identities.end();
+    const auto first_identity = std::find(begin + 1, end, kHoldsRange);
+    const auto stray =
+        std::find_if(first_identity, end, [](std::int32_t held) { return held != kHoldsRange; });
+    if (stray != end) {
+      throw DataError(rec.name(), key_place(stray - begin),
                       "an image, want an identity record, as key " +
-                          std::to_string(first_identity->key) + " is one");
+                          std::to_string(first_identity - begin) + " is one");
     }
-    images_ = static_cast<std::size_t>(first_identity - entries.begin()) - 1;
+    images_ = static_cast<std::size_t>(first_identity - begin) - 1;
   }
 
   std::size_t images() const { return images_; }
-  std::size_t identities() const { return entries_.size() - 1 - images_; }
+  std::size_t identities() const { return list_.size() - 1 - images_; }
 
   void check() {
     check_header();
     if (identities() == 0) return require_float_labels();
-    for (const IndexEntry& entry : entries_.subspan(1, images_)) {
-      if (static_cast<std::size_t>(entry.identity) >= identities()) {
-        throw DataError(rec_.name(), key_place(entry.key),
-                        "identity " + std::to_string(entry.identity) + " in a file of " +
+    for (std::size_t key = 1; key <= images_; ++key) {
+      if (static_cast<std::size_t>(list_.identities[key]) >= identities()) {
+        throw DataError(rec_.name(), key_place(key),
+                        "identity " + std::to_string(list_.identities[key]) + " in a file of " +
                             std::to_string(identities()) + " identities");
       }
     }
-    for (const IndexEntry& entry : entries_.subspan(1 + images_)) check_range(entry);
+    for (std::size_t key = 1 + images_; key < list_.size(); ++key) check_range(key);
   }
 
  private:
   void check_header() {
-    const ImageRecord header = rec_.image_record_at(entries_[0].offset, scratch_);
+    const ImageRecord header = rec_.image_record_at(list_.offsets[0], scratch_);
     const std::size_t end = images_ + 1;
     const bool first_agrees = header.label(0) == static_cast<float>(end);
     const bool last_agrees =
-        identities() == 0 || header.label(1) == static_cast<float>(entries_.size());
+        identities() == 0 || header.label(1) == static_cast<float>(list_.size());
     if (!first_agrees || !last_agrees) {
       throw DataError(rec_.name(), key_place(0),
                       "identity records at keys [" + text(header.label(0)) + ", " +
                           text(header.label(1)) + ") are told, found [" + std::to_string(end) +
-                          ", " + std::to_string(entries_.size()) + ")");
+                          ", " + std::to_string(list_.size()) + ")");
     }
   }
 
   /// Without identity records nothing else bounds the labels.
   void require_float_labels() const {
-    for (const IndexEntry& entry : entries_.subspan(1, images_)) {
-      if (entry.identity <= kLargestLabel) continue;
-      throw DataError(rec_.name(), key_place(entry.key),
-                      "identity " + std::to_string(entry.identity) +
+    for (std::size_t key = 1; key <= images_; ++key) {
+      if (list_.identities[key] <= kLargestLabel) continue;
+      throw DataError(rec_.name(), key_place(key),
+                      "identity " + std::to_string(list_.identities[key]) +
                           " in a file without identity records, want " +
                           std::to_string(kLargestLabel) + " at the most");
     }
   }
 
-  void check_range(const IndexEntry& entry) {
-    const ImageRecord record = rec_.image_record_at(entry.offset, scratch_);
+  void check_range(std::size_t key) {
+    const ImageRecord record = rec_.image_record_at(list_.offsets[key], scratch_);
+    pages_.read(list_.offsets[key], record.end);
     const float first = record.label(0), last = record.label(1);
     const bool possible = first >= 1 && first <= last && last <= static_cast<float>(images_ + 1) &&
                           first == std::trunc(first) && last == std::trunc(last);
     const std::string range = "[" + text(first) + ", " + text(last) + ")";
     if (!possible) {
-      throw DataError(rec_.name(), key_place(entry.key),
+      throw DataError(rec_.name(), key_place(key),
                       "range of images " + range + ", want one within [1, " +
                           std::to_string(images_ + 1) + ")");
     }
     if (last >= static_cast<float>(kLargestLabel)) return;
     const auto images =
-        entries_.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
+        std::span(list_.identities)
+            .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
     // No image is in two ranges: this bounds the work on a file that says otherwise, too.
     ranged_ += images.size();
     if (ranged_ > images_) {
-      throw DataError(rec_.name(), key_place(entry.key),
+      throw DataError(rec_.name(), key_place(key),
                       "range of images " + range + " overlaps an earlier one");
     }
-    for (const IndexEntry& image : images) {
-      if (image.identity != images.front().identity) {
-        throw DataError(rec_.name(), key_place(image.key),
-                        "identity " + std::to_string(image.identity) + ", want " +
-                            std::to_string(images.front().identity) + " as in the range " + range +
-                            " of key " + std::to_string(entry.key));
-      }
-    }
+    const auto other = std::ranges::adjacent_find(images, std::ranges::not_equal_to());
+    if (other == images.end()) return;
+    throw DataError(
+        rec_.name(), key_place(static_cast<std::ptrdiff_t>(first) + 1 + (other - images.begin())),
+        "identity " + std::to_string(other[1]) + ", want " + std::to_string(images.front()) +
+            " as in the range " + range + " of key " + std::to_string(key));
   }
 
   const RecordReader& rec_;
-  std::span<const IndexEntry> entries_;
+  const RecordList& list_;
+  PagesRead<RecordReader> pages_{rec_};
   std::size_t images_ = 0;
   std::size_t ranged_ = 0;
   std::vector<std::byte> scratch_;
 };
 
-/// `entries` in ascending order of different keys.
-RecordIndex find_layout(const RecordReader& rec, std::span<const IndexEntry> entries,
-                        const std::string& list) {
+/// `list` in ascending order of different keys.
+RecordIndex find_layout(const RecordReader& rec, RecordList list, const std::string& list_name) {
   RecordIndex index;
-  if (!entries.empty() && entries[0].key == 0 && entries[0].identity == kHoldsRange) {
-    FaceLayout layout(rec, entries, list);
+  std::size_t begin = 0, end = list.size();
+  if (end > 0 && list.keys[0] == 0 && list.identities[0] == kHoldsRange) {
+    FaceLayout layout(rec, list, list_name);
     layout.check();
     index.declared_identities = static_cast<std::int64_t>(layout.identities());
-    entries = entries.subspan(1, layout.images());
+    begin = 1;
+    end = 1 + layout.images();
   }
-  if (entries.empty()) throw DataError(rec.name(), "whole file", "no images");
-  index.offsets.reserve(entries.size());
-  index.identities.reserve(entries.size());
-  for (const IndexEntry& entry : entries) {
-    if (entry.identity == kHoldsRange) {
-      throw DataError(rec.name(), key_place(entry.key),
-                      "an identity record, in a file whose key 0 is no header record");
-    }
-    index.offsets.push_back(entry.offset);
-    index.identities.push_back(entry.identity);
+  if (begin == end) throw DataError(rec.name(), "whole file", "no images");
+  const auto images = [&](auto& of_all) {
+    of_all.resize(end);
+    of_all.erase(of_all.begin(), of_all.begin() + static_cast<std::ptrdiff_t>(begin));
+    return std::move(of_all);
+  };
+  index.offsets = images(list.offsets);
+  index.identities = images(list.identities);
+  index.keys = images(list.keys);
+  const auto range = std::ranges::find(index.identities, kHoldsRange);
+  if (range != index.identities.end()) {
+    throw DataError(
+        rec.name(),
+        key_place(index.keys[static_cast<std::size_t>(range - index.identities.begin())]),
+        "an identity record, in a file whose key 0 is no header record");
   }
-  index.first_key = entries.front().key;
-  if (entries.back().key - index.first_key != entries.size() - 1) {
-    index.keys.reserve(entries.size());
-    for (const IndexEntry& entry : entries) index.keys.push_back(entry.key);
-  }
+  index.first_key = index.keys.front();
+  if (index.keys.back() - index.first_key == index.size() - 1)
+    std::vector<std::uint32_t>().swap(index.keys);
   return index;
 }
 
 }  // namespace
+
+void RecordList::sort_by_offset() {
+  sort_by(*this, &RecordList::offsets);
+}
+
+void RecordList::sort_by_key() {
+  sort_by(*this, &RecordList::keys);
+}
 
 std::optional<std::size_t> RecordIndex::find(std::uint32_t wanted) const {
   if (keys.empty()) {
@@ -197,43 +238,50 @@ std::optional<std::size_t> RecordIndex::find(std::uint32_t wanted) const {
   return static_cast<std::size_t>(found - keys.begin());
 }
 
-RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
-                          const std::string& idx_name) {
+RecordIndex index_records(const RecordReader& rec, RecordList list, const std::string& idx_name) {
   std::vector<std::byte> scratch;
-  const auto header = std::ranges::find(listed, 0u, &IndexEntry::key);
-  const bool exact = header != listed.end() && header->offset < rec.size() &&
-                     says_exact(rec.image_record_at(header->offset, scratch));
-  std::ranges::sort(listed, {}, &IndexEntry::offset);
+  const auto header = std::ranges::find(list.keys, 0u);
+  const auto header_offset =
+      header == list.keys.end()
+          ? rec.size()
+          : list.offsets[static_cast<std::size_t>(header - list.keys.begin())];
+  const bool exact =
+      header_offset < rec.size() && says_exact(rec.image_record_at(header_offset, scratch));
+  list.sort_by_offset();
+  list.identities.reserve(list.size());
   PagesRead pages(rec);
   std::uint64_t end = 0;
-  for (IndexEntry& entry : listed) {
-    if (entry.offset < end) {
-      throw DataError(idx_name, key_place(entry.key),
-                      "offset " + std::to_string(entry.offset) +
-                          " lies within a record that ends at " + std::to_string(end));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::uint64_t offset = list.offsets[i];
+    if (offset < end) {
+      throw DataError(idx_name, key_place(list.keys[i]),
+                      "offset " + std::to_string(offset) + " lies within a record that ends at " +
+                          std::to_string(end));
     }
     try {
-      const ImageRecord record = rec.image_record_at(entry.offset, scratch);
-      entry.identity =
-          identity_in(record, rec, entry.offset, exact ? Labels::kExact : Labels::kFloat);
+      const ImageRecord record = rec.image_record_at(offset, scratch);
+      list.identities.push_back(
+          identity_in(record, rec, offset, exact ? Labels::kExact : Labels::kFloat));
       end = record.end;
-      pages.read(end - entry.offset);
+      pages.read(offset, end);
     } catch (const DataError& error) {
-      throw DataError(idx_name, key_place(entry.key), error.what());
+      throw DataError(idx_name, key_place(list.keys[i]), error.what());
     }
   }
-  std::ranges::sort(listed, {}, &IndexEntry::key);
-  const auto twice = std::ranges::adjacent_find(listed, {}, &IndexEntry::key);
-  if (twice != listed.end()) {
-    throw DataError(idx_name, key_place(twice->key),
-                    "listed twice, at offsets " + std::to_string(twice[0].offset) + " and " +
-                        std::to_string(twice[1].offset));
+  list.sort_by_key();
+  const auto twice = std::ranges::adjacent_find(list.keys);
+  if (twice != list.keys.end()) {
+    const auto i = static_cast<std::size_t>(twice - list.keys.begin());
+    const auto [first, second] = std::minmax(list.offsets[i], list.offsets[i + 1]);
+    throw DataError(
+        idx_name, key_place(*twice),
+        "listed twice, at offsets " + std::to_string(first) + " and " + std::to_string(second));
   }
-  return find_layout(rec, listed, idx_name);
+  return find_layout(rec, std::move(list), idx_name);
 }
 
 RecordIndex index_records(const RecordReader& rec) {
-  std::vector<IndexEntry> entries;
+  RecordList list;
   std::vector<std::byte> scratch;
   bool ids_are_keys = true, exact = false;
   PagesRead pages(rec);
@@ -241,25 +289,26 @@ RecordIndex index_records(const RecordReader& rec) {
     const ImageRecord record = rec.image_record_at(offset, scratch);
     ids_are_keys = ids_are_keys && record.id <= std::numeric_limits<std::uint32_t>::max();
     exact = exact || (record.id == 0 && says_exact(record));
-    entries.push_back({offset, static_cast<std::uint32_t>(record.id),
-                       identity_in(record, rec, offset, Labels::kUnknown)});
-    pages.read(record.end - offset);
+    list.add(static_cast<std::uint32_t>(record.id), offset);
+    list.identities.push_back(identity_in(record, rec, offset, Labels::kUnknown));
+    pages.read(offset, record.end);
     offset = record.end;
   }
-  for (IndexEntry& entry : entries) {  // those that were rounded, now that it is known
-    if (entry.identity < kLargestLabel) continue;
-    entry.identity = identity_in(rec.image_record_at(entry.offset, scratch), rec, entry.offset,
-                                 exact ? Labels::kExact : Labels::kFloat);
+  for (std::size_t i = 0; i < list.size(); ++i) {  // those that were rounded, now that it is known
+    if (list.identities[i] < kLargestLabel) continue;
+    const std::uint64_t offset = list.offsets[i];
+    list.identities[i] = identity_in(rec.image_record_at(offset, scratch), rec, offset,
+                                     exact ? Labels::kExact : Labels::kFloat);
   }
   if (ids_are_keys) {
-    std::ranges::sort(entries, {}, &IndexEntry::key);
-    ids_are_keys = std::ranges::adjacent_find(entries, {}, &IndexEntry::key) == entries.end();
+    list.sort_by_key();
+    ids_are_keys = std::ranges::adjacent_find(list.keys) == list.keys.end();
   }
   if (!ids_are_keys) {
-    std::ranges::sort(entries, {}, &IndexEntry::offset);
-    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].key = static_cast<std::uint32_t>(i);
+    list.sort_by_offset();
+    std::iota(list.keys.begin(), list.keys.end(), 0u);
   }
-  return find_layout(rec, entries, rec.name());
+  return find_layout(rec, std::move(list), rec.name());
 }
 
 void check_property(const RecordIndex& index, std::int64_t identities,

@@ -22,11 +22,20 @@ inline constexpr std::uint64_t kExactLabels = 0x4C4542414C434650;  // "PFCLABEL"
 std::filesystem::path idx_path_of(const std::filesystem::path& rec);
 std::filesystem::path property_path_of(const std::filesystem::path& rec);
 
-/// A line of a `.idx` file, and what was found there.
-struct IndexEntry {
-  std::uint64_t offset = 0;
-  std::uint32_t key = 0;
-  std::int32_t identity = 0;
+/// All records of a `.rec`, images and others: 16 bytes a record, in arrays that a RecordIndex
+/// takes over as they are.
+struct RecordList {
+  std::vector<std::uint64_t> offsets;    ///< [n]
+  std::vector<std::uint32_t> keys;       ///< [n]
+  std::vector<std::int32_t> identities;  ///< [n] the labels, or empty while the `.rec` is unread
+
+  std::size_t size() const { return offsets.size(); }
+  void add(std::uint32_t key, std::uint64_t offset) {
+    keys.push_back(key);
+    offsets.push_back(offset);
+  }
+  void sort_by_offset();
+  void sort_by_key();
 };
 
 /// Where the images of a `.rec` are, in ascending order of their keys: the whole file's view, 12 or
@@ -50,7 +59,8 @@ struct RecordIndex {
 std::string idx_line(std::uint64_t key, std::uint64_t offset);
 
 /// The lines of a `.idx` file, exactly "key\toffset\n" each. Throws DataError with the line.
-std::vector<IndexEntry> parse_idx(std::span<const std::byte> text, const std::string& name);
+RecordList parse_idx(std::span<const std::byte> text, const std::string& name);
+RecordList read_idx(const std::filesystem::path& idx);
 
 /// Visits the listed records in file order and finds the layout. Where key 0 holds a range, the
 /// file is in the face layout and every key is checked: images 1…N, then identity records, which
@@ -60,8 +70,7 @@ std::vector<IndexEntry> parse_idx(std::span<const std::byte> text, const std::st
 /// records; the second value of key 0 then means something else and is not looked at. Any other
 /// file is a plain one: every key is an image. Throws DataError where the two files disagree or a
 /// record is not what it must be.
-RecordIndex index_records(const RecordReader& rec, std::vector<IndexEntry> listed,
-                          const std::string& idx_name);
+RecordIndex index_records(const RecordReader& rec, RecordList listed, const std::string& idx_name);
 
 /// The same for a file without `.idx`, by a scan of the whole file. A record's key is not in the
 /// `.rec`, but all writers of the field put it into the image header as `id`: where the ids are all

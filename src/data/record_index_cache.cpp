@@ -23,7 +23,7 @@ struct Header {
 static_assert(sizeof(Header) == 72 && std::has_unique_object_representations_v<Header>);
 
 constexpr std::array<char, 8> kMagic = {'p', 'f', 'c',  'i',
-                                        'd', 'x', '\0', '\1'};  // the last one is the version
+                                        'd', 'x', '\0', '\2'};  // the last one is the version
 constexpr std::uint64_t kSmallestRecord = 32;                   // frame and image header
 
 /// Every step is a bijection of the state for a given word, and of the word for a given state, so
@@ -42,22 +42,25 @@ std::uint64_t checksum(std::uint64_t state, std::span<const std::byte> bytes) {
   return state;
 }
 
-std::uint64_t checksum_of(std::span<const std::byte> cache) {
-  return checksum(checksum(0, cache.first(offsetof(Header, checksum))),
-                  cache.subspan(sizeof(Header)));
+std::uint64_t checksum_of(const Header& header) {
+  return checksum(0, std::as_bytes(std::span(&header, 1)).first(offsetof(Header, checksum)));
 }
 
+/// The `count` values of `bytes` from `begin` on, which moves on, and their checksum. A piece at a
+/// time, so that `on_read` may give back what was read.
 template <class T>
-void append_all(std::vector<std::byte>& out, const std::vector<T>& values) {
-  const auto bytes = std::as_bytes(std::span(values));
-  out.insert(out.end(), bytes.begin(), bytes.end());
-}
-
-template <class T>
-std::vector<T> take(std::span<const std::byte>& bytes, std::size_t count) {
+std::vector<T> take(std::span<const std::byte> bytes, std::size_t& begin, std::size_t count,
+                    std::uint64_t& sum, const OnRead& on_read) {
+  constexpr std::size_t kPiece = std::size_t{1} << 20;
   std::vector<T> values(count);
-  std::memcpy(values.data(), bytes.data(), count * sizeof(T));
-  bytes = bytes.subspan(count * sizeof(T));
+  auto into = std::as_writable_bytes(std::span(values));
+  for (std::size_t i = 0; i < into.size(); i += kPiece) {
+    const std::size_t size = std::min(kPiece, into.size() - i);
+    std::memcpy(into.data() + i, bytes.data() + begin + i, size);
+    on_read(begin + i, begin + i + size);
+  }
+  begin += into.size();
+  sum = checksum(sum, into);
   return values;
 }
 
@@ -82,25 +85,26 @@ bool is_sound(const RecordIndex& index, std::uint64_t rec_size) {
 
 }  // namespace
 
-std::vector<std::byte> encode_index_cache(const RecordIndex& index, const RecordSource& source) {
-  std::vector<std::byte> bytes;
-  bytes.reserve(sizeof(Header) + index.size() * 16);
-  append(bytes, Header{.magic = kMagic,
-                       .source = source,
-                       .images = index.size(),
-                       .declared_identities = index.declared_identities,
-                       .first_key = index.first_key,
-                       .has_keys = index.keys.empty() ? 0u : 1u,
-                       .checksum = 0});
-  append_all(bytes, index.offsets);
-  append_all(bytes, index.identities);
-  append_all(bytes, index.keys);
-  seal_index_cache(bytes);
-  return bytes;
+void encode_index_cache(const RecordIndex& index, const RecordSource& source,
+                        const std::function<void(std::span<const std::byte>)>& write) {
+  Header header{.magic = kMagic,
+                .source = source,
+                .images = index.size(),
+                .declared_identities = index.declared_identities,
+                .first_key = index.first_key,
+                .has_keys = index.keys.empty() ? 0u : 1u,
+                .checksum = 0};
+  const std::array arrays = {std::as_bytes(std::span(index.offsets)),
+                             std::as_bytes(std::span(index.identities)),
+                             std::as_bytes(std::span(index.keys))};
+  header.checksum = checksum_of(header);
+  for (const auto& array : arrays) header.checksum = checksum(header.checksum, array);
+  write(std::as_bytes(std::span(&header, 1)));
+  for (const auto& array : arrays) write(array);
 }
 
 std::optional<RecordIndex> decode_index_cache(std::span<const std::byte> bytes,
-                                              const RecordSource& source) {
+                                              const RecordSource& source, const OnRead& on_read) {
   if (bytes.size() < sizeof(Header) || source.rec.size < kSmallestRecord) return std::nullopt;
   const auto header = load<Header>(bytes, 0);
   const std::uint64_t body = bytes.size() - sizeof(Header);
@@ -108,24 +112,20 @@ std::optional<RecordIndex> decode_index_cache(std::span<const std::byte> bytes,
   if (header.magic != kMagic || header.source != source || header.has_keys > 1 ||
       header.images == 0 || body % image_size != 0 || body / image_size != header.images ||
       header.declared_identities < 0 ||
-      header.first_key + (header.images - 1) > std::numeric_limits<std::uint32_t>::max() ||
-      header.checksum != checksum_of(bytes)) {
+      header.first_key + (header.images - 1) > std::numeric_limits<std::uint32_t>::max()) {
     return std::nullopt;
   }
-  bytes = bytes.subspan(sizeof(Header));
+  std::size_t begin = sizeof(Header);
   RecordIndex index;
-  index.offsets = take<std::uint64_t>(bytes, header.images);
-  index.identities = take<std::int32_t>(bytes, header.images);
-  if (header.has_keys == 1) index.keys = take<std::uint32_t>(bytes, header.images);
+  std::uint64_t sum = checksum_of(header);
+  index.offsets = take<std::uint64_t>(bytes, begin, header.images, sum, on_read);
+  index.identities = take<std::int32_t>(bytes, begin, header.images, sum, on_read);
+  index.keys =
+      take<std::uint32_t>(bytes, begin, header.has_keys == 1 ? header.images : 0, sum, on_read);
   index.first_key = header.first_key;
   index.declared_identities = header.declared_identities;
-  if (!is_sound(index, source.rec.size)) return std::nullopt;
+  if (sum != header.checksum || !is_sound(index, source.rec.size)) return std::nullopt;
   return index;
-}
-
-void seal_index_cache(std::span<std::byte> bytes) {
-  const std::uint64_t sum = checksum_of(bytes);
-  std::memcpy(bytes.data() + offsetof(Header, checksum), &sum, sizeof sum);
 }
 
 }  // namespace pfc

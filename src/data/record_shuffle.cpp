@@ -19,14 +19,14 @@ namespace fs = std::filesystem;
 using Bytes = std::vector<std::byte>;
 
 /// Every record with its key, in the order of the file.
-std::vector<IndexEntry> records_of(const RecordFile& file) {
+RecordList records_of(const RecordFile& file) {
   const fs::path idx = idx_path_of(file.mapped().path());
   if (!fs::exists(idx)) {
     throw Error(idx.string() + ": not found; `pfc data pack` of the .rec writes one with its .idx");
   }
   file.index();  // throws where the two do not belong together
-  std::vector<IndexEntry> records = parse_idx(MappedFile(idx).bytes(), idx.string());
-  std::ranges::sort(records, {}, &IndexEntry::offset);
+  RecordList records = read_idx(idx);
+  records.sort_by_offset();
   return records;
 }
 
@@ -57,7 +57,7 @@ class Shuffle {
     for (Part& part : parts_) end = mix(part, end);
     to_.resize(end);
     commit();
-    return std::ssize(records_);
+    return std::ssize(records_.keys);
   }
 
  private:
@@ -77,8 +77,8 @@ class Shuffle {
   void plan_parts() {
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const std::uint64_t end =
-          i + 1 < records_.size() ? records_[i + 1].offset : from_.reader().size();
-      part_of(i).begin += end - records_[i].offset;
+          i + 1 < records_.size() ? records_.offsets[i + 1] : from_.reader().size();
+      part_of(i).begin += end - records_.offsets[i];
     }
     std::uint64_t begin = 0;
     for (Part& part : parts_) begin += std::exchange(part.begin, begin);
@@ -90,14 +90,14 @@ class Shuffle {
     Bytes scratch;
     PagesRead pages(from_.reader());
     for (std::size_t i = 0; i < records_.size(); ++i) {
-      const std::uint64_t offset = records_[i].offset;
+      const std::uint64_t offset = records_.offsets[i];
       const std::uint64_t end = from_.reader().record_at(offset, scratch).end;
       const auto bytes = from_.mapped().bytes().subspan(offset, end - offset);
       Part& part = part_of(i);
       if (part.waiting.size() + bytes.size() > room_) flush(part);
       part.waiting.insert(part.waiting.end(), bytes.begin(), bytes.end());
-      part.keys.push_back(records_[i].key);
-      pages.read(bytes.size());
+      part.keys.push_back(records_.keys[i]);
+      pages.read(offset, end);
       count(bytes.size());
     }
     for (Part& part : parts_) {
@@ -168,7 +168,7 @@ class Shuffle {
   const RecordShuffleOptions& options_;
   CounterRandom random_;
   RecordFile from_;
-  std::vector<IndexEntry> records_;
+  RecordList records_;
   AtomicFile to_;
   BufferedFile idx_;
   std::vector<Part> parts_;

@@ -1,10 +1,13 @@
 // The text files beside a .rec: .idx and property.
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
+#include "data/pages_read.h"
 #include "data/record_index.h"
 #include "data/shown.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 
 namespace pfc {
 namespace {
@@ -24,6 +27,31 @@ bool take(std::string_view& text, char wanted) {
   return true;
 }
 
+/// `on_read` is told which bytes of them were read.
+template <class OnRead>
+RecordList lines_of(std::span<const std::byte> bytes, const std::string& name, OnRead on_read) {
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  RecordList list;
+  const auto lines = static_cast<std::size_t>(std::ranges::count(text, '\n'));
+  list.keys.reserve(lines);
+  list.offsets.reserve(lines);
+  on_read(0, bytes.size());
+  while (!text.empty()) {
+    const std::string_view line = text;
+    std::uint32_t key = 0;
+    std::uint64_t offset = 0;
+    if (!take_number(text, key) || !take(text, '\t') || !take_number(text, offset) ||
+        !take(text, '\n')) {
+      throw DataError(
+          name, "line " + std::to_string(list.size() + 1),
+          "found " + shown(line) + ", want \"key\\toffset\" and a newline, the key below 2^32");
+    }
+    list.add(key, offset);
+    on_read(bytes.size() - line.size(), bytes.size() - text.size());
+  }
+  return list;
+}
+
 }  // namespace
 
 std::filesystem::path idx_path_of(const std::filesystem::path& rec) {
@@ -38,21 +66,16 @@ std::string idx_line(std::uint64_t key, std::uint64_t offset) {
   return std::to_string(key) + "\t" + std::to_string(offset) + "\n";
 }
 
-std::vector<IndexEntry> parse_idx(std::span<const std::byte> bytes, const std::string& name) {
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  std::vector<IndexEntry> entries;
-  while (!text.empty()) {
-    const std::string_view line = text;
-    IndexEntry entry;
-    if (!take_number(text, entry.key) || !take(text, '\t') || !take_number(text, entry.offset) ||
-        !take(text, '\n')) {
-      throw DataError(
-          name, "line " + std::to_string(entries.size() + 1),
-          "found " + shown(line) + ", want \"key\\toffset\" and a newline, the key below 2^32");
-    }
-    entries.push_back(entry);
-  }
-  return entries;
+RecordList parse_idx(std::span<const std::byte> text, const std::string& name) {
+  return lines_of(text, name, [](std::size_t, std::size_t) {});
+}
+
+RecordList read_idx(const std::filesystem::path& idx) {
+  const MappedFile file(idx);
+  file.expect(Access::kSequential);
+  PagesRead pages(file);
+  return lines_of(file.bytes(), idx.string(),
+                  [&](std::size_t begin, std::size_t end) { pages.read(begin, end); });
 }
 
 std::int64_t parse_property(std::string_view text, const std::string& name) {

@@ -37,11 +37,11 @@ inline std::vector<std::byte> payload_of(std::uint64_t id, float label,
 /// A `.rec` in memory, with the lines of its `.idx`.
 struct RecordBytes {
   std::vector<std::byte> bytes;
-  std::vector<IndexEntry> listed;
+  RecordList listed;
 
   void add(std::uint32_t key, std::uint64_t id, const std::vector<float>& labels,
            std::string_view image) {
-    listed.push_back({.offset = bytes.size(), .key = key});
+    listed.add(key, bytes.size());
     append_record(labels.size() == 1 ? payload_of(id, labels[0], {}, image)
                                      : payload_of(id, 0, labels, image),
                   bytes);
@@ -52,8 +52,8 @@ struct RecordBytes {
   void add_range(std::uint32_t key, float first, float last) { add(key, key, {first, last}, ""); }
   std::string idx() const {
     std::string text;
-    for (const IndexEntry& e : listed)
-      text += std::to_string(e.key) + "\t" + std::to_string(e.offset) + "\n";
+    for (std::size_t i = 0; i < listed.size(); ++i)
+      text += idx_line(listed.keys[i], listed.offsets[i]);
     return text;
   }
   RecordReader reader() const { return {bytes, "train.rec"}; }

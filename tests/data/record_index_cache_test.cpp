@@ -19,6 +19,14 @@ RecordIndex sparse_index() {
       .offsets = {400, 0, 968}, .identities = {7, 0, 16777216}, .keys = {2, 3, 9}, .first_key = 2};
 }
 
+std::vector<std::byte> cache_of(const RecordIndex& index) {
+  std::vector<std::byte> bytes;
+  encode_index_cache(index, kSource, [&](std::span<const std::byte> part) {
+    bytes.insert(bytes.end(), part.begin(), part.end());
+  });
+  return bytes;
+}
+
 void expect_equal(const RecordIndex& a, const RecordIndex& b) {
   EXPECT_EQ(a.offsets, b.offsets);
   EXPECT_EQ(a.identities, b.identities);
@@ -29,7 +37,7 @@ void expect_equal(const RecordIndex& a, const RecordIndex& b) {
 
 TEST(RecordIndexCache, ReadsBackWhatWasWritten) {
   for (const RecordIndex& index : {dense_index(), sparse_index()}) {
-    const auto read = decode_index_cache(encode_index_cache(index, kSource), kSource);
+    const auto read = decode_index_cache(cache_of(index), kSource);
     ASSERT_TRUE(read);
     expect_equal(*read, index);
   }
@@ -37,7 +45,7 @@ TEST(RecordIndexCache, ReadsBackWhatWasWritten) {
 
 TEST(RecordIndexCache, NoticesEveryChangedByte) {
   for (const RecordIndex& index : {dense_index(), sparse_index()}) {
-    auto bytes = encode_index_cache(index, kSource);
+    auto bytes = cache_of(index);
     for (std::byte& byte : bytes) {
       for (const std::byte change : {std::byte{1}, std::byte{0x80}, std::byte{0xff}}) {
         byte ^= change;
@@ -50,7 +58,7 @@ TEST(RecordIndexCache, NoticesEveryChangedByte) {
 }
 
 TEST(RecordIndexCache, NoticesEveryTruncation) {
-  auto bytes = encode_index_cache(sparse_index(), kSource);
+  auto bytes = cache_of(sparse_index());
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_FALSE(decode_index_cache(std::span(bytes).first(size), kSource)) << size;
   }
@@ -59,7 +67,7 @@ TEST(RecordIndexCache, NoticesEveryTruncation) {
 }
 
 TEST(RecordIndexCache, IsStaleWhereASourceHasChanged) {
-  const auto bytes = encode_index_cache(dense_index(), kSource);
+  const auto bytes = cache_of(dense_index());
   for (auto [rec_size, rec_time, idx_size, idx_time] :
        {std::array{1004, 5, 30, 6}, std::array{1000, 4, 30, 6}, std::array{1000, 5, 31, 6},
         std::array{1000, 5, 30, 7}}) {
@@ -72,7 +80,7 @@ TEST(RecordIndexCache, IsStaleWhereASourceHasChanged) {
 
 TEST(RecordIndexCache, RefusesWhatCannotBeEvenUnderARightChecksum) {
   const auto refused = [](RecordIndex index) {
-    return !decode_index_cache(encode_index_cache(index, kSource), kSource).has_value();
+    return !decode_index_cache(cache_of(index), kSource).has_value();
   };
   const auto changed = [](auto change) {
     RecordIndex index = sparse_index();

@@ -45,12 +45,9 @@ RecordBytes face_file(KeyZero where, std::vector<float> header = {4, 6}) {
 }
 
 TEST(ParseIdx, ReadsKeysAndOffsets) {
-  const auto entries = parse_idx(bytes_of("7\t0\n4294967295\t18446744073709551615\n"), "a.idx");
-  ASSERT_EQ(entries.size(), 2u);
-  EXPECT_EQ(entries[0].key, 7u);
-  EXPECT_EQ(entries[0].offset, 0u);
-  EXPECT_EQ(entries[1].key, 4294967295u);
-  EXPECT_EQ(entries[1].offset, 18446744073709551615u);
+  const auto list = parse_idx(bytes_of("7\t0\n4294967295\t18446744073709551615\n"), "a.idx");
+  EXPECT_THAT(list.keys, ElementsAre(7u, 4294967295u));
+  EXPECT_THAT(list.offsets, ElementsAre(0u, 18446744073709551615u));
 }
 
 TEST(ParseIdx, SaysWhichLineIsNotExact) {
@@ -72,9 +69,10 @@ TEST(IndexRecords, FindsKeyZeroOfTheFaceLayoutAnywhere) {
       EXPECT_THAT(index.keys, IsEmpty());
       EXPECT_EQ(index.first_key, 1u);
       EXPECT_EQ(index.declared_identities, 2);
-      for (const IndexEntry& entry : file.listed) {
-        if (entry.key < 1 || entry.key > 3) continue;
-        EXPECT_EQ(index.offsets[entry.key - 1], entry.offset);
+      for (std::size_t i = 0; i < file.listed.size(); ++i) {
+        const std::uint32_t key = file.listed.keys[i];
+        if (key < 1 || key > 3) continue;
+        EXPECT_EQ(index.offsets[key - 1], file.listed.offsets[i]);
       }
     }
   }
@@ -112,9 +110,15 @@ TEST(IndexRecords, AcceptsAFaceHeaderWithoutIdentityRecords) {
 
 TEST(IndexRecords, SaysWhereIdxAndRecDisagree) {
   const RecordBytes good = face_file(KeyZero::kFirst);
+  const auto without_line = [&](std::ptrdiff_t line) {
+    RecordBytes file = good;
+    file.listed.offsets.erase(file.listed.offsets.begin() + line);
+    file.listed.keys.erase(file.listed.keys.begin() + line);
+    return file;
+  };
   const auto with_offset = [&](std::size_t line, std::uint64_t offset) {
     RecordBytes file = good;
-    file.listed[line].offset = offset;
+    file.listed.offsets[line] = offset;
     return file;
   };
   EXPECT_THAT(indexing(with_offset(2, good.bytes.size())),
@@ -125,17 +129,13 @@ TEST(IndexRecords, SaysWhereIdxAndRecDisagree) {
               fails_with("train.idx: key 1: train.rec: offset 44: magic 0x"));
   EXPECT_THAT(indexing(with_offset(1, 42)),
               fails_with("train.idx: key 1: train.rec: offset 42: records begin"));
-  EXPECT_THAT(indexing(with_offset(2, good.listed[1].offset)),
+  EXPECT_THAT(indexing(with_offset(2, good.listed.offsets[1])),
               fails_with("lies within a record that ends at 80"));
   RecordBytes twice = good;
-  twice.listed[2].key = 1;
+  twice.listed.keys[2] = 1;
   EXPECT_THAT(indexing(twice), fails_with("train.idx: key 1: listed twice, at offsets 40 and 80"));
-  RecordBytes missing = good;
-  missing.listed.erase(missing.listed.begin() + 2);
-  EXPECT_THAT(indexing(missing), fails_with("train.idx: key 2: missing"));
-  RecordBytes no_header = good;
-  no_header.listed.erase(no_header.listed.begin());
-  EXPECT_THAT(indexing(no_header),
+  EXPECT_THAT(indexing(without_line(2)), fails_with("train.idx: key 2: missing"));
+  EXPECT_THAT(indexing(without_line(0)),
               fails_with("train.rec: key 4: an identity record, in a file whose key 0"));
 }
 

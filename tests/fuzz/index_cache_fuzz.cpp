@@ -1,14 +1,13 @@
-// Bytes as the cached index of a valid .rec, under a right checksum and the right source, since a
-// fuzzer finds neither.
+// Bytes as the cached index of a valid .rec, and as the arrays of one under a right checksum, which
+// no fuzzer finds.
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <span>
 
+#include "data/little_endian.h"
 #include "data/record_index_cache.h"
 #include "pfc/base/error.h"
 #include "small_rec.h"
-
-extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t limit);
 
 namespace {
 
@@ -17,25 +16,33 @@ const auto& file() {
   return bytes;
 }
 
-const pfc::RecordSource& source() {
-  static const pfc::RecordSource value{.rec = {.size = file().size(), .time = 1}, .idx = {}};
-  return value;
+/// A place in each array for every 16 bytes but the first.
+pfc::RecordIndex index_of(std::span<const std::byte> bytes) {
+  pfc::RecordIndex index;
+  if (bytes.size() < 16) return index;
+  index.declared_identities = pfc::load<std::int64_t>(bytes, 0);
+  index.first_key = pfc::load<std::uint32_t>(bytes, 8);
+  const bool has_keys = bytes[12] != std::byte{};
+  for (std::size_t i = 16; i + 16 <= bytes.size(); i += 16) {
+    index.offsets.push_back(pfc::load<std::uint64_t>(bytes, i));
+    index.identities.push_back(pfc::load<std::int32_t>(bytes, i + 8));
+    if (has_keys) index.keys.push_back(pfc::load<std::uint32_t>(bytes, i + 12));
+  }
+  return index;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const pfc::RecordReader reader(file(), "fuzz.rec");
+  static const pfc::RecordReader reader(file(), "fuzz.rec");
+  static const pfc::RecordSource source{.rec = {.size = file().size(), .time = 1}, .idx = {}};
   const auto given = std::as_bytes(std::span(data, size));
-  decode_index_cache(given, source());
-  // The magic and the source of a real one before the bytes, the checksum into them.
-  const auto real = encode_index_cache(index_records(reader), source());
-  const std::size_t fixed = 8 + sizeof(pfc::RecordSource);
-  std::vector<std::byte> bytes(real.begin(), real.begin() + fixed);
-  bytes.insert(bytes.end(), given.begin(), given.end());
-  if (bytes.size() < 72) return 0;
-  pfc::seal_index_cache(bytes);
-  const auto index = decode_index_cache(bytes, source());
+  decode_index_cache(given, source);
+  std::vector<std::byte> bytes;
+  encode_index_cache(index_of(given), source, [&](std::span<const std::byte> part) {
+    bytes.insert(bytes.end(), part.begin(), part.end());
+  });
+  const auto index = decode_index_cache(bytes, source);
   if (!index) return 0;
   for (const std::int32_t identity : index->identities) {
     if (identity < 0 ||
@@ -48,17 +55,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const pfc::Error&) {
   }
   return 0;
-}
-
-/// Starts from a valid cache, less the part that is fixed.
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
-                                               std::size_t limit, unsigned) {
-  const pfc::RecordReader reader(file(), "fuzz.rec");
-  static const auto real = encode_index_cache(index_records(reader), source());
-  const auto seed = std::span(real).subspan(8 + sizeof(pfc::RecordSource));
-  if (size < 8 && seed.size() <= limit) {
-    std::memcpy(data, seed.data(), seed.size());
-    size = seed.size();
-  }
-  return LLVMFuzzerMutate(data, size, limit);
 }

@@ -83,8 +83,8 @@ void append_record(std::span<const std::byte> payload, std::vector<std::byte>& o
 /// another, and a scalar label; identity c has key N+1+c and, as labels, the range of its image
 /// keys; key 0, the last record, has the range of the identity records. `.idx` and `property` are
 /// written beside the `.rec`. Nothing stands under a final name before `commit`, and at no instant
-/// does a new `.rec` stand beside an old `.idx`. Takes 12 bytes of memory an image, 4 more in
-/// `commit`. Every failure throws Error.
+/// does a new `.rec` stand beside an old `.idx`. Takes 12 bytes of memory an image. Every failure
+/// throws Error.
 ///
 /// A label is a float32, which is exact up to 2^24. A larger identity stands in `id2` of its images
 /// as well, which key 0's `id2` announces; smaller sets are as other tools write them.

@@ -22,7 +22,7 @@ class RecSource final : public FaceSource {
     face.identity = index_.identities[i_];
     face.name = std::to_string(index_.key(i_));
     face.image = record.image;
-    pages_.read(record.end - offset);
+    pages_.read(offset, record.end);
     ++i_;
     return true;
   }
@@ -33,7 +33,7 @@ class RecSource final : public FaceSource {
 
  private:
   RecordFile file_;
-  PagesRead pages_{file_.reader()};
+  PagesRead<RecordReader> pages_{file_.reader()};
   RecordIndex index_;
   std::size_t i_ = 0;
   std::vector<std::byte> scratch_;
