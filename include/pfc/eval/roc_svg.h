@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "pfc/eval/chart.h"
 #include "pfc/eval/roc.h"
 
 namespace pfc {
@@ -13,9 +14,11 @@ struct RocCurve {
   const Roc& roc;
 };
 
-/// ROC curves as a self-contained SVG: TAR over FAR, which is on a logarithmic axis from one
-/// impostor pair to 1; the operating points at FAR 1e-4 … 1e-1 marked, and their figures and the
-/// equal error rates in a table that is the legend. `curves` must not be empty.
+/// TAR over FAR, which is on a logarithmic axis from one impostor pair to 1; the operating points
+/// at FAR 1e-4 … 1e-1 marked. `curves` must not be empty.
+Chart roc_chart(std::string_view title, std::span<const RocCurve> curves);
+/// The same as a self-contained SVG, the figures at those points and the equal error rates in a
+/// table that is the legend.
 std::string roc_svg(std::string_view title, std::span<const RocCurve> curves);
 
 }  // namespace pfc
