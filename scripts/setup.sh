@@ -23,7 +23,7 @@ packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           libxxhash-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev libprotobuf-dev
           protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
-  dev) packages+=(g++-aarch64-linux-gnu iproute2 procps) ;;
+  dev) packages+=(g++-aarch64-linux-gnu iproute2 procps chromium) ;;
   fuzz) packages+=(clang libclang-rt-14-dev) ;;
   lint*) packages+=(clang-format clang-tidy) ;;
 esac
@@ -57,7 +57,7 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
   if [ "$preset" = dev ]; then  # what the tests read our files back with
-    test_packages="tensorboard safetensors onnx onnxruntime"
+    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn"
     if [ "$(cat "$venv/test-packages" 2>/dev/null)" != "$test_packages" ]; then
       # shellcheck disable=SC2086
       "$venv/bin/pip" install --quiet --disable-pip-version-check $test_packages

@@ -30,4 +30,10 @@ void add_data_synth(CLI::App& data);
 void add_data_unpack(CLI::App& data);
 void add_data_verify(CLI::App& data);
 
+// The sub-commands of `pfc eval`.
+void add_eval_ifrt(CLI::App& eval);
+void add_eval_ijb(CLI::App& eval);
+void add_eval_megaface(CLI::App& eval);
+void add_eval_verification(CLI::App& eval);
+
 }  // namespace pfc

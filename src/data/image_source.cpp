@@ -6,6 +6,7 @@
 #include "data/image_file.h"
 #include "pfc/base/error.h"
 #include "pfc/data/dataset.h"
+#include "pfc/data/image_codec.h"
 
 namespace pfc {
 namespace {
@@ -65,6 +66,15 @@ std::vector<std::string> images_below(const fs::path& folder) {
 }
 
 }  // namespace
+
+void ImageSource::face(std::int64_t index, std::vector<std::byte>& scratch,
+                       std::uint8_t* pixels) const {
+  decode_image(image(index, scratch), kFaceSize, kFaceSize, pixels);
+}
+
+std::unique_ptr<ImageSource> list_images(const fs::path& folder, std::vector<std::string> names) {
+  return std::make_unique<ImageFiles>(folder, std::move(names));
+}
 
 std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& cache_dir) {
   try {

@@ -1,12 +1,11 @@
 #include "pfc/data/pairs.h"
 
-#include <algorithm>
 #include <array>
 #include <optional>
 #include <string_view>
 
 #include "data/image_file.h"
-#include "data/shown.h"
+#include "data/text_lines.h"
 #include "data/whole_number.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
@@ -18,59 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Fields = std::vector<std::string_view>;
-
-Fields split(std::string_view line) {
-  const char separator = line.find('\t') != line.npos ? '\t' : ' ';
-  Fields fields;
-  while (!line.empty()) {
-    const std::size_t end = std::min(line.find(separator), line.size());
-    if (end > 0) fields.push_back(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-  return fields;
-}
-
-/// The lines of a list that are not empty, with their numbers.
-class Lines {
- public:
-  Lines(std::string_view text, const std::string& name) : text_(text), name_(name) {}
-
-  /// The next one; false at the end.
-  bool next() {
-    while (!text_.empty()) {
-      const std::size_t end = std::min(text_.find('\n'), text_.size());
-      line_ = text_.substr(0, end);
-      text_.remove_prefix(std::min(end + 1, text_.size()));
-      ++number_;
-      if (line_.ends_with('\r')) line_.remove_suffix(1);
-      fields_ = split(line_);
-      if (!fields_.empty()) return true;
-    }
-    return false;
-  }
-
-  const Fields& fields() const { return fields_; }
-  std::int64_t number() const { return number_; }
-  [[noreturn]] void fail(const std::string& want) const {
-    throw DataError(name_, "line " + std::to_string(number_),
-                    "found " + shown(line_) + ", want " + want);
-  }
-
- private:
-  std::string_view text_, line_;
-  const std::string& name_;
-  std::int64_t number_ = 0;
-  Fields fields_;
-};
-
 std::string lfw_path(std::string_view name, std::int32_t image) {
   const std::string person(name);
   return person + "/" + format("%s_%04d", person.c_str(), image);
 }
 
-ImagePair lfw_pair(const Lines& lines, bool same) {
-  const Fields& f = lines.fields();
+ImagePair lfw_pair(const TextLines& lines, bool same) {
+  const auto& f = lines.fields();
   const std::size_t wanted = same ? 3 : 4;
   const auto first = f.size() == wanted ? whole_number<std::int32_t>(f[1]) : std::nullopt;
   const auto second = f.size() == wanted ? whole_number<std::int32_t>(f[wanted - 1]) : std::nullopt;
@@ -79,7 +32,7 @@ ImagePair lfw_pair(const Lines& lines, bool same) {
 }
 
 /// After the line with the numbers of folds and pairs.
-std::vector<ImagePair> lfw_pairs(Lines& lines, std::int64_t folds, std::int64_t pairs) {
+std::vector<ImagePair> lfw_pairs(TextLines& lines, std::int64_t folds, std::int64_t pairs) {
   std::vector<ImagePair> result;
   const std::int64_t total = 2 * folds * pairs;
   while (lines.next()) {
@@ -105,9 +58,9 @@ fs::path find_image(const fs::path& root, const std::string& path, const std::st
 }  // namespace
 
 std::vector<ImagePair> parse_pairs(std::span<const std::byte> text, const std::string& name) {
-  Lines lines({reinterpret_cast<const char*>(text.data()), text.size()}, name);
+  TextLines lines(text, name);
   if (!lines.next()) throw DataError(name, "whole file", "no pairs");
-  const Fields& f = lines.fields();
+  const auto& f = lines.fields();
   if (f.size() <= 2) {
     const auto folds =
         f.size() == 2 ? whole_number<std::int32_t>(f[0]) : std::optional<std::int32_t>(1);

@@ -63,7 +63,7 @@ class Decoding {
     constexpr std::int64_t kBytes = kFaceSize * kFaceSize * 3;
     std::uint8_t* const pixels = pixels_.data_ptr<std::uint8_t>() + i * kBytes;
     try {
-      decode_image(images.image(begin_ + i, scratch), kFaceSize, kFaceSize, pixels);
+      images.face(begin_ + i, scratch, pixels);
     } catch (const Error& error) {
       std::fill_n(pixels, kBytes, std::uint8_t{0});
       reasons_[static_cast<std::size_t>(i)] = error.what();
@@ -128,6 +128,44 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
       }
     }
   });
+}
+
+Embeddings embed_all(
+    Backbone& network, const ImageSource& images, bool with_mirrored,
+    const std::function<void(const std::string& name, const std::string& reason)>& left_out,
+    const EmbedOptions& options, Communicator& comm) {
+  const torch::InferenceMode no_gradients;
+  const EvaluationMode evaluation(network);
+  const std::int64_t total = images.size(), share = (total + comm.world() - 1) / comm.world();
+  // A rank whose share is empty embeds the last image too: it has to know the size of a row.
+  const std::int64_t begin = std::min(comm.rank() * share, total - 1);
+  const std::int64_t end = std::min(begin + share, total);
+  std::vector<torch::Tensor> rows, present;
+  for_each_batch(images, begin, end, options, [&](const Decoding& decoded) {
+    torch::Tensor embedded = network.forward(to_network_input(decoded.pixels()));
+    if (with_mirrored)
+      embedded = embedded + network.forward(to_network_input(decoded.pixels().flip(2)));
+    torch::Tensor is_there = torch::ones({decoded.size(), 1});
+    for (std::int64_t i = 0; i < decoded.size(); ++i) {
+      if (decoded.reason(i).empty()) continue;
+      is_there[i] = 0;
+      left_out(images.name(decoded.begin() + i), decoded.reason(i));
+    }
+    rows.push_back(embedded);
+    present.push_back(is_there);
+  });
+  Embeddings result;
+  result.dim = rows.front().size(1);
+  const std::vector<float> all = gather_rows(rows, share, total, comm);
+  const std::vector<float> there = gather_rows(present, share, total, comm);
+  const auto dim = static_cast<std::size_t>(result.dim);
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    if (there[i] == 0) continue;
+    const auto row = std::span(all).subspan(i * dim, dim);
+    result.values.insert(result.values.end(), row.begin(), row.end());
+    result.images.push_back(static_cast<std::int64_t>(i));
+  }
+  return result;
 }
 
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,

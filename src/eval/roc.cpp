@@ -55,6 +55,18 @@ OperatingPoint Roc::at(double wanted_far) const {
           .resolved = 1.0 / static_cast<double>(impostors()) <= wanted_far};
 }
 
+RocPoint Roc::nearest(double wanted) const {
+  const auto beyond = std::ranges::partition_point(
+      points_, [&](const RocPoint& point) { return far(point) <= wanted; });
+  const RocPoint& below = *std::prev(beyond);  // the first point has a FAR of 0
+  if (beyond == points_.end()) return below;
+  const std::int64_t next = beyond->false_accepts;
+  const auto last = std::ranges::partition_point(
+      beyond, points_.end(), [&](const RocPoint& point) { return point.false_accepts == next; });
+  const RocPoint& above = *std::prev(last);
+  return far(above) - wanted <= wanted - far(below) ? above : below;
+}
+
 double Roc::area() const {
   double area = 0;
   for (std::size_t i = 1; i < points_.size(); ++i) {

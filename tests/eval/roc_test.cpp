@@ -37,6 +37,18 @@ TEST(Roc, TakesTheLargestTarThatTheFarAllows) {
   EXPECT_EQ(curve.at(0.5).threshold, 2);
 }
 
+TEST(Roc, FindsTheNearestFarAndThereTheLargestTar) {
+  // FAR 0, 1/4, 1/4, 2/4, 3/4, 3/4, 1 with TAR 1/3 … 1.
+  const Roc curve = roc({9, 8, 7, 6, 5, 4, 3}, {1, 0, 1, 0, 0, 1, 0});
+  EXPECT_EQ(curve.nearest(0).true_accepts, 1);
+  EXPECT_EQ(curve.nearest(0.1).false_accepts, 0);
+  EXPECT_EQ(curve.nearest(0.2).false_accepts, 1);
+  EXPECT_EQ(curve.nearest(0.2).true_accepts, 2);    // of the two points there
+  EXPECT_EQ(curve.nearest(0.125).true_accepts, 2);  // as near to 0 as to 1/4
+  EXPECT_EQ(curve.nearest(0.6).false_accepts, 2);
+  EXPECT_EQ(curve.nearest(1).false_accepts, 4);
+}
+
 TEST(Roc, EqualScoresEnterTogether) {
   const Roc curve = roc({1, 1}, {1, 0});
   EXPECT_EQ(curve.points().size(), 2u);

@@ -28,6 +28,7 @@ enum class Stream : std::uint32_t {
   kRecordOrder = 18,
   kHeldOut = 19,
   kSheet = 20,
+  kFeatureNoise = 21,
 };
 
 /// The constants of Philox4x32 (see CounterRandom).

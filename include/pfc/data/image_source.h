@@ -21,6 +21,10 @@ class ImageSource {
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
   virtual std::string name(std::int64_t index) const = 0;
+  /// The aligned face in `pixels` [112, 112, 3]: the image itself, which must have that size,
+  /// unless a source says otherwise. Throws Error.
+  virtual void face(std::int64_t index, std::vector<std::byte>& scratch,
+                    std::uint8_t* pixels) const;
 };
 
 /// Opens
@@ -31,5 +35,8 @@ class ImageSource {
 /// Throws Error where there is no image, and what open_dataset throws.
 std::unique_ptr<ImageSource> open_images(const std::filesystem::path& path,
                                          const std::filesystem::path& cache_dir = {});
+/// The images of a list: paths below a folder.
+std::unique_ptr<ImageSource> list_images(const std::filesystem::path& folder,
+                                         std::vector<std::string> names);
 
 }  // namespace pfc

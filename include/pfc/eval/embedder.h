@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "pfc/comm/communicator.h"
 #include "pfc/data/image_source.h"
@@ -31,6 +32,20 @@ struct EmbeddingSink {
 /// mode it came in.
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options = {});
+
+struct Embeddings {
+  std::int64_t dim = 0;
+  std::vector<float> values;         ///< [images.size(), dim]
+  std::vector<std::int64_t> images;  ///< the number of each in the source, ascending
+};
+
+/// Embeds every image of a source, each rank its share; all ranks call it together and get all. An
+/// image's row is its embedding, or the sum of its and its mirror image's. `left_out` is told, on
+/// the rank that met it, of an image that does not decode.
+Embeddings embed_all(
+    Backbone& network, const ImageSource& images, bool with_mirrored,
+    const std::function<void(const std::string& name, const std::string& reason)>& left_out,
+    const EmbedOptions& options, Communicator& comm);
 
 /// Embeds every image of a set and its mirror image, each rank its share; all ranks call it
 /// together and get all. Throws DataError, naming set and image, where one does not decode as 112 ×

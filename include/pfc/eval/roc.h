@@ -39,6 +39,8 @@ class Roc {
 
   /// The largest TAR whose FAR is at most `wanted_far` ≥ 0; nothing is interpolated.
   OperatingPoint at(double wanted_far) const;
+  /// The point whose FAR is nearest to `far`; where several are, the one with the largest TAR.
+  RocPoint nearest(double far) const;
   /// Area under the curve: the probability that a genuine pair scores above an impostor pair, ties
   /// counting half.
   double area() const;

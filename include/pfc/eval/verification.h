@@ -55,8 +55,6 @@ struct VerificationResult {
 /// than folds and where all pairs are of one kind; Error where sizes do not fit each other.
 VerificationResult verify(const PairEmbeddings& embeddings);
 
-/// An aligned table, a line a set, with its footnotes.
-std::string to_text(std::span<const VerificationResult> results);
 /// A JSON array, an object a set.
 std::string to_json(std::span<const VerificationResult> results);
 

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
+#include <string>
 
 #include "pfc/base/files.h"
 
@@ -22,6 +24,32 @@ class NpyWriter {
   AtomicFile file_;
   std::int64_t columns_;
   std::int64_t rows_ = 0;
+};
+
+/// A matrix in NumPy's format, versions 1 to 3, C order: float32 or float64 (which is rounded),
+/// little-endian.
+class NpyMatrix {
+ public:
+  /// Throws Error where the file cannot be read, DataError where it is something else or shorter
+  /// than it says.
+  explicit NpyMatrix(const std::filesystem::path& path);
+  /// The same from memory that outlives it; `name` stands for the file in messages.
+  NpyMatrix(std::span<const std::byte> bytes, std::string name);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  /// values [columns] of a row.
+  void read_row(std::int64_t row, std::span<float> values) const;
+  /// Takes what was read out of this process's memory.
+  void forget() const;
+
+ private:
+  void parse(std::span<const std::byte> bytes, const std::string& name);
+
+  std::optional<MappedFile> file_;
+  std::span<const std::byte> values_;
+  std::int64_t rows_ = 0, columns_ = 0;
+  bool double_ = false;
 };
 
 }  // namespace pfc

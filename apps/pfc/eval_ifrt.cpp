@@ -1,0 +1,109 @@
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "commands.h"
+#include "evaluation.h"
+#include "pfc/base/error.h"
+#include "pfc/data/image_codec.h"
+#include "pfc/eval/ifrt.h"
+#include "pfc/eval/protocol_reports.h"
+
+namespace pfc {
+namespace {
+
+struct IfrtCommand {
+  std::string input, images;
+  ModelOptions model;
+  ReportFiles files;
+  std::vector<double> fars = {1e-6};
+  std::vector<std::string> between;
+  bool mirror = false;
+};
+
+/// The images of rows, by their names.
+ImageOfRow pictures_of(const ImageSource& images, const Features& features) {
+  auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
+  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(images.name(i), i);
+  return [&images, &features, numbers](std::int64_t row) -> std::optional<RgbImage> {
+    const auto found = numbers->find(features.name(row));
+    if (found == numbers->end()) return std::nullopt;
+    std::vector<std::byte> scratch;
+    return decode_image(images.image(found->second, scratch));
+  };
+}
+
+void run_ifrt(const IfrtCommand& command) {
+  const auto comm = join_evaluation();
+  std::unique_ptr<ImageSource> images;
+  std::unique_ptr<Features> features;
+  if (command.model.model.empty()) {
+    if (!command.input.ends_with(".npy")) {
+      throw UsageError(command.input +
+                       ": images want a network, --model FILE; or give embeddings, a .npy");
+    }
+    features = open_features(command.input);
+    if (!command.images.empty()) images = open_images(command.images);
+  } else {
+    images = open_images(command.input);
+    features = command.model.embed(*images, command.mirror, false, *comm);
+  }
+  IfrtOptions options{.fars = command.fars,
+                      .progress = show_progress("comparing", "blocks", *comm)};
+  if (!command.between.empty()) {
+    options.between_first = command.between[0];
+    options.between_second = command.between[1];
+  }
+  const IfrtResult result = evaluate_ifrt(*features, options, *comm);
+  if (!comm->is_first()) return;
+  const ImageOfRow picture =
+      images ? pictures_of(*images, *features)
+             : ImageOfRow([](std::int64_t) -> std::optional<RgbImage> { return std::nullopt; });
+  command.files.write(
+      ifrt_report(result, *features, picture,
+                  command.input + (command.model.model.empty() ? "" : ", " + command.model.model)));
+}
+
+}  // namespace
+
+void add_eval_ifrt(CLI::App& eval) {
+  CLI::App* command = eval.add_subcommand(
+      "ifrt", "All images against all, within groups and over all: the IFRT or MFR test");
+  command->alias("mfr");
+  const auto options = std::make_shared<IfrtCommand>();
+  command
+      ->add_option("INPUT", options->input,
+                   "Embeddings as `pfc embed` writes them (.npy, its .txt beside it with a name a "
+                   "row); with --model, images: a .rec or a folder")
+      ->required()
+      ->type_name("PATH");
+  options->model.add_options(*command);
+  command->add_flag("--mirror", options->mirror,
+                    "Add the mirror images' embeddings; published figures are without");
+  command->add_option("--far", options->fars, "False accept rates, each an upper bound")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
+      ->add_option("--between", options->between,
+                   "Two groups: the images of one against those of the other, as masked faces "
+                   "against plain ones")
+      ->expected(2)
+      ->type_name("GROUP");
+  command
+      ->add_option("--images", options->images,
+                   "The images of the embeddings, for the report's pictures")
+      ->type_name("PATH");
+  options->files.add_options(*command);
+  command->footer(
+      "Names say who is who: GROUP/IDENTITY/IMAGE, or IDENTITY/IMAGE without groups.\n"
+      "\n"
+      "Examples:\n"
+      "  pfc eval ifrt mfr.npy --report mfr.html\n"
+      "  pfc eval ifrt mfr_images --model output/best.safetensors --far 1e-6 1e-4\n"
+      "  pfc eval ifrt masks.npy --between mask plain --far 1e-4\n"
+      "  mpirun -np 8 pfc eval ifrt mfr.npy");
+  command->callback([options] { run_ifrt(*options); });
+}
+
+}  // namespace pfc

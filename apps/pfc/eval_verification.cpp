@@ -1,0 +1,83 @@
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "evaluation.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/eval/embedder.h"
+#include "pfc/eval/protocol_reports.h"
+#include "pfc/eval/roc_svg.h"
+
+namespace pfc {
+namespace {
+
+struct VerificationCommand {
+  std::string model;
+  std::vector<std::string> sets;
+  std::string json, roc;
+  ReportFiles files;
+  std::int64_t batch_size = EmbedOptions{}.batch_size;
+};
+
+std::string chart(const VerificationCommand& command,
+                  const std::vector<VerificationResult>& results) {
+  std::vector<RocCurve> curves;
+  curves.reserve(results.size());
+  for (const VerificationResult& result : results) curves.push_back({result.set, result.roc});
+  return roc_svg(std::filesystem::path(command.model).filename().string(), curves);
+}
+
+void run_verification(const VerificationCommand& command) {
+  std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
+  for (const std::string& path : command.sets) sets.push_back(VerificationSet::open(path));
+  const auto network = load_backbone(command.model);
+  const auto comm = join_evaluation();
+
+  std::vector<VerificationResult> results;
+  for (const VerificationSet& set : sets) {
+    const PairEmbeddings embeddings = embed_pairs(
+        *network, set,
+        {.batch_size = command.batch_size, .progress = show_progress(set.name(), "images", *comm)},
+        *comm);
+    if (comm->is_first()) results.push_back(verify(embeddings));
+  }
+  comm->barrier();
+  if (!comm->is_first()) return;
+  command.files.write(verification_report(results, command.model));
+  if (!command.json.empty()) write_file(command.json, to_json(results));
+  if (!command.roc.empty()) write_file(command.roc, chart(command, results));
+}
+
+}  // namespace
+
+void add_eval_verification(CLI::App& eval) {
+  CLI::App* command = eval.add_subcommand(
+      "verification", "Accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 and sets like them");
+  const auto options = std::make_shared<VerificationCommand>();
+  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("SET", options->sets, "Verification sets, .bin")
+      ->required()
+      ->type_name("FILE");
+  command
+      ->add_option("--report", options->files.html,
+                   "Write a page with the table and the curves to this file")
+      ->type_name("FILE.html");
+  command->add_option("--json", options->json, "Write the results to this file")->type_name("FILE");
+  command->add_option("--roc", options->roc, "Write the ROC curves to this SVG")->type_name("FILE");
+  command->add_option("--batch", options->batch_size, "Images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->footer(
+      "Examples:\n"
+      "  pfc eval verification output/best.safetensors lfw.bin cfp_fp.bin --roc roc.svg\n"
+      "  mpirun -np 4 pfc eval verification output/best.safetensors lfw.bin --report lfw.html");
+  command->callback([options] { run_verification(*options); });
+}
+
+}  // namespace pfc

@@ -1,0 +1,82 @@
+#include "evaluation.h"
+
+#include <iostream>
+#include <utility>
+
+#include "pfc/base/error.h"
+#include "pfc/base/files.h"
+#include "pfc/base/format.h"
+#include "pfc/comm/launch.h"
+#include "pfc/comm/placement.h"
+#include "pfc/eval/embedder.h"
+
+namespace pfc {
+
+void ReportFiles::add_options(CLI::App& command) {
+  command
+      .add_option("--report", html, "Write a page with tables, curves and pictures to this file")
+      ->type_name("FILE.html");
+  command.add_option("--json", json, "Write the figures to this file")->type_name("FILE");
+}
+
+void ReportFiles::write(const Report& report) const {
+  std::cout << to_text(report);
+  if (!json.empty()) write_file(json, to_json(report));
+  if (!html.empty()) write_file(html, to_html(report));
+}
+
+void ModelOptions::add_options(CLI::App& command) {
+  command
+      .add_option("--model", model,
+                  "A backbone, .safetensors or .pth: images are embedded by it, where there are no "
+                  "embeddings yet")
+      ->type_name("FILE");
+  command.add_option("--batch", batch_size, "Images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+}
+
+std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool with_mirrored,
+                                              bool need_all, Communicator& comm) const {
+  const auto network = load_backbone(model);
+  const std::int64_t share = (images.size() + comm.world() - 1) / comm.world();
+  ProgressLine line(share, 0, !comm.is_first());
+  std::int64_t left_out = 0;
+  Embeddings embeddings = embed_all(
+      *network, images, with_mirrored,
+      [&](const std::string& name, const std::string& reason) {
+        if (need_all) throw DataError(printable(name), "image", reason);
+        line.note("left out: " + printable(name) + ": " + reason);
+        ++left_out;
+      },
+      {.batch_size = batch_size,
+       .progress =
+           [&](std::int64_t done, std::int64_t total) {
+             line.show(done, "embedding: " + grouped(done) + " of " + grouped(total) + " images");
+           }},
+      comm);
+  if (embeddings.images.empty())
+    throw Error("none of " + grouped(images.size()) + " images could be embedded");
+  std::vector<std::string> names;
+  for (const std::int64_t image : embeddings.images) names.push_back(images.name(image));
+  return make_features(std::move(embeddings.values), embeddings.dim, std::move(names));
+}
+
+std::unique_ptr<Communicator> join_evaluation() {
+  auto comm = join_ranks(find_launch());
+  set_threads(0, place_ranks(*comm));
+  return comm;
+}
+
+std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,
+                                                                         const std::string& unit,
+                                                                         const Communicator& comm) {
+  return [what, unit, quiet = !comm.is_first(), line = std::shared_ptr<ProgressLine>()](
+             std::int64_t done, std::int64_t total) mutable {
+    if (!line) line = std::make_shared<ProgressLine>(total, 0, quiet);
+    if (line->due(done))
+      line->show(done, what + ": " + grouped(done) + " of " + grouped(total) + " " + unit);
+  };
+}
+
+}  // namespace pfc

@@ -1,0 +1,143 @@
+// How fast all impostor pairs of made-up embeddings are scored, beside the best float32 GEMM rate
+// of the same machine, measured in turn with it: the arithmetic that the pairs need, over the time
+// of the whole IFRT evaluation.
+//
+//   eval_bench [--images N] [--identities N] [--rounds N]
+//
+// Under mpirun the pairs are shared over the ranks, and the GEMM rate is of all ranks together.
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "median.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+#include "pfc/base/memory.h"
+#include "pfc/base/random.h"
+#include "pfc/comm/launch.h"
+#include "pfc/comm/placement.h"
+#include "pfc/eval/ifrt.h"
+
+namespace {
+
+using namespace pfc;
+
+constexpr std::int64_t kDim = 512;
+
+struct Options {
+  std::int64_t images = 200'000, identities = 30'000;
+  int rounds = 3;
+};
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The highest of several shapes, each by all threads.
+double best_gemm_rate() {
+  double best = 0;
+  for (const auto& [m, n, k] :
+       {std::array<std::int64_t, 3>{4096, 4096, 512}, std::array<std::int64_t, 3>{8192, 8192, 512},
+        std::array<std::int64_t, 3>{4096, 4096, 4096}}) {
+    const at::Tensor a = at::randn({m, k}), b = at::randn({n, k});
+    at::Tensor c = at::empty({m, n});
+    at::mm_out(c, a, b.t());
+    for (int i = 0; i < 5; ++i) {
+      const double seconds = seconds_of([&] { at::mm_out(c, a, b.t()); });
+      best = std::max(best, 2.0 * static_cast<double>(m * n * k) / seconds);
+    }
+  }
+  return best;
+}
+
+/// Random directions, drawn row by row: nothing of all of them is stored here.
+class RandomFeatures final : public Features {
+ public:
+  explicit RandomFeatures(const Options& options) : options_(options) {}
+
+  std::int64_t count() const override { return options_.images; }
+  std::int64_t dim() const override { return kDim; }
+  void read_row(std::int64_t i, std::span<float> values) const override {
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      const auto bits = random_.below(1 << 20, static_cast<std::uint64_t>(i), k);
+      values[k] = static_cast<float>(bits - (1 << 19));
+    }
+  }
+  std::string name(std::int64_t i) const override {
+    return std::to_string(i % options_.identities) + "/" + std::to_string(i);
+  }
+  std::string place(std::int64_t i) const override { return name(i); }
+
+ private:
+  const Options& options_;
+  CounterRandom random_{1, Stream::kBenchmark};
+};
+
+void run(const Options& options) {
+  const auto comm = join_ranks(find_launch());
+  set_threads(0, place_ranks(*comm));
+  const RandomFeatures features(options);
+  std::vector<double> ratios;
+  if (comm->is_first()) {
+    std::printf("%s images of %s identities, %d ranks of %d threads\n",
+                grouped(options.images).c_str(), grouped(options.identities).c_str(), comm->world(),
+                at::get_num_threads());
+  }
+  for (int round = 0; round < options.rounds; ++round) {
+    comm->barrier();
+    at::Tensor gemm = at::full({1}, best_gemm_rate(), at::kDouble);
+    comm->all_reduce(gemm).wait();
+    reset_peak_memory();
+    double first_pass = 0;
+    IfrtResult result;
+    const auto start = std::chrono::steady_clock::now();
+    const double seconds = seconds_of([&] {
+      result = evaluate_ifrt(features,
+                             {.fars = {1e-6},
+                              .progress =
+                                  [&](auto, auto) {
+                                    first_pass = std::chrono::duration<double>(
+                                                     std::chrono::steady_clock::now() - start)
+                                                     .count();
+                                  }},
+                             *comm);
+    });
+    const GroupResult& all = result.groups.back();
+    const double flops = 2.0 * kDim * static_cast<double>(all.impostors);
+    ratios.push_back(flops / seconds / gemm.item<double>());
+    if (!comm->is_first()) continue;
+    std::printf(
+        "GEMM %.0f GFLOP/s; %s impostor pairs in %.1f s (%.1f s until the histogram was made): "
+        "%.0f GFLOP/s, %.1f %%; peak memory %.0f MB\n",
+        gemm.item<double>() / 1e9, grouped(all.impostors).c_str(), seconds, first_pass,
+        flops / seconds / 1e9, 100 * ratios.back(), static_cast<double>(peak_memory()) / 1e6);
+    std::fflush(stdout);
+  }
+  if (comm->is_first()) std::printf("median %.1f %% of the GEMM rate\n", 100 * median(ratios));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("All impostor pairs of made-up embeddings, beside the GEMM rate");
+  app.add_option("--images", options.images)->capture_default_str();
+  app.add_option("--identities", options.identities)->capture_default_str();
+  app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "eval_bench: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "pfc/eval/ifrt.h"
+#include "pfc/eval/ijb.h"
+#include "pfc/eval/megaface.h"
+#include "pfc/eval/report.h"
+#include "pfc/eval/verification.h"
+
+namespace pfc {
+
+/// An image by its row in the features, where it is at hand.
+using ImageOfRow = std::function<std::optional<RgbImage>(std::int64_t row)>;
+
+/// A page for each protocol; `subtitle` says what was evaluated.
+Report verification_report(std::span<const VerificationResult> results, std::string subtitle);
+Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
+                  const IjbVerification& verification,
+                  std::span<const IjbIdentification> identification, const IjbOptions& options,
+                  std::string subtitle);
+Report ifrt_report(const IfrtResult& result, const Features& features, const ImageOfRow& image,
+                   std::string subtitle);
+Report megaface_report(const MegafaceResult& result, std::string subtitle);
+
+}  // namespace pfc

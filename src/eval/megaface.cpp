@@ -1,0 +1,269 @@
+#include "pfc/eval/megaface.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "eval/score_blocks.h"
+#include "eval/unit_rows.h"
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+#include "pfc/eval/impostor_scores.h"
+
+namespace pfc {
+namespace {
+
+std::string person_of(const std::string& name) {
+  return name.substr(0, name.rfind('/') == name.npos ? 0 : name.rfind('/'));
+}
+
+std::string file_of(const std::string& name) {
+  return name.substr(name.rfind('/') == name.npos ? 0 : name.rfind('/') + 1);
+}
+
+/// Distractors that can match, as unit vectors.
+struct Distractors {
+  at::Tensor rows;                     // [m, dim]
+  std::vector<std::int64_t> number{};  // [m] among all
+};
+
+Distractors read_distractors(const Features& features, const MegafaceOptions& options) {
+  const std::int64_t dim = features.dim();
+  Distractors result{at::empty({features.count(), dim}, at::kFloat)};
+  auto* const values = result.rows.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < features.count(); ++i) {
+    if (options.bad_distractors.contains(features.name(i))) continue;
+    const std::span row(values + std::ssize(result.number) * dim, static_cast<std::size_t>(dim));
+    const std::array of = {i};
+    if (read_unit_rows(features, of, row) > 0) continue;
+    result.number.push_back(i);
+    if (i % (1 << 14) == 0) features.forget();
+  }
+  if (result.number.empty()) throw Error("no distractor is left");
+  result.rows = result.rows.narrow(0, 0, std::ssize(result.number));
+  return result;
+}
+
+/// The other images of a probe's person, each a pair with the probe.
+class Mates {
+ public:
+  explicit Mates(const CleanProbes& probes) : dim_(probes.dim), values_(probes.values) {
+    begin_.push_back(0);
+    for (std::size_t person = 0; person + 1 < probes.begin.size(); ++person) {
+      const std::int64_t first = probes.begin[person], end = probes.begin[person + 1];
+      for (std::int64_t i = first; i < end; ++i) {
+        for (std::int64_t j = first; j < end; ++j) {
+          if (j != i) scores_.push_back(exact_score(row(i), row(j)));
+          if (j > i) unordered_.push_back(scores_.back());
+        }
+        std::sort(scores_.begin() + begin_.back(), scores_.end());
+        begin_.push_back(std::ssize(scores_));
+      }
+    }
+    std::ranges::sort(unordered_);
+  }
+
+  std::int64_t pairs() const { return std::ssize(scores_); }
+  /// Ascending.
+  std::span<const double> of(std::int64_t probe) const {
+    const auto i = static_cast<std::size_t>(probe);
+    return std::span(scores_).subspan(static_cast<std::size_t>(begin_[i]),
+                                      static_cast<std::size_t>(begin_[i + 1] - begin_[i]));
+  }
+  std::int64_t begin(std::int64_t probe) const { return begin_[static_cast<std::size_t>(probe)]; }
+  /// Of every pair once, ascending.
+  std::span<const double> unordered() const { return unordered_; }
+  std::span<const float> row(std::int64_t i) const {
+    const auto dim = static_cast<std::size_t>(dim_);
+    return std::span(values_).subspan(static_cast<std::size_t>(i) * dim, dim);
+  }
+
+ private:
+  std::int64_t dim_;
+  std::span<const float> values_;
+  std::vector<double> scores_, unordered_;
+  std::vector<std::int64_t> begin_;
+};
+
+/// How many distractors come before each mate, and the first of them. One that comes before some of
+/// a probe's mates does so for those of the lowest scores, so only the last of these is noted.
+class Beaten {
+ public:
+  explicit Beaten(std::int64_t pairs)
+      : count_(static_cast<std::size_t>(pairs)),
+        first_(static_cast<std::size_t>(pairs), std::numeric_limits<std::int64_t>::max()) {}
+
+  void note(std::int64_t last_pair, std::int64_t distractor) {
+    const auto i = static_cast<std::size_t>(last_pair);
+    ++count_[i];
+    first_[i] = std::min(first_[i], distractor);
+  }
+  void add(const Beaten& other) {
+    std::ranges::transform(count_, other.count_, count_.begin(), std::plus());
+    std::ranges::transform(first_, other.first_, first_.begin(), std::ranges::min);
+  }
+  void add_all(Communicator& comm) {
+    const auto pairs = std::ssize(count_);
+    at::Tensor sum = at::from_blob(count_.data(), {pairs}, at::kLong);
+    comm.all_reduce(sum).wait();
+    const at::Tensor all =
+        comm.all_gather(at::from_blob(first_.data(), {1, pairs}, at::kLong)).wait();
+    const at::Tensor least = all.amin(0).contiguous();
+    std::copy_n(least.const_data_ptr<std::int64_t>(), pairs, first_.begin());
+  }
+  /// From notes to figures for each mate of a probe.
+  void spread(std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = end - 1; i > begin; --i) {
+      const auto at = static_cast<std::size_t>(i);
+      count_[at - 1] += count_[at];
+      first_[at - 1] = std::min(first_[at - 1], first_[at]);
+    }
+  }
+  std::span<const std::int64_t> count() const { return count_; }
+  std::span<const std::int64_t> first() const { return first_; }
+
+ private:
+  std::vector<std::int64_t> count_, first_;
+};
+
+/// Compares the scores of a block with those of its probes' mates, exactly where they are close.
+void note_block(const ScoreBlock& block, const Mates& mates, const Distractors& distractors,
+                double close, Beaten& beaten) {
+  const std::int64_t dim = distractors.rows.size(1);
+  for (std::int64_t i = 0; i < block.rows; ++i) {
+    const std::int64_t probe = block.first_row + i;
+    const auto scores = mates.of(probe);
+    if (scores.empty()) continue;
+    const auto lowest = static_cast<float>(scores.front() - 2 * close);
+    const float* const row = block.row(i);
+    for (std::int64_t j = 0; j < block.columns; ++j) {
+      if (row[j] < lowest) continue;
+      double score = static_cast<double>(row[j]);
+      const std::int64_t column = block.first_column + j;
+      if (std::ranges::lower_bound(scores, score - close) !=
+          std::ranges::upper_bound(scores, score + close)) {
+        const float* const other = distractors.rows.const_data_ptr<float>() + column * dim;
+        score = exact_score(mates.row(probe), {other, static_cast<std::size_t>(dim)});
+      }
+      const auto behind = std::ranges::upper_bound(scores, score) - scores.begin();
+      if (behind > 0) {
+        beaten.note(mates.begin(probe) + behind - 1,
+                    distractors.number[static_cast<std::size_t>(column)]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options) {
+  CleanProbes result{.dim = probes.dim(), .values = {}, .order = {}, .begin = {}};
+  const auto n = static_cast<std::size_t>(probes.count()),
+             dim = static_cast<std::size_t>(probes.dim());
+  std::vector<std::string> people(n);
+  for (std::size_t i = 0; i < n; ++i)
+    people[i] = person_of(probes.name(static_cast<std::int64_t>(i)));
+  result.order.resize(n);
+  std::iota(result.order.begin(), result.order.end(), std::int64_t{0});
+  const auto person = [&](std::int64_t i) -> const std::string& {
+    return people[static_cast<std::size_t>(i)];
+  };
+  std::ranges::stable_sort(result.order, {}, person);
+  result.values.resize(n * dim);
+  read_unit_rows(probes, result.order, result.values);
+
+  const CounterRandom random(0, Stream::kFeatureNoise);
+  const auto row = [&](std::size_t i) { return std::span(result.values).subspan(i * dim, dim); };
+  for (std::size_t begin = 0, end; begin < n; begin = end) {
+    end = begin + 1;
+    while (end < n && person(result.order[end]) == person(result.order[begin])) ++end;
+    result.begin.push_back(static_cast<std::int64_t>(begin));
+    std::vector<std::size_t> bad;
+    std::vector<double> sum(dim);
+    for (std::size_t i = begin; i < end; ++i) {
+      if (options.bad_probes.contains(file_of(probes.name(result.order[i])))) {
+        bad.push_back(i);
+        continue;
+      }
+      for (std::size_t k = 0; k < dim; ++k) sum[k] += static_cast<double>(row(i)[k]);
+    }
+    if (bad.size() == end - begin)
+      throw Error("no clean image of " + person(result.order[begin]) + " among the probes");
+    result.replaced += std::ssize(bad);
+    for (const std::size_t i : bad) {
+      for (std::size_t k = 0; k < dim; ++k) {
+        constexpr std::int64_t kSteps = 1 << 20;
+        const auto step = random.below(kSteps, static_cast<std::uint64_t>(result.order[i]), k);
+        const double noise = 1e-3 * (2 * (static_cast<double>(step) + 0.5) / kSteps - 1);
+        row(i)[k] = static_cast<float>(sum[k] + noise);
+      }
+      normalise(row(i));
+    }
+  }
+  result.begin.push_back(static_cast<std::int64_t>(n));
+  return result;
+}
+
+MegafaceResult evaluate_megaface(const Features& probe_features, const Features& features,
+                                 const MegafaceOptions& options, Communicator& comm) {
+  if (probe_features.dim() != features.dim()) {
+    throw Error("probes have " + std::to_string(probe_features.dim()) + " values, distractors " +
+                std::to_string(features.dim()));
+  }
+  CleanProbes probes = clean_probes(probe_features, options);
+  const Distractors distractors = read_distractors(features, options);
+  const Mates mates(probes);
+  if (mates.pairs() == 0) throw Error("no person among the probes has two images");
+
+  const std::int64_t n = std::ssize(probes.order);
+  const at::Tensor rows = at::from_blob(probes.values.data(), {n, probes.dim}, at::kFloat);
+  const std::array sets = {ImpostorPairs{rows, distractors.rows, {}}};
+  std::vector<Beaten> by_thread(static_cast<std::size_t>(at::get_num_threads()),
+                                Beaten(mates.pairs()));
+  const double close = gemm_error(probes.dim);
+  const ImpostorScores impostors(
+      sets, comm, {.progress = options.progress, .visit = [&](int thread, const ScoreBlock& block) {
+                     note_block(block, mates, distractors, close,
+                                by_thread[static_cast<std::size_t>(thread)]);
+                   }});
+  Beaten& beaten = by_thread.front();
+  for (std::size_t i = 1; i < by_thread.size(); ++i) beaten.add(by_thread[i]);
+  beaten.add_all(comm);
+  for (std::int64_t i = 0; i < n; ++i) beaten.spread(mates.begin(i), mates.begin(i + 1));
+
+  MegafaceResult result;
+  result.probes = n;
+  result.people = std::ssize(probes.begin) - 1;
+  result.distractors = features.count();
+  result.replaced = probes.replaced;
+  result.unmatched = features.count() - std::ssize(distractors.number);
+  result.pairs = mates.pairs();
+  for (std::int64_t size = 10; size < result.distractors; size *= 10) result.sizes.push_back(size);
+  result.sizes.push_back(result.distractors);
+  for (const std::int64_t size : result.sizes) {
+    const auto found =
+        std::ranges::count_if(beaten.first(), [&](std::int64_t first) { return first >= size; });
+    result.rank_1.push_back(static_cast<double>(found) / static_cast<double>(result.pairs));
+  }
+  result.cmc.resize(static_cast<std::size_t>(std::min<std::int64_t>(1000, result.distractors + 1)));
+  for (const std::int64_t before : beaten.count()) {
+    if (before < std::ssize(result.cmc)) ++result.cmc[static_cast<std::size_t>(before)];
+  }
+  std::partial_sum(result.cmc.begin(), result.cmc.end(), result.cmc.begin());
+  result.verification =
+      impostors
+          .answer(std::array{ImpostorScores::Question{.sets = {0},
+                                                      .genuine = mates.unordered(),
+                                                      .far = options.far,
+                                                      .rejected = n * result.unmatched}})
+          .front();
+  result.genuine_histogram = score_histogram(mates.unordered());
+  result.impostor_histogram.assign(impostors.histogram(0).begin(), impostors.histogram(0).end());
+  return result;
+}
+
+}  // namespace pfc

@@ -1,0 +1,306 @@
+#include "pfc/eval/protocol_reports.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "pfc/base/format.h"
+#include "pfc/eval/impostor_scores.h"
+#include "pfc/eval/roc_svg.h"
+
+namespace pfc {
+namespace {
+
+using Cell = ReportCell;
+using Histogram = std::span<const std::int64_t>;
+
+/// `1e-06` is `1e-6`.
+std::string far_text(double far) {
+  const int exponent = static_cast<int>(std::lround(std::log10(far)));
+  if (std::abs(far / std::pow(10, exponent) - 1) < 1e-9 && exponent < 0)
+    return "1e-" + std::to_string(-exponent);
+  return format("%g", far);
+}
+
+double score_at(std::size_t bin, std::size_t bins) {
+  return 2 * static_cast<double>(bin) / static_cast<double>(bins) - 1;
+}
+
+/// The ROC curve of two histograms over the same bins, drawn from one impostor pair on.
+ChartCurve roc_curve(std::string name, Histogram genuine, Histogram impostors) {
+  const auto all_genuine =
+      static_cast<double>(std::accumulate(genuine.begin(), genuine.end(), std::int64_t{0}));
+  const auto all_impostors =
+      static_cast<double>(std::accumulate(impostors.begin(), impostors.end(), std::int64_t{0}));
+  ChartCurve curve{std::move(name), {{1 / all_impostors, 0}}};
+  double accepted = 0, wrong = 0;
+  for (std::size_t bin = genuine.size(); bin-- > 0;) {
+    if (genuine[bin] + impostors[bin] == 0) continue;
+    accepted += static_cast<double>(genuine[bin]);
+    wrong += static_cast<double>(impostors[bin]);
+    if (wrong == 0) {
+      curve.points.front().y = accepted / all_genuine;
+    } else {
+      curve.points.push_back({wrong / all_impostors, accepted / all_genuine});
+    }
+  }
+  return curve;
+}
+
+Chart empty_roc_chart() {
+  return {.title = "ROC",
+          .note = "The share of genuine pairs accepted, over the share of impostor pairs accepted",
+          .x = {.label = "False accept rate", .from = 0.1, .to = 1, .logarithmic = true},
+          .y = {.label = "True accept rate", .from = 0, .to = 1, .percent = true},
+          .curves = {}};
+}
+
+void add_curve(Chart& chart, ChartCurve curve, double& least) {
+  chart.x.from = std::min(chart.x.from, curve.points.front().x);
+  least = std::min(least, curve.points.front().y);
+  chart.curves.push_back(std::move(curve));
+}
+
+/// Shares of genuine and impostor pairs by their scores.
+Chart score_chart(Histogram genuine, Histogram impostors, const std::string& what) {
+  constexpr std::size_t kShown = 128;
+  Chart chart{.title = "Scores" + (what.empty() ? "" : ", " + what),
+              .note = "The share of the pairs of each kind, by cosine similarity",
+              .x = {.label = "Cosine similarity", .from = -1, .to = 1},
+              .y = {.label = "Share of the pairs", .from = 0, .to = 0, .percent = true},
+              .curves = {}};
+  for (const auto& [name, histogram] :
+       {std::pair("one person", genuine), std::pair("two people", impostors)}) {
+    const auto all =
+        static_cast<double>(std::accumulate(histogram.begin(), histogram.end(), std::int64_t{0}));
+    ChartCurve curve{name, {{-1, 0}}};
+    const std::size_t width = histogram.size() / kShown;
+    for (std::size_t i = 0; i < kShown; ++i) {
+      const auto begin = histogram.begin() + static_cast<std::ptrdiff_t>(i * width);
+      const auto pairs =
+          std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(width), std::int64_t{0});
+      const double share = all > 0 ? static_cast<double>(pairs) / all : 0;
+      curve.points.push_back({score_at(i, kShown), share});
+      chart.y.to = std::max(chart.y.to, share);
+    }
+    curve.points.push_back({1, 0});
+    chart.curves.push_back(std::move(curve));
+  }
+  if (chart.y.to == 0) chart.y.to = 1;
+  return chart;
+}
+
+ReportPictures pictures_of(std::string title, std::span<const NamedPair> pairs,
+                           const Features& features, const ImageOfRow& image) {
+  ReportPictures pictures{std::move(title), {}};
+  for (const NamedPair& pair : pairs) {
+    auto first = image(pair.first), second = image(pair.second);
+    if (!first || !second) continue;
+    pictures.pairs.push_back({format("%.4f  ", pair.score) + printable(features.name(pair.first)) +
+                                  " and " + printable(features.name(pair.second)),
+                              std::move(*first), std::move(*second)});
+  }
+  return pictures;
+}
+
+std::string as_given(std::int64_t zeros, const char* of) {
+  return zeros == 0 ? "" : grouped(zeros) + " " + of + " of zeros only, whose score to any is 0";
+}
+
+constexpr const char* kUnresolved =
+    "*: fewer impostor pairs than 1/FAR, so without any false accept";
+
+Cell with_deviation(double rate, double deviation) {
+  return {format("%.2f ± %.2f", 100 * rate, 100 * deviation), rate};
+}
+
+Cell tar_cell(const AcceptRate& rate) {
+  Cell cell = Cell::percent(rate.tar());
+  if (!rate.resolved()) cell.text += "*";
+  return cell;
+}
+
+}  // namespace
+
+Report verification_report(std::span<const VerificationResult> results, std::string subtitle) {
+  Report report{.title = "Verification", .subtitle = std::move(subtitle)};
+  ReportTable table{.title = "Accuracy in ten folds",
+                    .columns = {"set", "pairs", "accuracy %", "threshold", "XNorm", "VAL %",
+                                "TAR % @1e-1", "@1e-2", "@1e-3", "@1e-4", "EER %", "AUC"}};
+  bool resolved = true;
+  std::vector<RocCurve> curves;
+  for (const VerificationResult& result : results) {
+    auto& row = table.rows.emplace_back();
+    row = {{result.set},
+           Cell::count(result.pairs()),
+           with_deviation(result.accuracy, result.accuracy_deviation),
+           Cell::number(result.best_threshold, "%.2f"),
+           Cell::number(result.xnorm, "%.2f"),
+           with_deviation(result.val, result.val_deviation)};
+    for (const OperatingPoint& point : result.operating_points) {
+      row.push_back(Cell::percent(point.tar));
+      if (!point.resolved) row.back().text += "*";
+      resolved = resolved && point.resolved;
+    }
+    row.push_back(Cell::percent(result.equal_error_rate));
+    row.push_back(Cell::number(result.area));
+    curves.push_back({result.set, result.roc});
+  }
+  table.notes.push_back(
+      "threshold: squared distance with the best accuracy over all pairs; VAL: at FAR 1e-3");
+  if (!resolved) table.notes.emplace_back(kUnresolved);
+  report.tables.push_back(std::move(table));
+  report.charts.push_back(roc_chart("ROC", curves));
+  return report;
+}
+
+Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
+                  const IjbVerification& verification,
+                  std::span<const IjbIdentification> identification, const IjbOptions& options,
+                  std::string subtitle) {
+  Report report{.title = set.name, .subtitle = std::move(subtitle)};
+  ReportTable table{.title = "1:1, TAR % at a FAR of",
+                    .columns = {"images", "templates", "genuine pairs", "impostor pairs"}};
+  auto& row = table.rows.emplace_back();
+  row = {Cell::count(set.images.count()), Cell::count(std::ssize(templates.ids)),
+         Cell::count(verification.roc.genuine()), Cell::count(verification.roc.impostors())};
+  for (std::size_t i = 0; i < verification.points.size(); ++i) {
+    table.columns.push_back(far_text(IjbVerification::kFars[i]));
+    row.push_back(Cell::percent(verification.roc.tar(verification.points[i])));
+  }
+  table.notes.push_back(
+      "at the point of the ROC curve whose FAR is nearest, as the field reports it");
+  table.notes.push_back(std::string("images count ") +
+                        (options.use_detector_score ? "as much as their detector score" : "alike") +
+                        (options.normalise_images ? ", each normalised first" : ""));
+  if (templates.zeros > 0) table.notes.push_back(as_given(templates.zeros, "templates"));
+  report.tables.push_back(std::move(table));
+  if (!identification.empty()) {
+    ReportTable ranks{.title = "1:N, probes \"mixed\"",
+                      .columns = {"count", "gallery", "mated probes", "others", "rank-1 %",
+                                  "rank-5 %", "rank-10 %", "TPIR % @FPIR 0.01", "@0.1"}};
+    for (const IjbIdentification& one : identification) {
+      auto& cells = ranks.rows.emplace_back();
+      cells = {{one.count}, {one.gallery}, Cell::count(one.mated), Cell::count(one.non_mated)};
+      for (const double rate : one.rank_rates) cells.push_back(Cell::percent(rate));
+      for (const auto& tpir : one.tpir) cells.push_back(tpir ? Cell::percent(*tpir) : Cell::none());
+    }
+    ranks.notes = {
+        "per gallery: the standard's count; the mate must come first, FPIR over probes "
+        "without a mate in the gallery",
+        "joined: as InsightFace's tools count; all galleries as one, the mate at any "
+        "rank, the threshold from all scores that are not a mate's"};
+    report.tables.push_back(std::move(ranks));
+  }
+  const RocCurve curve{set.name, verification.roc};
+  report.charts.push_back(roc_chart("ROC", std::span(&curve, 1)));
+  return report;
+}
+
+Report ifrt_report(const IfrtResult& result, const Features& features, const ImageOfRow& image,
+                   std::string subtitle) {
+  Report report{.title = "IFRT", .subtitle = std::move(subtitle)};
+  ReportTable table{
+      .title = "TAR % at a FAR of at most",
+      .columns = {"group", "identities", "images", "genuine pairs", "impostor pairs"}};
+  std::size_t most = 0;
+  bool resolved = true;
+  Chart roc = empty_roc_chart();
+  double least = 1;
+  for (const GroupResult& group : result.groups) most = std::max(most, group.rates.size());
+  for (const GroupResult& group : result.groups) {
+    auto& row = table.rows.emplace_back();
+    row = {{group.name},
+           Cell::count(group.identities),
+           Cell::count(group.images),
+           Cell::count(group.genuine),
+           Cell::count(group.impostors)};
+    for (std::size_t i = 0; i < most; ++i) {
+      if (group.rates.empty()) {
+        row.insert(row.end(), {Cell::none(), Cell::none()});
+        continue;
+      }
+      const AcceptRate& rate = group.rates[i];
+      row.push_back(tar_cell(rate));
+      row.push_back(Cell::number(rate.above));
+      resolved = resolved && rate.resolved();
+      if (std::ssize(table.columns) < std::ssize(row)) {
+        table.columns.push_back(far_text(rate.wanted_far));
+        table.columns.push_back("score above");
+      }
+    }
+    if (!group.rates.empty()) {
+      add_curve(roc, roc_curve(group.name, group.genuine_histogram, group.impostor_histogram),
+                least);
+    }
+  }
+  roc.y.from = rate_axis_start(least);
+  table.notes = {"all against all, cosine similarity, unordered pairs, exact"};
+  if (!resolved) table.notes.emplace_back(kUnresolved);
+  if (most == 0) table.notes.emplace_back("no group has pairs of both kinds");
+  table.notes.push_back(grouped(result.single) +
+                        " identities with one image are in no genuine pair");
+  if (result.zeros > 0) table.notes.push_back(as_given(result.zeros, "embeddings"));
+  report.tables.push_back(std::move(table));
+  if (!roc.curves.empty()) report.charts.push_back(std::move(roc));
+  const GroupResult& all = result.groups.back();
+  report.charts.push_back(score_chart(all.genuine_histogram, all.impostor_histogram, all.name));
+  report.pictures.push_back(pictures_of("One person, lowest scores, " + all.name,
+                                        result.hardest_genuine, features, image));
+  report.pictures.push_back(pictures_of("Two people, highest scores, " + all.name,
+                                        result.hardest_impostors, features, image));
+  return report;
+}
+
+Report megaface_report(const MegafaceResult& result, std::string subtitle) {
+  Report report{.title = "MegaFace", .subtitle = std::move(subtitle)};
+  const AcceptRate& rate = result.verification;
+  report.tables.push_back(
+      {.title = "Summary",
+       .columns = {"probes", "people", "distractors", "Id rank-1 %",
+                   "Ver TAR % @" + far_text(rate.wanted_far), "score above"},
+       .rows = {{Cell::count(result.probes), Cell::count(result.people),
+                 Cell::count(result.distractors), Cell::percent(result.rank_1.back()),
+                 tar_cell(rate), Cell::number(rate.above)}},
+       .notes = {"Id: " + grouped(result.pairs) +
+                     " ordered pairs of a probe and another image of its person",
+                 grouped(result.replaced) + " probes replaced and " + grouped(result.unmatched) +
+                     " distractors that match nothing, by the lists of noise"}});
+  if (!rate.resolved()) report.tables.back().notes.emplace_back(kUnresolved);
+  ReportTable sizes{.title = "Identification by the number of distractors",
+                    .columns = {"the first", "rank-1 %"}};
+  for (std::size_t i = 0; i < result.sizes.size(); ++i)
+    sizes.rows.push_back({Cell::count(result.sizes[i]), Cell::percent(result.rank_1[i])});
+  report.tables.push_back(std::move(sizes));
+
+  ChartCurve cmc{grouped(result.distractors) + " distractors", {}};
+  for (std::size_t i = 0; i < result.cmc.size(); ++i) {
+    cmc.points.push_back({static_cast<double>(i + 1),
+                          static_cast<double>(result.cmc[i]) / static_cast<double>(result.pairs)});
+  }
+  report.charts.push_back(
+      {.title = "CMC",
+       .note = "The share of pairs whose second image is among the first so many",
+       .x = {.label = "Rank",
+             .from = 1,
+             .to = static_cast<double>(std::max<std::size_t>(2, result.cmc.size())),
+             .logarithmic = true},
+       .y = {.label = "Identification rate",
+             .from = rate_axis_start(cmc.points.front().y),
+             .to = 1,
+             .percent = true},
+       .curves = {cmc}});
+  Chart roc = empty_roc_chart();
+  double least = 1;
+  add_curve(
+      roc,
+      roc_curve("FaceScrub against MegaFace", result.genuine_histogram, result.impostor_histogram),
+      least);
+  roc.y.from = rate_axis_start(least);
+  report.charts.push_back(std::move(roc));
+  report.charts.push_back(score_chart(result.genuine_histogram, result.impostor_histogram, ""));
+  return report;
+}
+
+}  // namespace pfc

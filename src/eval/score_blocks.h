@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace pfc {
+
+/// A part of all scores of rows against columns.
+struct ScoreBlock {
+  std::int64_t number = 0;  ///< among all blocks of the two, wanted or not
+  std::int64_t first_row = 0, rows = 0;
+  std::int64_t first_column = 0, columns = 0;
+  const float* scores = nullptr;  ///< [rows, columns]; null where `wanted` is asked
+
+  const float* row(std::int64_t i) const { return scores + i * columns; }
+};
+
+struct BlockShape {
+  std::int64_t rows = 256, columns = 1024;  ///< a block fills half of a second-level cache
+};
+
+/// How many blocks there are.
+std::int64_t count_blocks(std::int64_t rows, std::int64_t columns, const BlockShape& shape = {});
+
+/// Products of rows [n, d] and columns [m, d], float32, a block at a time, by as many threads as
+/// LibTorch has. `visit` is called from several threads at once, each with its number, for the
+/// blocks that are `wanted`; `done` from one thread at a time, with the number of blocks, wanted or
+/// not, that are behind us since the last time.
+void for_each_score_block(const at::Tensor& rows, const at::Tensor& columns,
+                          const std::function<bool(const ScoreBlock&)>& wanted,
+                          const std::function<void(int thread, const ScoreBlock&)>& visit,
+                          const std::function<void(std::int64_t blocks)>& done,
+                          const BlockShape& shape = {});
+
+}  // namespace pfc
