@@ -6,6 +6,7 @@
 //
 // Under mpirun the pairs are shared over the ranks, and the GEMM rate is of all ranks together.
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,7 +22,6 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
-#include "pfc/base/random.h"
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
 #include "pfc/eval/ifrt.h"
@@ -59,33 +60,21 @@ double best_gemm_rate() {
   return best;
 }
 
-/// Random directions, drawn row by row: nothing of all of them is stored here.
-class RandomFeatures final : public Features {
- public:
-  explicit RandomFeatures(const Options& options) : options_(options) {}
-
-  std::int64_t count() const override { return options_.images; }
-  std::int64_t dim() const override { return kDim; }
-  void read_row(std::int64_t i, std::span<float> values) const override {
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      const auto bits = random_.below(1 << 20, static_cast<std::uint64_t>(i), k);
-      values[k] = static_cast<float>(bits - (1 << 19));
-    }
-  }
-  std::string name(std::int64_t i) const override {
-    return std::to_string(i % options_.identities) + "/" + std::to_string(i);
-  }
-  std::string place(std::int64_t i) const override { return name(i); }
-
- private:
-  const Options& options_;
-  CounterRandom random_{1, Stream::kBenchmark};
-};
+/// Random directions, and names that say who is who.
+std::unique_ptr<Features> random_features(const Options& options) {
+  const at::Tensor rows = at::randn({options.images, kDim},
+                                    at::make_generator<at::CPUGeneratorImpl>(1));  // on all ranks
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < options.images; ++i)
+    names.push_back(std::to_string(i % options.identities) + "/" + std::to_string(i));
+  const auto* const values = rows.const_data_ptr<float>();
+  return make_features({values, values + rows.numel()}, kDim, std::move(names));
+}
 
 void run(const Options& options) {
   const auto comm = join_ranks(find_launch());
   set_threads(0, place_ranks(*comm));
-  const RandomFeatures features(options);
+  const auto features = random_features(options);
   std::vector<double> ratios;
   if (comm->is_first()) {
     std::printf("%s images of %s identities, %d ranks of %d threads\n",
@@ -101,7 +90,7 @@ void run(const Options& options) {
     IfrtResult result;
     const auto start = std::chrono::steady_clock::now();
     const double seconds = seconds_of([&] {
-      result = evaluate_ifrt(features,
+      result = evaluate_ifrt(*features,
                              {.fars = {1e-6},
                               .progress =
                                   [&](auto, auto) {

@@ -20,7 +20,10 @@ namespace pfc {
 namespace {
 
 constexpr std::int64_t kBins = ImpostorScores::kBins;
-constexpr std::int64_t kStrip = 64;  // rows of a block whose highest score is remembered
+/// In the first pass; its highest score is remembered for each strip, a block of further passes.
+constexpr BlockShape kBlock = {.rows = 256, .columns = 512};
+constexpr BlockShape kStrip = {.rows = 64, .columns = 512};
+static_assert(kBlock.rows % kStrip.rows == 0 && kBlock.columns == kStrip.columns);
 constexpr auto kInfinity = std::numeric_limits<double>::infinity();
 
 std::span<const float> row_of(const at::Tensor& rows, std::int64_t i) {
@@ -121,16 +124,12 @@ struct ImpostorScores::State {
   ImpostorOptions options;
   std::vector<std::vector<std::int64_t>> histograms;  // [sets][kBins]
   std::vector<std::vector<ScoredPair>> hardest;       // [sets]
-  std::vector<std::vector<float>> highest;            // [sets][strips of blocks of this rank]
+  /// [sets][strips]: the bin of the highest score; kOthers: another rank's, or no impostors.
+  std::vector<std::vector<std::uint16_t>> highest;
   std::int64_t margin = 1;  // bins by which a GEMM may miss, and the score that decides as well
 
-  static std::int64_t strips(const BlockShape& shape = {}) {
-    return (shape.rows + kStrip - 1) / kStrip;
-  }
-  bool is_mine(const ScoreBlock& block) const { return block.number % comm.world() == comm.rank(); }
-  float* highest_in(std::size_t set, const ScoreBlock& block) {
-    return highest[set].data() + block.number / comm.world() * strips();
-  }
+  static constexpr std::uint16_t kOthers = 0xFFFF;
+  static_assert(kBins < kOthers);
 
   void count();
   void count(std::size_t set, std::int64_t& done, std::int64_t total);
@@ -145,17 +144,19 @@ struct ImpostorScores::State {
 
 void ImpostorScores::State::count() {
   const std::int64_t total = std::transform_reduce(
-      sets.begin(), sets.end(), std::int64_t{0}, std::plus(),
-      [](const ImpostorPairs& set) { return count_blocks(set.rows.size(0), set.columns.size(0)); });
+      sets.begin(), sets.end(), std::int64_t{0}, std::plus(), [](const ImpostorPairs& set) {
+        return count_blocks(set.rows.size(0), set.columns.size(0), kBlock);
+      });
   std::int64_t done = 0;
   for (std::size_t set = 0; set < sets.size(); ++set) count(set, done, total);
 }
 
 void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int64_t total) {
   const ImpostorPairs& pairs = sets[set];
-  const std::int64_t blocks = count_blocks(pairs.rows.size(0), pairs.columns.size(0));
-  highest.emplace_back(static_cast<std::size_t>((blocks / comm.world() + 1) * strips()),
-                       -std::numeric_limits<float>::infinity());
+  const std::int64_t columns = pairs.columns.size(0);
+  auto& strips = highest.emplace_back(
+      static_cast<std::size_t>(count_blocks(pairs.rows.size(0), columns, kStrip)), kOthers);
+  const std::int64_t strips_across = count_blocks(1, columns, kStrip);
   struct Worker {
     ScoreCounter counter{kBins};
     std::vector<ScoredPair> hardest;
@@ -163,7 +164,7 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   std::vector<Worker> workers(static_cast<std::size_t>(at::get_num_threads()));
 
   const auto wanted = [&](const ScoreBlock& block) {
-    if (!is_mine(block)) return false;
+    if (block.number % comm.world() != comm.rank()) return false;
     for (std::int64_t row : {std::int64_t{0}, block.rows - 1}) {
       bool any = false;
       for_each_run(pairs, block, row, [&](auto, auto) { any = true; });
@@ -174,13 +175,14 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   const auto visit = [&](int thread, const ScoreBlock& block) {
     Worker& worker = workers[static_cast<std::size_t>(thread)];
     if (options.visit) options.visit(thread, block);
-    float* const strip_highest = highest_in(set, block);
+    std::array<float, kBlock.rows / kStrip.rows> most{};
+    most.fill(-std::numeric_limits<float>::infinity());
     for (std::int64_t row = 0; row < block.rows; ++row) {
-      float& most = strip_highest[row / kStrip];
       for_each_run(pairs, block, row, [&](std::int64_t column, std::int64_t count) {
         const float* const scores = block.row(row) + column;
         const float highest_here = worker.counter.add({scores, static_cast<std::size_t>(count)});
-        most = std::max(most, highest_here);
+        float& strip = most[static_cast<std::size_t>(row / kStrip.rows)];
+        strip = std::max(strip, highest_here);
         const bool hard = worker.hardest.size() < kHardest ||
                           static_cast<double>(highest_here) > worker.hardest.back().score;
         if (!hard) return;
@@ -192,9 +194,16 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
         }
       });
     }
+    for (std::size_t i = 0; i < most.size(); ++i) {
+      if (most[i] == -std::numeric_limits<float>::infinity()) continue;
+      const std::int64_t down = block.first_row / kStrip.rows + static_cast<std::int64_t>(i);
+      const std::int64_t across = block.first_column / kStrip.columns;
+      strips[static_cast<std::size_t>(down * strips_across + across)] =
+          static_cast<std::uint16_t>(ScoreCounter::bin(most[i], kBins));
+    }
   };
-  for_each_score_block(pairs.rows, pairs.columns, wanted, visit,
-                       [&](std::int64_t more) { options.progress(done += more, total); });
+  const auto progress = [&](std::int64_t more) { options.progress(done += more, total); };
+  for_each_score_block(pairs.rows, pairs.columns, wanted, visit, progress, kBlock);
 
   at::Tensor sum = at::zeros({kBins}, at::kLong);
   auto& most = hardest.emplace_back();
@@ -246,18 +255,12 @@ void ImpostorScores::State::look_again(std::span<const Search> searches, const B
     }
     if (asking.empty()) continue;
     const ImpostorPairs& pairs = sets[set];
-    const auto matters = [&](float highest_score) {
-      return ScoreCounter::bin(highest_score, kBins) >= lowest;
-    };
-    const auto wanted = [&](const ScoreBlock& block) {
-      if (!is_mine(block)) return false;
-      const float* const strip = highest_in(set, block);
-      return std::any_of(strip, strip + strips(), matters);
+    const auto wanted = [&](const ScoreBlock& strip) {
+      const std::uint16_t bin = highest[set][static_cast<std::size_t>(strip.number)];
+      return bin != kOthers && bin >= lowest;
     };
     const auto visit = [&](int thread, const ScoreBlock& block) {
-      const float* const strip = highest_in(set, block);
       for (std::int64_t row = 0; row < block.rows; ++row) {
-        if (!matters(strip[row / kStrip])) continue;
         const auto left = row_of(pairs.rows, block.first_row + row);
         for_each_run(pairs, block, row, [&](std::int64_t column, std::int64_t count) {
           for (std::int64_t i = column; i < column + count; ++i) {
@@ -270,7 +273,8 @@ void ImpostorScores::State::look_again(std::span<const Search> searches, const B
         });
       }
     };
-    for_each_score_block(pairs.rows, pairs.columns, wanted, visit, [](std::int64_t) {});
+    for_each_score_block(
+        pairs.rows, pairs.columns, wanted, visit, [](std::int64_t) {}, kStrip);
   }
 }
 

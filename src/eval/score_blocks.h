@@ -18,11 +18,11 @@ struct ScoreBlock {
 };
 
 struct BlockShape {
-  std::int64_t rows = 256, columns = 1024;  ///< a block fills half of a second-level cache
+  std::int64_t rows = 0, columns = 0;
 };
 
 /// How many blocks there are.
-std::int64_t count_blocks(std::int64_t rows, std::int64_t columns, const BlockShape& shape = {});
+std::int64_t count_blocks(std::int64_t rows, std::int64_t columns, const BlockShape& shape);
 
 /// Products of rows [n, d] and columns [m, d], float32, a block at a time, by as many threads as
 /// LibTorch has. `visit` is called from several threads at once, each with its number, for the
@@ -32,6 +32,6 @@ void for_each_score_block(const at::Tensor& rows, const at::Tensor& columns,
                           const std::function<bool(const ScoreBlock&)>& wanted,
                           const std::function<void(int thread, const ScoreBlock&)>& visit,
                           const std::function<void(std::int64_t blocks)>& done,
-                          const BlockShape& shape = {});
+                          const BlockShape& shape);
 
 }  // namespace pfc
