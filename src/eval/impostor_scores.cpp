@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::int64_t kBins = ImpostorScores::kBins;
 /// In the first pass; its highest score is remembered for each strip, a block of further passes.
-constexpr BlockShape kBlock = {.rows = 256, .columns = 512};
+constexpr BlockShape kBlock = {.rows = 1024, .columns = 512};
 constexpr BlockShape kStrip = {.rows = 64, .columns = 512};
-static_assert(kBlock.rows % kStrip.rows == 0 && kBlock.columns == kStrip.columns);
+static_assert(kBlock.rows % kStrip.rows == 0 && kBlock.columns % kStrip.columns == 0);
 constexpr auto kInfinity = std::numeric_limits<double>::infinity();
 
 std::span<const float> row_of(const at::Tensor& rows, std::int64_t i) {
@@ -72,6 +72,55 @@ void keep_highest(std::vector<ScoredPair>& pairs) {
   });
   if (pairs.size() > ImpostorScores::kHardest) pairs.resize(ImpostorScores::kHardest);
 }
+
+template <typename Body>
+void for_each_strip(const ScoreBlock& block, const Body& body) {
+  for (std::int64_t down = 0; down < block.rows; down += kStrip.rows) {
+    for (std::int64_t across = 0; across < block.columns; across += kStrip.columns) {
+      ScoreBlock strip = block;
+      strip.first_row += down;
+      strip.rows = std::min(kStrip.rows, block.rows - down);
+      strip.first_column += across;
+      strip.columns = std::min(kStrip.columns, block.columns - across);
+      strip.scores = block.row(down) + across;
+      body(strip);
+    }
+  }
+}
+
+/// What a thread counts in the first pass.
+struct Worker {
+  ScoreCounter counter{kBins};
+  std::vector<ScoredPair> hardest;
+
+  /// Returns the highest score of a strip's impostors, −∞ where there are none.
+  float count(const ImpostorPairs& pairs, const ScoreBlock& strip) {
+    float most = -std::numeric_limits<float>::infinity();
+    for (std::int64_t row = 0; row < strip.rows; ++row) {
+      for_each_run(pairs, strip, row, [&](std::int64_t column, std::int64_t count) {
+        const std::span scores(strip.row(row) + column, static_cast<std::size_t>(count));
+        const float highest = counter.add(scores);
+        most = std::max(most, highest);
+        if (is_hard(highest)) keep_hard(scores, strip.first_row + row, strip.first_column + column);
+      });
+    }
+    return most;
+  }
+
+ private:
+  bool is_hard(float score) const {
+    return hardest.size() < ImpostorScores::kHardest ||
+           static_cast<double>(score) > hardest.back().score;
+  }
+  void keep_hard(std::span<const float> scores, std::int64_t row, std::int64_t first_column) {
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      if (!is_hard(scores[i])) continue;
+      hardest.push_back(
+          {static_cast<double>(scores[i]), row, first_column + static_cast<std::int64_t>(i)});
+      keep_highest(hardest);
+    }
+  }
+};
 
 /// The search for the score of a rank, 0 the highest, among some sets' impostors: it lies in bins
 /// [first, last] as GEMMs give it, and in [from, to) exactly; `above` scores are surely higher.
@@ -157,10 +206,6 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   auto& strips = highest.emplace_back(
       static_cast<std::size_t>(count_blocks(pairs.rows.size(0), columns, kStrip)), kOthers);
   const std::int64_t strips_across = count_blocks(1, columns, kStrip);
-  struct Worker {
-    ScoreCounter counter{kBins};
-    std::vector<ScoredPair> hardest;
-  };
   std::vector<Worker> workers(static_cast<std::size_t>(at::get_num_threads()));
 
   const auto wanted = [&](const ScoreBlock& block) {
@@ -175,32 +220,14 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   const auto visit = [&](int thread, const ScoreBlock& block) {
     Worker& worker = workers[static_cast<std::size_t>(thread)];
     if (options.visit) options.visit(thread, block);
-    std::array<float, kBlock.rows / kStrip.rows> most{};
-    most.fill(-std::numeric_limits<float>::infinity());
-    for (std::int64_t row = 0; row < block.rows; ++row) {
-      for_each_run(pairs, block, row, [&](std::int64_t column, std::int64_t count) {
-        const float* const scores = block.row(row) + column;
-        const float highest_here = worker.counter.add({scores, static_cast<std::size_t>(count)});
-        float& strip = most[static_cast<std::size_t>(row / kStrip.rows)];
-        strip = std::max(strip, highest_here);
-        const bool hard = worker.hardest.size() < kHardest ||
-                          static_cast<double>(highest_here) > worker.hardest.back().score;
-        if (!hard) return;
-        for (std::int64_t i = 0; i < count; ++i) {
-          const auto score = static_cast<double>(scores[i]);
-          if (worker.hardest.size() == kHardest && score <= worker.hardest.back().score) continue;
-          worker.hardest.push_back({score, block.first_row + row, block.first_column + column + i});
-          keep_highest(worker.hardest);
-        }
-      });
-    }
-    for (std::size_t i = 0; i < most.size(); ++i) {
-      if (most[i] == -std::numeric_limits<float>::infinity()) continue;
-      const std::int64_t down = block.first_row / kStrip.rows + static_cast<std::int64_t>(i);
-      const std::int64_t across = block.first_column / kStrip.columns;
+    for_each_strip(block, [&](const ScoreBlock& strip) {
+      const float most = worker.count(pairs, strip);
+      const std::int64_t down = strip.first_row / kStrip.rows;
+      const std::int64_t across = strip.first_column / kStrip.columns;
+      if (most == -std::numeric_limits<float>::infinity()) return;
       strips[static_cast<std::size_t>(down * strips_across + across)] =
-          static_cast<std::uint16_t>(ScoreCounter::bin(most[i], kBins));
-    }
+          static_cast<std::uint16_t>(ScoreCounter::bin(most, kBins));
+    });
   };
   const auto progress = [&](std::int64_t more) { options.progress(done += more, total); };
   for_each_score_block(pairs.rows, pairs.columns, wanted, visit, progress, kBlock);

@@ -50,6 +50,7 @@ void for_each_score_block(const at::Tensor& rows, const at::Tensor& columns,
         at::mm_out(scores, rows.narrow(0, block.first_row, block.rows),
                    columns.narrow(0, block.first_column, block.columns).t());
         block.scores = scores.const_data_ptr<float>();
+        block.stride = block.columns;
         visit(thread, block);
       }
       const std::lock_guard lock(mutex);

@@ -13,8 +13,9 @@ struct ScoreBlock {
   std::int64_t first_row = 0, rows = 0;
   std::int64_t first_column = 0, columns = 0;
   const float* scores = nullptr;  ///< [rows, columns]; null where `wanted` is asked
+  std::int64_t stride = 0;        ///< from a row to the next
 
-  const float* row(std::int64_t i) const { return scores + i * columns; }
+  const float* row(std::int64_t i) const { return scores + i * stride; }
 };
 
 struct BlockShape {
