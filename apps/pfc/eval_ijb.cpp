@@ -30,8 +30,7 @@ void run_ijb(const IjbCommand& command) {
   }
   if (!comm->is_first()) return;
   const IjbOptions options{.use_detector_score = !command.no_detector_score,
-                           .normalise_images = command.normalise_images,
-                           .progress = show_progress("templates", "images", *comm)};
+                           .normalise_images = command.normalise_images};
   const IjbTemplates templates = pool_templates(set.images, *features, options);
   const IjbVerification verification = verify_templates(templates, set.pairs);
   const auto identification = identify_templates(templates, set);

@@ -65,10 +65,8 @@ std::string logarithmic_ticks(const ChartAxis& axis, const Scale& x) {
   return svg;
 }
 
-constexpr int kSteps = 5;  // of an axis that is not logarithmic
-
 double step(const ChartAxis& axis, int i) {
-  return axis.from + (axis.to - axis.from) * i / kSteps;
+  return axis.from + (axis.to - axis.from) * i / axis.steps;
 }
 
 std::string x_axis(const ChartAxis& axis, const Scale& x) {
@@ -76,7 +74,7 @@ std::string x_axis(const ChartAxis& axis, const Scale& x) {
   if (axis.logarithmic) {
     svg = logarithmic_ticks(axis, x);
   } else {
-    for (int i = 0; i <= kSteps; ++i) {
+    for (int i = 0; i <= axis.steps; ++i) {
       const double value = step(axis, i);
       svg += svg_line(x(value), kPlotTop, x(value), kPlotBottom, "grid");
       svg += svg_text(x(value), kPlotBottom + 22, "tick middle", tick_text(axis, value));
@@ -88,7 +86,7 @@ std::string x_axis(const ChartAxis& axis, const Scale& x) {
 
 std::string y_axis(const ChartAxis& axis, const Scale& y) {
   std::string svg;
-  for (int i = 0; i <= kSteps; ++i) {
+  for (int i = 0; i <= axis.steps; ++i) {
     const double value = step(axis, i);
     svg += svg_line(kPlotLeft, y(value), kPlotRight, y(value), "grid");
     svg += svg_text(kPlotLeft - 10, y(value) + 4.5, "tick end", tick_text(axis, value));
@@ -208,6 +206,14 @@ std::string svg_chart_begin(const Chart& chart, double height) {
   for (std::size_t i = 0; i < chart.curves.size(); ++i)
     svg += marks(chart.curves[i], x, y, style(i));
   return svg;
+}
+
+double round_axis_end(double value) {
+  const double power = std::pow(10, std::floor(std::log10(value)));
+  for (const double times : {1.0, 2.0, 5.0}) {
+    if (value <= times * power) return times * power;
+  }
+  return 10 * power;
 }
 
 double rate_axis_start(double least) {

@@ -83,7 +83,6 @@ IjbTemplates pool_templates(const IjbImages& images, const Features& features,
     std::ranges::fill(medium, 0);
     of_medium = 0;
     if (i % (1 << 14) == 0) features.forget();
-    options.progress(static_cast<std::int64_t>(i + 1), images.count());
   }
   for (std::size_t begin = 0; begin < result.values.size(); begin += dim) {
     double* const values = result.values.data() + begin;

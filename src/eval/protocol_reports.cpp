@@ -67,7 +67,7 @@ Chart score_chart(Histogram genuine, Histogram impostors, const std::string& wha
   constexpr std::size_t kShown = 128;
   Chart chart{.title = "Scores" + (what.empty() ? "" : ", " + what),
               .note = "The share of the pairs of each kind, by cosine similarity",
-              .x = {.label = "Cosine similarity", .from = -1, .to = 1},
+              .x = {.label = "Cosine similarity", .from = -1, .to = 1, .steps = 4},
               .y = {.label = "Share of the pairs", .from = 0, .to = 0, .percent = true},
               .curves = {}};
   for (const auto& [name, histogram] :
@@ -87,7 +87,7 @@ Chart score_chart(Histogram genuine, Histogram impostors, const std::string& wha
     curve.points.push_back({1, 0});
     chart.curves.push_back(std::move(curve));
   }
-  if (chart.y.to == 0) chart.y.to = 1;
+  chart.y.to = chart.y.to == 0 ? 1 : round_axis_end(chart.y.to);
   return chart;
 }
 
@@ -202,7 +202,7 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
                    std::string subtitle) {
   Report report{.title = "IFRT", .subtitle = std::move(subtitle)};
   ReportTable table{
-      .title = "TAR % at a FAR of at most",
+      .title = "All against all",
       .columns = {"group", "identities", "images", "genuine pairs", "impostor pairs"}};
   std::size_t most = 0;
   bool resolved = true;
@@ -226,8 +226,8 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
       row.push_back(Cell::number(rate.above));
       resolved = resolved && rate.resolved();
       if (std::ssize(table.columns) < std::ssize(row)) {
-        table.columns.push_back(far_text(rate.wanted_far));
-        table.columns.push_back("score above");
+        table.columns.push_back("TAR % @" + far_text(rate.wanted_far));
+        table.columns.push_back("score @" + far_text(rate.wanted_far));
       }
     }
     if (!group.rates.empty()) {
@@ -236,11 +236,15 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
     }
   }
   roc.y.from = rate_axis_start(least);
-  table.notes = {"all against all, cosine similarity, unordered pairs, exact"};
+  table.notes = {
+      "TAR at a FAR of at most that, the pairs whose cosine similarity is above the score; pairs "
+      "unordered, counts exact"};
   if (!resolved) table.notes.emplace_back(kUnresolved);
   if (most == 0) table.notes.emplace_back("no group has pairs of both kinds");
-  table.notes.push_back(grouped(result.single) +
-                        " identities with one image are in no genuine pair");
+  if (result.single > 0) {
+    table.notes.push_back(grouped(result.single) +
+                          " identities with one image are in no genuine pair");
+  }
   if (result.zeros > 0) table.notes.push_back(as_given(result.zeros, "embeddings"));
   report.tables.push_back(std::move(table));
   if (!roc.curves.empty()) report.charts.push_back(std::move(roc));

@@ -26,10 +26,11 @@ th { color: var(--soft); font-weight: 600; font-size: 14px; }
 tbody tr:last-child td { border-bottom: 0; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .note { color: var(--soft); font-size: 14px; margin: 8px 0 0; }
-section > svg { display: block; width: 100%; height: auto; }
+svg { display: block; width: 100%; min-width: 600px; height: auto; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 16px; }
 figure { margin: 0; }
-figure img { width: calc(50% - 2px); height: auto; border-radius: 4px; image-rendering: auto; }
+.faces { display: flex; gap: 4px; }
+.faces img { width: 112px; height: auto; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
 </style>
 )";
@@ -70,14 +71,14 @@ std::string html_of(const RgbImage& image) {
   constexpr int kQuality = 90;
   return format("<img width=\"%d\" height=\"%d\" alt=\"\" src=\"data:image/jpeg;base64,",
                 image.width, image.height) +
-         base64(encode_jpeg(image, kQuality)) + "\"> ";
+         base64(encode_jpeg(image, kQuality)) + "\">";
 }
 
 std::string html_of(const ReportPictures& pictures) {
   std::string html = "<section><h2>" + escaped(pictures.title) + "</h2>\n<div class=\"pairs\">\n";
   for (const ReportPair& pair : pictures.pairs) {
-    html += "<figure>" + html_of(pair.first) + html_of(pair.second) + "<figcaption>" +
-            escaped(pair.caption) + "</figcaption></figure>\n";
+    html += "<figure><div class=\"faces\">" + html_of(pair.first) + html_of(pair.second) +
+            "</div><figcaption>" + escaped(pair.caption) + "</figcaption></figure>\n";
   }
   return html + "</div></section>\n";
 }
@@ -91,7 +92,8 @@ std::string to_html(const Report& report) {
       escaped(report.title) + "</title>\n" + kStyle + "</head><body><main>\n<h1>" +
       escaped(report.title) + "</h1>\n<p class=\"subtitle\">" + escaped(report.subtitle) + "</p>\n";
   for (const ReportTable& table : report.tables) html += html_of(table);
-  for (const Chart& chart : report.charts) html += "<section>" + chart_svg(chart) + "</section>\n";
+  for (const Chart& chart : report.charts)
+    html += "<section><div class=\"wide\">" + chart_svg(chart) + "</div></section>\n";
   for (const ReportPictures& pictures : report.pictures)
     if (!pictures.pairs.empty()) html += html_of(pictures);
   return html + "</main></body></html>\n";

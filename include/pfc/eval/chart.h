@@ -21,6 +21,7 @@ struct ChartAxis {
   double from = 0, to = 1;
   bool logarithmic = false;  ///< from > 0 then
   bool percent = false;      ///< 1 is written as 100 %
+  int steps = 5;             ///< between labels, where it is not logarithmic
 };
 
 struct Chart {
@@ -32,6 +33,10 @@ struct Chart {
 /// Where an axis of rates begins whose least one is `least`: good networks live in the last per
 /// cents.
 double rate_axis_start(double least);
+
+/// The least of 1, 2 and 5 times a power of ten that is not below `value` > 0: where an axis may
+/// end.
+double round_axis_end(double value);
 
 /// A self-contained SVG: axes, curves, and below them a legend. Colours are told apart by
 /// colour-blind readers, too; steps too small to be seen are left out.

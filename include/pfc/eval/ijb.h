@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +15,6 @@ namespace pfc {
 struct IjbOptions {
   bool use_detector_score = true;  ///< an image counts as much as its detector is sure of it
   bool normalise_images = false;   ///< each image's embedding to unit length first
-  std::function<void(std::int64_t done, std::int64_t total)> progress = [](auto, auto) {};
 };
 
 /// One unit vector a template: the sum over its media of the mean within each medium, divided by

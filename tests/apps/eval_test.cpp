@@ -1,0 +1,100 @@
+#include "pfc.h"
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class PfcEval : public Pfc {
+ protected:
+  /// A float32 matrix as NumPy saves it.
+  void write_npy(const std::string& name, const std::vector<std::vector<float>>& rows) const {
+    const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +
+                               std::to_string(rows.size()) + ", " +
+                               std::to_string(rows.front().size()) + "), }";
+    std::string file = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size());
+    file += '\0' + header;
+    for (const auto& row : rows)
+      file.append(reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float));
+    write(name, file);
+  }
+  void said(const std::string& arguments) const {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.status, 0) << arguments << "\n" << outcome.err;
+  }
+};
+
+TEST_F(PfcEval, IfrtPrintsATableAndWritesThePage) {
+  write_npy("a.npy", {{1, 0}, {1, 0.1f}, {0, 1}, {0.1f, 1}, {1, 1}});
+  write("a.txt", "A/1/x.jpg\nA/1/y.jpg\nA/2/x.jpg\nA/2/y.jpg\nB/3/x.jpg\n");
+  const Outcome outcome = run("eval mfr a.npy --far 0.1 0.5 --report a.html --json a.json");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, StartsWith("All against all\ngroup"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 identities with one image"));
+  EXPECT_THAT(read("a.html"), StartsWith("<!DOCTYPE html>"));
+  EXPECT_THAT(read("a.json"), HasSubstr("\"group\": \"ALL\""));
+}
+
+TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
+  said("data synth faces --identities 8 --images 4 --pairs 20");
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\n"
+        "train.batch_size = 8\ntrain.steps = 2\n");
+  said("train run.toml");
+  said("data unpack faces -o photos/all");
+  said("eval ifrt photos --model run/last.safetensors --report faces.html");
+  const std::string page = read("faces.html");
+  EXPECT_THAT(page, HasSubstr("One person, lowest scores"));
+  EXPECT_THAT(page, HasSubstr("data:image/jpeg;base64,"));
+  EXPECT_THAT(page, HasSubstr("all/id_"));
+  said("eval verification run/last.safetensors faces/unseen.bin --report pairs.html");
+  EXPECT_THAT(read("pairs.html"), HasSubstr("unseen"));
+
+  // The same images as IJB's and as MegaFace's files.
+  std::string points, owners;
+  for (const char* name : {"id_0/0_0.jpg", "id_0/0_1.jpg", "id_1/1_4.jpg", "id_1/1_5.jpg"}) {
+    points += std::string(name) + " 38.3 51.7 73.5 51.5 56 71.7 41.5 92.4 70.7 92.2 0.99\n";
+    owners += std::string(name) + (points.size() < 200 ? " 1 1\n" : " 2 1\n");
+  }
+  write("IJBC/meta/ijbc_name_5pts_score.txt", points);
+  write("IJBC/meta/ijbc_face_tid_mid.txt", owners);
+  write("IJBC/meta/ijbc_template_pair_label.txt", "1 2 0\n1 1 1\n");
+  std::filesystem::create_directory_symlink(folder_ / "photos/all", folder_ / "IJBC/loose_crop");
+  const Outcome ijb = run("eval ijb IJBC --model run/last.safetensors");
+  EXPECT_EQ(ijb.status, 0) << ijb.err;
+  EXPECT_THAT(ijb.out, HasSubstr("1:1, TAR % at a FAR of"));
+
+  write("mf/facescrub_lst", "id_0/0_0.jpg\nid_0/0_1.jpg\nid_1/1_4.jpg\nid_1/1_5.jpg\n");
+  write("mf/megaface_lst", "all/id_2/2_8.jpg\nall/id_2/2_9.jpg\nall/id_3/3_12.jpg\n");
+  write("mf/megaface_noises.txt", "# rules\nall/id_2/2_9.jpg\n");
+  std::filesystem::create_directory_symlink(folder_ / "photos/all",
+                                            folder_ / "mf/facescrub_images");
+  std::filesystem::create_directory_symlink(folder_ / "photos", folder_ / "mf/megaface_images");
+  said("eval megaface mf --model run/last.safetensors --json one.json --write-features bins");
+  said("eval megaface mf --features bins --json two.json");
+  EXPECT_THAT(read("one.json"), HasSubstr("\"distractors\": 3"));
+  const auto figures = [&](const std::string& name) {
+    const std::string json = read(name);
+    return json.substr(json.find("\"tables\""));
+  };
+  EXPECT_EQ(figures("one.json"), figures("two.json"));
+}
+
+TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {
+  expect_failure(run("eval ifrt a.npy"), 1, "a.txt: not found");
+  write_npy("a.npy", {{1, 0}, {1, 0.1f}});
+  write("a.txt", "A/1/x.jpg\n");
+  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: header: 2 rows, but a.txt has 1 lines");
+  write("a.txt", "A/1/x.jpg\nx.jpg\n");
+  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: row 1 (x.jpg): found the name");
+  write("a.npy", "hello");
+  write("a.txt", "1/a\n2/b\n");
+  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: offset 0: no NumPy array");
+  expect_failure(run("eval ifrt photos"), 2, "images want a network");
+  expect_failure(run("eval ijb IJBC"), 2, "one of --model and --features is wanted");
+  expect_failure(run("eval ijb IJBC --features a.npy"), 1, "IJBC/meta: no ijbc_face_tid_mid.txt");
+  expect_failure(run("eval megaface"), 2, "a list of the images is wanted");
+  expect_failure(run("eval megaface --probes a.npy"), 2, "--probes wants --distractors");
+}
+
+}  // namespace
