@@ -227,11 +227,12 @@ double rate_axis_start(double least) {
 std::string chart_svg(const Chart& chart) {
   constexpr std::size_t kColumns = 3;
   constexpr double kColumn = (kPlotRight - kPlotLeft) / kColumns;
-  const auto rows = static_cast<double>((chart.curves.size() + kColumns - 1) / kColumns);
-  std::string svg = svg_chart_begin(chart, kLegendTop + kLegendRow * rows);
+  const std::size_t rows = (chart.curves.size() + kColumns - 1) / kColumns;
+  std::string svg = svg_chart_begin(chart, kLegendTop + kLegendRow * static_cast<double>(rows));
   for (std::size_t i = 0; i < chart.curves.size(); ++i) {
     const double x = kPlotLeft + kColumn * static_cast<double>(i % kColumns);
-    const double y = kLegendTop + kLegendRow * static_cast<double>(i / kColumns);
+    const std::size_t row = i / kColumns;
+    const double y = kLegendTop + kLegendRow * static_cast<double>(row);
     svg += svg_line_of(i, x, y - 4.5);
     svg += svg_text(x + 36, y, "cell", xml_escaped(chart.curves[i].name, 28));
   }

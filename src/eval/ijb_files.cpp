@@ -61,7 +61,7 @@ struct Folder {
 
 Folder find_meta(const fs::path& folder) {
   for (const char* prefix : {"ijbc", "ijbb"}) {
-    const Folder found{folder / "meta", prefix};
+    Folder found{folder / "meta", prefix};
     if (fs::exists(found.file("_face_tid_mid.txt"))) return found;
   }
   throw Error((folder / "meta").string() +

@@ -97,7 +97,7 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& path) : file_(path) {
   parse(file_->bytes(), path.string());
 }
 
-NpyMatrix::NpyMatrix(std::span<const std::byte> bytes, std::string name) {
+NpyMatrix::NpyMatrix(std::span<const std::byte> bytes, const std::string& name) {
   parse(bytes, name);
 }
 

@@ -34,7 +34,7 @@ class NpyMatrix {
   /// than it says.
   explicit NpyMatrix(const std::filesystem::path& path);
   /// The same from memory that outlives it; `name` stands for the file in messages.
-  NpyMatrix(std::span<const std::byte> bytes, std::string name);
+  NpyMatrix(std::span<const std::byte> bytes, const std::string& name);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
