@@ -1,12 +1,10 @@
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "commands.h"
 #include "evaluation.h"
 #include "pfc/base/error.h"
-#include "pfc/data/image_codec.h"
 #include "pfc/eval/ifrt.h"
 #include "pfc/eval/protocol_reports.h"
 
@@ -21,18 +19,6 @@ struct IfrtCommand {
   std::vector<std::string> between;
   bool mirror = false;
 };
-
-/// The images of rows, by their names.
-ImageOfRow pictures_of(const ImageSource& images, const Features& features) {
-  auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
-  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(images.name(i), i);
-  return [&images, &features, numbers](std::int64_t row) -> std::optional<RgbImage> {
-    const auto found = numbers->find(features.name(row));
-    if (found == numbers->end()) return std::nullopt;
-    std::vector<std::byte> scratch;
-    return decode_image(images.image(found->second, scratch));
-  };
-}
 
 void run_ifrt(const IfrtCommand& command) {
   const auto comm = join_evaluation();
@@ -57,9 +43,7 @@ void run_ifrt(const IfrtCommand& command) {
   }
   const IfrtResult result = evaluate_ifrt(*features, options, *comm);
   if (!comm->is_first()) return;
-  const ImageOfRow picture =
-      images ? pictures_of(*images, *features)
-             : ImageOfRow([](std::int64_t) -> std::optional<RgbImage> { return std::nullopt; });
+  const ImageOfRow picture = images ? pictures_by_name(*images, *features) : no_picture;
   command.files.write(
       ifrt_report(result, *features, picture,
                   command.input + (command.model.model.empty() ? "" : ", " + command.model.model)));

@@ -34,8 +34,9 @@ void run_ijb(const IjbCommand& command) {
   const IjbTemplates templates = pool_templates(set.images, *features, options);
   const IjbVerification verification = verify_templates(templates, set.pairs);
   const auto identification = identify_templates(templates, set);
+  const auto images = aligned_images(set);
   command.files.write(
-      ijb_report(set, templates, verification, identification, options,
+      ijb_report(set, templates, verification, identification, options, pictures_of(*images),
                  command.features.empty() ? command.model.model : command.features));
 }
 

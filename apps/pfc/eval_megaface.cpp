@@ -94,6 +94,15 @@ void write_features(const MegafaceCommand& command, const Both& both,
   }
 }
 
+/// The images of rows, where they are at hand.
+std::unique_ptr<ImageSource> images_of(const MegafaceCommand& command, const char* kind,
+                                       const Features& features) {
+  if (command.folder.empty() || !fs::exists(command.folder / kind)) return nullptr;
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < features.count(); ++i) names.push_back(features.name(i));
+  return list_images(command.folder / kind, std::move(names));
+}
+
 void run_megaface(const MegafaceCommand& command) {
   const auto comm = join_evaluation();
   MegafaceOptions options{.far = command.far,
@@ -111,7 +120,12 @@ void run_megaface(const MegafaceCommand& command) {
   const std::string from = !command.probes.empty()     ? command.probes.string()
                            : !command.features.empty() ? command.features.string()
                                                        : command.model.model;
-  command.files.write(megaface_report(result, from));
+  const auto probe_images = images_of(command, "facescrub_images", *both.probes);
+  const auto distractor_images = images_of(command, "megaface_images", *both.distractors);
+  command.files.write(
+      megaface_report(result, *both.probes, *both.distractors,
+                      probe_images ? pictures_of(*probe_images) : no_picture,
+                      distractor_images ? pictures_of(*distractor_images) : no_picture, from));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "commands.h"
 #include "evaluation.h"
 #include "pfc/base/files.h"
-#include "pfc/base/format.h"
+#include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"
 #include "pfc/eval/roc_svg.h"
@@ -47,7 +47,13 @@ void run_verification(const VerificationCommand& command) {
   }
   comm->barrier();
   if (!comm->is_first()) return;
-  command.files.write(verification_report(results, command.model));
+  std::vector<ImageOfRow> images;
+  for (const VerificationSet& set : sets) {
+    images.emplace_back([&set](std::int64_t image) -> std::optional<RgbImage> {
+      return decode_image(set.image(image));
+    });
+  }
+  command.files.write(verification_report(results, images, command.model));
   if (!command.json.empty()) write_file(command.json, to_json(results));
   if (!command.roc.empty()) write_file(command.roc, chart(command, results));
 }

@@ -1,13 +1,16 @@
 #include "evaluation.h"
 
 #include <iostream>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
+#include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
 
 namespace pfc {
@@ -66,6 +69,34 @@ std::unique_ptr<Communicator> join_evaluation() {
   auto comm = join_ranks(find_launch());
   set_threads(0, place_ranks(*comm));
   return comm;
+}
+
+ImageOfRow pictures_of(const ImageSource& images) {
+  return [&images](std::int64_t number) -> std::optional<RgbImage> {
+    RgbImage face{kFaceSize, kFaceSize,
+                  std::vector<std::uint8_t>(std::size_t{3} * kFaceSize * kFaceSize)};
+    std::vector<std::byte> scratch;
+    try {
+      images.face(number, scratch, face.pixels.data());
+    } catch (const Error&) {  // not at hand, or no image: the figures stand without it
+      return std::nullopt;
+    }
+    return face;
+  };
+}
+
+ImageOfRow pictures_by_name(const ImageSource& images, const Features& features) {
+  auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
+  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(images.name(i), i);
+  return [picture = pictures_of(images), &features,
+          numbers](std::int64_t row) -> std::optional<RgbImage> {
+    const auto found = numbers->find(features.name(row));
+    return found == numbers->end() ? std::nullopt : picture(found->second);
+  };
+}
+
+std::optional<RgbImage> no_picture(std::int64_t) {
+  return std::nullopt;
 }
 
 std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,

@@ -8,7 +8,7 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/data/image_source.h"
 #include "pfc/eval/features.h"
-#include "pfc/eval/report.h"
+#include "pfc/eval/protocol_reports.h"
 
 namespace pfc {
 
@@ -35,6 +35,13 @@ struct ModelOptions {
 
 /// Joins the ranks and sets this one's threads.
 std::unique_ptr<Communicator> join_evaluation();
+
+/// Decodes images by their number, where they can be read and decoded.
+ImageOfRow pictures_of(const ImageSource& images);
+/// The image of a row by its name, where a source has one that is called so. Both must outlive it.
+ImageOfRow pictures_by_name(const ImageSource& images, const Features& features);
+/// Of no image at all.
+std::optional<RgbImage> no_picture(std::int64_t row);
 
 /// A progress callback that prints on the first rank: "WHAT: 3,000 of 5,000 UNIT".
 std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,

@@ -79,7 +79,7 @@ class OrderedRows {
   const std::string& identity_name(std::size_t identity) const { return identity_names_[identity]; }
   std::int64_t zeros() const { return zeros_; }
   at::Tensor rows(Span span) const { return rows_.narrow(0, span.begin, span.size()); }
-  double score(std::int64_t a, std::int64_t b) const { return exact_score(at(a), at(b)); }
+  double score(std::int64_t a, std::int64_t b) const { return exact_score<float>(at(a), at(b)); }
 
   std::size_t group(const std::string& name) const {
     const auto found = std::ranges::find(names_, name);

@@ -9,20 +9,14 @@
 
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
+#include "pfc/eval/impostor_scores.h"
 
 namespace pfc {
 namespace {
 
-double dot(const double* a, const double* b, std::int64_t dim) {
-  constexpr std::int64_t kSums = 8;  // independent of each other, for the processor's vectors
-  std::array<double, kSums> sums{};
-  std::int64_t i = 0;
-  for (; i + kSums <= dim; i += kSums) {
-    for (std::int64_t k = 0; k < kSums; ++k)
-      sums[static_cast<std::size_t>(k)] += a[i + k] * b[i + k];
-  }
-  for (; i < dim; ++i) sums[0] += a[i] * b[i];
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
+std::span<const double> template_at(const IjbTemplates& templates, std::int64_t place) {
+  const auto dim = static_cast<std::size_t>(templates.dim);
+  return std::span(templates.values).subspan(static_cast<std::size_t>(place) * dim, dim);
 }
 
 /// The place of each template id among the templates.
@@ -84,11 +78,12 @@ IjbTemplates pool_templates(const IjbImages& images, const Features& features,
     of_medium = 0;
     if (i % (1 << 14) == 0) features.forget();
   }
-  for (std::size_t begin = 0; begin < result.values.size(); begin += dim) {
-    double* const values = result.values.data() + begin;
-    const double norm = std::sqrt(dot(values, values, result.dim));
+  for (std::size_t i = 0; i < result.ids.size(); ++i) {
+    const auto place = static_cast<std::int64_t>(i);
+    const auto values = template_at(result, place);
+    const double norm = std::sqrt(exact_score(values, values));
     result.zeros += norm == 0;
-    for (std::size_t k = 0; norm > 0 && k < dim; ++k) values[k] /= norm;
+    for (std::size_t k = 0; norm > 0 && k < dim; ++k) result.values[i * dim + k] /= norm;
   }
   return result;
 }
@@ -98,14 +93,20 @@ IjbVerification verify_templates(const IjbTemplates& templates, const IjbPairs& 
   std::vector<double> scores(pairs.same.size());
   at::parallel_for(0, std::ssize(scores), 4096, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      scores[i] =
-          dot(templates.values.data() + places.of(pairs.first[i]) * templates.dim,
-              templates.values.data() + places.of(pairs.second[i]) * templates.dim, templates.dim);
+      scores[i] = exact_score(template_at(templates, places.of(pairs.first[i])),
+                              template_at(templates, places.of(pairs.second[i])));
     }
   });
   IjbVerification result{.roc = Roc(scores, pairs.same)};
   for (std::size_t i = 0; i < result.points.size(); ++i)
     result.points[i] = result.roc.nearest(IjbVerification::kFars[i]);
+  std::vector<double> genuine, impostors;
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    (pairs.same[i] != 0 ? genuine : impostors).push_back(scores[i]);
+  result.genuine_histogram = score_histogram(genuine);
+  result.impostor_histogram = score_histogram(impostors);
+  result.hardest_genuine = hardest_pairs(scores, pairs.same, true);
+  result.hardest_impostors = hardest_pairs(scores, pairs.same, false);
   return result;
 }
 

@@ -244,7 +244,8 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   keep_highest(most);
   most = highest_of_all(std::move(most), comm);
   for (ScoredPair& pair : most)
-    pair.score = exact_score(row_of(pairs.rows, pair.row), row_of(pairs.columns, pair.column));
+    pair.score =
+        exact_score<float>(row_of(pairs.rows, pair.row), row_of(pairs.columns, pair.column));
   keep_highest(most);
 }
 
@@ -293,7 +294,8 @@ void ImpostorScores::State::look_again(std::span<const Search> searches, const B
           for (std::int64_t i = column; i < column + count; ++i) {
             const std::int64_t bin = ScoreCounter::bin(block.row(row)[i], kBins);
             if (bin < lowest || bin > most) continue;
-            const double exact = exact_score(left, row_of(pairs.columns, block.first_column + i));
+            const double exact =
+                exact_score<float>(left, row_of(pairs.columns, block.first_column + i));
             for (const std::size_t search : asking)
               if (searches[search].holds(bin)) body(thread, search, exact);
           }

@@ -57,14 +57,19 @@ class Mates {
       const std::int64_t first = probes.begin[person], end = probes.begin[person + 1];
       for (std::int64_t i = first; i < end; ++i) {
         for (std::int64_t j = first; j < end; ++j) {
-          if (j != i) scores_.push_back(exact_score(row(i), row(j)));
-          if (j > i) unordered_.push_back(scores_.back());
+          if (j != i) scores_.push_back(exact_score<float>(row(i), row(j)));
+          if (j <= i) continue;
+          unordered_.push_back(scores_.back());
+          pairs_.push_back({scores_.back(), probes.order[static_cast<std::size_t>(i)],
+                            probes.order[static_cast<std::size_t>(j)]});
         }
         std::sort(scores_.begin() + begin_.back(), scores_.end());
         begin_.push_back(std::ssize(scores_));
       }
     }
     std::ranges::sort(unordered_);
+    std::ranges::stable_sort(pairs_, {}, &NamedPair::score);
+    if (pairs_.size() > kHardestPairs) pairs_.resize(kHardestPairs);
   }
 
   std::int64_t pairs() const { return std::ssize(scores_); }
@@ -75,6 +80,7 @@ class Mates {
                                       static_cast<std::size_t>(begin_[i + 1] - begin_[i]));
   }
   std::int64_t begin(std::int64_t probe) const { return begin_[static_cast<std::size_t>(probe)]; }
+  const std::vector<NamedPair>& hardest() const { return pairs_; }
   /// Of every pair once, ascending.
   std::span<const double> unordered() const { return unordered_; }
   std::span<const float> row(std::int64_t i) const {
@@ -86,6 +92,7 @@ class Mates {
   std::int64_t dim_;
   std::span<const float> values_;
   std::vector<double> scores_, unordered_;
+  std::vector<NamedPair> pairs_;
   std::vector<std::int64_t> begin_;
 };
 
@@ -147,7 +154,7 @@ void note_block(const ScoreBlock& block, const Mates& mates, const Distractors& 
       if (std::ranges::lower_bound(scores, score - close) !=
           std::ranges::upper_bound(scores, score + close)) {
         const float* const other = distractors.rows.const_data_ptr<float>() + column * dim;
-        score = exact_score(mates.row(probe), {other, static_cast<std::size_t>(dim)});
+        score = exact_score<float>(mates.row(probe), {other, static_cast<std::size_t>(dim)});
       }
       const auto behind = std::ranges::upper_bound(scores, score) - scores.begin();
       if (behind > 0) {
@@ -263,6 +270,12 @@ MegafaceResult evaluate_megaface(const Features& probe_features, const Features&
           .front();
   result.genuine_histogram = score_histogram(mates.unordered());
   result.impostor_histogram.assign(impostors.histogram(0).begin(), impostors.histogram(0).end());
+  result.hardest_genuine = mates.hardest();
+  for (const ScoredPair& pair : impostors.hardest(0)) {
+    result.hardest_impostors.push_back({pair.score,
+                                        probes.order[static_cast<std::size_t>(pair.row)],
+                                        distractors.number[static_cast<std::size_t>(pair.column)]});
+  }
   return result;
 }
 

@@ -91,18 +91,30 @@ Chart score_chart(Histogram genuine, Histogram impostors, const std::string& wha
   return chart;
 }
 
+std::string caption(double score, const std::string& first, const std::string& second) {
+  return format("%.4f  ", score) + printable(first) + " and " + printable(second);
+}
+
+void add_pair(ReportPictures& pictures, std::string text, std::optional<RgbImage> first,
+              std::optional<RgbImage> second) {
+  if (first && second)
+    pictures.pairs.push_back({std::move(text), std::move(*first), std::move(*second)});
+}
+
+/// Pairs of rows of two sets of features.
 ReportPictures pictures_of(std::string title, std::span<const NamedPair> pairs,
-                           const Features& features, const ImageOfRow& image) {
+                           const Features& firsts, const ImageOfRow& first, const Features& seconds,
+                           const ImageOfRow& second) {
   ReportPictures pictures{std::move(title), {}};
   for (const NamedPair& pair : pairs) {
-    auto first = image(pair.first), second = image(pair.second);
-    if (!first || !second) continue;
-    pictures.pairs.push_back({format("%.4f  ", pair.score) + printable(features.name(pair.first)) +
-                                  " and " + printable(features.name(pair.second)),
-                              std::move(*first), std::move(*second)});
+    add_pair(pictures, caption(pair.score, firsts.name(pair.first), seconds.name(pair.second)),
+             first(pair.first), second(pair.second));
   }
   return pictures;
 }
+
+constexpr const char* kOnePerson = "One person, lowest scores";
+constexpr const char* kTwoPeople = "Two people, highest scores";
 
 std::string as_given(std::int64_t zeros, const char* of) {
   return zeros == 0 ? "" : grouped(zeros) + " " + of + " of zeros only, whose score to any is 0";
@@ -121,9 +133,46 @@ Cell tar_cell(const AcceptRate& rate) {
   return cell;
 }
 
+/// A template is shown by its first image.
+ReportPictures template_pictures(const char* title, const IjbSet& set,
+                                 std::span<const std::int64_t> pairs, const ImageOfRow& image) {
+  ReportPictures pictures{std::string(title) + ", by the first image of each template", {}};
+  const auto first_of = [&](std::int32_t id) {
+    return std::ranges::find(set.images.templates, id) - set.images.templates.begin();
+  };
+  for (const std::int64_t pair : pairs) {
+    const std::int32_t first = set.pairs.first[static_cast<std::size_t>(pair)];
+    const std::int32_t second = set.pairs.second[static_cast<std::size_t>(pair)];
+    add_pair(pictures, "templates " + std::to_string(first) + " and " + std::to_string(second),
+             image(first_of(first)), image(first_of(second)));
+  }
+  return pictures;
+}
+
+/// Of a verification set, whose scores are −d of unit vectors: the cosine is 1 − d / 2.
+void add_set(Report& report, const VerificationResult& result, const ImageOfRow& image) {
+  std::vector<double> genuine, impostors;
+  const auto cosine = [&](std::size_t i) { return 1 + result.scores[i] / 2; };
+  for (std::size_t i = 0; i < result.scores.size(); ++i)
+    (result.same[i] != 0 ? genuine : impostors).push_back(cosine(i));
+  report.charts.push_back(
+      score_chart(score_histogram(genuine), score_histogram(impostors), result.set));
+  for (const bool same : {true, false}) {
+    ReportPictures pictures{std::string(same ? kOnePerson : kTwoPeople) + ", " + result.set, {}};
+    for (const std::int64_t pair : hardest_pairs(result.scores, result.same, same)) {
+      add_pair(pictures,
+               format("%.4f  pair %lld", cosine(static_cast<std::size_t>(pair)),
+                      static_cast<long long>(pair + 1)),
+               image(2 * pair), image(2 * pair + 1));
+    }
+    report.pictures.push_back(std::move(pictures));
+  }
+}
+
 }  // namespace
 
-Report verification_report(std::span<const VerificationResult> results, std::string subtitle) {
+Report verification_report(std::span<const VerificationResult> results,
+                           std::span<const ImageOfRow> images, std::string subtitle) {
   Report report{.title = "Verification", .subtitle = std::move(subtitle)};
   ReportTable table{.title = "Accuracy in ten folds",
                     .columns = {"set", "pairs", "accuracy %", "threshold", "XNorm", "VAL %",
@@ -152,13 +201,14 @@ Report verification_report(std::span<const VerificationResult> results, std::str
   if (!resolved) table.notes.emplace_back(kUnresolved);
   report.tables.push_back(std::move(table));
   report.charts.push_back(roc_chart("ROC", curves));
+  for (std::size_t set = 0; set < results.size(); ++set) add_set(report, results[set], images[set]);
   return report;
 }
 
 Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
                   const IjbVerification& verification,
                   std::span<const IjbIdentification> identification, const IjbOptions& options,
-                  std::string subtitle) {
+                  const ImageOfRow& image, std::string subtitle) {
   Report report{.title = set.name, .subtitle = std::move(subtitle)};
   ReportTable table{.title = "1:1, TAR % at a FAR of",
                     .columns = {"images", "templates", "genuine pairs", "impostor pairs"}};
@@ -195,6 +245,12 @@ Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
   }
   const RocCurve curve{set.name, verification.roc};
   report.charts.push_back(roc_chart("ROC", std::span(&curve, 1)));
+  report.charts.push_back(
+      score_chart(verification.genuine_histogram, verification.impostor_histogram, "1:1"));
+  report.pictures.push_back(
+      template_pictures(kOnePerson, set, verification.hardest_genuine, image));
+  report.pictures.push_back(
+      template_pictures(kTwoPeople, set, verification.hardest_impostors, image));
   return report;
 }
 
@@ -250,14 +306,17 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
   if (!roc.curves.empty()) report.charts.push_back(std::move(roc));
   const GroupResult& all = result.groups.back();
   report.charts.push_back(score_chart(all.genuine_histogram, all.impostor_histogram, all.name));
-  report.pictures.push_back(pictures_of("One person, lowest scores, " + all.name,
-                                        result.hardest_genuine, features, image));
-  report.pictures.push_back(pictures_of("Two people, highest scores, " + all.name,
-                                        result.hardest_impostors, features, image));
+  report.pictures.push_back(pictures_of(std::string(kOnePerson) + ", " + all.name,
+                                        result.hardest_genuine, features, image, features, image));
+  report.pictures.push_back(pictures_of(std::string(kTwoPeople) + ", " + all.name,
+                                        result.hardest_impostors, features, image, features,
+                                        image));
   return report;
 }
 
-Report megaface_report(const MegafaceResult& result, std::string subtitle) {
+Report megaface_report(const MegafaceResult& result, const Features& probes,
+                       const Features& distractors, const ImageOfRow& probe,
+                       const ImageOfRow& distractor, std::string subtitle) {
   Report report{.title = "MegaFace", .subtitle = std::move(subtitle)};
   const AcceptRate& rate = result.verification;
   report.tables.push_back(
@@ -304,6 +363,11 @@ Report megaface_report(const MegafaceResult& result, std::string subtitle) {
   roc.y.from = rate_axis_start(least);
   report.charts.push_back(std::move(roc));
   report.charts.push_back(score_chart(result.genuine_histogram, result.impostor_histogram, ""));
+  report.pictures.push_back(
+      pictures_of(kOnePerson, result.hardest_genuine, probes, probe, probes, probe));
+  report.pictures.push_back(pictures_of("A probe and a distractor, highest scores",
+                                        result.hardest_impostors, probes, probe, distractors,
+                                        distractor));
   return report;
 }
 

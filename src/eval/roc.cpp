@@ -75,6 +75,22 @@ double Roc::area() const {
   return area;
 }
 
+std::vector<std::int64_t> hardest_pairs(std::span<const double> scores,
+                                        std::span<const std::uint8_t> same, bool genuine) {
+  std::vector<std::int64_t> places;
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    if ((same[i] != 0) == genuine) places.push_back(static_cast<std::int64_t>(i));
+  const auto harder = [&](std::int64_t a, std::int64_t b) {
+    const double x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
+    return x != y ? (genuine ? x < y : x > y) : a < b;
+  };
+  const auto end =
+      places.begin() + static_cast<std::ptrdiff_t>(std::min(kHardestPairs, places.size()));
+  std::partial_sort(places.begin(), end, places.end(), harder);
+  places.erase(end, places.end());
+  return places;
+}
+
 double Roc::equal_error_rate() const {
   const auto excess = [&](const RocPoint& point) { return far(point) - (1 - tar(point)); };
   const auto after = std::ranges::partition_point(

@@ -226,9 +226,14 @@ std::vector<double> distances(const PairEmbeddings& embeddings) {
   return distances;
 }
 
-Roc roc_of(const Pairs& pairs, const std::string& set) {
+std::vector<double> scores_of(const Pairs& pairs) {
   std::vector<double> scores;
   for (const double distance : pairs.distances) scores.push_back(-distance);
+  return scores;
+}
+
+Roc roc_of(const Pairs& pairs, const std::string& set) {
+  const std::vector<double> scores = scores_of(pairs);
   try {
     return Roc(scores, pairs.same);
   } catch (const Error& error) {
@@ -243,7 +248,10 @@ VerificationResult verify(const PairEmbeddings& embeddings) {
   const std::vector<double> squared = distances(embeddings);
   const Pairs pairs{squared, embeddings.same};
 
-  VerificationResult result{.set = embeddings.set, .roc = roc_of(pairs, embeddings.set)};
+  VerificationResult result{.set = embeddings.set,
+                            .scores = scores_of(pairs),
+                            .same = embeddings.same,
+                            .roc = roc_of(pairs, embeddings.set)};
   measure_accuracy(pairs, result);
   measure_val(pairs, result);
   result.xnorm = mean_norm(embeddings);

@@ -48,7 +48,8 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
   EXPECT_THAT(page, HasSubstr("data:image/jpeg;base64,"));
   EXPECT_THAT(page, HasSubstr("all/id_"));
   said("eval verification run/last.safetensors faces/unseen.bin --report pairs.html");
-  EXPECT_THAT(read("pairs.html"), HasSubstr("unseen"));
+  EXPECT_THAT(read("pairs.html"), HasSubstr("Two people, highest scores, unseen"));
+  EXPECT_THAT(read("pairs.html"), HasSubstr("data:image/jpeg;base64,"));
 
   // The same images as IJB's and as MegaFace's files.
   std::string points, owners;
@@ -60,9 +61,10 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
   write("IJBC/meta/ijbc_face_tid_mid.txt", owners);
   write("IJBC/meta/ijbc_template_pair_label.txt", "1 2 0\n1 1 1\n");
   std::filesystem::create_directory_symlink(folder_ / "photos/all", folder_ / "IJBC/loose_crop");
-  const Outcome ijb = run("eval ijb IJBC --model run/last.safetensors");
+  const Outcome ijb = run("eval ijb IJBC --model run/last.safetensors --report ijb.html");
   EXPECT_EQ(ijb.status, 0) << ijb.err;
   EXPECT_THAT(ijb.out, HasSubstr("1:1, TAR % at a FAR of"));
+  EXPECT_THAT(read("ijb.html"), HasSubstr("templates 1 and 2"));
 
   write("mf/facescrub_lst", "id_0/0_0.jpg\nid_0/0_1.jpg\nid_1/1_4.jpg\nid_1/1_5.jpg\n");
   write("mf/megaface_lst", "all/id_2/2_8.jpg\nall/id_2/2_9.jpg\nall/id_3/3_12.jpg\n");
@@ -70,9 +72,12 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
   std::filesystem::create_directory_symlink(folder_ / "photos/all",
                                             folder_ / "mf/facescrub_images");
   std::filesystem::create_directory_symlink(folder_ / "photos", folder_ / "mf/megaface_images");
-  said("eval megaface mf --model run/last.safetensors --json one.json --write-features bins");
+  said(
+      "eval megaface mf --model run/last.safetensors --json one.json --write-features bins "
+      "--report mf.html");
   said("eval megaface mf --features bins --json two.json");
   EXPECT_THAT(read("one.json"), HasSubstr("\"distractors\": 3"));
+  EXPECT_THAT(read("mf.html"), HasSubstr("A probe and a distractor, highest scores"));
   const auto figures = [&](const std::string& name) {
     const std::string json = read(name);
     return json.substr(json.find("\"tables\""));

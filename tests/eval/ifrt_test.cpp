@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "eval/angles.h"
 #include "pfc/base/error.h"
 #include "pfc/export/npy.h"
 #include "python.h"
@@ -18,18 +19,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-/// Directions in the plane, in degrees, with their names.
-std::unique_ptr<Features> at_angles(const std::vector<std::pair<std::string, double>>& images) {
-  std::vector<float> values;
-  std::vector<std::string> names;
-  for (const auto& [name, degrees] : images) {
-    values.push_back(static_cast<float>(std::cos(degrees * M_PI / 180)));
-    values.push_back(static_cast<float>(std::sin(degrees * M_PI / 180)));
-    names.push_back(name);
-  }
-  return make_features(std::move(values), 2, std::move(names));
-}
 
 IfrtResult evaluate(const Features& features, const IfrtOptions& options = {}) {
   return evaluate_ifrt(features, options, *make_self_communicator());

@@ -37,7 +37,7 @@ std::vector<ScoredPair> all_of(const ImpostorPairs& pairs) {
       const auto* const a = pairs.rows.const_data_ptr<float>() + static_cast<std::size_t>(i) * dim;
       const auto* const b =
           pairs.columns.const_data_ptr<float>() + static_cast<std::size_t>(j) * dim;
-      scores.push_back({exact_score({a, dim}, {b, dim}), i, j});
+      scores.push_back({exact_score<float>({a, dim}, {b, dim}), i, j});
     }
   }
   std::ranges::sort(scores, std::greater(), &ScoredPair::score);

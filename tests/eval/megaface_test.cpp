@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "eval/angles.h"
 #include "pfc/base/error.h"
 #include "pfc/export/npy.h"
 #include "python.h"
@@ -19,17 +20,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-std::unique_ptr<Features> at_angles(const std::vector<std::pair<std::string, double>>& images) {
-  std::vector<float> values;
-  std::vector<std::string> names;
-  for (const auto& [name, degrees] : images) {
-    values.push_back(static_cast<float>(std::cos(degrees * M_PI / 180)));
-    values.push_back(static_cast<float>(std::sin(degrees * M_PI / 180)));
-    names.push_back(name);
-  }
-  return make_features(std::move(values), 2, std::move(names));
-}
 
 MegafaceResult evaluate(const Features& probes, const Features& distractors,
                         const MegafaceOptions& options = {}) {
@@ -51,6 +41,10 @@ TEST(Megaface, CountsByHand) {
   EXPECT_EQ(result.verification.false_accepts, 1);  // 5°; the next is 15°
   EXPECT_EQ(result.verification.genuine, 3);
   EXPECT_EQ(result.verification.true_accepts, 1);  // 10°, not 30° nor 40°
+  ASSERT_EQ(result.hardest_genuine.size(), 3u);
+  EXPECT_EQ(result.hardest_genuine[0].second, 2);  // 0° and 40°
+  EXPECT_EQ(result.hardest_impostors[0].first, 1);
+  EXPECT_EQ(result.hardest_impostors[0].second, 1);  // 10° and 15°
 }
 
 TEST(Megaface, ADistractorOfEqualScoreComesBeforeTheMate) {

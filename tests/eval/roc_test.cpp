@@ -49,6 +49,15 @@ TEST(Roc, FindsTheNearestFarAndThereTheLargestTar) {
   EXPECT_EQ(curve.nearest(1).false_accepts, 4);
 }
 
+TEST(HardestPairs, AreTheLowestGenuineAndTheHighestImpostorOnes) {
+  const std::vector<double> scores = {1, 4, 2, 3, 2};
+  const std::vector<std::uint8_t> same = {0, 1, 1, 0, 1};
+  EXPECT_EQ(hardest_pairs(scores, same, true), (std::vector<std::int64_t>{2, 4, 1}));
+  EXPECT_EQ(hardest_pairs(scores, same, false), (std::vector<std::int64_t>{3, 0}));
+  EXPECT_EQ(hardest_pairs(std::vector<double>(50), std::vector<std::uint8_t>(50), false).size(),
+            kHardestPairs);
+}
+
 TEST(Roc, EqualScoresEnterTogether) {
   const Roc curve = roc({1, 1}, {1, 0});
   EXPECT_EQ(curve.points().size(), 2u);

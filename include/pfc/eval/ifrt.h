@@ -8,6 +8,7 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/eval/accept_rate.h"
 #include "pfc/eval/features.h"
+#include "pfc/eval/named_pair.h"
 
 namespace pfc {
 
@@ -27,12 +28,6 @@ struct GroupResult {
   std::vector<AcceptRate> rates;                ///< [fars]; empty where a kind of pairs is missing
   std::vector<std::int64_t> genuine_histogram,  ///< [ImpostorScores::kBins] over [−1, 1]
       impostor_histogram;
-};
-
-/// Two images, by their rows in the features.
-struct NamedPair {
-  double score = 0;
-  std::int64_t first = 0, second = 0;
 };
 
 struct IfrtResult {

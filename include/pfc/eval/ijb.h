@@ -39,6 +39,9 @@ struct IjbVerification {
   /// The field's figure: the TAR at the point of the ROC curve, which has one for every score,
   /// whose FAR is nearest; the largest TAR where several are.
   std::array<RocPoint, kFars.size()> points{};
+  std::vector<std::int64_t> genuine_histogram = {},  ///< as score_histogram's
+      impostor_histogram = {};
+  std::vector<std::int64_t> hardest_genuine = {}, hardest_impostors = {};  ///< pairs, by place
 };
 IjbVerification verify_templates(const IjbTemplates& templates, const IjbPairs& pairs);
 

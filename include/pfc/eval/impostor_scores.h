@@ -11,6 +11,7 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/eval/accept_rate.h"
+#include "pfc/eval/roc.h"
 
 namespace pfc {
 
@@ -60,7 +61,7 @@ struct ImpostorOptions {
 class ImpostorScores {
  public:
   static constexpr std::int64_t kBins = 1 << 14;  ///< of [−1, 1]
-  static constexpr std::size_t kHardest = 12;
+  static constexpr std::size_t kHardest = kHardestPairs;
 
   /// `sets` must outlive this. Throws Error for vectors of more than 2,048 values.
   ImpostorScores(std::span<const ImpostorPairs> sets, Communicator& comm,

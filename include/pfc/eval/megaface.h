@@ -9,6 +9,7 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/eval/accept_rate.h"
 #include "pfc/eval/features.h"
+#include "pfc/eval/named_pair.h"
 
 namespace pfc {
 
@@ -43,6 +44,8 @@ struct MegafaceResult {
   AcceptRate verification;        ///< unordered probe pairs against all probes × distractors
   std::vector<std::int64_t> genuine_histogram,  ///< [ImpostorScores::kBins] over [−1, 1]
       impostor_histogram;
+  std::vector<NamedPair> hardest_genuine;    ///< two probes, by their rows in the features
+  std::vector<NamedPair> hardest_impostors;  ///< a probe and a distractor
 };
 
 /// MegaFace's challenge 1 on FaceScrub (Kemelmacher-Shlizerman et al., 2016). Identification: for

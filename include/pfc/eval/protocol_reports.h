@@ -13,17 +13,21 @@
 
 namespace pfc {
 
-/// An image by its row in the features, where it is at hand.
+/// An image by its row in the features, or by its number in a set, where it is at hand.
 using ImageOfRow = std::function<std::optional<RgbImage>(std::int64_t row)>;
 
 /// A page for each protocol; `subtitle` says what was evaluated.
-Report verification_report(std::span<const VerificationResult> results, std::string subtitle);
+/// `images[set]`: image 2i and 2i + 1 are those of pair i.
+Report verification_report(std::span<const VerificationResult> results,
+                           std::span<const ImageOfRow> images, std::string subtitle);
 Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
                   const IjbVerification& verification,
                   std::span<const IjbIdentification> identification, const IjbOptions& options,
-                  std::string subtitle);
+                  const ImageOfRow& image, std::string subtitle);
 Report ifrt_report(const IfrtResult& result, const Features& features, const ImageOfRow& image,
                    std::string subtitle);
-Report megaface_report(const MegafaceResult& result, std::string subtitle);
+Report megaface_report(const MegafaceResult& result, const Features& probes,
+                       const Features& distractors, const ImageOfRow& probe,
+                       const ImageOfRow& distractor, std::string subtitle);
 
 }  // namespace pfc

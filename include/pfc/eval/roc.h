@@ -51,4 +51,12 @@ class Roc {
   std::vector<RocPoint> points_;
 };
 
+/// How many pairs of a kind a report shows.
+inline constexpr std::size_t kHardestPairs = 12;
+
+/// The places of the genuine pairs with the lowest scores, the lowest first, or of the impostor
+/// pairs with the highest, the highest first: kHardestPairs, or all where there are fewer.
+std::vector<std::int64_t> hardest_pairs(std::span<const double> scores,
+                                        std::span<const std::uint8_t> same, bool genuine);
+
 }  // namespace pfc

@@ -43,6 +43,8 @@ struct VerificationResult {
   double val_deviation = 0;  ///< the standard deviation (population)
   double val_far = 0;        ///< mean FAR of the folds at those thresholds
 
+  std::vector<double> scores = {};                   ///< [P] −distance
+  std::vector<std::uint8_t> same = {};               ///< [P]
   Roc roc;                                           ///< of all pairs; the score is −distance
   std::array<OperatingPoint, 4> operating_points{};  ///< at FAR 1e-1, 1e-2, 1e-3, 1e-4
   double area = 0;                                   ///< under the curve
