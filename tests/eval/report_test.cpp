@@ -69,9 +69,9 @@ TEST(Report, OpensInABrowser) {
   write_file(folder / "report.html", to_html(report()));
   const std::string command =
       std::string(kBrowser) +
-      " --headless --no-sandbox --disable-gpu --user-data-dir=" + (folder / "profile").string() +
-      " --virtual-time-budget=2000 --dump-dom file://" + (folder / "report.html").string() + " >" +
-      (folder / "dom").string() + " 2>/dev/null";
+      " --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir=" +
+      (folder / "profile").string() + " --virtual-time-budget=2000 --dump-dom file://" +
+      (folder / "report.html").string() + " >" + (folder / "dom").string() + " 2>/dev/null";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const std::string dom = read_file(folder / "dom");
   EXPECT_THAT(dom, HasSubstr("<td>97.34</td>"));
