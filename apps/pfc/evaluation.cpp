@@ -44,13 +44,11 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
   const auto network = load_backbone(model);
   const std::int64_t share = (images.size() + comm.world() - 1) / comm.world();
   ProgressLine line(share, 0, !comm.is_first());
-  std::int64_t left_out = 0;
   Embeddings embeddings = embed_all(
       *network, images, with_mirrored,
       [&](const std::string& name, const std::string& reason) {
         if (need_all) throw DataError(printable(name), "image", reason);
         line.note("left out: " + printable(name) + ": " + reason);
-        ++left_out;
       },
       {.batch_size = batch_size,
        .progress =
@@ -60,6 +58,8 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
       comm);
   if (embeddings.images.empty())
     throw Error("none of " + grouped(images.size()) + " images could be embedded");
+  const std::int64_t left_out = images.size() - std::ssize(embeddings.images);
+  if (left_out > 0 && comm.is_first()) line.note(grouped(left_out) + " images left out");
   std::vector<std::string> names;
   for (const std::int64_t image : embeddings.images) names.push_back(images.name(image));
   return make_features(std::move(embeddings.values), embeddings.dim, std::move(names));

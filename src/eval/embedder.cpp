@@ -100,14 +100,27 @@ std::span<const float> values_of(const torch::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-/// This rank's rows of `total` -> all of them, in order. Ranks have `share` rows each, the last
-/// ones perhaps fewer or none.
-std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, std::int64_t share,
-                               std::int64_t total, Communicator& comm) {
+/// A rank's images [begin, end) of all.
+struct Share {
+  Share(std::int64_t all, const Communicator& comm)
+      : total(all),
+        most((all + comm.world() - 1) / comm.world()),
+        // A rank whose share is empty embeds the last image too: it has to know the size of a row.
+        begin(std::min(comm.rank() * most, all - 1)),
+        end(std::min(begin + most, all)) {}
+
+  std::int64_t total;
+  std::int64_t most;  ///< that a rank has; the last ones perhaps fewer or none
+  std::int64_t begin, end;
+};
+
+/// The rows of this rank's share -> those of all, in order.
+std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, const Share& share,
+                               Communicator& comm) {
   const torch::Tensor rows = torch::cat(mine);
-  const torch::Tensor padded = torch::zeros({share, rows.size(1)});
+  const torch::Tensor padded = torch::zeros({share.most, rows.size(1)});
   padded.narrow(0, 0, rows.size(0)).copy_(rows);
-  const torch::Tensor all = comm.all_gather(padded).wait().narrow(0, 0, total).contiguous();
+  const torch::Tensor all = comm.all_gather(padded).wait().narrow(0, 0, share.total).contiguous();
   const auto values = values_of(all);
   return {values.begin(), values.end()};
 }
@@ -136,12 +149,9 @@ Embeddings embed_all(
     const EmbedOptions& options, Communicator& comm) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
-  const std::int64_t total = images.size(), share = (total + comm.world() - 1) / comm.world();
-  // A rank whose share is empty embeds the last image too: it has to know the size of a row.
-  const std::int64_t begin = std::min(comm.rank() * share, total - 1);
-  const std::int64_t end = std::min(begin + share, total);
+  const Share mine(images.size(), comm);
   std::vector<torch::Tensor> rows, present;
-  for_each_batch(images, begin, end, options, [&](const Decoding& decoded) {
+  for_each_batch(images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
     torch::Tensor embedded = network.forward(to_network_input(decoded.pixels()));
     if (with_mirrored)
       embedded = embedded + network.forward(to_network_input(decoded.pixels().flip(2)));
@@ -156,8 +166,8 @@ Embeddings embed_all(
   });
   Embeddings result;
   result.dim = rows.front().size(1);
-  const std::vector<float> all = gather_rows(rows, share, total, comm);
-  const std::vector<float> there = gather_rows(present, share, total, comm);
+  const std::vector<float> all = gather_rows(rows, mine, comm);
+  const std::vector<float> there = gather_rows(present, mine, comm);
   const auto dim = static_cast<std::size_t>(result.dim);
   for (std::size_t i = 0; i < there.size(); ++i) {
     if (there[i] == 0) continue;
@@ -178,12 +188,9 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
   if (result.same.empty()) return result;
 
   const PairImages images(set);
-  const std::int64_t total = images.size(), share = (total + comm.world() - 1) / comm.world();
-  // A rank whose share is empty embeds the last image too: it has to know the size of a row.
-  const std::int64_t begin = std::min(comm.rank() * share, total - 1);
-  const std::int64_t end = std::min(begin + share, total);
+  const Share mine(images.size(), comm);
   std::vector<torch::Tensor> originals, mirrored;
-  for_each_batch(images, begin, end, options, [&](const Decoding& decoded) {
+  for_each_batch(images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); !reason.empty())
         throw DataError(set.name(), images.name(decoded.begin() + i), reason);
@@ -192,8 +199,8 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
     mirrored.push_back(network.forward(to_network_input(decoded.pixels().flip(2))));
   });
   result.dim = originals.front().size(1);
-  result.originals = gather_rows(originals, share, total, comm);
-  result.mirrored = gather_rows(mirrored, share, total, comm);
+  result.originals = gather_rows(originals, mine, comm);
+  result.mirrored = gather_rows(mirrored, mine, comm);
   return result;
 }
 

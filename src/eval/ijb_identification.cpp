@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <unordered_map>
-#include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/eval/accept_rate.h"
