@@ -28,8 +28,9 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 
 class NpyFeatures final : public Features {
  public:
-  NpyFeatures(const std::filesystem::path& npy, std::vector<std::string> names)
-      : path_(npy.string()), rows_(npy), names_(std::move(names)) {}
+  explicit NpyFeatures(const std::filesystem::path& npy) : path_(npy.string()), rows_(npy) {}
+
+  void name_rows(std::vector<std::string> names) { names_ = std::move(names); }
 
   std::int64_t count() const override { return rows_.rows(); }
   std::int64_t dim() const override { return rows_.columns(); }
@@ -83,20 +84,20 @@ void require_rows(const Features& features, const std::filesystem::path& npy, st
 
 std::unique_ptr<Features> open_features(const std::filesystem::path& npy) {
   const auto list = std::filesystem::path(npy).replace_extension(".txt");
+  auto features = std::make_unique<NpyFeatures>(npy);
   if (!std::filesystem::exists(list)) {
     throw Error(list.string() + ": not found, want the names of the rows of " + npy.string() +
                 ", a line each, as `pfc embed` writes them");
   }
   std::vector<std::string> names = lines_of(list);
-  const auto lines = std::ssize(names);
-  auto features = std::make_unique<NpyFeatures>(npy, std::move(names));
-  require_rows(*features, npy, lines, list.string());
+  require_rows(*features, npy, std::ssize(names), list.string());
+  features->name_rows(std::move(names));
   return features;
 }
 
 std::unique_ptr<Features> open_features(const std::filesystem::path& npy, std::int64_t rows,
                                         const std::string& list) {
-  auto features = std::make_unique<NpyFeatures>(npy, std::vector<std::string>());
+  auto features = std::make_unique<NpyFeatures>(npy);
   require_rows(*features, npy, rows, list);
   return features;
 }

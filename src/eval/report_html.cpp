@@ -12,7 +12,7 @@ constexpr const char* kStyle = R"(<style>
 * { box-sizing: border-box; }
 body { margin: 0; background: #f4f5f7; color: var(--ink);
   font: 16px/1.5 system-ui, 'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif; }
-main { max-width: 960px; margin: 0 auto; padding: 32px 16px 64px; }
+main { max-width: 1080px; margin: 0 auto; padding: 32px 16px 64px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 18px; margin: 0 0 12px; }
 .subtitle { color: var(--soft); margin: 0 0 24px; overflow-wrap: anywhere; }

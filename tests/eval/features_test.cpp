@@ -40,6 +40,8 @@ TEST(Features, AreTheRowsOfANumpyFileAndTheLinesOfTheTextBesideIt) {
 TEST(Features, WantANameForEveryRow) {
   const TemporaryFolder folder;
   write_rows(folder / "a.npy", {{1, 2}, {3, 4}});
+  EXPECT_THAT([&] { open_features(folder / "none.npy"); },
+              ThrowsMessage<Error>(HasSubstr("none.npy")));
   EXPECT_THAT([&] { open_features(folder / "a.npy"); },
               ThrowsMessage<Error>(HasSubstr("a.txt: not found")));
   write_text(folder / "a.txt", "one\n");
