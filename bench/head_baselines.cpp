@@ -41,7 +41,11 @@ struct CrossEntropyInPlace : torch::autograd::Function<CrossEntropyInPlace> {
 at::Tensor margin_softmax(const BaselineOptions& options, const at::Tensor& embeddings,
                           const at::Tensor& weights, const at::Tensor& labels) {
   namespace F = torch::nn::functional;
-  at::Tensor logits = F::normalize(embeddings).mm(F::normalize(weights).t()).clamp(-1, 1);
+  at::Tensor logits = F::normalize(embeddings)
+                          .to(options.gemm)
+                          .mm(F::normalize(weights).to(options.gemm).t())
+                          .to(at::kFloat)
+                          .clamp(-1, 1);
   const at::Tensor own = labels.unsqueeze(1);
   logits.scatter_add_(1, own, at::full(own.sizes(), -options.margin, logits.options()));
   logits.mul_(options.scale);
@@ -51,7 +55,7 @@ at::Tensor margin_softmax(const BaselineOptions& options, const at::Tensor& embe
 /// The classes of a step, ascending: a random number for every class, the batch's own above all.
 at::Tensor draw(const BaselineOptions& options, std::int64_t classes, const at::Tensor& labels) {
   const at::Tensor positives = std::get<0>(at::_unique(labels));
-  at::Tensor keys = at::rand({classes});
+  at::Tensor keys = at::rand({classes}, at::TensorOptions(labels.device()));
   keys.index_fill_(0, positives, 2);
   const std::int64_t share =
       static_cast<std::int64_t>(options.sample_rate * static_cast<double>(classes));
@@ -82,7 +86,7 @@ class DenseBaseline final : public HeadBaseline {
     loss.backward();
     optimizer_.step();
     optimizer_.zero_grad();
-    return {loss.item<double>(), x.grad()};
+    return {loss.detach(), x.grad()};
   }
 
  private:
@@ -122,7 +126,7 @@ class GatherBaseline final : public HeadBaseline {
     state->momentum_buffer(momentum);
     optimizer.state()[w.unsafeGetTensorImpl()] = std::move(state);
     optimizer.step();
-    return {loss.item<double>(), x.grad()};
+    return {loss.detach(), x.grad()};
   }
 
   BaselineOptions options_;

@@ -14,6 +14,7 @@ struct BaselineOptions {
   double lr = 0.1;
   double momentum = 0.9;
   double weight_decay = 5e-4;
+  at::ScalarType gemm = at::kFloat;  ///< what logits are multiplied in
 };
 
 /// Partial FC as it is written in plain LibTorch, to compare the head with. A sample rate below 1
@@ -22,7 +23,7 @@ struct BaselineOptions {
 class HeadBaseline {
  public:
   struct Step {
-    double loss;
+    at::Tensor loss;           ///< scalar
     at::Tensor d_embeddings;  ///< [B, d]
   };
 

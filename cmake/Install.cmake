@@ -11,5 +11,5 @@ install(EXPORT pfcTargets NAMESPACE pfc:: DESTINATION ${package})
 configure_package_config_file(cmake/pfcConfig.cmake.in ${PROJECT_BINARY_DIR}/pfcConfig.cmake
                               INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/pfcConfig.cmake ${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake cmake/LibTorch.cmake
+install(FILES ${PROJECT_BINARY_DIR}/pfcConfig.cmake ${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake cmake/LibTorch.cmake cmake/Cuda.cmake
         DESTINATION ${package})

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
 
 namespace pfc {
 namespace {
@@ -251,11 +252,6 @@ ncclUniqueId share_at_address(const Launch& launch, std::chrono::seconds timeout
 }
 
 }  // namespace
-
-int gpus() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
-}
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                                      std::unique_ptr<Communicator> host,

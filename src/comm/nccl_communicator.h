@@ -8,9 +8,6 @@
 
 namespace pfc {
 
-/// GPUs that this process can use; 0 where there is no driver.
-int gpus();
-
 /// All ranks of a launch, on tensors of the GPU whose number is the rank's on its machine. The
 /// ranks meet through `host` (of MPI), which is kept as long as the result, or where that is null
 /// at the launch's address.

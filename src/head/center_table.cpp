@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "head/gpu_table.h"
 #include "head/kernels/kernels.h"
 #include "head/skipped_steps.h"
 #include "pfc/base/error.h"
@@ -37,6 +38,10 @@ const CenterTableOptions& checked(const CenterTableOptions& options, const Class
   if (options.dim <= 0) {
     throw Error("the embedding size is " + std::to_string(options.dim) +
                 ", want a positive number");
+  }
+  if (options.device.is_cuda() && options.dim % kGpuWidth != 0) {
+    throw Error("the embedding size is " + std::to_string(options.dim) +
+                ", on a GPU it must be a multiple of " + std::to_string(kGpuWidth));
   }
   if (is_adamw(options) && is_dense(options)) {
     throw Error(
@@ -77,37 +82,47 @@ std::int64_t bytes_a_row(const CenterTableOptions& options) {
   return numbers + (counts ? std::int64_t{sizeof(std::int32_t)} : 0);
 }
 
-/// One reservation of zeroed memory, in huge pages where the system offers them: a step touches
-/// rows all over the table, and with small pages each row would cost a walk of the page table.
+/// One reservation of zeroed memory.
 class CenterTable::Memory {
  public:
-  explicit Memory(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
-    void* address =
-        ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  Memory(std::int64_t bytes, at::Device device) : bytes_(bytes) {
+    if (device.is_cuda()) {
+      on_gpu_ = reserve_on_gpu(bytes, device);
+      return;
+    }
+    // In huge pages where the system offers them: a step touches rows all over the table, and with
+    // small pages each row would cost a walk of the page table.
+    void* address = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) {
       throw Error("cannot reserve " + std::to_string(bytes) +
                   " bytes for the class centres; use more ranks");
     }
-    ::madvise(address, bytes_, MADV_HUGEPAGE);  // advice: where it is refused, small pages serve
-    data_ = next_ = static_cast<std::byte*>(address);
+    ::madvise(address, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // advice: small ones serve
+    on_host_ = static_cast<std::byte*>(address);
   }
-  ~Memory() { ::munmap(data_, bytes_); }
+  ~Memory() {
+    if (on_host_ != nullptr) ::munmap(on_host_, static_cast<std::size_t>(bytes_));
+  }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_); }
+  std::int64_t bytes() const { return bytes_; }
 
   /// The next part of it.
   at::Tensor take(at::IntArrayRef shape, at::ScalarType type) {
-    const at::Tensor part = at::from_blob(next_, shape, type);
-    next_ += part.nbytes();
-    return part;
+    const auto size = static_cast<std::int64_t>(c10::multiply_integers(shape) *
+                                                c10::elementSize(type));
+    const std::int64_t begin = taken_;
+    taken_ += size;
+    if (on_gpu_.defined()) return on_gpu_.narrow(0, begin, size).view(type).view(shape);
+    return at::from_blob(on_host_ + begin, shape, type);
   }
 
  private:
-  std::size_t bytes_;
-  std::byte* data_;
-  std::byte* next_;
+  std::int64_t bytes_, taken_ = 0;
+  std::byte* on_host_ = nullptr;
+  at::Tensor on_gpu_;  ///< [bytes]
 };
 
 /// Which steps each row has been through.
@@ -146,7 +161,7 @@ class CenterTable::Rows {
 CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& options)
     : shard_(shard), options_(checked(options, shard)) {
   const std::int64_t rows = shard.rows(), dim = options.dim;
-  memory_ = std::make_unique<Memory>(rows * bytes_a_row(options));
+  memory_ = std::make_unique<Memory>(rows * bytes_a_row(options), options.device);
   weights_ = memory_->take({rows, dim}, scalar_type(options.weights));
   if (states(options) > 0) momentum_ = memory_->take({rows, dim}, scalar_type(options.state));
   if (is_adamw(options)) {
@@ -159,6 +174,11 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
         memory_->take({rows}, at::kInt));
   }
 
+  if (options.device.is_cuda()) {
+    on_gpu_ = make_gpu_table(*this, options.seed);
+    on_gpu_->fill_normal(kInitialDeviation);
+    return;
+  }
   // Zeros are written too, though the memory has them already: where it cannot all be had, that is
   // to show here and not in a later step.
   const CounterRandom random(options.seed, Stream::kCentreInit);
@@ -241,6 +261,16 @@ void CenterTable::end_step(double lr) {
 
 void CenterTable::catch_up() {
   if (!history_) return;
+  if (on_gpu_) {
+    on_gpu_->catch_up();
+  } else {
+    catch_up_in_host_memory();
+  }
+  history_->seen.zero_();
+  history_->skipped.clear();
+}
+
+void CenterTable::catch_up_in_host_memory() {
   const CounterRandom random(options_.seed, Stream::kRounding);
   const Rows w(weights_), v(momentum_);
   at::parallel_for(0, shard_.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
@@ -249,8 +279,15 @@ void CenterTable::catch_up() {
                             rounding_key(random, shard_.global(row), 2 * steps_ + 1));
     }
   });
-  history_->seen.zero_();
-  history_->skipped.clear();
+}
+
+at::Tensor CenterTable::missed() const {
+  if (!history_) return {};
+  const std::int64_t steps = history_->skipped.size();
+  const at::Tensor maps = at::empty({steps + 1, 4}, at::kFloat);
+  auto* const to = reinterpret_cast<kernels::CatchUp*>(maps.data_ptr<float>());
+  for (std::int64_t i = 0; i <= steps; ++i) to[i] = history_->skipped.since(i);
+  return maps;
 }
 
 at::Tensor CenterTable::steps_seen() const {
@@ -279,6 +316,7 @@ void CenterTable::resume(std::int64_t steps, std::span<const double> learning_ra
 }
 
 at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {
+  if (on_gpu_) return on_gpu_->rows(rows);
   const Rows w(weights_), v(momentum_);
   const at::Tensor values = at::empty({std::ssize(rows), options_.dim}, at::kFloat);
   float* out = values.data_ptr<float>();

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "model/autocast.h"
 #include "model/layers.h"
 
 namespace pfc {
@@ -77,7 +78,9 @@ class IResNet : public Backbone {
   torch::Tensor forward(torch::Tensor images) override {
     auto x = bn1_->forward(conv1_->forward(images), prelu_->weight);
     for (const auto& block : blocks_) x = block->forward(x);
-    return features_->forward(fc_->forward(bn2_->forward(x).flatten(1)));
+    x = bn2_->forward(x).flatten(1).to(torch::kFloat);
+    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    return features_->forward(fc_->forward(x));
   }
 
  private:

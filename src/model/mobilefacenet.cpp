@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "model/autocast.h"
 #include "model/layers.h"
 
 namespace pfc {
@@ -153,7 +154,8 @@ class MobileFaceNet : public Backbone {
   torch::Tensor forward(torch::Tensor images) override {
     auto x = images;
     for (const auto& part : parts_) x = part->forward(x);
-    return features_->forward(conv_sep_->forward(x));
+    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    return features_->forward(conv_sep_->forward(x.to(torch::kFloat)));
   }
 
  private:

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "model/autocast.h"
 #include "model/layers.h"
 #include "pfc/base/random.h"
 
@@ -174,7 +175,9 @@ class Vit : public Backbone {
     const auto draws = is_training() ? take_draws() : std::nullopt;
     auto x = patches_->forward(images) + pos_embed_;
     x = draws && seen_tokens_ < kTokens ? features_of_some(x, *draws) : features(x, draws);
-    return bn2_->forward(fc2_->forward(bn1_->forward(fc1_->forward(x.flatten(1)))));
+    x = x.flatten(1).to(torch::kFloat);
+    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    return bn2_->forward(fc2_->forward(bn1_->forward(fc1_->forward(x))));
   }
 
   void set_draws(std::int64_t step, std::int64_t first_image) override {

@@ -76,7 +76,7 @@ class WithNetwork {
     batch_.valid.assign(images, 1);
   }
 
-  void step(const StepPlan& plan) { train_step(plan, batch_, kLearningRate, training_); }
+  void step(const StepPlan& plan) { train_step(plan, batch_, kLearningRate, training_).wait(); }
 
  private:
   std::shared_ptr<Backbone> backbone_;

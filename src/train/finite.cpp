@@ -20,7 +20,7 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
   for (const auto& item : training.backbone.named_buffers()) {
     if (!is_finite(item.value())) return "the backbone's buffer " + item.key();
   }
-  for (std::int64_t i = 0; i < embeddings.size(0); ++i) {
+  for (std::int64_t i = 0; embeddings.defined() && i < embeddings.size(0); ++i) {
     if (is_finite(embeddings[i])) continue;
     const auto image = plan.images[static_cast<std::size_t>(first + i)];
     return "the embedding of sample " + std::to_string(first + i) + " (image " +
@@ -48,6 +48,10 @@ void require_finite_loss(const StepPlan& plan, double lr, const at::Tensor& embe
                          std::int64_t first, const Training& training) {
   if (std::isfinite(training.head.loss())) return;
   fail("loss", first_not_finite(plan, embeddings, first, training), plan, lr);
+}
+
+void fail_by_loss(const StepPlan& plan, double lr, const Training& training) {
+  fail("loss", first_not_finite(plan, at::Tensor(), 0, training), plan, lr);
 }
 
 void require_finite_gradient(double norm, const StepPlan& plan, double lr,

@@ -10,6 +10,9 @@ namespace pfc {
 void require_finite_loss(const StepPlan& plan, double lr, const at::Tensor& embeddings,
                          std::int64_t first, const Training& training);
 
+/// The same of a step that is over, whose embeddings are gone.
+[[noreturn]] void fail_by_loss(const StepPlan& plan, double lr, const Training& training);
+
 /// The same for the norm of the backbone's gradient.
 void require_finite_gradient(double norm, const StepPlan& plan, double lr,
                              const Training& training);

@@ -1,5 +1,7 @@
 #include "pfc/train/gradient_buckets.h"
 
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -55,6 +57,23 @@ GradientBuckets::~GradientBuckets() {
 
 void GradientBuckets::zero() {
   for (const auto& bucket : buckets_) bucket->gradients.zero_();
+}
+
+std::vector<at::Tensor> GradientBuckets::flat() const {
+  std::vector<at::Tensor> all;
+  for (const auto& bucket : buckets_) all.push_back(bucket->gradients);
+  return all;
+}
+
+at::Tensor GradientBuckets::norm() const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> norms;
+  for (const auto& bucket : buckets_) norms.push_back(bucket->gradients.norm());
+  return at::stack(norms).norm();
+}
+
+void GradientBuckets::scale(const at::Tensor& factor) {
+  for (const auto& bucket : buckets_) bucket->gradients.mul_(factor);
 }
 
 void GradientBuckets::send_when_full() {

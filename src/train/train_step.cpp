@@ -1,17 +1,24 @@
 #include "pfc/train/train_step.h"
 
 #include <torch/nn/functional/normalization.h>
-#include <torch/nn/utils/clip_grad.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "model/autocast.h"
 #include "train/finite.h"
+#include "train/update_backbone.h"
 
 namespace pfc {
 namespace {
 
 using torch::nn::functional::normalize;
+
+/// A tensor of the host's, to where the step is made; through pinned memory, so that nobody waits.
+at::Tensor send(const at::Tensor& host, at::Device device) {
+  return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host;
+}
 
 at::Tensor pixels_of(const Batch& batch) {
   const auto images = static_cast<std::int64_t>(batch.valid.size());
@@ -29,6 +36,14 @@ at::Tensor gather_in_order(const at::Tensor& local, const StepPlan& plan, Commun
       .reshape({-1});
 }
 
+/// images [b, 3, 112, 112] -> [b, d] unit rows.
+at::Tensor embed(const at::Tensor& images, const Training& training) {
+  const Autocast autocast(images.device(), training.precision);
+  const at::Tensor x = training.backbone.forward(images);
+  const Autocast off(images.device(), at::kFloat);
+  return normalize(x.to(at::kFloat));
+}
+
 /// unit [share, d] -> [W·share, d], unit rows.
 at::Tensor gather_embeddings(const at::Tensor& unit, const Training& training) {
   if (training.gather == NumberType::kFloat32) return training.comm.all_gather(unit).wait();
@@ -36,55 +51,91 @@ at::Tensor gather_embeddings(const at::Tensor& unit, const Training& training) {
   return normalize(all.to(at::kFloat));
 }
 
-std::vector<std::int64_t> places_of_zeros(const at::Tensor& valid) {
-  std::vector<std::int64_t> places;
-  for (std::int64_t i = 0; i < valid.size(0); ++i) {
-    if (valid.const_data_ptr<float>()[i] == 0) places.push_back(i);
-  }
-  return places;
+/// [1]: not 0 where a step whose numbers these are is not to be made.
+at::Tensor not_finite(const at::Tensor& loss, const at::Tensor& norm) {
+  return (loss + norm).isfinite().logical_not().to(at::kFloat).view({1});
 }
 
-void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
-  for (auto& group : optimizer.param_groups()) group.options().set_lr(lr);
+void clip(GradientBuckets& gradients, const at::Tensor& norm, double limit) {
+  if (limit > 0) gradients.scale((limit / (norm + 1e-6)).clamp_max(1));
 }
 
 }  // namespace
 
-StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
-  auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather] = training;
+PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
+  auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather, precision, scaler] =
+      training;
+  const at::Device device = head.table().weights().device();
 
-  const at::Tensor pixels = pixels_of(batch);  // [b, 112, 112, 3]
-  const at::Tensor valid = gather_in_order(at::tensor(batch.valid), plan, comm);  // [B]
+  const at::Tensor pixels = send(pixels_of(batch), device);  // [b, 112, 112, 3]
+  const at::Tensor valid =
+      gather_in_order(send(at::tensor(batch.valid), device), plan, comm);  // [B]
   head.begin(plan.classes, valid);
   gradients.zero();
   const std::int64_t share = pixels.size(0) / plan.micro_batches, samples = share * comm.world();
   for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
     const std::int64_t first = part * samples;  // of the micro-batch in the global batch
+    const bool last = part + 1 == plan.micro_batches;
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
     backbone.set_draws(plan.step, first + comm.rank() * share);
-    const at::Tensor x = normalize(backbone.forward(images));        // [share, d] unit rows
+    const at::Tensor x = embed(images, training);                    // [share, d] unit rows
     const at::Tensor all = gather_embeddings(x.detach(), training);  // [samples, d]
 
     head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile
     head.exchange(comm);       // 12 bytes a sample; now the loss is known
-    require_finite_loss(plan, lr, all, first, training);
+    if (device.is_cpu()) require_finite_loss(plan, lr, all, first, training);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
-    if (part + 1 < plan.micro_batches) {
+    if (!last) {
       head.accumulate(dx);
     } else {
-      head.update(lr, dx);  // pass 2: centres updated in place, while dx travels
+      if (scaler == nullptr) head.update(lr, dx);  // pass 2: centres updated, while dx travels
       gradients.send_when_full();
     }
-    x.backward(dx.wait());
+    const at::Tensor d_unit = dx.wait();
+    x.backward(scaler == nullptr ? d_unit : scaler->scaled(d_unit));
   }
   gradients.finish();  // the loss is the mean over the global batch, so they are sums over ranks
 
-  const double limit = clip_norm > 0 ? clip_norm : std::numeric_limits<double>::infinity();
-  const double norm = torch::nn::utils::clip_grad_norm_(backbone.parameters(), limit);
-  require_finite_gradient(norm, plan, lr, training);
-  set_learning_rate(optimizer, lr);
-  optimizer.step();
-  return {head.loss(), norm, places_of_zeros(valid)};
+  const at::Tensor overflow = scaler == nullptr ? at::Tensor() : scaler->unscale(gradients.flat());
+  const at::Tensor loss = head.loss_tensor(), norm = gradients.norm();
+  if (device.is_cpu()) require_finite_gradient(norm.item<double>(), plan, lr, training);
+  const at::Tensor skip = not_finite(loss, norm);
+  if (scaler != nullptr) {  // only now is it known whether the step is made
+    Pending nothing(at::Tensor(), [] {}, nullptr);
+    head.update(lr, nothing, skip);
+    scaler->update(overflow);
+  }
+  clip(gradients, norm, clip_norm);
+  update_backbone(optimizer, lr, skip);
+  return PendingStep(
+      at::cat({loss.view({1}), norm.view({1}).to(at::kDouble), valid.to(at::kDouble)}));
+}
+
+PendingStep::PendingStep(const at::Tensor& values) : values_(values) {
+  if (values.is_cpu()) return;
+  values_ = at::empty(values.sizes(), at::TensorOptions(at::kDouble).pinned_memory(true));
+  values_.copy_(values, /*non_blocking=*/true);
+  over_.emplace(values.device().type());
+  const c10::impl::VirtualGuardImpl device(values.device().type());
+  over_->record(device.getStream(values.device()));
+}
+
+StepResult PendingStep::wait() {
+  if (over_) over_->synchronize();
+  over_.reset();
+  const auto* const values = values_.const_data_ptr<double>();
+  StepResult result{.loss = values[0], .gradient_norm = values[1]};
+  for (std::int64_t i = 2; i < values_.size(0); ++i) {
+    if (values[i] == 0) result.without_image.push_back(i - 2);
+  }
+  return result;
+}
+
+void require_finite(const StepResult& result, const StepPlan& plan, double lr,
+                    const Training& training) {
+  if (!std::isfinite(result.loss)) fail_by_loss(plan, lr, training);
+  if (training.scaler == nullptr)
+    require_finite_gradient(result.gradient_norm, plan, lr, training);
 }
 
 }  // namespace pfc

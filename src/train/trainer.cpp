@@ -212,7 +212,7 @@ class Run {
       progress.note("corrupt image, left out: " + problem);
     const double lr = learning_rate_.at(done_);
     const TrafficByCollective before = comm_.traffic();
-    const StepResult result = train_step(plan, batch, lr, training_);
+    const StepResult result = train_step(plan, batch, lr, training_).wait();
     traffic_.add(before, comm_.traffic());
     loader_->recycle(std::move(batch));
     meter_.add(result, config_.train.batch_size);

@@ -46,7 +46,7 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
     Pending in_flight = comm->reduce_scatter(dx);
     head.update(BaselineOptions().lr, in_flight);
     const HeadBaseline::Step found = baseline->step(embeddings, labels);
-    EXPECT_NEAR(found.loss, head.loss(), 1e-5 * head.loss());
+    EXPECT_NEAR(found.loss.item<double>(), head.loss(), 1e-5 * head.loss());
     expect_close(found.d_embeddings, dx - (dx * embeddings).sum(1, true) * embeddings,
                  "d_embeddings");
     // The dense one's optimizer also moves the rows that were not sampled.

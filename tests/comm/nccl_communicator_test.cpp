@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
 
 namespace pfc {
 namespace {

@@ -79,7 +79,7 @@ Result train(const Run& run, Communicator& comm) {
   const TrafficByCollective before = comm.traffic();
   for (std::int64_t step = 0; step < run.steps; ++step) {
     const StepPlan plan = plan_of(step, run, sampler);
-    const StepResult found = train_step(plan, batch_of(plan, comm), run.lr, training);
+    const StepResult found = train_step(plan, batch_of(plan, comm), run.lr, training).wait();
     result.losses.push_back(found.loss);
     result.norms.push_back(found.gradient_norm);
     result.without_image = found.without_image;

@@ -49,7 +49,7 @@ class TrainStep : public testing::Test {
   StepResult step(double lr, double clip_norm = 0) {
     GradientBuckets gradients(backbone_.parameters(), *comm_);
     Training training{backbone_, head_, gradients, optimizer_, *comm_, clip_norm};
-    return train_step(plan_, batch_, lr, training);
+    return train_step(plan_, batch_, lr, training).wait();
   }
 
   Linear backbone_;
@@ -115,7 +115,7 @@ TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
     GradientBuckets gradients(backbone_.parameters(), *comm_);
     Training training{backbone_, head, gradients, optimizer, *comm_, 0};
     plan_.micro_batches = micro_batches;
-    const StepResult result = train_step(plan_, batch_, 0.5, training);
+    const StepResult result = train_step(plan_, batch_, 0.5, training).wait();
     EXPECT_NEAR(result.loss, whole.loss, 1e-6 * whole.loss);
     EXPECT_NEAR(result.gradient_norm, whole.gradient_norm, 1e-5 * whole.gradient_norm);
     EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-5, 1e-6));
@@ -136,7 +136,7 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
   std::fill_n(batch_.pixels.begin() + 2 * 112 * 112 * 3, 112 * 112 * 3, std::uint8_t{77});
   GradientBuckets gradients(backbone_.parameters(), *comm_);
   Training training{backbone_, head, gradients, optimizer, *comm_, 0};
-  EXPECT_EQ(train_step(plan_, batch_, 0.5, training).loss, without.loss);
+  EXPECT_EQ(train_step(plan_, batch_, 0.5, training).wait().loss, without.loss);
   EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstdint>
 
 namespace pfc {
@@ -31,7 +32,7 @@ enum class Stream : std::uint32_t {
   kFeatureNoise = 21,
 };
 
-/// The constants of Philox4x32 (see CounterRandom).
+/// Philox4x32-10 (see CounterRandom), from where it starts.
 struct Philox {
   static constexpr int kRounds = 10;
   static constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
@@ -39,26 +40,58 @@ struct Philox {
 
   std::array<std::uint32_t, 4> counter;
   std::array<std::uint32_t, 2> key;
+
+  constexpr std::array<std::uint32_t, 4> words() const {
+    auto [x, k] = *this;
+    for (int round = 0; round < kRounds; ++round) {
+      const std::uint64_t p0 = std::uint64_t{kMultiplier0} * x[0];
+      const std::uint64_t p1 = std::uint64_t{kMultiplier1} * x[2];
+      x = {static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ k[0], static_cast<std::uint32_t>(p1),
+           static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ k[1], static_cast<std::uint32_t>(p0)};
+      k[0] += kWeyl0;
+      k[1] += kWeyl1;
+    }
+    return x;
+  }
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
 /// 1, 2, 3", SC 2011): a draw is a pure function of (seed, stream, a, b). Every rank can compute
-/// any of them, in any order, without a state and without talking to the others.
+/// any of them, in any order, without a state and without talking to the others. Constant
+/// expressions, which is what GPUs may call.
 class CounterRandom {
  public:
-  CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
+  constexpr CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
 
   /// 64 random bits for the counter (a, b); `b` below 2^32 · 2^32, `a` below 2^32.
-  std::uint64_t bits(std::uint64_t a, std::uint64_t b) const;
+  constexpr std::uint64_t bits(std::uint64_t a, std::uint64_t b) const {
+    const auto x = words(a, b);
+    return (std::uint64_t{x[1]} << 32) | x[0];
+  }
   /// Uniform in [0, n), n > 0. The bias is below n / 2^64.
-  std::int64_t below(std::int64_t n, std::uint64_t a, std::uint64_t b) const;
+  constexpr std::int64_t below(std::int64_t n, std::uint64_t a, std::uint64_t b) const {
+    assert(n > 0);
+    return static_cast<std::int64_t>((Wide{bits(a, b)} * static_cast<std::uint64_t>(n)) >> 64);
+  }
   /// Four 32-bit words at once, for bulk use.
-  std::array<std::uint32_t, 4> words(std::uint64_t a, std::uint64_t b) const;
+  constexpr std::array<std::uint32_t, 4> words(std::uint64_t a, std::uint64_t b) const {
+    return start(a, b).words();
+  }
   /// Where the generator starts for `words(a, b)`, for those who run it on several `b` at once: the
   /// counter's first two words are b's.
-  Philox start(std::uint64_t a, std::uint64_t b) const;
+  constexpr Philox start(std::uint64_t a, std::uint64_t b) const {
+    // The stream takes a word of the counter; the upper half of `a` is folded into the key so that
+    // no bit is lost.
+    return {
+        .counter = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
+                    static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)},
+        .key = {static_cast<std::uint32_t>(seed_),
+                static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32)}};
+  }
 
  private:
+  __extension__ typedef unsigned __int128 Wide;  // the form that nvcc takes
+
   std::uint64_t seed_;
   Stream stream_;
 };

@@ -38,12 +38,14 @@ struct CenterTableOptions {
   NumberType weights = NumberType::kFloat32;  ///< how the centres are stored
   NumberType state = NumberType::kFloat32;    ///< how the optimizer's state is stored
   std::uint64_t seed = 0;                     ///< of the centres' initial values and of rounding
+  at::Device device = at::kCPU;               ///< whose memory the table lies in
 };
 
 /// What one class centre takes, its optimizer state included.
 std::int64_t bytes_a_row(const CenterTableOptions& options);
 
-/// One rank's class centres and their optimizer state, in host memory that is reserved once. No
+/// One rank's class centres and their optimizer state, in memory that is reserved once, the host's
+/// or a GPU's. No
 /// gradient of the table and no second copy of it ever exists: rows are gathered for a tile and
 /// updated in place. bfloat16 is rounded stochastically, so that small changes are not lost.
 class CenterTable {
@@ -64,8 +66,9 @@ class CenterTable {
   /// Reserved for weights and optimizer state.
   std::int64_t bytes() const;
 
-  // A step gathers rows, then updates them, tile by tile, and ends. These run on the thread that
-  // calls them, and may be called by several at once for different rows.
+  // A step gathers rows, then updates them, tile by tile, and ends. In host memory these two run on
+  // the thread that calls them, and may be called by several at once for different rows; on a GPU
+  // the head does both itself.
 
   /// unit [n, dim] = the rows / ‖row‖, inverse_norm [n] = 1 / ‖row‖; both float32.
   void gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
@@ -85,13 +88,19 @@ class CenterTable {
   /// are any, "momentum", "squares", "updates" and "steps_seen" (see weights() to steps_seen());
   /// each [rows, …].
   std::vector<std::pair<std::string, at::Tensor>> parts() const;
+  /// Steps that ended since the table was made.
+  std::int64_t steps() const { return steps_; }
+  /// [n + 1, 4] float32: what a row has missed that has been through so many of the n steps since
+  /// all rows were last caught up, the weights of its catch-up (w_w, w_v, v_w, v_v); undefined but
+  /// for Rule::kDenseEquivalent.
+  at::Tensor missed() const;
   /// Of the steps since all rows were last caught up (Rule::kDenseEquivalent; else there are none).
   std::span<const double> learning_rates() const;
   /// After all parts were overwritten with those of a table that went through `steps` steps and had
   /// these learning rates: goes on as that one would have.
   void resume(std::int64_t steps, std::span<const double> learning_rates);
 
-  /// [n, dim] float32: the rows as they are now.
+  /// [n, dim] float32 in host memory: the rows as they are now.
   at::Tensor rows(std::span<const LocalRow> rows) const;
 
   /// [rows, dim], the table itself, not a copy.
@@ -111,9 +120,12 @@ class CenterTable {
   class Rows;
   struct History;
 
+  void catch_up_in_host_memory();
+
   ClassShard shard_;
   CenterTableOptions options_;
   std::unique_ptr<Memory> memory_;
+  std::unique_ptr<class GpuTable> on_gpu_;  ///< where it lies in a GPU's memory
   at::Tensor weights_, momentum_, squares_, updates_;
   std::int64_t steps_ = 0;            ///< that ended
   std::unique_ptr<History> history_;  ///< of Rule::kDenseEquivalent

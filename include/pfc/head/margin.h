@@ -37,13 +37,18 @@ class Margin {
   /// θ = 0 and θ = π.
   MarginValue operator()(double cosine) const;
 
+  struct Terms {
+    double m1, m2, m3;
+    Slope slope;
+    bool monotonic;  ///< the linear branch past θ + m2 = π
+  };
+  const Terms& terms() const { return terms_; }
+
  private:
   Margin(double m1, double m2, double m3, Slope slope, bool monotonic)
-      : m1_(m1), m2_(m2), m3_(m3), slope_(slope), monotonic_(monotonic) {}
+      : terms_{m1, m2, m3, slope, monotonic} {}
 
-  double m1_, m2_, m3_;
-  Slope slope_;
-  bool monotonic_;  ///< the linear branch past θ + m2 = π
+  Terms terms_;
 };
 
 }  // namespace pfc

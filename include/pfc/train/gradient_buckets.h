@@ -39,6 +39,13 @@ class GradientBuckets {
   /// Sends what is left and waits for all.
   void finish();
 
+  /// Of all gradients together, a float32 scalar.
+  at::Tensor norm() const;
+  /// The buckets' gradients, flat.
+  std::vector<at::Tensor> flat() const;
+  /// Times a factor, which may be on the device.
+  void scale(const at::Tensor& factor);
+
   std::int64_t buckets() const { return std::ssize(buckets_); }
 
  private:

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <c10/core/Event.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "pfc/comm/communicator.h"
@@ -11,11 +13,12 @@
 #include "pfc/head/partial_fc.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/gradient_buckets.h"
+#include "pfc/train/loss_scaler.h"
 #include "pfc/train/step_plan.h"
 
 namespace pfc {
 
-/// What a training step changes.
+/// What a training step changes. Backbone and head are on one device.
 struct Training {
   Backbone& backbone;
   PartialFc& head;
@@ -26,6 +29,10 @@ struct Training {
   /// What embeddings travel between ranks as. In bfloat16 they are rounded, to 1/256, and brought
   /// back to unit length.
   NumberType gather = NumberType::kFloat32;
+  /// What the backbone computes in (autocast): float32, bfloat16 or, with a scaler, float16. Its
+  /// parameters, its last layers and the head's arithmetic have float32.
+  at::ScalarType precision = at::kFloat;
+  LossScaler* scaler = nullptr;
 };
 
 struct StepResult {
@@ -35,9 +42,32 @@ struct StepResult {
   std::vector<std::int64_t> without_image = {};
 };
 
+/// A step that a GPU may still be at.
+class PendingStep {
+ public:
+  /// values [2 + B] float64 where the step was made: loss, norm of the gradient, valid.
+  explicit PendingStep(const at::Tensor& values);
+
+  /// Whether the host has gone on without it.
+  bool is_pending() const { return over_.has_value(); }
+  /// Waits until it is over.
+  StepResult wait();
+
+ private:
+  at::Tensor values_;  ///< in host memory
+  std::optional<c10::Event> over_;
+};
+
 /// One step: this rank's images of the plan through the backbone, the head over all ranks'
-/// embeddings, and both updates. Throws Error with the step, the learning rate and the first tensor
-/// that is not finite where the loss or the backbone's gradient is not; neither is applied then.
-StepResult train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training);
+/// embeddings, and both updates. Where the loss or the backbone's gradient is not finite neither is
+/// applied; on the CPU it then throws Error with the step, the learning rate and the first tensor
+/// that is not finite. On a GPU it does not wait for the step, whose result is to be looked at
+/// later (require_finite).
+PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training);
+
+/// Throws that Error where a step's result is not finite. A step of float16 whose gradient is not
+/// is one that was skipped.
+void require_finite(const StepResult& result, const StepPlan& plan, double lr,
+                    const Training& training);
 
 }  // namespace pfc

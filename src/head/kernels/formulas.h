@@ -11,6 +11,16 @@
 #include <limits>
 #include <numbers>
 
+#include "pfc/base/random.h"
+#include "pfc/head/margin.h"
+
+/// On a formula that runs on GPUs, too.
+#ifdef __CUDACC__
+#define PFC_ON_GPU __host__ __device__
+#else
+#define PFC_ON_GPU
+#endif
+
 namespace pfc::kernels::formulas {
 
 /// Norms are taken to be at least this, as torch.nn.functional.normalize does.
@@ -18,7 +28,7 @@ inline constexpr double kLeastNorm = 1e-12;
 
 /// unit = w / max(‖w‖, 1e-12); returns 1 / max(‖w‖, 1e-12).
 template <typename T>
-T normalize_row(const float* w, std::int64_t dim, T* unit) {
+PFC_ON_GPU T normalize_row(const float* w, std::int64_t dim, T* unit) {
   T squares = 0;
   for (std::int64_t j = 0; j < dim; ++j) squares += static_cast<T>(w[j]) * static_cast<T>(w[j]);
   const T inverse = 1 / std::max(std::sqrt(squares), static_cast<T>(kLeastNorm));
@@ -26,21 +36,36 @@ T normalize_row(const float* w, std::int64_t dim, T* unit) {
   return inverse;
 }
 
+/// φ(cos θ) and its slope (see Margin).
+PFC_ON_GPU inline MarginValue with_margin(const Margin::Terms& margin, double cosine) {
+  constexpr double kLeastSine = 1e-6;
+  const double c = std::clamp(cosine, -1.0, 1.0);
+  if (margin.m1 == 1 && margin.m2 == 0) return {c - margin.m3, 1.0};
+
+  const double theta = std::acos(c);
+  if (margin.monotonic && theta + margin.m2 > std::numbers::pi)
+    return {c - margin.m2 * std::sin(margin.m2), 1.0};
+  const double angle = margin.m1 * theta + margin.m2;
+  const double value = std::cos(angle) - margin.m3;
+  if (margin.slope == Margin::Slope::kStraightThrough) return {value, 1.0};
+  return {value, margin.m1 * std::sin(angle) / std::max(std::sqrt(1 - c * c), kLeastSine)};
+}
+
 /// A cosine above the threshold leaves the softmax: exp(−∞) = 0.
 template <typename T>
-T mask_above(T cosine, T threshold) {
+PFC_ON_GPU T mask_above(T cosine, T threshold) {
   return cosine > threshold ? -std::numeric_limits<T>::infinity() : cosine;
 }
 
 /// exp(scale · cosine − shift), where shift is a maximum of the row's logits.
 template <typename T>
-T shifted_exp(T cosine, T scale, T shift) {
+PFC_ON_GPU T shifted_exp(T cosine, T scale, T shift) {
   return std::exp(scale * cosine - shift);
 }
 
 /// d_unit·ŵ, what the normalisation's backward takes away along ŵ = w·inverse_norm.
 template <typename T>
-T along_row(const float* w, const float* d_unit, T inverse_norm, std::int64_t dim) {
+PFC_ON_GPU T along_row(const float* w, const float* d_unit, T inverse_norm, std::int64_t dim) {
   T along = 0;
   for (std::int64_t j = 0; j < dim; ++j)
     along += static_cast<T>(d_unit[j]) * static_cast<T>(w[j]) * inverse_norm;
@@ -50,7 +75,7 @@ T along_row(const float* w, const float* d_unit, T inverse_norm, std::int64_t di
 /// A component of dw = (d_unit − (d_unit·ŵ) ŵ) / ‖w‖, the loss's gradient by w where d_unit is the
 /// one by ŵ.
 template <typename T>
-T through_norm(T d_unit, T w, T along, T inverse_norm) {
+PFC_ON_GPU T through_norm(T d_unit, T w, T along, T inverse_norm) {
   return (d_unit - along * w * inverse_norm) * inverse_norm;
 }
 
@@ -62,7 +87,7 @@ struct CatchUp {
 };
 
 template <typename T>
-void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
+PFC_ON_GPU void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
   for (std::int64_t j = 0; j < dim; ++j) {
     const T x = static_cast<T>(w[j]), y = static_cast<T>(v[j]);
     w[j] = static_cast<float>(static_cast<T>(missed.w_w) * x + static_cast<T>(missed.w_v) * y);
@@ -79,7 +104,7 @@ struct SgdStep {
 
 /// dw from d_unit through the normalisation; then v ← μv + dw + λw and w ← w − ηv, in place.
 template <typename T>
-void update_row(float* w, float* v, const float* d_unit, T inverse_norm, std::int64_t dim,
+PFC_ON_GPU void update_row(float* w, float* v, const float* d_unit, T inverse_norm, std::int64_t dim,
                 const SgdStep& step) {
   const T along = along_row(w, d_unit, inverse_norm, dim);
   for (std::int64_t j = 0; j < dim; ++j) {
@@ -101,7 +126,7 @@ struct AdamWStep {
   float root_correction;  ///< 1 / √(1 − β₂ⁿ)
 };
 
-inline AdamWStep adamw_step(double lr, double weight_decay, int n) {
+PFC_ON_GPU inline AdamWStep adamw_step(double lr, double weight_decay, int n) {
   return {static_cast<float>(1 - lr * weight_decay),
           static_cast<float>(lr / (1 - std::pow(AdamWStep::kBeta1, n))),
           static_cast<float>(1 / std::sqrt(1 - std::pow(AdamWStep::kBeta2, n)))};
@@ -110,7 +135,7 @@ inline AdamWStep adamw_step(double lr, double weight_decay, int n) {
 /// dw as in `update_row`; then m ← β₁m + (1 − β₁)dw, v ← β₂v + (1 − β₂)dw² and
 /// w ← (1 − ηλ)w − η / (1 − β₁ⁿ) · m / (√v / √(1 − β₂ⁿ) + ε), in place.
 template <typename T>
-void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inverse_norm,
+PFC_ON_GPU void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inverse_norm,
                       std::int64_t dim, const AdamWStep& step) {
   constexpr T kBeta1 = AdamWStep::kBeta1, kBeta2 = AdamWStep::kBeta2,
               kEpsilon = AdamWStep::kEpsilon;
@@ -131,12 +156,12 @@ void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inver
 /// A bfloat16: float32's upper half.
 enum class BFloat16 : std::uint16_t {};
 
-inline float to_float(BFloat16 x) {
+PFC_ON_GPU inline float to_float(BFloat16 x) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
 }
 
 /// To the nearest; of two as near, to the one that ends in 0. NaN stays NaN.
-inline BFloat16 round_to_nearest(float x) {
+PFC_ON_GPU inline BFloat16 round_to_nearest(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   if (std::isnan(x)) return BFloat16{static_cast<std::uint16_t>(bits >> 16 | 0x40)};
   return BFloat16{static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
@@ -145,7 +170,7 @@ inline BFloat16 round_to_nearest(float x) {
 /// To one of the two neighbours, up with a probability of the part that would be cut off, given
 /// 16 random bits: the mean over them is x, so a change below the type's resolution is not lost but
 /// comes about now and then.
-inline BFloat16 round_stochastically(float x, std::uint16_t random) {
+PFC_ON_GPU inline BFloat16 round_stochastically(float x, std::uint16_t random) {
   return BFloat16{static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(x) + random) >> 16)};
 }
 
@@ -156,7 +181,7 @@ struct RoundingKey {
 
 /// 32 random bits for the j-th component of a row: a counter through an integer hash of two
 /// multiplications (Wellons, "Prospecting for hash functions", 2018), keyed on both sides.
-inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint32_t j) {
+PFC_ON_GPU inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint32_t j) {
   std::uint32_t x = j * 0x9E3779B9u ^ key.first;
   x = (x ^ x >> 16) * 0x7feb352du;
   x = (x ^ x >> 15) * 0x846ca68bu;
@@ -166,7 +191,7 @@ inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint32_t j) {
 /// Two numbers of N(0, 1) from two random words, by Box and Muller's transform. The upper 24 bits
 /// of a word count, which float32 holds exactly.
 template <typename T>
-std::array<T, 2> normal_pair(std::uint32_t first, std::uint32_t second) {
+PFC_ON_GPU std::array<T, 2> normal_pair(std::uint32_t first, std::uint32_t second) {
   constexpr T kUnit = static_cast<T>(0x1p-24);
   const T u = (static_cast<T>(first >> 8) + static_cast<T>(0.5)) * kUnit;
   const T angle = 2 * std::numbers::pi_v<T> * static_cast<T>(second >> 8) * kUnit;

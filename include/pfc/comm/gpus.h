@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace pfc {
+
+/// GPUs that this process can use: 0 where there is no driver, or the program was built without
+/// CUDA. Loads what work on them needs. Where there is a GPU and that cannot be loaded, throws
+/// Error.
+int gpus();
+
+struct Gpu {
+  std::string name;
+  std::int64_t bytes = 0, free_bytes = 0;  ///< of memory
+  bool has_bfloat16 = false;               ///< that its multiplications are fast in
+};
+/// `number` is below gpus().
+Gpu gpu(int number);
+
+}  // namespace pfc

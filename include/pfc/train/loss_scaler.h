@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace pfc {
+
+/// The factor that keeps the gradients of a float16 backbone inside its range: the loss's gradient
+/// is multiplied by it, the parameters' gradients are divided by it. Where one of those is not
+/// finite the step is skipped and the factor halved; after 2,000 steps in a row without, it is
+/// doubled (Micikevicius et al., arXiv 1710.03740; the numbers are PyTorch's). All of it happens on
+/// the device, so the host need not wait.
+class LossScaler {
+ public:
+  static constexpr double kFirst = 65536, kGrowth = 2, kBackoff = 0.5;
+  static constexpr int kSteps = 2000;
+
+  explicit LossScaler(at::Device device);
+
+  at::Tensor scaled(const at::Tensor& gradient) const;
+  /// Divides them; [1] float32 on the device, not 0 where one of them is not finite. The same on
+  /// every rank where they are sums over ranks.
+  at::Tensor unscale(const std::vector<at::Tensor>& gradients);
+  /// Moves the factor after a step.
+  void update(const at::Tensor& skipped);
+
+  /// What a checkpoint keeps, in place: the factor [1] float32, steps in a row without an overflow
+  /// [1] int32.
+  at::Tensor factor() const { return scale_; }
+  at::Tensor steps() const { return steps_; }
+
+ private:
+  at::Tensor scale_, steps_;
+};
+
+}  // namespace pfc

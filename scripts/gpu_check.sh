@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# What this machine's NVIDIA GPU makes of the head and of training: correctness of every kernel, training of r18, speed
+# against plain LibTorch and against the card's own ceilings. Minutes; the table is printed last.
+#
+#   scripts/gpu_check.sh [--sanitize]
+#
+# It needs nvcc, CMake, a C++ compiler and PyTorch 2.11 or later in `python3`, and downloads nothing. With --sanitize
+# the kernels also run under compute-sanitizer. Exit status 77: no GPU.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sanitize=no
+case "${1:-}" in
+  '') ;;
+  --sanitize) sanitize=yes ;;
+  -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+esac
+
+libtorch=${PFC_LIBTORCH:-$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')}
+generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
+arch=native
+nvidia-smi >/dev/null 2>&1 || arch='80;90'  # built all the same, then says that there is no GPU
+mkdir -p build/gpu_check
+cmake -S . -B build/gpu_check -G "$generator" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CUDA_ARCHITECTURES=$arch" \
+      -DPFC_GPU_CHECK=ON -DPFC_LIBTORCH="$libtorch" >build/gpu_check/configure.log ||
+  { cat build/gpu_check/configure.log; exit 1; }
+cmake --build build/gpu_check --parallel >build/gpu_check/build.log 2>&1 || { tail -60 build/gpu_check/build.log; exit 1; }
+
+build/gpu_check/bin/gpu_check
+if [ $sanitize = yes ]; then
+  for tool in memcheck racecheck; do
+    echo "== compute-sanitizer, $tool"
+    compute-sanitizer --tool $tool --error-exitcode 1 build/gpu_check/bin/gpu_check --kernels | tail -3
+  done
+fi

@@ -1,0 +1,44 @@
+#include "pfc/comm/gpus.h"
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+/// LibTorch's kernels register themselves when their library is loaded. Programs that find no GPU
+/// start without its gigabyte.
+bool load_kernels() {
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    throw Error(std::string("there is a GPU, but LibTorch's kernels for it: ") + ::dlerror());
+  return true;
+}
+
+}  // namespace
+
+int gpus() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return 0;
+  static const bool loaded = load_kernels();
+  return loaded ? count : 0;
+}
+
+Gpu gpu(int number) {
+  cudaDeviceProp properties{};
+  int before = 0;
+  std::size_t free = 0, total = 0;
+  if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(number) != cudaSuccess ||
+      cudaGetDeviceProperties(&properties, number) != cudaSuccess ||
+      cudaMemGetInfo(&free, &total) != cudaSuccess)
+    throw Error("GPU " + std::to_string(number) + ": " + cudaGetErrorString(cudaGetLastError()));
+  cudaSetDevice(before);
+  constexpr int kAmpere = 8;
+  return {.name = properties.name,
+          .bytes = static_cast<std::int64_t>(total),
+          .free_bytes = static_cast<std::int64_t>(free),
+          .has_bfloat16 = properties.major >= kAmpere};
+}
+
+}  // namespace pfc

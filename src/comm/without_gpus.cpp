@@ -1,0 +1,22 @@
+#include "comm/nccl_communicator.h"
+#include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
+
+// In place of the files that work on GPUs, where there is no CUDA to build them with.
+
+namespace pfc {
+
+int gpus() {
+  return 0;
+}
+
+Gpu gpu(int) {
+  throw Error("this program was built without CUDA");
+}
+
+std::unique_ptr<Communicator> make_nccl_communicator(const Launch&, std::unique_ptr<Communicator>,
+                                                     std::chrono::seconds) {
+  throw Error("this program was built without CUDA: its ranks work on CPUs, start them with mpirun");
+}
+
+}  // namespace pfc

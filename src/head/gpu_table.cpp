@@ -1,0 +1,104 @@
+#include "head/gpu_table.h"
+
+#include <ATen/Functions.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include "head/table_view.h"
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+
+namespace pfc {
+namespace {
+
+using kernels::cuda::SampledRows;
+using kernels::cuda::Table;
+
+class TableInItsMemory final : public GpuTable {
+ public:
+  TableInItsMemory(const CenterTable& table, std::uint64_t seed) : table_(table), seed_(seed) {}
+
+  void fill_normal(float deviation) override {
+    kernels::cuda::fill_normal(view_of(table_, {}), table_.shard().rows(), deviation,
+                               CounterRandom(seed_, Stream::kCentreInit), stream());
+  }
+
+  void catch_up() override {
+    const at::Tensor missed = missed_there();
+    kernels::cuda::catch_up(view_of(table_, missed), table_.shard().rows(),
+                            static_cast<std::uint64_t>(2 * table_.steps() + 1),
+                            CounterRandom(seed_, Stream::kRounding), stream());
+  }
+
+  at::Tensor rows(std::span<const LocalRow> rows) override {
+    static_assert(sizeof(LocalRow) == sizeof(std::int64_t));
+    const at::Tensor numbers =
+        at::from_blob(const_cast<LocalRow*>(rows.data()), {std::ssize(rows)}, at::kLong)
+            .to(device());
+    const at::Tensor missed = missed_there();
+    const at::Tensor values = at::empty({std::ssize(rows), table_.dim()}, float_here());
+    kernels::cuda::read_rows(view_of(table_, missed),
+                             {numbers.const_data_ptr<std::int64_t>(), std::ssize(rows)},
+                             values.data_ptr<float>(), stream());
+    return values.cpu();
+  }
+
+ private:
+  at::Device device() const { return table_.weights().device(); }
+  at::TensorOptions float_here() const { return at::TensorOptions(device()).dtype(at::kFloat); }
+  kernels::cuda::Stream stream() const {
+    return c10::cuda::getCurrentCUDAStream(device().index()).stream();
+  }
+  at::Tensor missed_there() const {
+    const at::Tensor missed = table_.missed();
+    return missed.defined() ? missed.to(device()) : missed;
+  }
+
+  const CenterTable& table_;
+  std::uint64_t seed_;
+};
+
+NumberType number_type_of(const at::Tensor& numbers) {
+  return numbers.defined() && numbers.scalar_type() == at::kBFloat16 ? NumberType::kBFloat16
+                                                                     : NumberType::kFloat32;
+}
+
+}  // namespace
+
+Table view_of(const CenterTable& table, const at::Tensor& missed) {
+  const auto data = [](const at::Tensor& part) {
+    return part.defined() ? part.data_ptr() : nullptr;
+  };
+  return {.weights = data(table.weights()),
+          .momentum = data(table.momentum()),
+          .squares = data(table.squares()),
+          .updates = static_cast<std::int32_t*>(data(table.updates())),
+          .steps_seen = static_cast<std::int32_t*>(data(table.steps_seen())),
+          .to_now = static_cast<const kernels::formulas::CatchUp*>(data(missed)),
+          .weight_type = number_type_of(table.weights()),
+          .state_type = number_type_of(table.momentum()),
+          .dim = table.dim(),
+          .first_class = table.shard().begin().v};
+}
+
+std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed) {
+  return std::make_unique<TableInItsMemory>(table, seed);
+}
+
+at::Tensor reserve_on_gpu(std::int64_t bytes, at::Device device) {
+  try {
+    return at::zeros({bytes}, at::TensorOptions(device).dtype(at::kByte));
+  } catch (const c10::OutOfMemoryError&) {
+    std::size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    throw Error(format("cannot reserve %.2f GB of the GPU's memory for the class centres, %.2f of "
+                       "%.2f GB are free; use more GPUs, or store them in bfloat16 "
+                       "(head.center_type and head.state_type); `pfc plan` shows what fits",
+                       static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9,
+                       static_cast<double>(total) / 1e9));
+  }
+}
+
+}  // namespace pfc

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "pfc/head/center_table.h"
+
+namespace pfc {
+
+/// Sizes of embeddings are a multiple of it on a GPU.
+inline constexpr std::int64_t kGpuWidth = 8;
+
+/// What a whole table, or rows of it for the host, go through in a GPU's memory.
+class GpuTable {
+ public:
+  virtual ~GpuTable() = default;
+
+  /// The centres' initial values.
+  virtual void fill_normal(float deviation) = 0;
+  /// See CenterTable::catch_up; what has been missed is forgotten by the caller.
+  virtual void catch_up() = 0;
+  /// [n, dim] float32 in host memory.
+  virtual at::Tensor rows(std::span<const LocalRow> rows) = 0;
+};
+
+/// `table` must outlive it and lie in a GPU's memory. `seed` is the table's.
+std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed);
+
+/// [bytes] of zeros. Throws Error where they are not free, with what is.
+at::Tensor reserve_on_gpu(std::int64_t bytes, at::Device device);
+
+}  // namespace pfc

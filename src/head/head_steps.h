@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "pfc/head/partial_fc.h"
+
+namespace pfc {
+
+/// PartialFc's work on one kind of device; its header says what each does.
+class HeadSteps {
+ public:
+  virtual ~HeadSteps() = default;
+  virtual void begin(const SampledClasses& classes, const at::Tensor& valid) = 0;
+  virtual void forward(const at::Tensor& embeddings, std::int64_t first) = 0;
+  virtual void exchange(Communicator& comm) = 0;
+  virtual at::Tensor loss() const = 0;
+  virtual const at::Tensor& d_embeddings() const = 0;
+  virtual void update(double lr, Pending& in_flight, const at::Tensor& skip) = 0;
+  virtual void accumulate(Pending& in_flight) = 0;
+};
+
+// Options and table must outlive them.
+
+std::unique_ptr<HeadSteps> make_cpu_head(const PartialFcOptions& options, CenterTable& table);
+/// Throws Error where this program was built without CUDA.
+std::unique_ptr<HeadSteps> make_gpu_head(const PartialFcOptions& options, CenterTable& table);
+
+}  // namespace pfc

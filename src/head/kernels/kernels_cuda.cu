@@ -1,0 +1,660 @@
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "head/kernels/kernels_cuda.h"
+
+namespace pfc::kernels::cuda {
+namespace {
+
+using formulas::AdamWStep;
+using formulas::BFloat16;
+using formulas::CatchUp;
+using formulas::RoundingKey;
+
+constexpr int kWarp = 32, kRowWarps = 4, kRowThreads = kRowWarps * kWarp, kSampleThreads = 256;
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+void check_launch(const char* kernel) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string(kernel) + ": " + cudaGetErrorString(error));
+}
+
+unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+// Four numbers in memory, whatever their type.
+
+struct Nothing {};  // a row of zeros that keeps nothing
+
+__device__ float4 load4(const float* at) { return *reinterpret_cast<const float4*>(at); }
+__device__ float4 load4(const BFloat16* at) {
+  const uint2 bits = *reinterpret_cast<const uint2*>(at);
+  const auto upper = [](unsigned x) { return __uint_as_float(x); };
+  return {upper(bits.x << 16), upper(bits.x & 0xffff0000u), upper(bits.y << 16),
+          upper(bits.y & 0xffff0000u)};
+}
+__device__ float4 load4(const Nothing*) { return {0, 0, 0, 0}; }
+
+__device__ void store4(float* at, float4 x) { *reinterpret_cast<float4*>(at) = x; }
+__device__ void store4(__nv_bfloat16* at, float4 x) {
+  __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(at);
+  pairs[0] = __float22bfloat162_rn({x.x, x.y});
+  pairs[1] = __float22bfloat162_rn({x.z, x.w});
+}
+__device__ void store4(__half* at, float4 x) {
+  __half2* const pairs = reinterpret_cast<__half2*>(at);
+  pairs[0] = __float22half2_rn({x.x, x.y});
+  pairs[1] = __float22half2_rn({x.z, x.w});
+}
+__device__ void store4(BFloat16* at, float4 x) { store4(reinterpret_cast<__nv_bfloat16*>(at), x); }
+
+/// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part` says
+/// which 16 of the 32 random bits are used, so that a row and its state draw different ones.
+__device__ void round4(float* at, float4 x, const RoundingKey&, std::uint32_t, int) {
+  store4(at, x);
+}
+__device__ void round4(BFloat16* at, float4 x, const RoundingKey& key, std::uint32_t j, int part) {
+  const auto rounded = [&](float value, std::uint32_t place) {
+    const std::uint32_t bits = formulas::rounding_bits(key, place) >> part;
+    return formulas::round_stochastically(value, static_cast<std::uint16_t>(bits));
+  };
+  at[0] = rounded(x.x, j);
+  at[1] = rounded(x.y, j + 1);
+  at[2] = rounded(x.z, j + 2);
+  at[3] = rounded(x.w, j + 3);
+}
+__device__ void round4(Nothing*, float4, const RoundingKey&, std::uint32_t, int) {}
+
+template <class F>
+__device__ float4 each(float4 a, float4 b, F f) {
+  return {f(a.x, b.x), f(a.y, b.y), f(a.z, b.z), f(a.w, b.w)};
+}
+__device__ float4 times(float4 a, float b) { return {a.x * b, a.y * b, a.z * b, a.w * b}; }
+__device__ float dot(float4 a, float4 b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+/// a·x + b·y
+__device__ float4 sum_of(float a, float4 x, float b, float4 y) {
+  return each(x, y, [&](float p, float q) { return a * p + b * q; });
+}
+
+template <class T>
+__device__ T warp_sum(T x) {
+  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
+  return x;
+}
+
+/// 1 / ‖w‖ from the sum of squares, written so that a NaN gives a NaN.
+template <class T>
+__device__ T inverse_norm_of(T squares) {
+  constexpr T kLeast = static_cast<T>(formulas::kLeastNorm);
+  const T norm = std::sqrt(squares);
+  return 1 / (norm < kLeast ? kLeast : norm);
+}
+
+/// Over a block of kSampleThreads; every thread gets it.
+template <class Join>
+__device__ float block_reduce(float x, Join join) {
+  __shared__ float parts[kSampleThreads / kWarp];
+  for (int step = kWarp / 2; step > 0; step /= 2) x = join(x, __shfl_xor_sync(kAllLanes, x, step));
+  __syncthreads();  // the parts of the reduction before may still be read
+  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  float all = parts[0];
+  for (int i = 1; i < kSampleThreads / kWarp; ++i) all = join(all, parts[i]);
+  return all;
+}
+
+/// Calls body(weights, state) with pointers of the types that they have.
+template <class Body>
+void with_types(const Table& table, const Body& body) {
+  const auto with_state = [&](auto* weights) {
+    if (table.momentum == nullptr) {
+      body(weights, static_cast<Nothing*>(nullptr));
+    } else if (table.state_type == NumberType::kFloat32) {
+      body(weights, static_cast<float*>(table.momentum));
+    } else {
+      body(weights, static_cast<BFloat16*>(table.momentum));
+    }
+  };
+  if (table.weight_type == NumberType::kFloat32) {
+    with_state(static_cast<float*>(table.weights));
+  } else {
+    with_state(static_cast<BFloat16*>(table.weights));
+  }
+}
+
+template <class Body>
+void with_type(Operand operand, const Body& body) {
+  switch (operand.type) {
+    case GemmType::kBFloat16:
+      return body(static_cast<__nv_bfloat16*>(operand.data));
+    case GemmType::kFloat16:
+      return body(static_cast<__half*>(operand.data));
+    case GemmType::kFloat32:
+      return body(static_cast<float*>(operand.data));
+  }
+}
+
+/// The row of this thread's warp among all that were launched with kRowThreads.
+__device__ std::int64_t warp_row() {
+  return std::int64_t{blockIdx.x} * kRowWarps + threadIdx.x / kWarp;
+}
+__device__ std::int64_t lane_start() { return threadIdx.x % kWarp * 4; }
+constexpr std::int64_t kLaneStep = kWarp * 4;
+
+__device__ CatchUp missed_by(const Table& table, std::int64_t row) {
+  return table.to_now == nullptr ? CatchUp() : table.to_now[table.steps_seen[row]];
+}
+
+/// A row of a table after the steps it missed, four components at a time.
+template <class W, class V>
+struct CaughtUp {
+  const W* w;
+  const V* v;
+  CatchUp missed;
+  bool any;
+
+  __device__ CaughtUp(const Table& table, const W* weights, const V* state, std::int64_t row)
+      : w(weights + row * table.dim),
+        v(state == nullptr ? nullptr : state + row * table.dim),
+        missed(missed_by(table, row)),
+        any(table.to_now != nullptr) {}
+  __device__ float4 weight(std::int64_t j) const {
+    const float4 x = load4(w + j);
+    return any ? sum_of(missed.w_w, x, missed.w_v, load4(v + j)) : x;
+  }
+  __device__ float4 velocity(std::int64_t j) const {
+    const float4 y = load4(v + j);
+    return any ? sum_of(missed.v_w, load4(w + j), missed.v_v, y) : y;
+  }
+};
+
+__device__ RoundingKey rounding_key(const CounterRandom& random, std::int64_t c,
+                                    std::uint64_t change) {
+  const auto words = random.words(static_cast<std::uint64_t>(c), change);
+  return {words[0], words[1]};
+}
+
+template <class W>
+__global__ void fill_normal_kernel(Table table, W* weights, std::int64_t count, float deviation,
+                                   CounterRandom random) {
+  const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
+  if (at >= count * table.dim) return;
+  const std::int64_t row = at / table.dim, j = at % table.dim;
+  const auto words = random.words(static_cast<std::uint64_t>(table.first_class + row),
+                                  static_cast<std::uint64_t>(j));
+  const auto first = formulas::normal_pair<float>(words[0], words[1]);
+  const auto second = formulas::normal_pair<float>(words[2], words[3]);
+  store4(weights + at, times({first[0], first[1], second[0], second[1]}, deviation));
+}
+
+template <class W, class V, class U>
+__global__ void gather_normalize_kernel(Table table, const W* weights, const V* state,
+                                        SampledRows sampled, std::int64_t padded, U* unit,
+                                        float* inverse_norm) {
+  const std::int64_t i = warp_row();
+  if (i >= padded) return;
+  U* const out = unit + i * table.dim;
+  if (i >= sampled.count) {
+    for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) store4(out + j, {0, 0, 0, 0});
+    return;
+  }
+  const CaughtUp row(table, weights, state, sampled.rows[i]);
+  float squares = 0;
+#pragma unroll 4
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 x = row.weight(j);
+    squares += dot(x, x);
+  }
+  const float inverse = inverse_norm_of(warp_sum(squares));
+#pragma unroll 4
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
+    store4(out + j, times(row.weight(j), inverse));
+  if (threadIdx.x % kWarp == 0) inverse_norm[i] = inverse;
+}
+
+template <class W, class V>
+__global__ void read_rows_kernel(Table table, const W* weights, const V* state, SampledRows sampled,
+                                 float* values) {
+  const std::int64_t i = warp_row();
+  if (i >= sampled.count) return;
+  const CaughtUp row(table, weights, state, sampled.rows[i]);
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
+    store4(values + i * table.dim + j, row.weight(j));
+}
+
+template <class W, class V>
+__global__ void prepare_own_kernel(Table table, const W* weights, const V* state,
+                                   SampledRows sampled, const float* embeddings,
+                                   std::int64_t samples, Margin::Terms margin, OwnClasses own) {
+  const std::int64_t i = warp_row();
+  if (i >= samples || own.targets[i] < 0) return;
+  const CaughtUp row(table, weights, state, sampled.rows[own.targets[i]]);
+  const float* const x = embeddings + i * table.dim;
+  double xx = 0, ww = 0, xw = 0;
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 a = load4(x + j), b = row.weight(j);
+    const auto add = [&](double p, double q) {
+      xx += p * p;
+      ww += q * q;
+      xw += p * q;
+    };
+    add(a.x, b.x);
+    add(a.y, b.y);
+    add(a.z, b.z);
+    add(a.w, b.w);
+  }
+  const double of_x = inverse_norm_of(warp_sum(xx)), of_w = inverse_norm_of(warp_sum(ww));
+  const double cosine = warp_sum(xw) * of_x * of_w;
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 a = load4(x + j), b = row.weight(j);
+    const auto along = [&](float p, double of_p, float q, double of_q) {  // p̂ − cos·q̂
+      return static_cast<float>(p * of_p - cosine * (q * of_q));
+    };
+    store4(own.d_sample + i * table.dim + j,
+           each(b, a, [&](float p, float q) { return along(p, of_w, q, of_x); }));
+    store4(own.d_center + i * table.dim + j,
+           each(a, b, [&](float p, float q) { return along(p, of_x, q, of_w); }));
+  }
+  if (threadIdx.x % kWarp != 0) return;
+  const MarginValue phi = formulas::with_margin(margin, cosine);
+  own.phi[i] = phi.value;
+  own.slope[i] = phi.slope;
+}
+
+/// The logits of a sample's row, four columns at a time, −∞ where a class does not count.
+struct LogitRow {
+  const float* cosines;
+  std::int64_t count, own;  ///< columns; the sample's own one, or −1
+  float phi, scale, threshold;
+
+  __device__ LogitRow(const TileShape& tile, const Logits& logits, const OwnClasses& classes,
+                      std::int64_t i)
+      : cosines(logits.cosines + i * tile.padded),
+        count(tile.count),
+        own(classes.targets[i] < 0 ? -1 : classes.targets[i] - tile.begin),
+        phi(own < 0 || own >= tile.count ? 0.0f : static_cast<float>(classes.phi[i])),
+        scale(logits.scale),
+        threshold(logits.threshold) {}
+
+  __device__ float4 operator()(std::int64_t j) const {
+    const float4 c = load4(cosines + j);
+    return {one(c.x, j), one(c.y, j + 1), one(c.z, j + 2), one(c.w, j + 3)};
+  }
+  __device__ float one(float cosine, std::int64_t j) const {
+    if (j == own) return scale * phi;
+    if (j >= count) return -kInfinity;
+    return scale * formulas::mask_above(cosine, threshold);
+  }
+};
+
+template <class P>
+__global__ void softmax_tile_kernel(TileShape tile, Logits logits, OwnClasses own,
+                                    SoftmaxState state, P* probabilities, float* tile_maximum) {
+  const std::int64_t i = blockIdx.x;
+  const LogitRow row(tile, logits, own, i);
+  const std::int64_t first = threadIdx.x * 4, step = kSampleThreads * 4;
+  float most = -kInfinity;
+#pragma unroll 4
+  for (std::int64_t j = first; j < tile.padded; j += step) {
+    const float4 z = row(j);
+    most = fmaxf(fmaxf(most, fmaxf(z.x, z.y)), fmaxf(z.z, z.w));
+  }
+  most = block_reduce(most, [](float a, float b) { return fmaxf(a, b); });
+  const float before = state.maximum[i], now = fmaxf(before, most);
+  const float shift = now == -kInfinity ? 0 : now;  // nothing but masked classes so far
+  float sum = 0;
+#pragma unroll 4
+  for (std::int64_t j = first; j < tile.padded; j += step) {
+    const float4 z = row(j);
+    const float4 p = {expf(z.x - shift), expf(z.y - shift), expf(z.z - shift), expf(z.w - shift)};
+    store4(probabilities + i * tile.padded + j, p);
+    sum += (p.x + p.y) + (p.z + p.w);
+  }
+  sum = block_reduce(sum, [](float a, float b) { return a + b; });
+  const float shrink = before == now ? 1 : expf(before - now);
+  if (shrink != 1) {
+    float* const d = state.d_embeddings + i * state.dim;
+    for (std::int64_t j = first; j < state.dim; j += step) store4(d + j, times(load4(d + j), shrink));
+  }
+  if (threadIdx.x != 0) return;  // every thread has read the maximum: the reductions are barriers
+  state.maximum[i] = now;
+  state.sum[i] = state.sum[i] * shrink + sum;
+  tile_maximum[i] = shift;
+}
+
+template <class P>
+__global__ void exp_tile_kernel(TileShape tile, Logits logits, OwnClasses own, const float* shift,
+                                P* probabilities) {
+  const std::int64_t i = blockIdx.x;
+  const LogitRow row(tile, logits, own, i);
+  const float s = shift[i];
+  for (std::int64_t j = threadIdx.x * 4; j < tile.padded; j += kSampleThreads * 4) {
+    const float4 z = row(j);
+    store4(probabilities + i * tile.padded + j,
+           {expf(z.x - s), expf(z.y - s), expf(z.z - s), expf(z.w - s)});
+  }
+}
+
+__global__ void pack_softmax_kernel(SoftmaxState state, OwnClasses own, float scale,
+                                    std::int64_t samples, float* locals) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= samples) return;
+  locals[3 * i] = state.maximum[i];
+  locals[3 * i + 1] = state.sum[i];
+  locals[3 * i + 2] =
+      own.targets[i] < 0 ? -kInfinity : static_cast<float>(own.phi[i] * double{scale});
+}
+
+/// One block: the loss is summed in the same order always.
+__global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
+  __shared__ double parts[kSampleThreads];
+  const double count = joined.count[0];
+  double loss = 0;
+  for (std::int64_t i = threadIdx.x; i < joined.samples; i += kSampleThreads) {
+    const auto of = [&](std::int64_t rank, int what) {
+      return joined.all[(rank * joined.samples + i) * 3 + what];
+    };
+    float maximum = -kInfinity, target = -kInfinity;
+    for (std::int64_t rank = 0; rank < joined.world; ++rank) {
+      maximum = fmaxf(maximum, of(rank, 0));
+      target = fmaxf(target, of(rank, 2));
+    }
+    float sum = 0;
+    for (std::int64_t rank = 0; rank < joined.world; ++rank)
+      sum += of(rank, 1) * expf(of(rank, 0) - maximum);
+    const float log_sum = maximum + logf(sum);
+    const float valid = joined.valid[i];
+    joined.log_sum[i] = log_sum;
+    joined.weight[i] = static_cast<float>(double{valid} * scale / count);
+    if (valid > 0) loss += static_cast<double>(log_sum) - target;
+  }
+  parts[threadIdx.x] = loss;
+  __syncthreads();
+  for (int half = kSampleThreads / 2; half > 0; half /= 2) {
+    if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+    __syncthreads();
+  }
+  if (threadIdx.x != 0) return;
+  joined.loss[0] += parts[0] / count;
+  if (!isfinite(joined.loss[0])) joined.skip[0] = 1;
+}
+
+__global__ void finish_embeddings_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
+                                         float scale) {
+  const std::int64_t i = blockIdx.x;
+  const float log_sum = joined.log_sum[i], weight = joined.weight[i];
+  const float factor = weight * expf(state.maximum[i] - log_sum);
+  float of_own = 0;
+  const bool owned = own.targets[i] >= 0;
+  if (owned) {
+    // The GEMMs took a sample's own cosine for any other: p, where the margin makes it (p − 1)·φ′.
+    const double log_p = own.phi[i] * double{scale} - double{log_sum};
+    of_own = static_cast<float>(double{weight} * (exp(log_p) - expm1(log_p) * own.slope[i]));
+  }
+  const std::int64_t at = i * state.dim;
+  for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kSampleThreads * 4) {
+    float4 d = times(load4(state.d_embeddings + at + j), factor);
+    if (owned) {
+      d = sum_of(1, d, -of_own, load4(own.d_sample + at + j));
+      store4(own.d_center + at + j, times(load4(own.d_center + at + j), of_own));
+    }
+    store4(state.d_embeddings + at + j, d);
+  }
+}
+
+template <class T>
+__global__ void weigh_embeddings_kernel(const float* embeddings, JoinedSoftmax joined,
+                                        const float* shift, std::int64_t dim, T* weighted) {
+  const std::int64_t i = warp_row();
+  if (i >= joined.samples) return;
+  const float factor = joined.weight[i] * expf(shift[i] - joined.log_sum[i]);
+  for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
+    store4(weighted + i * dim + j, times(load4(embeddings + i * dim + j), factor));
+}
+
+__global__ void subtract_own_kernel(OwnedOrder owned, const float* d_center, std::int64_t dim,
+                                    std::int64_t begin, float* d_unit) {
+  std::int64_t k = owned.first + warp_row();
+  if (k >= owned.last) return;
+  const std::int32_t place = owned.places[k];
+  if (k > owned.first && owned.places[k - 1] == place) return;  // the class's first sample does it
+  float* const d = d_unit + (place - begin) * dim;
+  for (; k < owned.last && owned.places[k] == place; ++k) {
+    const float* const own = d_center + owned.samples[k] * dim;
+    for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
+      store4(d + j, sum_of(1, load4(d + j), -1, load4(own + j)));
+  }
+}
+
+template <class W, class V>
+__global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows sampled,
+                                  const float* d_unit, const float* inverse_norm, UpdateRule rule,
+                                  CounterRandom random, const float* skip) {
+  const std::int64_t i = warp_row();
+  if (i >= sampled.count || skip[0] != 0) return;
+  const std::int64_t row = sampled.rows[i];
+  const CaughtUp old(table, weights, state, row);
+  const float* const gradient = d_unit + i * table.dim;
+  const float inverse = inverse_norm[i];
+  float along = 0;
+#pragma unroll 4
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
+    along += dot(load4(gradient + j), old.weight(j));
+  along = warp_sum(along) * inverse;
+  RoundingKey key{};
+  if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
+    key = rounding_key(random, table.first_class + row, rule.change);
+#pragma unroll 4
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 x = old.weight(j), g = load4(gradient + j), y = old.velocity(j);
+    const auto velocity = [&](float v, float w, float d) {
+      return rule.sgd.momentum * v + formulas::through_norm(d, w, along, inverse) +
+             rule.sgd.weight_decay * w;
+    };
+    const float4 v = {velocity(y.x, x.x, g.x), velocity(y.y, x.y, g.y), velocity(y.z, x.z, g.z),
+                      velocity(y.w, x.w, g.w)};
+    if constexpr (!std::is_same_v<V, Nothing>)
+      round4(state + row * table.dim + j, v, key, static_cast<std::uint32_t>(j), 16);
+    round4(weights + row * table.dim + j, sum_of(1, x, -rule.sgd.lr, v), key,
+           static_cast<std::uint32_t>(j), 0);
+  }
+  if (table.steps_seen != nullptr && threadIdx.x % kWarp == 0)
+    table.steps_seen[row] = rule.steps_seen;
+}
+
+template <class W, class V>
+__global__ void update_adamw_kernel(Table table, W* weights, V* means, V* squares,
+                                    SampledRows sampled, const float* d_unit,
+                                    const float* inverse_norm, UpdateRule rule,
+                                    CounterRandom random, const float* skip) {
+  constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1),
+                 kBeta2 = static_cast<float>(AdamWStep::kBeta2),
+                 kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
+                 kRest1 = static_cast<float>(1 - AdamWStep::kBeta1),
+                 kRest2 = static_cast<float>(1 - AdamWStep::kBeta2);
+  const std::int64_t i = warp_row();
+  if (i >= sampled.count || skip[0] != 0) return;
+  const std::int64_t row = sampled.rows[i], at = row * table.dim;
+  const int update = table.updates[row] + 1;
+  const AdamWStep step = formulas::adamw_step(rule.lr, rule.weight_decay, update);
+  const float* const gradient = d_unit + i * table.dim;
+  const float inverse = inverse_norm[i];
+  float along = 0;
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
+    along += dot(load4(gradient + j), load4(weights + at + j));
+  along = warp_sum(along) * inverse;
+  RoundingKey key{};
+  if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
+    key = rounding_key(random, table.first_class + row, rule.change);
+  const RoundingKey other{key.second, key.first};  // three draws of 16 bits do not fit into 32
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 x = load4(weights + at + j);
+    const float4 g = each(load4(gradient + j), x, [&](float d, float w) {
+      return formulas::through_norm(d, w, along, inverse);
+    });
+    const float4 m = sum_of(kBeta1, load4(means + at + j), kRest1, g);
+    const float4 v =
+        sum_of(kBeta2, load4(squares + at + j), kRest2, each(g, g, [](float a, float b) {
+                 return a * b;
+               }));
+    const float4 move = each(m, v, [&](float mean, float square) {
+      return mean / (std::sqrt(square) * step.root_correction + kEpsilon);
+    });
+    const auto place = static_cast<std::uint32_t>(j);
+    round4(means + at + j, m, key, place, 16);
+    round4(squares + at + j, v, other, place, 0);
+    round4(weights + at + j, sum_of(step.keep, x, -step.rate, move), key, place, 0);
+  }
+  __syncwarp();
+  if (threadIdx.x % kWarp == 0) table.updates[row] = update;
+}
+
+template <class W, class V>
+__global__ void catch_up_kernel(Table table, W* weights, V* state, std::int64_t count,
+                                std::uint64_t change, CounterRandom random) {
+  const std::int64_t row = warp_row();
+  if (row >= count) return;
+  const CaughtUp old(table, weights, state, row);
+  const RoundingKey key = rounding_key(random, table.first_class + row, change);
+  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+    const float4 w = old.weight(j), v = old.velocity(j);
+    const auto place = static_cast<std::uint32_t>(j);
+    if constexpr (!std::is_same_v<V, Nothing>)
+      round4(state + row * table.dim + j, v, key, place, 16);
+    round4(weights + row * table.dim + j, w, key, place, 0);
+  }
+}
+
+}  // namespace
+
+void fill_normal(const Table& table, std::int64_t count, float deviation,
+                 const CounterRandom& random, Stream stream) {
+  constexpr int kThreads = 256;
+  const unsigned blocks = blocks_for(count * table.dim, kThreads * 4);
+  with_types(table, [&](auto* weights, auto*) {
+    fill_normal_kernel<<<blocks, kThreads, 0, stream>>>(table, weights, count, deviation, random);
+  });
+  check_launch("fill_normal");
+}
+
+void gather_normalize(const Table& table, const SampledRows& sampled, std::int64_t padded,
+                      Operand unit, float* inverse_norm, Stream stream) {
+  with_types(table, [&](const auto* weights, const auto* state) {
+    with_type(unit, [&](auto* out) {
+      gather_normalize_kernel<<<blocks_for(padded, kRowWarps), kRowThreads, 0, stream>>>(
+          table, weights, state, sampled, padded, out, inverse_norm);
+    });
+  });
+  check_launch("gather_normalize");
+}
+
+void read_rows(const Table& table, const SampledRows& sampled, float* values, Stream stream) {
+  if (sampled.count == 0) return;
+  with_types(table, [&](const auto* weights, const auto* state) {
+    read_rows_kernel<<<blocks_for(sampled.count, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, sampled, values);
+  });
+  check_launch("read_rows");
+}
+
+void prepare_own_classes(const Table& table, const SampledRows& sampled, const float* embeddings,
+                         std::int64_t samples, const Margin::Terms& margin, const OwnClasses& own,
+                         Stream stream) {
+  with_types(table, [&](const auto* weights, const auto* state) {
+    prepare_own_kernel<<<blocks_for(samples, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, sampled, embeddings, samples, margin, own);
+  });
+  check_launch("prepare_own_classes");
+}
+
+void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+                  const SoftmaxState& state, Operand probabilities, float* tile_maximum,
+                  Stream stream) {
+  with_type(probabilities, [&](auto* out) {
+    softmax_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
+        tile, logits, own, state, out, tile_maximum);
+  });
+  check_launch("softmax_tile");
+}
+
+void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+              const float* shift, Operand probabilities, Stream stream) {
+  with_type(probabilities, [&](auto* out) {
+    exp_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
+        tile, logits, own, shift, out);
+  });
+  check_launch("exp_tile");
+}
+
+void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale,
+                  std::int64_t samples, float* locals, Stream stream) {
+  pack_softmax_kernel<<<blocks_for(samples, kSampleThreads), kSampleThreads, 0, stream>>>(
+      state, own, scale, samples, locals);
+  check_launch("pack_softmax");
+}
+
+void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream) {
+  join_softmax_kernel<<<1, kSampleThreads, 0, stream>>>(joined, scale);
+  check_launch("join_softmax");
+}
+
+void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
+                       const OwnClasses& own, float scale, Stream stream) {
+  finish_embeddings_kernel<<<static_cast<unsigned>(joined.samples), kSampleThreads, 0, stream>>>(
+      joined, state, own, scale);
+  check_launch("finish_embeddings");
+}
+
+void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined, const float* shift,
+                      std::int64_t dim, Operand weighted, Stream stream) {
+  with_type(weighted, [&](auto* out) {
+    weigh_embeddings_kernel<<<blocks_for(joined.samples, kRowWarps), kRowThreads, 0, stream>>>(
+        embeddings, joined, shift, dim, out);
+  });
+  check_launch("weigh_embeddings");
+}
+
+void subtract_own(const OwnedOrder& owned, const float* d_center, std::int64_t dim,
+                  std::int64_t begin, float* d_unit, Stream stream) {
+  if (owned.first == owned.last) return;
+  subtract_own_kernel<<<blocks_for(owned.last - owned.first, kRowWarps), kRowThreads, 0, stream>>>(
+      owned, d_center, dim, begin, d_unit);
+  check_launch("subtract_own");
+}
+
+void update_rows(const Table& table, const SampledRows& sampled, const float* d_unit,
+                 const float* inverse_norm, const UpdateRule& rule, const CounterRandom& random,
+                 const float* skip, Stream stream) {
+  if (sampled.count == 0) return;
+  const unsigned blocks = blocks_for(sampled.count, kRowWarps);
+  with_types(table, [&](auto* weights, auto* state) {
+    if (rule.adamw) {
+      update_adamw_kernel<<<blocks, kRowThreads, 0, stream>>>(
+          table, weights, state, static_cast<decltype(state)>(table.squares), sampled, d_unit,
+          inverse_norm, rule, random, skip);
+    } else {
+      update_sgd_kernel<<<blocks, kRowThreads, 0, stream>>>(
+          table, weights, state, sampled, d_unit, inverse_norm, rule, random, skip);
+    }
+  });
+  check_launch("update_rows");
+}
+
+void catch_up(const Table& table, std::int64_t count, std::uint64_t change,
+              const CounterRandom& random, Stream stream) {
+  with_types(table, [&](auto* weights, auto* state) {
+    catch_up_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(table, weights, state,
+                                                                             count, change, random);
+  });
+  check_launch("catch_up");
+}
+
+}  // namespace pfc::kernels::cuda

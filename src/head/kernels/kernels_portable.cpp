@@ -1,0 +1,125 @@
+#include <vector>
+
+#include "head/kernels/kernels.h"
+
+// In place of kernels_cpu.cpp where there is no Highway: one scalar at a time.
+
+namespace pfc::kernels {
+namespace {
+
+using formulas::BFloat16;
+
+/// A row as float32 numbers; zeros where it keeps nothing.
+std::vector<float> numbers_of(Row row, std::int64_t dim) {
+  std::vector<float> values(static_cast<std::size_t>(dim));
+  if (row.data == nullptr) return values;
+  for (std::size_t j = 0; j < values.size(); ++j) {
+    values[j] = row.type == NumberType::kFloat32
+                    ? static_cast<const float*>(row.data)[j]
+                    : formulas::to_float(static_cast<const BFloat16*>(row.data)[j]);
+  }
+  return values;
+}
+
+/// Writes them back; `bits(j)` are 16 random bits for bfloat16's rounding.
+template <class Bits>
+void put(Row row, const std::vector<float>& values, const Bits& bits) {
+  if (row.data == nullptr) return;
+  for (std::size_t j = 0; j < values.size(); ++j) {
+    if (row.type == NumberType::kFloat32) {
+      static_cast<float*>(row.data)[j] = values[j];
+    } else {
+      static_cast<BFloat16*>(row.data)[j] =
+          formulas::round_stochastically(values[j], static_cast<std::uint16_t>(bits(j)));
+    }
+  }
+}
+
+/// The lower or the upper 16 of a component's random bits.
+auto lower(const RoundingKey& key) {
+  return [key](std::size_t j) {
+    return formulas::rounding_bits(key, static_cast<std::uint32_t>(j)) & 0xffffu;
+  };
+}
+auto upper(const RoundingKey& key) {
+  return [key](std::size_t j) {
+    return formulas::rounding_bits(key, static_cast<std::uint32_t>(j)) >> 16;
+  };
+}
+
+}  // namespace
+
+void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
+                 std::uint64_t number) {
+  for (std::int64_t j = 0; j < dim; ++j) {
+    const auto words = random.words(number, static_cast<std::uint64_t>(j / 4 * 4));
+    const auto pair = static_cast<std::size_t>(j % 4 / 2 * 2);
+    const auto normal = formulas::normal_pair<float>(words[pair], words[pair + 1]);
+    const float value = deviation * normal[static_cast<std::size_t>(j % 2)];
+    if (w.type == NumberType::kFloat32) {
+      static_cast<float*>(w.data)[j] = value;
+    } else {
+      static_cast<BFloat16*>(w.data)[j] = formulas::round_to_nearest(value);
+    }
+  }
+}
+
+void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values) {
+  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
+  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
+  std::copy(x.begin(), x.end(), values);
+}
+
+float normalize_row(Row w, std::int64_t dim, float* unit) {
+  return formulas::normalize_row(numbers_of(w, dim).data(), dim, unit);
+}
+
+void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
+  for (std::int64_t i = 0; i < rows * columns; ++i)
+    tile[i] = formulas::mask_above(tile[i], threshold);
+}
+
+void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum) {
+  for (std::int64_t i = 0; i < rows * columns; ++i)
+    maximum[i % columns] = std::max(maximum[i % columns], tile[i]);
+}
+
+void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
+                 const float* shift, float* sum) {
+  for (std::int64_t i = 0; i < rows * columns; ++i) {
+    tile[i] = formulas::shifted_exp(tile[i], scale, shift[i % columns]);
+    if (tile[i] < std::numeric_limits<float>::min()) tile[i] = 0;
+    sum[i % columns] += tile[i];
+  }
+}
+
+void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
+                std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
+  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
+  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
+  formulas::update_row(x.data(), y.data(), d_unit, inverse_norm, dim, step);
+  put(w, x, lower(key));
+  put(v, y, upper(key));
+}
+
+void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
+                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key) {
+  std::vector<float> x = numbers_of(w, dim), mean = numbers_of(m, dim), square = numbers_of(v, dim);
+  formulas::update_row_adamw(x.data(), mean.data(), square.data(), d_unit, inverse_norm, dim, step);
+  put(w, x, lower(key));
+  put(m, mean, upper(key));
+  put(v, square, lower({key.second, key.first}));
+}
+
+void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key) {
+  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
+  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
+  put(w, x, lower(key));
+  put(v, y, upper(key));
+}
+
+const char* instruction_set() {
+  return "scalar";
+}
+
+}  // namespace pfc::kernels

@@ -1,0 +1,369 @@
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "head/head_steps.h"
+#include "head/kernels/kernels.h"
+#include "head/online_softmax.h"
+
+namespace pfc {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+at::Tensor unit_rows(const at::Tensor& x) {
+  return x / x.norm(2, 1, true).clamp_min(1e-12);
+}
+
+/// On the CPU: tiles that fit a core's cache, shared by threads.
+class CpuHead final : public HeadSteps {
+ public:
+  CpuHead(const PartialFcOptions& options, CenterTable& table)
+      : options_(options), table_(table), tile_rows_(PartialFc::tile_rows(options)) {}
+
+  void begin(const SampledClasses& classes, const at::Tensor& valid) override;
+  void forward(const at::Tensor& embeddings, std::int64_t first) override;
+  void exchange(Communicator& comm) override;
+  at::Tensor loss() const override { return at::scalar_tensor(loss_, at::kDouble); }
+  const at::Tensor& d_embeddings() const override { return d_embeddings_; }
+  void update(double lr, Pending& in_flight, const at::Tensor& skip) override;
+  void accumulate(Pending& in_flight) override;
+
+ private:
+  using Keep = PartialFc::Keep;
+  struct Worker;
+  struct Tile {
+    std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
+    /// Of the owned samples, those whose class is among these rows.
+    std::int64_t first_owned = 0, last_owned = 0;
+    std::int64_t rows() const { return end - begin; }
+  };
+
+  void reserve();
+  void prepare_own_classes();
+  /// Calls body(worker, tile) for every tile, on all threads: each has a consecutive share of the
+  /// sampled rows, so the result depends on their number but not on their speed.
+  template <typename Body>
+  void for_each_tile(const Body& body);
+  /// Calls body(tile, d_unit [rows, d]) with every tile's gradient by its unit centres.
+  template <typename Body>
+  void for_each_gradient(Pending& in_flight, const Body& body);
+  std::span<const LocalRow> rows(const Tile& tile) const;
+  at::Tensor cosines(Worker& worker, const Tile& tile);
+  at::Tensor probabilities(Worker& worker, const Tile& tile);
+  void weigh_embeddings(Worker& worker, const at::Tensor& shift) const;
+
+  const PartialFcOptions& options_;
+  CenterTable& table_;
+  std::int64_t tile_rows_;
+
+  // Of the step under way: S sampled rows.
+  SampledClasses classes_;
+  at::Tensor step_valid_;     ///< [B] of the whole step
+  at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
+  bool accumulating_ = false;
+  double loss_ = 0;
+
+  // Of the micro-batch under way: N samples, T tiles, n samples whose own class this rank owns.
+  std::span<const std::int32_t> targets_;  ///< [N] of classes_.targets
+  at::Tensor embeddings_;                  ///< [N, d]
+  at::Tensor valid_;                       ///< [N]
+  at::Tensor d_embeddings_;                ///< [N, d]
+  at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
+  at::Tensor weight_;                      ///< [N] s·valid / number of the step's valid samples
+
+  // Of the n owned samples, in the order of their classes. What the margin adds to their gradients
+  // is kept apart, in directions orthogonal to the unit vectors: near cosines of ±1 an angular
+  // margin's slope is large, and what is left of slope·centre after the normalisation's backward
+  // would drown in rounding.
+  at::Tensor own_samples_;   ///< [n] i64, places in the micro-batch
+  at::Tensor own_rows_;      ///< [n] i64, places in the sampled rows
+  at::Tensor own_phi_;       ///< [n] φ(cos)
+  at::Tensor own_slope_;     ///< [n] φ′(cos)
+  at::Tensor d_own_sample_;  ///< [n, d] the cosine's gradient by the sample, ŵ − cos·x̂
+  at::Tensor d_own_center_;  ///< [n, d] the same by the class centre; after the exchange the loss's
+
+  // Kept from step to step.
+  Keep keep_ = Keep::kNothing;
+  std::vector<Worker> workers_;
+  std::int64_t most_tiles_ = 0;  ///< of a worker
+  at::Tensor inverse_norm_;      ///< [S]
+  at::Tensor kept_;              ///< [S, N] exp(logit − maximum of its worker by then), or [0, N]
+  at::Tensor kept_maximum_;      ///< [T, N] that maximum
+};
+
+/// What one thread has to itself.
+struct CpuHead::Worker {
+  OnlineSoftmax softmax;  ///< over the tiles of this worker
+  at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
+  at::Tensor logits;      ///< [tile, N] cosines, then probabilities
+  at::Tensor weighted;    ///< [N, d] see weigh_embeddings …
+  at::Tensor shift;       ///< [N] … and what they are for
+  at::Tensor sink;        ///< [N] sums that nobody asks for
+
+  Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
+      : softmax(samples, dim),
+        unit(at::empty({tile, dim}, at::kFloat)),
+        logits(at::empty({tile, samples}, at::kFloat)),
+        weighted(at::empty({samples, dim}, at::kFloat)),
+        shift(at::empty({samples}, at::kFloat)),
+        sink(at::zeros({samples}, at::kFloat)) {}
+};
+
+void CpuHead::reserve() {
+  const std::int64_t samples = embeddings_.size(0), rows = std::ssize(classes_.rows);
+  const std::int64_t threads = at::get_num_threads();
+  if (std::ssize(workers_) == threads && kept_.size(1) == samples && inverse_norm_.size(0) >= rows)
+    return;
+  // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
+  // reservation.
+  const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
+  const std::int64_t tile = std::min(tile_rows_, most);
+  keep_ = PartialFc::keep(options_, most, samples);
+  inverse_norm_ = at::empty({most}, at::kFloat);
+  kept_ = at::empty({keep_ == Keep::kNothing ? 0 : most, samples},
+                    keep_ == Keep::kBFloat16 ? at::kBFloat16 : at::kFloat);
+  most_tiles_ = ceil_divide(ceil_divide(most, threads), tile);
+  kept_maximum_ = at::empty({threads * most_tiles_, samples}, at::kFloat);
+  workers_.clear();
+  for (std::int64_t i = 0; i < threads; ++i) workers_.emplace_back(samples, table_.dim(), tile);
+}
+
+void CpuHead::prepare_own_classes() {
+  std::vector<std::int64_t> samples, places;
+  std::vector<LocalRow> table_rows;
+  const auto target = [&](std::int64_t i) { return targets_[static_cast<std::size_t>(i)]; };
+  for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
+    if (target(i) >= 0) samples.push_back(i);
+  }
+  std::stable_sort(samples.begin(), samples.end(),
+                   [&](auto a, auto b) { return target(a) < target(b); });
+  for (const std::int64_t i : samples) {
+    places.push_back(target(i));
+    table_rows.push_back(classes_.rows[static_cast<std::size_t>(target(i))]);
+  }
+  own_samples_ = at::tensor(samples, at::kLong);
+  own_rows_ = at::tensor(places, at::kLong);
+
+  const at::Tensor x = unit_rows(embeddings_.index_select(0, own_samples_).to(at::kDouble));
+  const at::Tensor w = unit_rows(table_.rows(table_rows).to(at::kDouble));
+  const at::Tensor cosines = (x * w).sum(1);
+  d_own_sample_ = at::addcmul(w, cosines.unsqueeze(1), x, -1).to(at::kFloat);
+  d_own_center_ = at::addcmul(x, cosines.unsqueeze(1), w, -1).to(at::kFloat);
+  own_phi_ = at::empty_like(cosines);
+  own_slope_ = at::empty_like(cosines);
+  for (std::int64_t k = 0; k < std::ssize(samples); ++k) {
+    const MarginValue phi = options_.margin(cosines.const_data_ptr<double>()[k]);
+    own_phi_.data_ptr<double>()[k] = phi.value;
+    own_slope_.data_ptr<double>()[k] = phi.slope;
+  }
+}
+
+template <typename Body>
+void CpuHead::for_each_tile(const Body& body) {
+  const std::int64_t rows = std::ssize(classes_.rows), threads = std::ssize(workers_);
+  const std::int64_t* const places = own_rows_.const_data_ptr<std::int64_t>();
+  const std::int64_t* const last_place = places + own_rows_.size(0);
+  const auto work = [&](std::int64_t thread) {
+    const at::NoGradGuard no_grad;
+    const std::int64_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+    const std::int64_t tiles = ceil_divide(end - begin, tile_rows_);
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      Tile tile{.number = thread * most_tiles_ + i,
+                .begin = begin + (end - begin) * i / tiles,
+                .end = begin + (end - begin) * (i + 1) / tiles};
+      tile.first_owned = std::lower_bound(places, last_place, tile.begin) - places;
+      tile.last_owned = std::lower_bound(places, last_place, tile.end) - places;
+      body(workers_[static_cast<std::size_t>(thread)], tile);
+    }
+  };
+  at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t thread = first; thread < last; ++thread) work(thread);
+  });
+}
+
+std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
+  return std::span(classes_.rows)
+      .subspan(static_cast<std::size_t>(tile.begin), static_cast<std::size_t>(tile.rows()));
+}
+
+/// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
+/// the filter masks. They lie where they are kept, if in this type. worker.unit holds the unit
+/// centres.
+at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
+  const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
+  table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
+  at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
+                                         : worker.logits.narrow(0, 0, tile.rows());
+  at::mm_out(z, unit, embeddings_.t());
+  float* const values = z.data_ptr<float>();
+  const std::int64_t samples = z.size(1);
+  if (options_.interclass_filter > 0) {
+    kernels::mask_above(values, tile.rows(), samples,
+                        static_cast<float>(options_.interclass_filter));
+  }
+  for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
+    const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+    const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
+    values[row * samples + sample] = static_cast<float>(own_phi_.const_data_ptr<double>()[k]);
+  }
+  return z;
+}
+
+void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
+  classes_ = classes;
+  step_valid_ = valid;
+  accumulating_ = false;
+  loss_ = 0;
+}
+
+void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t samples = embeddings.size(0);
+  TORCH_CHECK(first >= 0 && first + samples <= std::ssize(classes_.targets),
+              "the head got the embeddings of samples ", first, " to ", first + samples - 1,
+              ", the step has ", classes_.targets.size());
+  embeddings_ = embeddings.contiguous();
+  valid_ = step_valid_.narrow(0, first, samples);
+  targets_ = std::span(classes_.targets)
+                 .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(samples));
+  reserve();
+  prepare_own_classes();
+
+  for (Worker& worker : workers_) worker.softmax.clear();
+  for_each_tile([&](Worker& worker, const Tile& tile) {
+    const at::Tensor z = cosines(worker, tile);
+    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale);
+    kept_maximum_[tile.number].copy_(worker.softmax.maximum);
+    if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
+  });
+  OnlineSoftmax& all = workers_.front().softmax;
+  for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].softmax);
+  d_embeddings_ = all.d_embeddings;
+}
+
+void CpuHead::exchange(Communicator& comm) {
+  const at::NoGradGuard no_grad;
+  const OnlineSoftmax& local = workers_.front().softmax;
+  const std::int64_t samples = local.maximum.size(0);
+  const at::Tensor own_logits = own_phi_ * options_.scale;
+  const at::Tensor targets = at::full({samples}, -kInfinity, at::kFloat)
+                                 .index_put_({own_samples_}, own_logits.to(at::kFloat));
+  const at::Tensor all = comm.all_gather(at::stack({local.maximum, local.sum, targets}, 1))
+                             .wait()
+                             .view({comm.world(), samples, 3});
+  const at::Tensor maxima = all.select(2, 0);
+  const at::Tensor maximum = maxima.amax(0);
+  log_sum_ = maximum + (all.select(2, 1) * (maxima - maximum).exp_()).sum(0).log_();
+  const at::Tensor losses = log_sum_ - all.select(2, 2).amax(0);
+  const at::Tensor count = step_valid_.sum();
+  loss_ += (at::where(valid_ > 0, losses, at::zeros_like(losses)).sum(at::kDouble) / count)
+               .item<double>();
+
+  weight_ = valid_ * (options_.scale / count);
+  d_embeddings_.mul_((weight_ * (local.maximum - log_sum_).exp_()).unsqueeze(1));
+  // The GEMMs took a sample's own cosine for any other: p, where the margin makes it (p − 1)·φ′.
+  const at::Tensor log_p = own_logits - log_sum_.index_select(0, own_samples_).to(at::kDouble);
+  const at::Tensor lacking = log_p.exp() - log_p.expm1() * own_slope_;
+  const at::Tensor own_weight =
+      (weight_.index_select(0, own_samples_) * lacking).to(at::kFloat).unsqueeze(1);
+  d_own_center_.mul_(own_weight);
+  d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
+}
+
+/// [tile, N]: what pass 1 made of the tile's logits; worker.weighted becomes what turns it into the
+/// gradient by the unit centres.
+at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
+  if (keep_ == Keep::kNothing) {
+    const at::Tensor z = cosines(worker, tile);
+    kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
+                         static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
+                         worker.sink.data_ptr<float>());
+    weigh_embeddings(worker, log_sum_);
+    return z;
+  }
+  weigh_embeddings(worker, kept_maximum_[tile.number]);
+  const at::Tensor kept = kept_.narrow(0, tile.begin, tile.rows());
+  if (keep_ == Keep::kFloat32) return kept;
+  return worker.logits.narrow(0, 0, tile.rows()).copy_(kept);
+}
+
+/// A sample's embedding, times its weight in the loss, times exp(shift − log_sum), which makes a
+/// probability of exp(logit − shift). From tile to tile few shifts change.
+void CpuHead::weigh_embeddings(Worker& worker, const at::Tensor& shift) const {
+  const std::int64_t dim = table_.dim();
+  float* const known = worker.shift.data_ptr<float>();
+  for (std::int64_t i = 0; i < shift.size(0); ++i) {
+    const float now = shift.const_data_ptr<float>()[i];
+    if (now == known[i]) continue;
+    known[i] = now;
+    const float factor =
+        weight_.const_data_ptr<float>()[i] * std::exp(now - log_sum_.const_data_ptr<float>()[i]);
+    const float* const x = embeddings_.const_data_ptr<float>() + i * dim;
+    float* const weighted = worker.weighted.data_ptr<float>() + i * dim;
+    for (std::int64_t j = 0; j < dim; ++j) weighted[j] = factor * x[j];
+  }
+}
+
+template <typename Body>
+void CpuHead::for_each_gradient(Pending& in_flight, const Body& body) {
+  const float* const own_terms = d_own_center_.const_data_ptr<float>();
+  const std::int64_t dim = table_.dim();
+  for (Worker& worker : workers_) worker.shift.fill_(std::nan(""));  // none is known yet
+  for_each_tile([&](Worker& worker, const Tile& tile) {
+    if (&worker == &workers_.front()) in_flight.poll();
+    const at::Tensor p = probabilities(worker, tile);
+    at::Tensor d_unit = worker.unit.narrow(0, 0, tile.rows());
+    at::mm_out(d_unit, p, worker.weighted);
+    for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
+      const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+      float* const gradient = d_unit.data_ptr<float>() + row * dim;
+      for (std::int64_t j = 0; j < dim; ++j) gradient[j] -= own_terms[k * dim + j];
+    }
+    body(tile, d_unit);
+  });
+}
+
+void CpuHead::update(double lr, Pending& in_flight, const at::Tensor& skip) {
+  if (!std::isfinite(loss_) || (skip.defined() && skip.item<float>() != 0)) return;
+  for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
+    if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
+    table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
+  });
+  table_.end_step(lr);
+}
+
+void CpuHead::accumulate(Pending& in_flight) {
+  if (!std::isfinite(loss_)) return;
+  const std::int64_t most = inverse_norm_.size(0);
+  if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
+    d_unit_so_far_ = at::empty({most, table_.dim()}, at::kFloat);
+  for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
+    at::Tensor so_far = d_unit_so_far_.narrow(0, tile.begin, tile.rows());
+    if (accumulating_) {
+      so_far.add_(d_unit);
+    } else {
+      so_far.copy_(d_unit);
+    }
+  });
+  accumulating_ = true;
+}
+
+}  // namespace
+
+std::unique_ptr<HeadSteps> make_cpu_head(const PartialFcOptions& options, CenterTable& table) {
+  return std::make_unique<CpuHead>(options, table);
+}
+
+}  // namespace pfc

@@ -1,0 +1,20 @@
+#include "head/gpu_table.h"
+#include "head/head_steps.h"
+#include "pfc/base/error.h"
+
+// In place of the files that work on GPUs, where there is no CUDA to build them with.
+
+namespace pfc {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw Error("this program was built without CUDA: it works on CPUs only");
+}
+
+}  // namespace
+
+std::unique_ptr<GpuTable> make_gpu_table(const CenterTable&, std::uint64_t) { refuse(); }
+at::Tensor reserve_on_gpu(std::int64_t, at::Device) { refuse(); }
+std::unique_ptr<HeadSteps> make_gpu_head(const PartialFcOptions&, CenterTable&) { refuse(); }
+
+}  // namespace pfc

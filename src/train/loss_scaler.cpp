@@ -1,0 +1,28 @@
+#include "pfc/train/loss_scaler.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+
+namespace pfc {
+
+LossScaler::LossScaler(at::Device device)
+    : scale_(at::full({1}, kFirst, at::TensorOptions(device).dtype(at::kFloat))),
+      steps_(at::zeros({1}, at::TensorOptions(device).dtype(at::kInt))) {}
+
+at::Tensor LossScaler::scaled(const at::Tensor& gradient) const {
+  return gradient * scale_;
+}
+
+at::Tensor LossScaler::unscale(const std::vector<at::Tensor>& gradients) {
+  const at::NoGradGuard no_grad;
+  at::Tensor found = at::zeros_like(scale_);
+  at::_amp_foreach_non_finite_check_and_unscale_(gradients, found, scale_.reciprocal());
+  return found;
+}
+
+void LossScaler::update(const at::Tensor& skipped) {
+  at::_amp_update_scale_(scale_, steps_, skipped, kGrowth, kBackoff, kSteps);
+}
+
+}  // namespace pfc
