@@ -1,5 +1,6 @@
-// What a GPU makes of the head and of training: its kernels against the CPU's and float64, training of r18, the head's
-// speed against plain LibTorch's and against what the card's own ceilings allow. scripts/gpu_check.sh builds and runs it.
+// What a GPU makes of the head and of training: its kernels against the CPU's and float64, training
+// of r18, the head's speed against plain LibTorch's and against what the card's own ceilings allow.
+// scripts/gpu_check.sh builds and runs it.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
@@ -24,6 +25,7 @@
 #include "pfc/base/random.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/train/train_step.h"
+#include "run_self.h"
 
 namespace pfc {
 namespace {
@@ -39,7 +41,8 @@ int failures = 0;
 void expect_below(const std::string& what, double found, double limit) {
   const bool good = found <= limit;  // a NaN is not
   if (!good) ++failures;
-  std::printf("%-66s %9.2e  (at most %.0e)%s\n", what.c_str(), found, limit, good ? "" : "  FAILED");
+  std::printf("%-66s %9.2e  (at most %.0e)%s\n", what.c_str(), found, limit,
+              good ? "" : "  FAILED");
 }
 
 /// ‖found − wanted‖ / ‖wanted‖ in float64.
@@ -48,14 +51,16 @@ double error_of(const at::Tensor& found, const at::Tensor& wanted) {
   return ((found.to(at::kCPU, at::kDouble) - reference).norm() / reference.norm()).item<double>();
 }
 
-gpu::Stream stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+gpu::Stream stream() {
+  return c10::cuda::getCurrentCUDAStream().stream();
+}
 
 void wait_for_gpu() {
   const cudaError_t error = cudaDeviceSynchronize();
   if (error != cudaSuccess) throw Error(std::string("the GPU: ") + cudaGetErrorString(error));
 }
 
-// ---- Kernels ---------------------------------------------------------------------------------------------------------
+// The kernels.
 
 at::Tensor random(at::IntArrayRef shape, at::ScalarType type = at::kFloat) {
   return torch::randn(shape, at::TensorOptions(kGpu)).to(type);
@@ -80,19 +85,36 @@ kernels::Row row_of(const at::Tensor& x, std::int64_t row) {
   return {data + row * x.size(1) * static_cast<std::int64_t>(x.element_size()), number_type_of(x)};
 }
 
-double limit_of(at::ScalarType type) { return type == at::kFloat ? 1e-5 : 1e-3; }
+double limit_of(at::ScalarType type) {
+  return type == at::kFloat ? 1e-5 : 1e-3;
+}
+
+/// What a step's launches read, on the GPU.
+at::Tensor send(const gpu::StepScalars& scalars) {
+  return at::from_blob(const_cast<gpu::StepScalars*>(&scalars), {sizeof(scalars)}, at::kByte)
+      .to(kGpu);
+}
+const gpu::StepScalars* pointer(const at::Tensor& scalars) {
+  return static_cast<const gpu::StepScalars*>(scalars.data_ptr());
+}
 
 /// A table and some of its rows.
 struct Case {
-  at::Tensor weights, momentum, squares, updates, rows;
+  at::Tensor weights, momentum, squares, updates, rows, scalars;
 
   Case(at::ScalarType type, std::int64_t count, std::int64_t picked)
       : weights(random({count, kDim}, type)),
         momentum(random({count, kDim}, type) * 0.1),
         squares(random({count, kDim}).square().mul_(0.01).to(type)),
         updates(torch::randint(0, 9, {count}, at::TensorOptions(kGpu).dtype(at::kInt))),
-        rows(std::get<0>(
-            torch::randperm(count, at::TensorOptions(kGpu).dtype(at::kLong)).narrow(0, 0, picked).sort())) {}
+        rows(std::get<0>(torch::randperm(count, at::TensorOptions(kGpu).dtype(at::kLong))
+                             .narrow(0, 0, picked)
+                             .sort())),
+        scalars(send({.count = picked,
+                      .sgd = {0.1f, 0.9f, 5e-4f},
+                      .lr = 0.1,
+                      .weight_decay = 5e-4,
+                      .change = 6})) {}
 
   gpu::Table table() const {
     return {.weights = weights.data_ptr(),
@@ -103,17 +125,18 @@ struct Case {
             .state_type = number_type_of(momentum),
             .dim = kDim};
   }
-  gpu::SampledRows sampled() const {
-    return {rows.const_data_ptr<std::int64_t>(), rows.size(0)};
+  gpu::SampledRows sampled(std::int64_t size) const {
+    return {rows.const_data_ptr<std::int64_t>(), pointer(scalars), 0, size};
   }
 };
 
 void check_gather(at::ScalarType table_type, at::ScalarType unit_type) {
   const Case c(table_type, 5000, 1003);
   const std::int64_t padded = 1008;
-  const at::Tensor unit = torch::full({padded, kDim}, NAN, at::TensorOptions(kGpu).dtype(unit_type));
+  const at::Tensor unit =
+      torch::full({padded, kDim}, NAN, at::TensorOptions(kGpu).dtype(unit_type));
   const at::Tensor inverse = torch::full({padded}, NAN, at::TensorOptions(kGpu));
-  gpu::gather_normalize(c.table(), c.sampled(), padded, operand(unit), inverse.data_ptr<float>(),
+  gpu::gather_normalize(c.table(), c.sampled(padded), operand(unit), inverse.data_ptr<float>(),
                         stream());
   const at::Tensor w = c.weights.index_select(0, c.rows).to(at::kDouble);
   const at::Tensor wanted = w / w.norm(2, 1, true);
@@ -156,13 +179,16 @@ void check_softmax(at::ScalarType type, double threshold) {
                                 d.data_ptr<float>(), kDim};
   std::vector<at::Tensor> probabilities, again;
   std::vector<at::Tensor> tiles;
+  // Where the classes end, for either tile.
+  const at::Tensor ends[] = {send({.count = first}), send({.count = first + second})};
   for (int t = 0; t < 2; ++t) {
     const std::int64_t begin = t * first, count = t == 0 ? first : second;
-    const at::Tensor z = torch::full({samples, padded[t]}, 0.9, on_gpu);  // beyond the last: no class
+    const at::Tensor z =
+        torch::full({samples, padded[t]}, 0.9, on_gpu);  // beyond the last: no class
     z.narrow(1, 0, count).copy_(cosines.narrow(1, begin, count));
     tiles.push_back(z);
     probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
-    gpu::softmax_tile({samples, begin, count, padded[t]},
+    gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
                       {z.const_data_ptr<float>(), scale, static_cast<float>(threshold)}, own, state,
                       operand(probabilities.back()), tile_maximum[t].data_ptr<float>(), stream());
   }
@@ -188,16 +214,16 @@ void check_softmax(at::ScalarType type, double threshold) {
       throw Error(what + ": columns beyond the last are not 0");
     const at::Tensor log_sum = most.to(at::kFloat) + 0.5;
     const at::Tensor p = torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type));
-    gpu::exp_tile({samples, begin, count, padded[t]},
+    gpu::exp_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
                   {tiles[static_cast<std::size_t>(t)].const_data_ptr<float>(), scale,
                    static_cast<float>(threshold)},
                   own, log_sum.const_data_ptr<float>(), operand(p), stream());
     expect_below("exp_tile " + name(type) + " so rounded",
-                 error_of(p.narrow(1, 0, count), (logits.narrow(1, begin, count) -
-                                                  log_sum.to(at::kDouble).unsqueeze(1))
-                                                     .exp()
-                                                     .to(at::kFloat)
-                                                     .to(type)),
+                 error_of(p.narrow(1, 0, count),
+                          (logits.narrow(1, begin, count) - log_sum.to(at::kDouble).unsqueeze(1))
+                              .exp()
+                              .to(at::kFloat)
+                              .to(type)),
                  limit_of(type));
   }
 }
@@ -209,14 +235,13 @@ void check_update(at::ScalarType type, bool adamw) {
   const at::Tensor inverse = 1 / c.weights.index_select(0, c.rows).to(at::kFloat).norm(2, 1);
   const at::Tensor skip = torch::ones({1}, at::TensorOptions(kGpu));
   const CounterRandom rounding(3, Stream::kRounding);
-  const at::Tensor w = c.weights.cpu(), v = c.momentum.cpu(), s = c.squares.cpu(), rows = c.rows.cpu(),
-                   gradient = d_unit.cpu(), norms = inverse.cpu(), updates = c.updates.cpu();
-  const gpu::UpdateRule rule{
-      .adamw = adamw, .sgd = {0.1f, 0.9f, 5e-4f}, .lr = 0.1, .weight_decay = 5e-4, .change = 6};
+  const at::Tensor w = c.weights.cpu(), v = c.momentum.cpu(), s = c.squares.cpu(),
+                   rows = c.rows.cpu(), gradient = d_unit.cpu(), norms = inverse.cpu(),
+                   updates = c.updates.cpu();
   const auto update = [&] {
-    gpu::update_rows(c.table(), c.sampled(), d_unit.const_data_ptr<float>(),
-                     inverse.const_data_ptr<float>(), rule, rounding,
-                     skip.const_data_ptr<float>(), stream());
+    gpu::update_rows(c.table(), c.sampled(777), adamw, d_unit.const_data_ptr<float>(),
+                     inverse.const_data_ptr<float>(), rounding, skip.const_data_ptr<float>(),
+                     stream());
   };
   update();
   const std::string what = std::string("update_rows ") + (adamw ? "AdamW " : "SGD ") + name(type);
@@ -238,18 +263,20 @@ void check_update(at::ScalarType type, bool adamw) {
     if (adamw) {
       m.mul_(0.9).add_(dw, 0.1);
       q.mul_(0.999).add_(dw.square(), 0.001);
-      x.mul_(1 - 0.1 * 5e-4).sub_(m * double{step.rate} / (q.sqrt() * double{step.root_correction} + 1e-8));
+      x.mul_(1 - 0.1 * 5e-4)
+          .sub_(m * double{step.rate} / (q.sqrt() * double{step.root_correction} + 1e-8));
       kernels::update_row_adamw(row_of(w, row), row_of(v, row), row_of(s, row), g,
                                 norms[i].item<float>(), kDim, step, key);
     } else {
       m.mul_(0.9).add_(dw).add_(x, 5e-4);
       x.sub_(m, 0.1);
       kernels::update_row(row_of(w, row), row_of(v, row), {}, g, norms[i].item<float>(), kDim,
-                          rule.sgd, key);
+                          {0.1f, 0.9f, 5e-4f}, key);
     }
   }
   const bool exact = type == at::kFloat;
-  // bfloat16 is rounded to either side, stochastically: 2^-8 of the value at the most, and so by the CPU.
+  // bfloat16 is rounded to either side, stochastically: 2^-8 of the value at the most, and so by
+  // the CPU.
   expect_below(what + ": weights, of float64", error_of(c.weights, exact_w), exact ? 1e-5 : 3e-3);
   expect_below(what + ": state, of float64", error_of(c.momentum, exact_v), exact ? 1e-5 : 3e-3);
   expect_below(what + ": weights, of the CPU's", error_of(c.weights, w), limit_of(type));
@@ -269,7 +296,7 @@ void check_kernels() {
   }
 }
 
-// ---- The head --------------------------------------------------------------------------------------------------------
+// The head, on the CPU and on the GPU.
 
 struct HeadCase {
   std::int64_t identities = 20'000;
@@ -288,19 +315,15 @@ std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step) {
   return labels;
 }
 
-struct Outcome {
-  double loss = 0;
-  at::Tensor d_embeddings;
-};
-
-Outcome head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
-                  const at::Tensor& valid, Communicator& comm) {
+/// -> the gradient of the embeddings.
+at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
+                     const at::Tensor& valid, Communicator& comm, double lr = 0.1) {
   head.begin(classes, valid);
   head.forward(embeddings);
   head.exchange(comm);
   Pending dx = comm.reduce_scatter(head.d_embeddings());
-  head.update(0.1, dx);
-  return {0, dx.wait()};
+  head.update(lr, dx);
+  return dx.wait();
 }
 
 /// The same steps on the CPU and on the GPU, from the same start.
@@ -311,8 +334,12 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   PartialFcOptions on_gpu = c.head;
   on_gpu.table.device = kGpu;
   PartialFc cpu(c.head, shard), there(on_gpu, shard);
-  expect_below(what + ": initial centres", error_of(there.table().weights(), cpu.table().weights()), 1e-5);
+  expect_below(what + ": initial centres", error_of(there.table().weights(), cpu.table().weights()),
+               1e-5);
   cpu.table().weights().copy_(there.table().weights());
+  // AdamW's first steps are as long for a tiny gradient as for any, and rounding chooses the sign
+  // of those.
+  const double lr = c.head.table.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 1e-3 : 0.1;
   double loss = 0, gradient = 0;
   for (std::int64_t step = 0; step < 4; ++step) {
     const std::vector<GlobalClass> labels = labels_of(c, step);
@@ -320,18 +347,18 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
     const at::Tensor x = torch::nn::functional::normalize(torch::randn({c.batch, kDim}));
     at::Tensor valid = torch::ones(c.batch);
     valid[3] = 0;
-    const Outcome a = head_step(cpu, classes, x, valid, *comm);
-    const Outcome b = head_step(there, classes, x.to(kGpu), valid.to(kGpu), *comm);
+    const at::Tensor a = head_step(cpu, classes, x, valid, *comm, lr);
+    const at::Tensor b = head_step(there, classes, x.to(kGpu), valid.to(kGpu), *comm, lr);
     loss = std::max(loss, std::abs(there.loss() / cpu.loss() - 1));
-    gradient = std::max(gradient, error_of(b.d_embeddings, a.d_embeddings));
+    gradient = std::max(gradient, error_of(b, a));
   }
   expect_below(what + ": loss", loss, limit);
   expect_below(what + ": gradient of embeddings", gradient, limit);
   cpu.table().catch_up();
   there.table().catch_up();
   expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
-  expect_below(what + ": their momentum", error_of(there.table().momentum(), cpu.table().momentum()),
-               limit);
+  expect_below(what + ": their momentum",
+               error_of(there.table().momentum(), cpu.table().momentum()), limit);
 }
 
 void check_heads() {
@@ -353,16 +380,16 @@ void check_heads() {
   head.gemm = GemmInput::kFloat32;
   check_head("head, float32, AdamW", {.head = head}, 1e-3);
   head.table.optimizer.kind = CenterOptimizer::Kind::kSgd;
-  for (const auto& [gemm, text] : {std::pair(GemmInput::kTF32, "TF32"),
-                                   std::pair(GemmInput::kFloat16, "float16"),
-                                   std::pair(GemmInput::kBFloat16, "bfloat16")}) {
+  for (const auto& [gemm, text] :
+       {std::pair(GemmInput::kTF32, "TF32"), std::pair(GemmInput::kFloat16, "float16"),
+        std::pair(GemmInput::kBFloat16, "bfloat16")}) {
     head.gemm = gemm;
     check_head(std::string("head, ") + text, {.head = head},
                gemm == GemmInput::kBFloat16 ? 1e-2 : 2e-3);
   }
 }
 
-// ---- Speed -----------------------------------------------------------------------------------------------------------
+// The head's speed.
 
 /// The median of milliseconds that body() takes on the GPU when it is called many times in a row.
 double milliseconds(int rounds, int calls, const std::function<void()>& body) {
@@ -389,7 +416,8 @@ double milliseconds(int rounds, int calls, const std::function<void()>& body) {
 
 /// What the card does at best.
 struct Ceilings {
-  double bytes_a_second = 0, flops_a_second = 0;  ///< a copy's, read and written; a GEMM's in bfloat16
+  double bytes_a_second = 0,
+         flops_a_second = 0;  ///< a copy's, read and written; a GEMM's in bfloat16
 };
 
 Ceilings measure_ceilings() {
@@ -397,23 +425,29 @@ Ceilings measure_ceilings() {
   const at::Tensor to = torch::empty_like(from);
   const double copy = milliseconds(5, 4, [&] { to.copy_(from); });
   constexpr std::int64_t kSize = 8192;
-  const at::Tensor a = random({kSize, kSize}, at::kBFloat16), b = random({kSize, kSize}, at::kBFloat16);
+  const at::Tensor a = random({kSize, kSize}, at::kBFloat16),
+                   b = random({kSize, kSize}, at::kBFloat16);
   at::Tensor c = torch::empty({kSize, kSize}, at::TensorOptions(kGpu).dtype(at::kBFloat16));
   const double gemm = milliseconds(5, 4, [&] { at::mm_out(c, a, b); });
   const double size = kSize;
-  return {2.0 * static_cast<double>(from.nbytes()) / copy * 1e3, 2 * size * size * size / gemm * 1e3};
+  return {2.0 * static_cast<double>(from.nbytes()) / copy * 1e3,
+          2 * size * size * size / gemm * 1e3};
 }
 
-/// Of a step: 6·B·S·d operations, 8 where probabilities are computed again; 3 rows and 2 states of each sampled row.
-double roofline_ms(const HeadCase& c, double rows, const Ceilings& ceilings) {
-  const double products = PartialFc::keep(c.head, static_cast<std::int64_t>(rows), c.batch) ==
-                                  PartialFc::Keep::kNothing
-                              ? 8
-                              : 6;
-  const double flops = products * static_cast<double>(c.batch) * rows * kDim;
-  const double bytes = rows * kDim *
-                       (3.0 * static_cast<double>(bytes_of(c.head.table.weights)) +
-                        2.0 * static_cast<double>(bytes_of(c.head.table.state)));
+std::int64_t sampled_rows(const HeadCase& c) {
+  const ClassSampler sampler({.sample_rate = c.rate}, ClassShard(c.identities, 0, 1));
+  return std::ssize(sampler.draw(0, labels_of(c, 0)).rows);
+}
+
+/// Of a step: 6·B·S·d operations, 8 where probabilities are computed again; 3 rows and 2 states of
+/// each sampled row.
+double roofline_ms(const HeadCase& c, const Ceilings& ceilings) {
+  const std::int64_t sampled = sampled_rows(c);
+  const bool again = PartialFc::keep(c.head, sampled, c.batch) == PartialFc::Keep::kNothing;
+  const double numbers = static_cast<double>(sampled) * static_cast<double>(kDim);
+  const double flops = (again ? 8 : 6) * static_cast<double>(c.batch) * numbers;
+  const double bytes = numbers * (3.0 * static_cast<double>(bytes_of(c.head.table.weights)) +
+                                  2.0 * static_cast<double>(bytes_of(c.head.table.state)));
   return 1e3 * (flops / ceilings.flops_a_second + bytes / ceilings.bytes_a_second);
 }
 
@@ -422,7 +456,7 @@ void give_memory_back() {
   c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
-double our_ms(const HeadCase& c, double& rows) {
+double our_ms(const HeadCase& c) {
   const ClassShard shard(c.identities, 0, 1);
   const ClassSampler sampler({.sample_rate = c.rate}, shard);
   PartialFc head(c.head, shard);
@@ -430,76 +464,123 @@ double our_ms(const HeadCase& c, double& rows) {
   const at::Tensor x = torch::nn::functional::normalize(random({c.batch, kDim}));
   const at::Tensor valid = torch::ones({c.batch}, at::TensorOptions(kGpu));
   std::vector<SampledClasses> draws;  // made ahead, as training does
-  for (std::int64_t step = 0; step < 4; ++step) draws.push_back(sampler.draw(step, labels_of(c, step)));
-  rows = static_cast<double>(draws.front().rows.size());
+  for (std::int64_t step = 0; step < 4; ++step)
+    draws.push_back(sampler.draw(step, labels_of(c, step)));
+  const bool is_long = draws.front().rows.size() > 500'000;
   std::size_t step = 0;
-  const double ms = milliseconds(5, rows > 5e5 ? 4 : 12,
-                                 [&] { head_step(head, draws[step++ % draws.size()], x, valid, *comm); });
+  const double ms = milliseconds(
+      5, is_long ? 4 : 12, [&] { head_step(head, draws[step++ % draws.size()], x, valid, *comm); });
   if (!std::isfinite(head.loss())) throw Error("the loss is not finite");
   return ms;
 }
 
-/// Of one of the plain ways, in bfloat16 where that helps it; none where it does not fit.
-std::optional<double> plain_ms(const HeadCase& c, bool dense) {
+/// Of one of the plain ways, its logits multiplied in bfloat16.
+double plain_ms(const HeadCase& c, bool dense) {
+  const at::Tensor weights =
+      torch::empty({c.identities, kDim}, at::TensorOptions(kGpu)).normal_(0, 0.01);
+  const auto head = (dense ? make_dense_baseline : make_gather_baseline)(
+      {.sample_rate = c.rate, .gemm = at::kBFloat16}, weights);
+  const at::Tensor x = torch::nn::functional::normalize(random({c.batch, kDim}));
+  std::vector<std::int64_t> numbers;
+  for (const GlobalClass label : labels_of(c, 0)) numbers.push_back(label.v);
+  const at::Tensor labels = torch::tensor(numbers).to(kGpu);
+  return milliseconds(3, 3, [&] { head->step(x, labels); });
+}
+
+/// What a process measures that measures nothing else, so that none finds the memory of another.
+struct HeadArguments {
+  std::int64_t identities = 0;
+  double rate = 0;
+  NumberType table = NumberType::kFloat32;
+  std::string way = {};  ///< "ours", "dense", "gather"
+
+  HeadCase head_case() const {
+    HeadCase c{.identities = identities, .rate = rate, .batch = 1024, .head = {}};
+    c.head.table = {.dim = kDim, .weights = table, .state = table, .device = kGpu};
+    c.head.workspace_bytes = std::int64_t{4} << 30;
+    return c;
+  }
+};
+
+/// What a plain way holds at once without fail: the table, its momentum, its gradient and that with
+/// the decay; or the table, the momentum and four times the sampled rows. Then the logits, twice.
+double least_bytes(const HeadCase& c, bool dense) {
+  const double row = kDim * sizeof(float), table = static_cast<double>(c.identities) * row;
+  const double sampled = static_cast<double>(sampled_rows(c));
+  const double weights = dense || c.rate == 1 ? 4 * table : 2 * table + 4 * sampled * row;
+  return weights + 2 * sampled * static_cast<double>(c.batch) * sizeof(float);
+}
+
+/// Prints milliseconds, or that it does not fit.
+[[noreturn]] void measure_one(const HeadArguments& arguments) {
+  const HeadCase c = arguments.head_case();
+  const bool ours = arguments.way == "ours", dense = arguments.way == "dense";
   try {
-    const at::Tensor weights = torch::empty({c.identities, kDim}, at::TensorOptions(kGpu)).normal_(0, 0.01);
-    const auto head = (dense ? make_dense_baseline : make_gather_baseline)(
-        {.sample_rate = c.rate, .gemm = at::kBFloat16}, weights);
-    const at::Tensor x = torch::nn::functional::normalize(random({c.batch, kDim}));
-    std::vector<std::int64_t> numbers;
-    for (const GlobalClass label : labels_of(c, 0)) numbers.push_back(label.v);
-    const at::Tensor labels = torch::tensor(numbers).to(kGpu);
-    return milliseconds(3, 3, [&] { head->step(x, labels); });
+    if (!ours && least_bytes(c, dense) > static_cast<double>(pfc::gpu(0).free_bytes)) {
+      std::printf("does not fit\n");
+    } else {
+      std::printf("%.3f\n", ours ? our_ms(c) : plain_ms(c, dense));
+    }
   } catch (const c10::OutOfMemoryError&) {
-    return std::nullopt;
+    std::printf("does not fit\n");
+  } catch (const Error& error) {  // a table that cannot be reserved
+    std::fprintf(stderr, "%s\n", error.what());
+    std::printf("does not fit\n");
+  }
+  std::fflush(stdout);
+  std::_Exit(0);  // what ran out of memory on its way through autograd is not taken apart
+}
+
+std::string measured(const HeadArguments& arguments) {
+  try {
+    const std::optional<std::string> printed =
+        run_self({"--head", std::to_string(arguments.identities), std::to_string(arguments.rate),
+                  std::string(name_of(arguments.table)), arguments.way});
+    return printed ? printed->substr(0, printed->find('\n')) : "killed";
+  } catch (const Error&) {
+    ++failures;
+    return "failed";
   }
 }
 
-std::string text_of(const std::optional<double>& ms) { return ms ? format("%.2f", *ms) : "does not fit"; }
-
 void measure_heads() {
   const Ceilings ceilings = measure_ceilings();
-  std::printf("\nceilings: %.2f TB/s of copies (read and written), %.0f TFLOP/s in bfloat16 GEMMs of 8192\n\n",
-              ceilings.bytes_a_second / 1e12, ceilings.flops_a_second / 1e12);
-  std::printf("A step of the head, batch 1024, 512 numbers a centre, SGD, bfloat16 GEMMs; ms, medians\n");
-  std::printf("%10s %5s  %-8s %9s %9s %8s  %12s %12s\n", "identities", "r", "table", "ours", "roofline", "of it",
-              "plain dense", "plain gather");
-  struct Size {
-    std::int64_t identities;
-    double rate;
-    NumberType table;
-  };
-  for (const Size& size : {Size{1'000'000, 0.1, NumberType::kFloat32}, Size{1'000'000, 1, NumberType::kFloat32},
-                           Size{10'000'000, 0.1, NumberType::kFloat32}, Size{10'000'000, 1, NumberType::kFloat32},
-                           Size{10'000'000, 0.1, NumberType::kBFloat16}}) {
-    HeadCase c{.identities = size.identities, .rate = size.rate, .batch = 1024, .head = {}};
-    c.head.table = {.dim = kDim, .weights = size.table, .state = size.table, .device = kGpu};
-    c.head.workspace_bytes = std::int64_t{4} << 30;
-    std::optional<double> ours;
-    double rows = 0;
-    try {
-      ours = our_ms(c, rows);
-    } catch (const c10::OutOfMemoryError&) {
-    }
-    give_memory_back();
-    const bool first = size.table == NumberType::kFloat32;
-    const std::optional<double> dense = first ? plain_ms(c, true) : std::nullopt;
-    give_memory_back();
-    const std::optional<double> gather = first ? plain_ms(c, false) : std::nullopt;
-    give_memory_back();
-    const double bound = roofline_ms(c, rows, ceilings);
-    std::printf("%10s %5.1f  %-8s %9s %9.2f %7.0f%%  %12s %12s\n", grouped(size.identities).c_str(), size.rate,
-                std::string(name_of(size.table)).c_str(), text_of(ours).c_str(), bound,
-                ours ? 100 * bound / *ours : 0.0, first ? text_of(dense).c_str() : "-",
-                first ? text_of(gather).c_str() : "-");
+  give_memory_back();
+  std::printf(
+      "\nceilings: %.2f TB/s of copies (read and written), %.0f TFLOP/s in bfloat16 GEMMs of "
+      "8192\n\n",
+      ceilings.bytes_a_second / 1e12, ceilings.flops_a_second / 1e12);
+  std::printf(
+      "A step of the head, batch 1024, 512 numbers a centre, SGD, bfloat16 GEMMs; ms, medians\n");
+  std::printf("%10s %5s  %-8s %12s %9s %8s  %12s %12s\n", "identities", "r", "table", "ours",
+              "roofline", "of it", "plain dense", "plain gather");
+  constexpr auto kWide = NumberType::kFloat32, kNarrow = NumberType::kBFloat16;
+  for (const HeadArguments& each :
+       {HeadArguments{1'000'000, 0.1, kWide}, HeadArguments{1'000'000, 1, kWide},
+        HeadArguments{10'000'000, 0.1, kWide}, HeadArguments{10'000'000, 1, kWide},
+        HeadArguments{10'000'000, 0.1, kNarrow}}) {
+    const auto measure = [&](const char* way) {
+      HeadArguments arguments = each;
+      arguments.way = way;
+      return measured(arguments);
+    };
+    // The plain ways know tables of float32 only.
+    const std::string ours = measure("ours"), dense = each.table == kWide ? measure("dense") : "-",
+                      gather = each.table == kWide ? measure("gather") : "-";
+    const double bound = roofline_ms(each.head_case(), ceilings);
+    const double ms = std::strtod(ours.c_str(), nullptr);
+    std::printf("%10s %5.1f  %-8s %12s %9.2f %7.0f%%  %12s %12s\n",
+                grouped(each.identities).c_str(), each.rate,
+                std::string(name_of(each.table)).c_str(), ours.c_str(), bound,
+                ms > 0 ? 100 * bound / ms : 0.0, dense.c_str(), gather.c_str());
     std::fflush(stdout);
   }
 }
 
-// ---- Training --------------------------------------------------------------------------------------------------------
+// Training.
 
-/// Steps of r18 on faces of random pixels, each identity around a picture of its own, so that there is something to
-/// learn.
+/// Steps of r18 on faces of random pixels, each identity around a picture of its own, so that there
+/// is something to learn.
 void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
   constexpr std::int64_t kIdentities = 1000;
   const ClassShard shard(kIdentities, 0, 1);
@@ -507,7 +588,8 @@ void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
   auto backbone = make_backbone("r18", kDim, 1);
   backbone->to(kGpu);
   for (at::Tensor& parameter : backbone->parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+    if (parameter.dim() == 4)
+      parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
   }
   PartialFcOptions options;
   options.table = {.dim = kDim, .device = kGpu};
@@ -518,8 +600,15 @@ void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
                               torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
   std::optional<LossScaler> scaler;
   if (precision == at::kHalf) scaler.emplace(kGpu);
-  Training training{*backbone, head, gradients, optimizer, *comm, 5, NumberType::kFloat32,
-                    precision, scaler ? &*scaler : nullptr};
+  Training training{*backbone,
+                    head,
+                    gradients,
+                    optimizer,
+                    *comm,
+                    5,
+                    NumberType::kFloat32,
+                    precision,
+                    scaler ? &*scaler : nullptr};
   backbone->train();
   at::manual_seed(1);
   const at::Tensor pictures = torch::rand({kIdentities, 112, 112, 3});
@@ -564,8 +653,8 @@ void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
   last_loss = before->wait().loss;
   seconds.erase(seconds.begin());
   std::printf("r18 in %-8s batch %lld, %lld steps: loss %.2f, then %.2f; %.0f images/s\n",
-              name(precision).c_str(), static_cast<long long>(batch), static_cast<long long>(steps), first_loss,
-              last_loss, static_cast<double>(batch) / median(std::move(seconds)));
+              name(precision).c_str(), static_cast<long long>(batch), static_cast<long long>(steps),
+              first_loss, last_loss, static_cast<double>(batch) / median(std::move(seconds)));
   if (!(last_loss < 0.5 * first_loss)) {
     ++failures;
     std::printf("FAILED: the loss did not halve\n");
@@ -609,7 +698,15 @@ int run_checks(bool kernels_only) {
 
 int main(int argc, char** argv) {
   try {
-    return pfc::run_checks(argc > 1 && std::string(argv[1]) == "--kernels");
+    if (argc == 6 && std::string(argv[1]) == "--head" && pfc::gpus() > 0) {
+      pfc::measure_one({.identities = std::atoll(argv[2]),
+                        .rate = std::atof(argv[3]),
+                        .table = pfc::number_type(argv[4]),
+                        .way = argv[5]});
+    }
+    const int status = pfc::run_checks(argc > 1 && std::string(argv[1]) == "--kernels");
+    std::fflush(stdout);
+    return status;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_check: %s\n", error.what());
     return 1;

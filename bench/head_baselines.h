@@ -23,7 +23,7 @@ struct BaselineOptions {
 class HeadBaseline {
  public:
   struct Step {
-    at::Tensor loss;           ///< scalar
+    at::Tensor loss;          ///< scalar
     at::Tensor d_embeddings;  ///< [B, d]
   };
 

@@ -15,7 +15,7 @@
 namespace pfc {
 
 std::optional<std::string> run_self(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "head_bench");
+  arguments.insert(arguments.begin(), program_invocation_short_name);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

@@ -5,8 +5,7 @@ set(PFC_CUDA OFF)
 get_filename_component(site_packages ${PFC_LIBTORCH} DIRECTORY)
 file(GLOB nccl ${site_packages}/nvidia/nccl/lib/libnccl.so.2)
 file(GLOB cudart ${site_packages}/nvidia/cu[0-9]*/lib/libcudart.so.*)
-file(GLOB cuda_include ${site_packages}/nvidia/cu[0-9]*/include)
-if(EXISTS ${PFC_LIBTORCH}/lib/libtorch_cuda.so AND nccl AND cudart AND EXISTS ${cuda_include}/cuda_runtime_api.h)
+if(EXISTS ${PFC_LIBTORCH}/lib/libtorch_cuda.so AND nccl AND cudart)
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
@@ -26,6 +25,7 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 knows none of nvcc's
 endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # LibTorch's own
 add_library(LibTorch::Cuda INTERFACE IMPORTED)
-target_include_directories(LibTorch::Cuda SYSTEM INTERFACE ${site_packages}/nvidia/nccl/include ${cuda_include})
+target_include_directories(LibTorch::Cuda SYSTEM INTERFACE ${site_packages}/nvidia/nccl/include
+                           ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_link_libraries(LibTorch::Cuda INTERFACE LibTorch::LibTorch ${nccl} ${cudart} ${PFC_LIBTORCH}/lib/libc10_cuda.so
                       -Wl,--allow-shlib-undefined)

@@ -6,12 +6,14 @@ endif()
 add_executable(gpu_check
   bench/gpu_check.cpp
   bench/head_baselines.cpp
+  bench/run_self.cpp
   src/base/error.cpp
   src/base/format.cpp
   src/base/random.cpp
   src/comm/communicator.cpp
   src/comm/gpus.cpp
   src/head/center_table.cpp
+  src/head/cuda_graph.cpp
   src/head/gpu_table.cpp
   src/head/kernels/kernels_cuda.cu
   src/head/kernels/kernels_portable.cpp

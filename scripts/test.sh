@@ -5,7 +5,7 @@
 #   scripts/test.sh [--slow]     --slow adds the tests that need many minutes
 #
 # PFC_FACES and PFC_FIXTURES name the folders of real faces and of network fixtures; tests that need them skip without.
-# PFC_FUZZ_SECONDS is how long each fuzz target runs (30).
+# PFC_FUZZ_SECONDS is how long each fuzz target runs (15).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ ctest --preset asan-ubsan -j "$(nproc)" --quiet --output-log build/asan-ubsan/te
 tail -n 3 build/asan-ubsan/tests.log
 
 scripts/setup.sh --preset fuzz
-scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-30}"
+scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-15}"
 
 scripts/setup.sh --preset dev
 echo "== all tests"

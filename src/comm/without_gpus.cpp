@@ -16,7 +16,8 @@ Gpu gpu(int) {
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch&, std::unique_ptr<Communicator>,
                                                      std::chrono::seconds) {
-  throw Error("this program was built without CUDA: its ranks work on CPUs, start them with mpirun");
+  throw Error(
+      "this program was built without CUDA: its ranks work on CPUs, start them with mpirun");
 }
 
 }  // namespace pfc

@@ -111,8 +111,8 @@ class CenterTable::Memory {
 
   /// The next part of it.
   at::Tensor take(at::IntArrayRef shape, at::ScalarType type) {
-    const auto size = static_cast<std::int64_t>(c10::multiply_integers(shape) *
-                                                c10::elementSize(type));
+    const auto size =
+        static_cast<std::int64_t>(c10::multiply_integers(shape) * c10::elementSize(type));
     const std::int64_t begin = taken_;
     taken_ += size;
     if (on_gpu_.defined()) return on_gpu_.narrow(0, begin, size).view(type).view(shape);

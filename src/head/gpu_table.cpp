@@ -13,7 +13,6 @@
 namespace pfc {
 namespace {
 
-using kernels::cuda::SampledRows;
 using kernels::cuda::Table;
 
 class TableInItsMemory final : public GpuTable {
@@ -39,9 +38,8 @@ class TableInItsMemory final : public GpuTable {
             .to(device());
     const at::Tensor missed = missed_there();
     const at::Tensor values = at::empty({std::ssize(rows), table_.dim()}, float_here());
-    kernels::cuda::read_rows(view_of(table_, missed),
-                             {numbers.const_data_ptr<std::int64_t>(), std::ssize(rows)},
-                             values.data_ptr<float>(), stream());
+    kernels::cuda::read_rows(view_of(table_, missed), numbers.const_data_ptr<std::int64_t>(),
+                             std::ssize(rows), values.data_ptr<float>(), stream());
     return values.cpu();
   }
 
@@ -93,11 +91,12 @@ at::Tensor reserve_on_gpu(std::int64_t bytes, at::Device device) {
   } catch (const c10::OutOfMemoryError&) {
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    throw Error(format("cannot reserve %.2f GB of the GPU's memory for the class centres, %.2f of "
-                       "%.2f GB are free; use more GPUs, or store them in bfloat16 "
-                       "(head.center_type and head.state_type); `pfc plan` shows what fits",
-                       static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9,
-                       static_cast<double>(total) / 1e9));
+    throw Error(
+        format("cannot reserve %.2f GB of the GPU's memory for the class centres, %.2f of "
+               "%.2f GB are free; use more GPUs, or store them in bfloat16 "
+               "(head.center_type and head.state_type); `pfc plan` shows what fits",
+               static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9,
+               static_cast<double>(total) / 1e9));
   }
 }
 

@@ -41,7 +41,7 @@ PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
 PartialFc::~PartialFc() = default;
 
 std::int64_t PartialFc::tile_rows(const PartialFcOptions& options) {
-  constexpr std::int64_t kOfGpu = 1 << 14;
+  constexpr std::int64_t kOfGpu = 1 << 13;
   if (options.tile_rows > 0) return options.tile_rows;
   return options.table.device.is_cuda() ? kOfGpu : rows_in_cache(options.table.dim);
 }
@@ -88,16 +88,26 @@ void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
   steps_->forward(embeddings, first);
 }
 
-void PartialFc::exchange(Communicator& comm) { steps_->exchange(comm); }
+void PartialFc::exchange(Communicator& comm) {
+  steps_->exchange(comm);
+}
 
-double PartialFc::loss() const { return steps_->loss().item<double>(); }
-at::Tensor PartialFc::loss_tensor() const { return steps_->loss(); }
-const at::Tensor& PartialFc::d_embeddings() const { return steps_->d_embeddings(); }
+double PartialFc::loss() const {
+  return steps_->loss().item<double>();
+}
+at::Tensor PartialFc::loss_tensor() const {
+  return steps_->loss();
+}
+const at::Tensor& PartialFc::d_embeddings() const {
+  return steps_->d_embeddings();
+}
 
 void PartialFc::update(double lr, Pending& in_flight, const at::Tensor& skip) {
   steps_->update(lr, in_flight, skip);
 }
 
-void PartialFc::accumulate(Pending& in_flight) { steps_->accumulate(in_flight); }
+void PartialFc::accumulate(Pending& in_flight) {
+  steps_->accumulate(in_flight);
+}
 
 }  // namespace pfc

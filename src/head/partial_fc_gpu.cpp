@@ -2,13 +2,17 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/Event.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include "head/cuda_graph.h"
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
 #include "head/kernels/kernels_cuda.h"
@@ -49,14 +53,6 @@ gpu::Operand operand(const at::Tensor& tensor) {
   }
 }
 
-/// The host's numbers on their way to a GPU, through pinned memory: nobody waits.
-template <class T>
-at::Tensor upload(const std::vector<T>& numbers, at::ScalarType type, at::Device device) {
-  at::Tensor pinned = at::empty({std::ssize(numbers)}, at::TensorOptions(type).pinned_memory(true));
-  std::copy(numbers.begin(), numbers.end(), static_cast<T*>(pinned.data_ptr()));
-  return pinned.to(device, /*non_blocking=*/true);
-}
-
 /// GEMMs on float32 multiply in TF32 or not while this lives.
 class Float32Precision {
  public:
@@ -71,69 +67,62 @@ class Float32Precision {
   bool before_;
 };
 
-/// On a GPU: one stream works through tiles of some ten thousand classes. The classes of a sample
-/// lie in a row, the other way round than on the CPU.
+/// On a GPU: the passes run from graphs, over tiles of some thousand classes. Two lanes, each a
+/// stream, take the tiles by turns, so that the GEMMs of one, which are bound by arithmetic, run
+/// beside what the other moves through memory. Tiles cover as many rows as any step may sample, so
+/// that all steps are the same launches. The classes of a sample lie in a row, the other way round
+/// than on the CPU.
 class GpuHead final : public HeadSteps {
  public:
   GpuHead(const PartialFcOptions& options, CenterTable& table)
       : options_(options),
         table_(table),
         device_(options.table.device),
-        tile_rows_(padded(PartialFc::tile_rows(options))),
+        tile_rows_(std::min(padded(PartialFc::tile_rows(options)), gpu::kMostColumns)),
         input_(scalar_type(options.gemm)),
         random_(options.table.seed, Stream::kRounding),
-        loss_(at::zeros({}, on_gpu(at::kDouble))),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
+        pass1_(stream_),
+        pass2_(stream_),
+        lanes_{Lane(device_), Lane(device_)},
+        scalars_(at::empty({sizeof(gpu::StepScalars)}, on_gpu(at::kByte))),
         skip_(at::zeros({1}, on_gpu(at::kFloat))) {}
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override {
     const at::NoGradGuard no_grad;
-    static_assert(sizeof(LocalRow) == sizeof(std::int64_t));
-    count_ = std::ssize(classes.rows);
+    step_ = {.count = std::ssize(classes.rows)};
     targets_ = classes.targets;
-    std::vector<std::int64_t> rows(classes.rows.size());
-    std::ranges::transform(classes.rows, rows.begin(), &LocalRow::v);
-    rows_ = upload(rows, at::kLong, device_);
-    all_targets_ = upload(targets_, at::kInt, device_);
+    reserve_rows();
+    if (step_.count < table_.shard().rows()) upload(std::span(classes.rows), rows_);
     valid_ = valid.to(device_, /*non_blocking=*/true);
     valid_count_ = valid_.sum();
-    const at::Tensor missed = table_.missed();
-    missed_ = missed.defined() ? missed.pin_memory().to(device_, /*non_blocking=*/true) : missed;
+    send_missed();
     loss_ = at::zeros({}, on_gpu(at::kDouble));
     skip_.zero_();
     accumulating_ = false;
-    reserve_rows();
   }
 
   void forward(const at::Tensor& embeddings, std::int64_t first) override {
     const at::NoGradGuard no_grad;
-    embeddings_ = embeddings.contiguous();
+    reserve_samples(embeddings.size(0));
     first_ = first;
+    embeddings_.copy_(embeddings);
     order_owned();
-    reserve_samples();
-    gpu::prepare_own_classes(table(), sampled(0, count_), embeddings_.const_data_ptr<float>(),
-                             samples(), options_.margin.terms(), own(), stream());
-    maximum_.fill_(-kInfinity);
-    sum_.zero_();
-    d_embeddings_ = at::zeros({samples(), table_.dim()}, on_gpu(at::kFloat));
-    const at::Tensor x = embeddings_.to(input_);
-    for_each_tile([&](std::int64_t number, const gpu::TileShape& tile) {
-      cosines(tile, x);
-      const at::Tensor p = probabilities(tile);
-      gpu::softmax_tile(tile, logits(), own(), state(), operand(p),
-                        tile_maximum_[number].data_ptr<float>(), stream());
-      add_product(d_embeddings_, p, unit_.narrow(0, 0, tile.padded));
-    });
+    send_scalars();
+    on_own_stream([&] { pass1_.run([&] { pass1(); }); });
+    d_embeddings_ = lanes_[0].d_embeddings.clone();
   }
 
   void exchange(Communicator& comm) override {
     const at::NoGradGuard no_grad;
     const auto scale = static_cast<float>(options_.scale);
-    const at::Tensor locals = at::empty({samples(), 3}, on_gpu(at::kFloat));
-    gpu::pack_softmax(state(), own(), scale, samples(), locals.data_ptr<float>(), stream());
+    const at::Tensor locals = at::empty({samples_, 3}, on_gpu(at::kFloat));
+    gpu::pack_softmax(state(lanes_[0], d_embeddings_), own(), scale, samples_,
+                      locals.data_ptr<float>(), current());
     all_ = comm.all_gather(locals).wait();
     world_ = comm.world();
-    gpu::join_softmax(joined(), scale, stream());
-    gpu::finish_embeddings(joined(), state(), own(), scale, stream());
+    gpu::join_softmax(joined(), scale, current());
+    gpu::finish_embeddings(joined(), state(lanes_[0], d_embeddings_), own(), scale, current());
   }
 
   at::Tensor loss() const override { return loss_; }
@@ -143,19 +132,20 @@ class GpuHead final : public HeadSteps {
     const at::NoGradGuard no_grad;
     if (skip.defined()) at::maximum_out(skip_, skip_, skip.view({1}));
     const CenterOptimizer& optimizer = table_.optimizer();
-    const gpu::UpdateRule rule{
-        .adamw = optimizer.kind == CenterOptimizer::Kind::kAdamW,
-        .sgd = {static_cast<float>(lr), static_cast<float>(optimizer.momentum),
-                static_cast<float>(optimizer.weight_decay)},
-        .lr = lr,
-        .weight_decay = optimizer.weight_decay,
-        .steps_seen = missed_.defined() ? static_cast<std::int32_t>(missed_.size(0)) : 0,
-        .change = static_cast<std::uint64_t>(2 * table_.steps())};
-    for_each_gradient(in_flight, [&](const gpu::TileShape& tile, at::Tensor d_unit) {
-      if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.padded));
-      gpu::update_rows(table(), sampled(tile.begin, tile.count), d_unit.const_data_ptr<float>(),
-                       inverse_norm_.const_data_ptr<float>() + tile.begin, rule, random_,
-                       skip_.const_data_ptr<float>(), stream());
+    step_.sgd = {static_cast<float>(lr), static_cast<float>(optimizer.momentum),
+                 static_cast<float>(optimizer.weight_decay)};
+    step_.lr = lr;
+    step_.weight_decay = optimizer.weight_decay;
+    step_.steps_seen = missed_steps_;
+    step_.change = static_cast<std::uint64_t>(2 * table_.steps());
+    send_scalars();
+    in_flight.poll();
+    on_own_stream([&] {
+      if (accumulating_) {
+        pass2(/*last=*/true);
+      } else {
+        pass2_.run([&] { pass2(/*last=*/true); });
+      }
     });
     table_.end_step(lr);
   }
@@ -165,146 +155,146 @@ class GpuHead final : public HeadSteps {
     const std::int64_t most = inverse_norm_.size(0);
     if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
       d_unit_so_far_ = at::empty({most, table_.dim()}, on_gpu(at::kFloat));
-    for_each_gradient(in_flight, [&](const gpu::TileShape& tile, const at::Tensor& d_unit) {
-      at::Tensor so_far = d_unit_so_far_.narrow(0, tile.begin, tile.padded);
-      if (accumulating_) {
-        so_far.add_(d_unit);
-      } else {
-        so_far.copy_(d_unit);
-      }
-    });
+    in_flight.poll();
+    on_own_stream([&] { pass2(/*last=*/false); });
     accumulating_ = true;
   }
 
  private:
   using Keep = PartialFc::Keep;
 
+  /// What works on one tile after another.
+  struct Lane {
+    c10::cuda::CUDAStream stream;
+    at::Tensor unit = {}, d_unit = {};    ///< [tile, d] for GEMMs; float32
+    at::Tensor cosines = {}, again = {};  ///< [N · tile]; probabilities that are not kept
+    at::Tensor weighted = {};             ///< [N, d]
+    at::Tensor maximum = {}, sum = {};    ///< [N] of the lane's own tiles
+    at::Tensor d_embeddings = {};         ///< [N, d]
+
+    explicit Lane(at::Device device)
+        : stream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
+  };
+
   at::TensorOptions on_gpu(at::ScalarType type) const {
     return at::TensorOptions(device_).dtype(type);
   }
-  gpu::Stream stream() const {
-    return c10::cuda::getCurrentCUDAStream(device_.index()).stream();
-  }
-  std::int64_t samples() const { return embeddings_.size(0); }
+  /// The stream that work is put on.
+  gpu::Stream current() const { return c10::cuda::getCurrentCUDAStream(device_.index()).stream(); }
 
-  // What the kernels are handed.
-
-  gpu::Table table() const { return view_of(table_, missed_); }
-  gpu::SampledRows sampled(std::int64_t begin, std::int64_t count) const {
-    return {rows_.const_data_ptr<std::int64_t>() + begin, count};
-  }
-  gpu::Logits logits() const {
-    return {cosines_.const_data_ptr<float>(), static_cast<float>(options_.scale),
-            options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
-                                           : kNoFilter};
-  }
-  gpu::OwnClasses own() const {
-    return {all_targets_.const_data_ptr<std::int32_t>() + first_, own_phi_.data_ptr<double>(),
-            own_slope_.data_ptr<double>(), d_own_sample_.data_ptr<float>(),
-            d_own_center_.data_ptr<float>()};
-  }
-  gpu::SoftmaxState state() const {
-    return {maximum_.data_ptr<float>(), sum_.data_ptr<float>(),
-            d_embeddings_.defined() ? d_embeddings_.data_ptr<float>() : nullptr, table_.dim()};
-  }
-  gpu::JoinedSoftmax joined() const {
-    return {.all = all_.const_data_ptr<float>(),
-            .valid = valid_.const_data_ptr<float>() + first_,
-            .count = valid_count_.const_data_ptr<float>(),
-            .world = world_,
-            .samples = samples(),
-            .log_sum = log_sum_.data_ptr<float>(),
-            .weight = weight_.data_ptr<float>(),
-            .loss = loss_.data_ptr<double>(),
-            .skip = skip_.data_ptr<float>()};
-  }
-
-  /// Of a step. A draw never holds more than S₀ + B rows, S₀ of which it always holds: with B to
-  /// spare this is the last reservation.
-  void reserve_rows() {
-    const std::int64_t most = padded(count_);
-    if (inverse_norm_.defined() && inverse_norm_.size(0) >= most) return;
-    const std::int64_t spare = std::min(most + padded(std::ssize(targets_)),
-                                        padded(table_.shard().rows()));
-    inverse_norm_ = at::empty({spare}, on_gpu(at::kFloat));
-    const std::int64_t tile = std::min(tile_rows_, spare);
-    unit_ = at::empty({tile, table_.dim()}, on_gpu(input_));
-    d_unit_ = at::empty({tile, table_.dim()}, on_gpu(at::kFloat));
-    embeddings_for_ = 0;  // what follows depends on both
-  }
-
-  /// Of a micro-batch.
-  void reserve_samples() {
-    if (embeddings_for_ == samples()) return;
-    embeddings_for_ = samples();
-    const std::int64_t most = inverse_norm_.size(0), tiles = (most + tile_rows_ - 1) / tile_rows_;
-    const auto each_sample = [&](at::ScalarType type) {
-      return at::empty({samples()}, on_gpu(type));
-    };
-    maximum_ = each_sample(at::kFloat);
-    sum_ = each_sample(at::kFloat);
-    log_sum_ = each_sample(at::kFloat);
-    weight_ = each_sample(at::kFloat);
-    own_phi_ = each_sample(at::kDouble);
-    own_slope_ = each_sample(at::kDouble);
-    d_own_sample_ = at::empty({samples(), table_.dim()}, on_gpu(at::kFloat));
-    d_own_center_ = at::empty_like(d_own_sample_);
-    weighted_ = at::empty({samples(), table_.dim()}, on_gpu(input_));
-    tile_maximum_ = at::empty({tiles, samples()}, on_gpu(at::kFloat));
-    cosines_ = at::empty({samples() * unit_.size(0)}, on_gpu(at::kFloat));
-    keep_ = PartialFc::keep(options_, most, samples());
-    kept_ = at::empty({samples() * (keep_ == Keep::kNothing ? unit_.size(0) : most)},
-                      on_gpu(input_));
-  }
-
-  /// The micro-batch's owned samples, by their classes.
-  void order_owned() {
-    const auto target = [&](std::int32_t i) {
-      return targets_[static_cast<std::size_t>(first_ + i)];
-    };
-    std::vector<std::int32_t> order;
-    for (std::int32_t i = 0; i < samples(); ++i) {
-      if (target(i) >= 0) order.push_back(i);
+  /// What `work` puts on the head's stream comes after what the current stream holds, and before
+  /// what it is given next.
+  template <class Work>
+  void on_own_stream(const Work& work) {
+    const c10::Stream outside = c10::cuda::getCurrentCUDAStream(device_.index()).unwrap();
+    c10::Event before(at::kCUDA), after(at::kCUDA);
+    before.record(outside);
+    before.block(stream_.unwrap());
+    {
+      const c10::cuda::CUDAStreamGuard here(stream_);
+      work();
     }
-    std::ranges::stable_sort(order, {}, target);
-    owned_places_.resize(order.size());
-    std::ranges::transform(order, owned_places_.begin(), target);
-    owned_samples_there_ = upload(order, at::kInt, device_);
-    owned_places_there_ = upload(owned_places_, at::kInt, device_);
+    after.record(stream_.unwrap());
+    after.block(outside);
   }
 
-  gpu::OwnedOrder owned(const gpu::TileShape& tile) const {
-    const auto place = [&](std::int64_t row) {
-      return std::ranges::lower_bound(owned_places_, row) - owned_places_.begin();
-    };
-    return {owned_samples_there_.const_data_ptr<std::int32_t>(),
-            owned_places_there_.const_data_ptr<std::int32_t>(), place(tile.begin),
-            place(tile.begin + tile.count)};
+  // ---- The passes
+
+  void pass1() {
+    const Float32Precision precision(options_.gemm == GemmInput::kTF32);
+    gpu::prepare_own_classes(table(), sampled(0, 0), embeddings_.const_data_ptr<float>(), samples_,
+                             options_.margin.terms(), own(), current());
+    x_.copy_(embeddings_);
+    for (Lane& lane : lanes_) {
+      lane.maximum.fill_(-kInfinity);
+      lane.sum.zero_();
+      lane.d_embeddings.zero_();
+    }
+    for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
+      cosines(lane, tile);
+      const at::Tensor p = probabilities(lane, tile);
+      gpu::softmax_tile(tile, logits(lane), own(), state(lane, lane.d_embeddings), operand(p),
+                        tile_maximum_[number].data_ptr<float>(), current());
+      add_product(lane.d_embeddings, p, lane.unit.narrow(0, 0, tile.classes.size));
+    });
+    gpu::merge_softmax(state(lanes_[0], lanes_[0].d_embeddings),
+                       state(lanes_[1], lanes_[1].d_embeddings), samples_, current());
   }
 
+  /// The gradients of a tile's centres; added up, or with what was added up into the update.
+  void pass2(bool last) {
+    const Float32Precision precision(options_.gemm == GemmInput::kTF32);
+    const bool again = keep_ == Keep::kNothing;
+    for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
+      const at::Tensor p = probabilities(lane, tile);
+      if (again) {
+        cosines(lane, tile);
+        gpu::exp_tile(tile, logits(lane), own(), log_sum_.const_data_ptr<float>(), operand(p),
+                      current());
+      }
+      const at::Tensor shift = again ? log_sum_ : tile_maximum_[number];
+      gpu::weigh_embeddings(embeddings_.const_data_ptr<float>(), joined(),
+                            shift.const_data_ptr<float>(), table_.dim(), operand(lane.weighted),
+                            current());
+      at::Tensor d_unit = lane.d_unit.narrow(0, 0, tile.classes.size);
+      product(d_unit, p.t(), lane.weighted);
+      gpu::subtract_own({owned_samples_.const_data_ptr<std::int32_t>(),
+                         owned_places_.const_data_ptr<std::int32_t>(), samples_},
+                        d_own_center_.const_data_ptr<float>(), tile.classes, table_.dim(),
+                        d_unit.data_ptr<float>(), current());
+      if (accumulating_) d_unit.add_(so_far(tile));
+      if (!last) {
+        so_far(tile).copy_(d_unit);
+        return;
+      }
+      gpu::update_rows(table(), tile.classes,
+                       table_.optimizer().kind == CenterOptimizer::Kind::kAdamW,
+                       d_unit.const_data_ptr<float>(),
+                       inverse_norm_.const_data_ptr<float>() + tile.classes.begin, random_,
+                       skip_.const_data_ptr<float>(), current());
+    });
+  }
+
+  /// Calls body(lane, number, tile) for every tile, on the lane's stream.
   template <class Body>
   void for_each_tile(const Body& body) {
-    const Float32Precision precision(options_.gemm == GemmInput::kTF32);
-    for (std::int64_t begin = 0, number = 0; begin < count_; begin += tile_rows_, ++number) {
-      const std::int64_t count = std::min(tile_rows_, count_ - begin);
-      body(number, gpu::TileShape{samples(), begin, count, padded(count)});
+    c10::Event begun(at::kCUDA);
+    begun.record(stream_.unwrap());
+    for (const Lane& lane : lanes_) begun.block(lane.stream.unwrap());
+    const std::int64_t rows = inverse_norm_.size(0);
+    for (std::int64_t begin = 0, number = 0; begin < rows; begin += tile_rows_, ++number) {
+      Lane& lane = lanes_[static_cast<std::size_t>(number) % lanes_.size()];
+      const c10::cuda::CUDAStreamGuard on_lane(lane.stream);
+      const std::int64_t size = std::min(tile_rows_, rows - begin);
+      body(lane, number, gpu::TileShape{samples_, sampled(begin, size)});
+    }
+    for (const Lane& lane : lanes_) {
+      c10::Event done(at::kCUDA);
+      done.record(lane.stream.unwrap());
+      done.block(stream_.unwrap());
     }
   }
 
-  /// The unit centres of a tile, and their cosines with x [N, d].
-  void cosines(const gpu::TileShape& tile, const at::Tensor& x) {
-    const at::Tensor unit = unit_.narrow(0, 0, tile.padded);
-    gpu::gather_normalize(table(), sampled(tile.begin, tile.count), tile.padded, operand(unit),
-                          inverse_norm_.data_ptr<float>() + tile.begin, stream());
-    at::Tensor z = cosines_.narrow(0, 0, samples() * tile.padded).view({samples(), tile.padded});
-    product(z, x, unit.t());
+  /// The unit centres of a tile, and their cosines.
+  void cosines(Lane& lane, const gpu::TileShape& tile) {
+    const std::int64_t size = tile.classes.size;
+    const at::Tensor unit = lane.unit.narrow(0, 0, size);
+    gpu::gather_normalize(table(), tile.classes, operand(unit),
+                          inverse_norm_.data_ptr<float>() + tile.classes.begin, current());
+    at::Tensor z = lane.cosines.narrow(0, 0, samples_ * size).view({samples_, size});
+    product(z, x_, unit.t());
   }
 
-  /// [N, padded] where a tile's probabilities are kept.
-  at::Tensor probabilities(const gpu::TileShape& tile) const {
-    const std::int64_t begin = keep_ == Keep::kNothing ? 0 : tile.begin;
-    return kept_.narrow(0, begin * samples(), samples() * tile.padded)
-        .view({samples(), tile.padded});
+  /// [N, size] where a tile's probabilities are kept.
+  at::Tensor probabilities(const Lane& lane, const gpu::TileShape& tile) const {
+    const bool again = keep_ == Keep::kNothing;
+    const std::int64_t begin = again ? 0 : tile.classes.begin, size = tile.classes.size;
+    const at::Tensor& where = again ? lane.again : kept_;
+    return where.narrow(0, begin * samples_, samples_ * size).view({samples_, size});
+  }
+
+  at::Tensor so_far(const gpu::TileShape& tile) const {
+    return d_unit_so_far_.narrow(0, tile.classes.begin, tile.classes.size);
   }
 
   /// to = a·b in float32.
@@ -324,34 +314,139 @@ class GpuHead final : public HeadSteps {
     }
   }
 
-  /// Calls body(tile, d_unit [padded, d]) with every tile's gradient by its unit centres.
-  template <class Body>
-  void for_each_gradient(Pending& in_flight, const Body& body) {
-    const bool again = keep_ == Keep::kNothing;
-    const at::Tensor x = again ? embeddings_.to(input_) : at::Tensor();
-    const float* const embeddings = embeddings_.const_data_ptr<float>();
-    if (again) weigh(embeddings, log_sum_);
-    for_each_tile([&](std::int64_t number, const gpu::TileShape& tile) {
-      in_flight.poll();
-      const at::Tensor p = probabilities(tile);
-      if (again) {
-        cosines(tile, x);
-        gpu::exp_tile(tile, logits(), own(), log_sum_.const_data_ptr<float>(), operand(p),
-                      stream());
-      } else {
-        weigh(embeddings, tile_maximum_[number]);
-      }
-      at::Tensor d_unit = d_unit_.narrow(0, 0, tile.padded);
-      product(d_unit, p.t(), weighted_);
-      gpu::subtract_own(owned(tile), d_own_center_.const_data_ptr<float>(), table_.dim(),
-                        tile.begin, d_unit.data_ptr<float>(), stream());
-      body(tile, d_unit);
-    });
+  // ---- What the kernels are handed
+
+  gpu::Table table() const { return view_of(table_, missed_); }
+  gpu::SampledRows sampled(std::int64_t begin, std::int64_t size) const {
+    return {rows_.const_data_ptr<std::int64_t>(),
+            static_cast<const gpu::StepScalars*>(scalars_.data_ptr()), begin, size};
+  }
+  gpu::Logits logits(const Lane& lane) const {
+    return {lane.cosines.const_data_ptr<float>(), static_cast<float>(options_.scale),
+            options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
+                                           : kNoFilter};
+  }
+  gpu::OwnClasses own() const {
+    return {micro_targets_.const_data_ptr<std::int32_t>(), own_phi_.data_ptr<double>(),
+            own_slope_.data_ptr<double>(), d_own_sample_.data_ptr<float>(),
+            d_own_center_.data_ptr<float>()};
+  }
+  gpu::SoftmaxState state(const Lane& lane, const at::Tensor& d_embeddings) const {
+    return {lane.maximum.data_ptr<float>(), lane.sum.data_ptr<float>(),
+            d_embeddings.data_ptr<float>(), table_.dim()};
+  }
+  gpu::JoinedSoftmax joined() const {
+    return {.all = all_.defined() ? all_.const_data_ptr<float>() : nullptr,
+            .valid = valid_.const_data_ptr<float>() + first_,
+            .count = valid_count_.const_data_ptr<float>(),
+            .world = world_,
+            .samples = samples_,
+            .log_sum = log_sum_.data_ptr<float>(),
+            .weight = weight_.data_ptr<float>(),
+            .loss = loss_.data_ptr<double>(),
+            .skip = skip_.data_ptr<float>()};
   }
 
-  void weigh(const float* embeddings, const at::Tensor& shift) const {
-    gpu::weigh_embeddings(embeddings, joined(), shift.const_data_ptr<float>(), table_.dim(),
-                          operand(weighted_), stream());
+  // ---- What a step brings
+
+  /// The host's numbers into the first of a tensor's, through pinned memory: nobody waits.
+  template <class T>
+  static void upload(std::span<const T> numbers, const at::Tensor& to) {
+    const at::Tensor pinned =
+        at::empty({std::ssize(numbers)}, at::TensorOptions(to.scalar_type()).pinned_memory(true));
+    std::copy(numbers.begin(), numbers.end(), static_cast<T*>(pinned.data_ptr()));
+    to.narrow(0, 0, std::ssize(numbers)).copy_(pinned, /*non_blocking=*/true);
+  }
+
+  void send_scalars() {
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&step_);
+    upload(std::span(bytes, sizeof(step_)), scalars_);
+  }
+
+  /// In the same place from step to step, until it outgrows it.
+  void send_missed() {
+    const at::Tensor missed = table_.missed();
+    if (!missed.defined()) return;
+    missed_steps_ = static_cast<std::int32_t>(missed.size(0));
+    if (!missed_.defined() || missed_.size(0) < missed.size(0)) {
+      missed_ = at::empty({2 * missed.size(0), 4}, on_gpu(at::kFloat));
+      forget_graphs();
+    }
+    missed_.narrow(0, 0, missed.size(0)).copy_(missed.pin_memory(), /*non_blocking=*/true);
+  }
+
+  /// The micro-batch's owned samples, by their classes.
+  void order_owned() {
+    const std::span targets =
+        std::span(std::as_const(targets_))
+            .subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(samples_));
+    const auto target = [&](std::int32_t i) { return targets[static_cast<std::size_t>(i)]; };
+    std::vector<std::int32_t> order, places;
+    for (std::int32_t i = 0; i < samples_; ++i) {
+      if (target(i) >= 0) order.push_back(i);
+    }
+    std::ranges::stable_sort(order, {}, target);
+    std::ranges::transform(order, std::back_inserter(places), target);
+    step_.owned = std::ssize(order);
+    upload(targets, micro_targets_);
+    upload(std::span(std::as_const(order)), owned_samples_);
+    upload(std::span(std::as_const(places)), owned_places_);
+  }
+
+  /// For as many rows as any step may sample: a draw holds S₀ to S₀ + B.
+  void reserve_rows() {
+    const std::int64_t needed = padded(step_.count);
+    if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
+    const std::int64_t all = table_.shard().rows();
+    const std::int64_t most = padded(std::min(step_.count + std::ssize(targets_), all));
+    // Where every class is sampled these are all there are.
+    rows_ = at::arange(most, on_gpu(at::kLong));
+    inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
+    for (Lane& lane : lanes_) {
+      lane.unit = at::empty({std::min(tile_rows_, most), table_.dim()}, on_gpu(input_));
+      lane.d_unit = at::empty_like(lane.unit, on_gpu(at::kFloat));
+    }
+    samples_ = 0;  // what is of samples depends on it
+  }
+
+  /// For micro-batches of so many samples.
+  void reserve_samples(std::int64_t samples) {
+    if (samples_ == samples) return;
+    samples_ = samples;
+    forget_graphs();
+    const std::int64_t most = inverse_norm_.size(0), tile = lanes_[0].unit.size(0);
+    const auto of_samples = [&](at::ScalarType type) { return at::empty({samples}, on_gpu(type)); };
+    const auto of_embeddings = [&](at::ScalarType type) {
+      return at::empty({samples, table_.dim()}, on_gpu(type));
+    };
+    keep_ = PartialFc::keep(options_, most, samples);
+    const bool again = keep_ == Keep::kNothing;
+    kept_ = at::empty({again ? 0 : samples * most}, on_gpu(input_));
+    for (Lane& lane : lanes_) {
+      lane.cosines = at::empty({samples * tile}, on_gpu(at::kFloat));
+      lane.again = at::empty({again ? samples * tile : 0}, on_gpu(input_));
+      lane.weighted = of_embeddings(input_);
+      lane.maximum = of_samples(at::kFloat);
+      lane.sum = of_samples(at::kFloat);
+      lane.d_embeddings = of_embeddings(at::kFloat);
+    }
+    tile_maximum_ = at::empty({(most + tile_rows_ - 1) / tile_rows_, samples}, on_gpu(at::kFloat));
+    micro_targets_ = of_samples(at::kInt);
+    owned_samples_ = of_samples(at::kInt);
+    owned_places_ = of_samples(at::kInt);
+    log_sum_ = of_samples(at::kFloat);
+    weight_ = of_samples(at::kFloat);
+    own_phi_ = of_samples(at::kDouble);
+    own_slope_ = of_samples(at::kDouble);
+    embeddings_ = of_embeddings(at::kFloat);
+    x_ = of_embeddings(input_);
+    d_own_sample_ = of_embeddings(at::kFloat);
+    d_own_center_ = of_embeddings(at::kFloat);
+  }
+
+  void forget_graphs() {
+    pass1_.forget();
+    pass2_.forget();
   }
 
   const PartialFcOptions& options_;
@@ -360,34 +455,37 @@ class GpuHead final : public HeadSteps {
   std::int64_t tile_rows_;
   at::ScalarType input_;  ///< of GEMMs
   CounterRandom random_;
+  c10::cuda::CUDAStream stream_;
+  CudaGraph pass1_, pass2_;
+  std::array<Lane, 2> lanes_;
 
   // Of the step under way.
-  std::int64_t count_ = 0;             ///< S, sampled rows
-  std::vector<std::int32_t> targets_;  ///< [B] places in them
-  at::Tensor rows_, all_targets_;      ///< [S] int64, [B] int32, both there
+  gpu::StepScalars step_;
+  at::Tensor scalars_;                 ///< the same, there
+  std::vector<std::int32_t> targets_;  ///< [B] places in the sampled rows
   at::Tensor valid_, valid_count_;     ///< [B], scalar
-  at::Tensor missed_;                  ///< CenterTable::missed, there
-  at::Tensor loss_, skip_;             ///< scalar float64; [1], not 0 where nothing is updated
-  at::Tensor d_unit_so_far_;           ///< [S, d] what `accumulate` added up
+  std::int32_t missed_steps_ = 0;
+  at::Tensor missed_;         ///< CenterTable::missed, there
+  at::Tensor loss_, skip_;    ///< scalar float64; [1], not 0 where nothing is updated
+  at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
   bool accumulating_ = false;
 
-  // Of the micro-batch under way: N samples.
+  // Of the micro-batch under way.
   std::int64_t first_ = 0, world_ = 1;
-  at::Tensor embeddings_, d_embeddings_;                   ///< [N, d]
-  at::Tensor all_;                                         ///< [W, N, 3] see JoinedSoftmax
-  std::vector<std::int32_t> owned_places_;                 ///< ascending
-  at::Tensor owned_samples_there_, owned_places_there_;
+  at::Tensor d_embeddings_;  ///< [N, d]
+  at::Tensor all_;           ///< [W, N, 3] see JoinedSoftmax
 
-  // Kept from step to step.
-  std::int64_t embeddings_for_ = 0;                        ///< N that the following are for
+  // Kept from step to step: most rows S, N samples.
+  std::int64_t samples_ = 0;
   Keep keep_ = Keep::kNothing;
-  at::Tensor inverse_norm_;                                ///< [S]
-  at::Tensor unit_, d_unit_;                               ///< [tile, d] for GEMMs; float32
-  at::Tensor cosines_, kept_;                              ///< [N · tile]; [N · S] or [N · tile]
-  at::Tensor tile_maximum_;                                ///< [tiles, N]
-  at::Tensor maximum_, sum_, log_sum_, weight_;            ///< [N]
-  at::Tensor own_phi_, own_slope_;                         ///< [N]
-  at::Tensor d_own_sample_, d_own_center_, weighted_;      ///< [N, d]
+  at::Tensor rows_, inverse_norm_;                           ///< [S]
+  at::Tensor kept_;                                          ///< [N · S], or empty
+  at::Tensor tile_maximum_;                                  ///< [tiles, N]
+  at::Tensor micro_targets_, owned_samples_, owned_places_;  ///< [N]
+  at::Tensor log_sum_, weight_;                              ///< [N]
+  at::Tensor own_phi_, own_slope_;                           ///< [N]
+  at::Tensor embeddings_, x_;                                ///< [N, d]
+  at::Tensor d_own_sample_, d_own_center_;                   ///< [N, d]
 };
 
 }  // namespace

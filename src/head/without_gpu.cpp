@@ -13,8 +13,14 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<GpuTable> make_gpu_table(const CenterTable&, std::uint64_t) { refuse(); }
-at::Tensor reserve_on_gpu(std::int64_t, at::Device) { refuse(); }
-std::unique_ptr<HeadSteps> make_gpu_head(const PartialFcOptions&, CenterTable&) { refuse(); }
+std::unique_ptr<GpuTable> make_gpu_table(const CenterTable&, std::uint64_t) {
+  refuse();
+}
+at::Tensor reserve_on_gpu(std::int64_t, at::Device) {
+  refuse();
+}
+std::unique_ptr<HeadSteps> make_gpu_head(const PartialFcOptions&, CenterTable&) {
+  refuse();
+}
 
 }  // namespace pfc

@@ -40,7 +40,9 @@ GradientBuckets::GradientBuckets(const std::vector<at::Tensor>& parameters, Comm
     for (std::int64_t offset = 0; first < last; ++first) {
       at::Tensor& parameter = parameters_[first];
       const std::int64_t length = parameter.numel();
-      parameter.mutable_grad() = bucket.gradients.narrow(0, offset, length).view(parameter.sizes());
+      // In the order of the parameter's own numbers, which may be channels_last.
+      parameter.mutable_grad() = bucket.gradients.narrow(0, offset, length)
+                                     .as_strided(parameter.sizes(), parameter.strides());
       offset += length;
       torch::autograd::impl::set_post_acc_grad_hooks(
           parameter, std::make_unique<Hook>([this, &bucket] { arrived(bucket); }));

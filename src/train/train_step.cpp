@@ -98,10 +98,12 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
 
   const at::Tensor overflow = scaler == nullptr ? at::Tensor() : scaler->unscale(gradients.flat());
   const at::Tensor loss = head.loss_tensor(), norm = gradients.norm();
-  if (device.is_cpu()) require_finite_gradient(norm.item<double>(), plan, lr, training);
+  if (device.is_cpu() && scaler == nullptr)
+    require_finite_gradient(norm.item<double>(), plan, lr, training);
   const at::Tensor skip = not_finite(loss, norm);
   if (scaler != nullptr) {  // only now is it known whether the step is made
-    Pending nothing(at::Tensor(), [] {}, nullptr);
+    Pending nothing(
+        at::Tensor(), [] {}, nullptr);
     head.update(lr, nothing, skip);
     scaler->update(overflow);
   }
@@ -134,8 +136,7 @@ StepResult PendingStep::wait() {
 void require_finite(const StepResult& result, const StepPlan& plan, double lr,
                     const Training& training) {
   if (!std::isfinite(result.loss)) fail_by_loss(plan, lr, training);
-  if (training.scaler == nullptr)
-    require_finite_gradient(result.gradient_norm, plan, lr, training);
+  if (training.scaler == nullptr) require_finite_gradient(result.gradient_norm, plan, lr, training);
 }
 
 }  // namespace pfc

@@ -56,8 +56,7 @@ void adamw(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup
       state.exp_avg_sq(torch::zeros_like(parameter));
     }
     state.step(state.step() + 1);
-    if (!step.defined())
-      step = torch::full({}, static_cast<double>(state.step()), skip.options());
+    if (!step.defined()) step = torch::full({}, static_cast<double>(state.step()), skip.options());
     all.parameters.push_back(parameter);
     all.gradients.push_back(parameter.grad());
     all.first.push_back(state.exp_avg());

@@ -48,10 +48,14 @@ std::vector<float> floats(const std::vector<BFloat16>& values) {
   return result;
 }
 
+/// In place of Highway's number of an instruction set: kernels_portable.cpp, which has none.
+constexpr std::int64_t kPortable = 0;
+
 /// Every instruction set that the kernels were compiled for, one after the other.
 class Kernels : public ::testing::TestWithParam<std::int64_t> {
  protected:
   void SetUp() override {
+    if (GetParam() == kPortable) return;
     if ((hwy::SupportedTargets() & GetParam()) == 0)
       GTEST_SKIP() << "compiled, not run: this processor lacks " << hwy::TargetName(GetParam());
     hwy::SetSupportedTargetsForTest(GetParam());
@@ -61,6 +65,7 @@ class Kernels : public ::testing::TestWithParam<std::int64_t> {
 };
 
 std::vector<std::int64_t> compiled_targets() {
+  if (std::string_view(kernels::instruction_set()) == "scalar") return {kPortable};
   std::vector<std::int64_t> targets;
   for (std::int64_t bit = 1; bit > 0 && bit <= HWY_TARGETS; bit <<= 1) {
     if ((HWY_TARGETS & bit) != 0) targets.push_back(bit);
@@ -70,6 +75,7 @@ std::vector<std::int64_t> compiled_targets() {
 
 INSTANTIATE_TEST_SUITE_P(EveryTarget, Kernels, ::testing::ValuesIn(compiled_targets()),
                          [](const auto& target) {
+                           if (target.param == kPortable) return std::string("Portable");
                            return std::string(hwy::TargetName(target.param));
                          });
 

@@ -140,6 +140,68 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
   EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
 }
 
+TEST_F(TrainStep, AScaledLossMakesTheSameStep) {
+  const StepResult plain = step(0.5);
+  const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
+                   centers = head_.table().weights().clone();
+  at::manual_seed(1);  // the same start
+  backbone_.fc_->reset_parameters();
+  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
+  torch::optim::SGD optimizer(backbone_.parameters(),
+                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
+  GradientBuckets gradients(backbone_.parameters(), *comm_);
+  LossScaler scaler(at::kCPU);
+  Training training{backbone_, head, gradients, optimizer, *comm_};
+  training.scaler = &scaler;
+  const StepResult scaled = train_step(plan_, batch_, 0.5, training).wait();
+  EXPECT_EQ(scaled.loss, plain.loss);
+  EXPECT_NEAR(scaled.gradient_norm, plain.gradient_norm, 1e-6 * plain.gradient_norm);
+  EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-6, 1e-7));
+  EXPECT_TRUE(head.table().weights().equal(centers));
+  EXPECT_EQ(scaler.steps().item<int>(), 1);
+}
+
+TEST_F(TrainStep, AStepThatOverflowsIsSkippedByBackboneAndHead) {
+  const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
+                   centers = head_.table().weights().clone();
+  GradientBuckets gradients(backbone_.parameters(), *comm_);
+  LossScaler scaler(at::kCPU);
+  scaler.factor().fill_(3e38);
+  Training training{backbone_, head_, gradients, optimizer_, *comm_, /*clip_norm=*/5};
+  training.scaler = &scaler;
+  const StepResult skipped = train_step(plan_, batch_, 0.5, training).wait();
+  EXPECT_FALSE(std::isfinite(skipped.gradient_norm));
+  EXPECT_NO_THROW(require_finite(skipped, plan_, 0.5, training));
+  EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
+  EXPECT_TRUE(head_.table().weights().equal(centers));
+  EXPECT_FLOAT_EQ(scaler.factor().item<float>(), 1.5e38f);
+
+  scaler.factor().fill_(1024);  // and the next one is made
+  EXPECT_TRUE(std::isfinite(train_step(plan_, batch_, 0.5, training).wait().gradient_norm));
+  EXPECT_FALSE(backbone_.fc_->weight.equal(weight));
+  EXPECT_FALSE(head_.table().weights().equal(centers));
+}
+
+TEST_F(TrainStep, InBFloat16IsNearTheStepInFloat32) {
+  const StepResult exact = step(0.5);
+  const at::Tensor weight = backbone_.fc_->weight.detach().clone();
+  at::manual_seed(1);  // the same start
+  backbone_.fc_->reset_parameters();
+  const at::Tensor before = backbone_.fc_->weight.detach().clone();
+  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
+  torch::optim::SGD optimizer(backbone_.parameters(),
+                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
+  GradientBuckets gradients(backbone_.parameters(), *comm_);
+  Training training{backbone_, head, gradients, optimizer, *comm_};
+  training.precision = at::kBFloat16;
+  const StepResult rounded = train_step(plan_, batch_, 0.5, training).wait();
+  EXPECT_NE(rounded.loss, exact.loss);
+  EXPECT_NEAR(rounded.loss, exact.loss, 0.02 * exact.loss);
+  EXPECT_EQ(backbone_.fc_->weight.scalar_type(), at::kFloat);
+  const double error = (backbone_.fc_->weight - weight).norm().item<double>();
+  EXPECT_LT(error, 0.1 * (weight - before).norm().item<double>());
+}
+
 TEST_F(TrainStep, ALossThatIsNotFiniteNamesTheFirstTensor) {
   const at::Tensor centers = head_.table().weights().clone();
   {

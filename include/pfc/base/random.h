@@ -82,11 +82,10 @@ class CounterRandom {
   constexpr Philox start(std::uint64_t a, std::uint64_t b) const {
     // The stream takes a word of the counter; the upper half of `a` is folded into the key so that
     // no bit is lost.
-    return {
-        .counter = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
-                    static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)},
-        .key = {static_cast<std::uint32_t>(seed_),
-                static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32)}};
+    return {.counter = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
+                        static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)},
+            .key = {static_cast<std::uint32_t>(seed_),
+                    static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32)}};
   }
 
  private:

@@ -27,7 +27,7 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
-  /// Class centres that a thread works on at a time, or a GPU; 0: from a thread's cache, or 16,384.
+  /// Class centres that a thread works on at a time, or a GPU; 0: from a thread's cache, or 8,192.
   std::int64_t tile_rows = 0;
   /// For keeping probabilities between the two passes: in float32 where that fits, else in
   /// bfloat16, else they are computed again. A GPU keeps them as its GEMMs take them.

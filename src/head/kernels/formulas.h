@@ -104,8 +104,8 @@ struct SgdStep {
 
 /// dw from d_unit through the normalisation; then v ← μv + dw + λw and w ← w − ηv, in place.
 template <typename T>
-PFC_ON_GPU void update_row(float* w, float* v, const float* d_unit, T inverse_norm, std::int64_t dim,
-                const SgdStep& step) {
+PFC_ON_GPU void update_row(float* w, float* v, const float* d_unit, T inverse_norm,
+                           std::int64_t dim, const SgdStep& step) {
   const T along = along_row(w, d_unit, inverse_norm, dim);
   for (std::int64_t j = 0; j < dim; ++j) {
     const T x = static_cast<T>(w[j]);
@@ -136,7 +136,7 @@ PFC_ON_GPU inline AdamWStep adamw_step(double lr, double weight_decay, int n) {
 /// w ← (1 − ηλ)w − η / (1 − β₁ⁿ) · m / (√v / √(1 − β₂ⁿ) + ε), in place.
 template <typename T>
 PFC_ON_GPU void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inverse_norm,
-                      std::int64_t dim, const AdamWStep& step) {
+                                 std::int64_t dim, const AdamWStep& step) {
   constexpr T kBeta1 = AdamWStep::kBeta1, kBeta2 = AdamWStep::kBeta2,
               kEpsilon = AdamWStep::kEpsilon;
   const T along = along_row(w, d_unit, inverse_norm, dim);

@@ -17,6 +17,9 @@ using formulas::CatchUp;
 using formulas::RoundingKey;
 
 constexpr int kWarp = 32, kRowWarps = 4, kRowThreads = kRowWarps * kWarp, kSampleThreads = 256;
+/// A softmax's block: of its sample's logits a thread holds kHeld times four. Three blocks share a
+/// multiprocessor, so that one reads while others reckon.
+constexpr int kHeld = 4, kLogitThreads = kMostColumns / 4 / kHeld, kLogitBlocks = 3;
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -34,16 +37,22 @@ unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
 
 struct Nothing {};  // a row of zeros that keeps nothing
 
-__device__ float4 load4(const float* at) { return *reinterpret_cast<const float4*>(at); }
+__device__ float4 load4(const float* at) {
+  return *reinterpret_cast<const float4*>(at);
+}
 __device__ float4 load4(const BFloat16* at) {
   const uint2 bits = *reinterpret_cast<const uint2*>(at);
   const auto upper = [](unsigned x) { return __uint_as_float(x); };
   return {upper(bits.x << 16), upper(bits.x & 0xffff0000u), upper(bits.y << 16),
           upper(bits.y & 0xffff0000u)};
 }
-__device__ float4 load4(const Nothing*) { return {0, 0, 0, 0}; }
+__device__ float4 load4(const Nothing*) {
+  return {0, 0, 0, 0};
+}
 
-__device__ void store4(float* at, float4 x) { *reinterpret_cast<float4*>(at) = x; }
+__device__ void store4(float* at, float4 x) {
+  *reinterpret_cast<float4*>(at) = x;
+}
 __device__ void store4(__nv_bfloat16* at, float4 x) {
   __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(at);
   pairs[0] = __float22bfloat162_rn({x.x, x.y});
@@ -54,7 +63,9 @@ __device__ void store4(__half* at, float4 x) {
   pairs[0] = __float22half2_rn({x.x, x.y});
   pairs[1] = __float22half2_rn({x.z, x.w});
 }
-__device__ void store4(BFloat16* at, float4 x) { store4(reinterpret_cast<__nv_bfloat16*>(at), x); }
+__device__ void store4(BFloat16* at, float4 x) {
+  store4(reinterpret_cast<__nv_bfloat16*>(at), x);
+}
 
 /// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part` says
 /// which 16 of the 32 random bits are used, so that a row and its state draw different ones.
@@ -77,8 +88,12 @@ template <class F>
 __device__ float4 each(float4 a, float4 b, F f) {
   return {f(a.x, b.x), f(a.y, b.y), f(a.z, b.z), f(a.w, b.w)};
 }
-__device__ float4 times(float4 a, float b) { return {a.x * b, a.y * b, a.z * b, a.w * b}; }
-__device__ float dot(float4 a, float4 b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+__device__ float4 times(float4 a, float b) {
+  return {a.x * b, a.y * b, a.z * b, a.w * b};
+}
+__device__ float dot(float4 a, float4 b) {
+  return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+}
 /// a·x + b·y
 __device__ float4 sum_of(float a, float4 x, float b, float4 y) {
   return each(x, y, [&](float p, float q) { return a * p + b * q; });
@@ -98,16 +113,16 @@ __device__ T inverse_norm_of(T squares) {
   return 1 / (norm < kLeast ? kLeast : norm);
 }
 
-/// Over a block of kSampleThreads; every thread gets it.
+/// Over a block of whole warps; every thread gets it.
 template <class Join>
 __device__ float block_reduce(float x, Join join) {
-  __shared__ float parts[kSampleThreads / kWarp];
+  __shared__ float parts[kWarp];
   for (int step = kWarp / 2; step > 0; step /= 2) x = join(x, __shfl_xor_sync(kAllLanes, x, step));
   __syncthreads();  // the parts of the reduction before may still be read
   if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = x;
   __syncthreads();
   float all = parts[0];
-  for (int i = 1; i < kSampleThreads / kWarp; ++i) all = join(all, parts[i]);
+  for (int i = 1; i < static_cast<int>(blockDim.x) / kWarp; ++i) all = join(all, parts[i]);
   return all;
 }
 
@@ -142,12 +157,59 @@ void with_type(Operand operand, const Body& body) {
   }
 }
 
+/// The row of a table at a place of a step's rows, or −1 where there is none.
+__device__ std::int64_t row_at(const SampledRows& sampled, std::int64_t i) {
+  const std::int64_t place = sampled.begin + i;
+  return i < sampled.size && place < sampled.step->count ? sampled.rows[place] : -1;
+}
+
 /// The row of this thread's warp among all that were launched with kRowThreads.
 __device__ std::int64_t warp_row() {
   return std::int64_t{blockIdx.x} * kRowWarps + threadIdx.x / kWarp;
 }
-__device__ std::int64_t lane_start() { return threadIdx.x % kWarp * 4; }
+__device__ std::int64_t lane_start() {
+  return threadIdx.x % kWarp * 4;
+}
 constexpr std::int64_t kLaneStep = kWarp * 4;
+
+/// Calls f(k, j) for each place j of a row that this lane has four numbers at. The usual row has
+/// kUsual of them a lane, which then fit its registers; kHeldVectors is that or 0, any number.
+constexpr int kUsual = 4;
+template <int kHeldVectors, class F>
+__device__ void for_lane(std::int64_t dim, const F& f) {
+  if constexpr (kHeldVectors > 0) {
+#pragma unroll
+    for (int k = 0; k < kHeldVectors; ++k) f(k, lane_start() + k * kLaneStep);
+  } else {
+    for (std::int64_t j = lane_start(); j < dim; j += kLaneStep) f(0, j);
+  }
+}
+/// Four numbers at each of a lane's places: held, or loaded again by load(j).
+template <int kHeldVectors, class Load>
+struct Held {
+  const Load& load;
+  float4 values[kHeldVectors > 0 ? kHeldVectors : 1];
+
+  __device__ Held(std::int64_t dim, const Load& from) : load(from) {
+    if constexpr (kHeldVectors > 0)
+      for_lane<kHeldVectors>(dim, [&](int k, std::int64_t j) { values[k] = load(j); });
+  }
+  __device__ float4 operator()(int k, std::int64_t j) const {
+    if constexpr (kHeldVectors > 0) return values[k];
+    return load(j);
+  }
+};
+template <int kHeldVectors, class Load>
+__device__ Held<kHeldVectors, Load> held(std::int64_t dim, const Load& load) {
+  return {dim, load};
+}
+
+/// Calls body with kUsual or 0 as a constant.
+template <class Body>
+void with_size(std::int64_t dim, const Body& body) {
+  if (dim == kUsual * kLaneStep) return body(std::integral_constant<int, kUsual>());
+  return body(std::integral_constant<int, 0>());
+}
 
 __device__ CatchUp missed_by(const Table& table, std::int64_t row) {
   return table.to_now == nullptr ? CatchUp() : table.to_now[table.steps_seen[row]];
@@ -195,37 +257,36 @@ __global__ void fill_normal_kernel(Table table, W* weights, std::int64_t count, 
   store4(weights + at, times({first[0], first[1], second[0], second[1]}, deviation));
 }
 
-template <class W, class V, class U>
+template <int kHeldVectors, class W, class V, class U>
 __global__ void gather_normalize_kernel(Table table, const W* weights, const V* state,
-                                        SampledRows sampled, std::int64_t padded, U* unit,
-                                        float* inverse_norm) {
+                                        SampledRows sampled, U* unit, float* inverse_norm) {
   const std::int64_t i = warp_row();
-  if (i >= padded) return;
+  if (i >= sampled.size) return;
+  const std::int64_t number = row_at(sampled, i);
   U* const out = unit + i * table.dim;
-  if (i >= sampled.count) {
-    for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) store4(out + j, {0, 0, 0, 0});
+  if (number < 0) {
+    for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
+      store4(out + j, {0, 0, 0, 0});
     return;
   }
-  const CaughtUp row(table, weights, state, sampled.rows[i]);
+  const CaughtUp row(table, weights, state, number);
+  const auto load = [&](std::int64_t j) { return row.weight(j); };
+  const auto x = held<kHeldVectors>(table.dim, load);
   float squares = 0;
-#pragma unroll 4
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
-    const float4 x = row.weight(j);
-    squares += dot(x, x);
-  }
+  for_lane<kHeldVectors>(table.dim,
+                         [&](int k, std::int64_t j) { squares += dot(x(k, j), x(k, j)); });
   const float inverse = inverse_norm_of(warp_sum(squares));
-#pragma unroll 4
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
-    store4(out + j, times(row.weight(j), inverse));
+  for_lane<kHeldVectors>(table.dim,
+                         [&](int k, std::int64_t j) { store4(out + j, times(x(k, j), inverse)); });
   if (threadIdx.x % kWarp == 0) inverse_norm[i] = inverse;
 }
 
 template <class W, class V>
-__global__ void read_rows_kernel(Table table, const W* weights, const V* state, SampledRows sampled,
-                                 float* values) {
+__global__ void read_rows_kernel(Table table, const W* weights, const V* state,
+                                 const std::int64_t* rows, std::int64_t count, float* values) {
   const std::int64_t i = warp_row();
-  if (i >= sampled.count) return;
-  const CaughtUp row(table, weights, state, sampled.rows[i]);
+  if (i >= count) return;
+  const CaughtUp row(table, weights, state, rows[i]);
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
     store4(values + i * table.dim + j, row.weight(j));
 }
@@ -272,57 +333,82 @@ __global__ void prepare_own_kernel(Table table, const W* weights, const V* state
 /// The logits of a sample's row, four columns at a time, −∞ where a class does not count.
 struct LogitRow {
   const float* cosines;
-  std::int64_t count, own;  ///< columns; the sample's own one, or −1
+  int count, own;  ///< columns; the sample's own one, or outside of them
   float phi, scale, threshold;
 
   __device__ LogitRow(const TileShape& tile, const Logits& logits, const OwnClasses& classes,
                       std::int64_t i)
-      : cosines(logits.cosines + i * tile.padded),
-        count(tile.count),
-        own(classes.targets[i] < 0 ? -1 : classes.targets[i] - tile.begin),
-        phi(own < 0 || own >= tile.count ? 0.0f : static_cast<float>(classes.phi[i])),
+      : cosines(logits.cosines + i * tile.classes.size),
+        count(static_cast<int>(std::clamp<std::int64_t>(
+            tile.classes.step->count - tile.classes.begin, 0, tile.classes.size))),
+        own(classes.targets[i] < 0 ? -1
+                                   : static_cast<int>(classes.targets[i] - tile.classes.begin)),
+        phi(own < 0 || own >= count ? 0.0f : static_cast<float>(classes.phi[i])),
         scale(logits.scale),
         threshold(logits.threshold) {}
 
-  __device__ float4 operator()(std::int64_t j) const {
-    const float4 c = load4(cosines + j);
-    return {one(c.x, j), one(c.y, j + 1), one(c.z, j + 2), one(c.w, j + 3)};
+  __device__ float4 operator()(int j) const {
+    float4 z = load4(cosines + j);
+    z = {other(z.x), other(z.y), other(z.z), other(z.w)};
+    if ((own >= j && own < j + 4) || j + 4 > count)
+      z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
+    return z;
   }
-  __device__ float one(float cosine, std::int64_t j) const {
-    if (j == own) return scale * phi;
-    if (j >= count) return -kInfinity;
+
+ private:
+  __device__ float other(float cosine) const {
     return scale * formulas::mask_above(cosine, threshold);
+  }
+  __device__ float at(float z, int j) const {
+    if (j == own) return scale * phi;
+    return j >= count ? -kInfinity : z;
   }
 };
 
+__device__ float largest(float4 z) {
+  return fmaxf(fmaxf(z.x, z.y), fmaxf(z.z, z.w));
+}
+__device__ float4 exp_of(float4 z, float shift) {
+  // The fast exponential's error grows with its argument, which is near 0 for all that counts.
+  return {__expf(z.x - shift), __expf(z.y - shift), __expf(z.z - shift), __expf(z.w - shift)};
+}
+
+/// The logits are read once, and held.
 template <class P>
-__global__ void softmax_tile_kernel(TileShape tile, Logits logits, OwnClasses own,
-                                    SoftmaxState state, P* probabilities, float* tile_maximum) {
+__global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
+    softmax_tile_kernel(TileShape tile, Logits logits, OwnClasses own, SoftmaxState state,
+                        P* probabilities, float* tile_maximum) {
   const std::int64_t i = blockIdx.x;
   const LogitRow row(tile, logits, own, i);
-  const std::int64_t first = threadIdx.x * 4, step = kSampleThreads * 4;
+  const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
+  const int first = static_cast<int>(threadIdx.x) * 4;
+  float4 held[kHeld];
   float most = -kInfinity;
-#pragma unroll 4
-  for (std::int64_t j = first; j < tile.padded; j += step) {
-    const float4 z = row(j);
-    most = fmaxf(fmaxf(most, fmaxf(z.x, z.y)), fmaxf(z.z, z.w));
+#pragma unroll
+  for (int k = 0; k < kHeld; ++k) {
+    const int j = first + k * step;
+    if (j >= columns) continue;
+    held[k] = row(j);
+    most = fmaxf(most, largest(held[k]));
   }
   most = block_reduce(most, [](float a, float b) { return fmaxf(a, b); });
   const float before = state.maximum[i], now = fmaxf(before, most);
   const float shift = now == -kInfinity ? 0 : now;  // nothing but masked classes so far
   float sum = 0;
-#pragma unroll 4
-  for (std::int64_t j = first; j < tile.padded; j += step) {
-    const float4 z = row(j);
-    const float4 p = {expf(z.x - shift), expf(z.y - shift), expf(z.z - shift), expf(z.w - shift)};
-    store4(probabilities + i * tile.padded + j, p);
+#pragma unroll
+  for (int k = 0; k < kHeld; ++k) {
+    const int j = first + k * step;
+    if (j >= columns) continue;
+    const float4 p = exp_of(held[k], shift);
+    store4(probabilities + i * tile.classes.size + j, p);
     sum += (p.x + p.y) + (p.z + p.w);
   }
   sum = block_reduce(sum, [](float a, float b) { return a + b; });
   const float shrink = before == now ? 1 : expf(before - now);
   if (shrink != 1) {
     float* const d = state.d_embeddings + i * state.dim;
-    for (std::int64_t j = first; j < state.dim; j += step) store4(d + j, times(load4(d + j), shrink));
+    for (std::int64_t j = first; j < state.dim; j += step)
+      store4(d + j, times(load4(d + j), shrink));
   }
   if (threadIdx.x != 0) return;  // every thread has read the maximum: the reductions are barriers
   state.maximum[i] = now;
@@ -335,12 +421,24 @@ __global__ void exp_tile_kernel(TileShape tile, Logits logits, OwnClasses own, c
                                 P* probabilities) {
   const std::int64_t i = blockIdx.x;
   const LogitRow row(tile, logits, own, i);
-  const float s = shift[i];
-  for (std::int64_t j = threadIdx.x * 4; j < tile.padded; j += kSampleThreads * 4) {
-    const float4 z = row(j);
-    store4(probabilities + i * tile.padded + j,
-           {expf(z.x - s), expf(z.y - s), expf(z.z - s), expf(z.w - s)});
+  const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
+  for (int j = static_cast<int>(threadIdx.x) * 4; j < columns; j += step)
+    store4(probabilities + i * tile.classes.size + j, exp_of(row(j), shift[i]));
+}
+
+__global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
+  const std::int64_t i = blockIdx.x;
+  const float ours = state.maximum[i], theirs = other.maximum[i], now = fmaxf(ours, theirs);
+  const float shift = now == -kInfinity ? 0 : now;
+  const float keep = expf(ours - shift), add = expf(theirs - shift);
+  __syncthreads();  // all have read what the first one changes
+  for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4) {
+    float* const d = state.d_embeddings + i * state.dim + j;
+    store4(d, sum_of(keep, load4(d), add, load4(other.d_embeddings + i * state.dim + j)));
   }
+  if (threadIdx.x != 0) return;
+  state.maximum[i] = now;
+  state.sum[i] = keep * state.sum[i] + add * other.sum[i];
 }
 
 __global__ void pack_softmax_kernel(SoftmaxState state, OwnClasses own, float scale,
@@ -420,52 +518,59 @@ __global__ void weigh_embeddings_kernel(const float* embeddings, JoinedSoftmax j
     store4(weighted + i * dim + j, times(load4(embeddings + i * dim + j), factor));
 }
 
-__global__ void subtract_own_kernel(OwnedOrder owned, const float* d_center, std::int64_t dim,
-                                    std::int64_t begin, float* d_unit) {
-  std::int64_t k = owned.first + warp_row();
-  if (k >= owned.last) return;
+__global__ void subtract_own_kernel(OwnedOrder owned, const float* d_center, SampledRows sampled,
+                                    std::int64_t dim, float* d_unit) {
+  std::int64_t k = warp_row();
+  const std::int64_t last = sampled.step->owned;
+  if (k >= last) return;
   const std::int32_t place = owned.places[k];
-  if (k > owned.first && owned.places[k - 1] == place) return;  // the class's first sample does it
-  float* const d = d_unit + (place - begin) * dim;
-  for (; k < owned.last && owned.places[k] == place; ++k) {
+  if (place < sampled.begin || place >= sampled.begin + sampled.size) return;  // another tile's
+  if (k > 0 && owned.places[k - 1] == place) return;  // the class's first sample does it
+  float* const d = d_unit + (place - sampled.begin) * dim;
+  for (; k < last && owned.places[k] == place; ++k) {
     const float* const own = d_center + owned.samples[k] * dim;
     for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
       store4(d + j, sum_of(1, load4(d + j), -1, load4(own + j)));
   }
 }
 
-template <class W, class V>
+template <int kHeldVectors, class W, class V>
 __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows sampled,
-                                  const float* d_unit, const float* inverse_norm, UpdateRule rule,
+                                  const float* d_unit, const float* inverse_norm,
                                   CounterRandom random, const float* skip) {
   const std::int64_t i = warp_row();
-  if (i >= sampled.count || skip[0] != 0) return;
-  const std::int64_t row = sampled.rows[i];
+  const std::int64_t row = row_at(sampled, i);
+  if (row < 0 || skip[0] != 0) return;
+  const StepScalars& rule = *sampled.step;
   const CaughtUp old(table, weights, state, row);
   const float* const gradient = d_unit + i * table.dim;
   const float inverse = inverse_norm[i];
+  const auto load_weight = [&](std::int64_t j) { return old.weight(j); };
+  const auto load_velocity = [&](std::int64_t j) { return old.velocity(j); };
+  const auto load_gradient = [&](std::int64_t j) { return load4(gradient + j); };
+  const auto x = held<kHeldVectors>(table.dim, load_weight);
+  const auto g = held<kHeldVectors>(table.dim, load_gradient);
+  const auto y = held<kHeldVectors>(table.dim, load_velocity);  // before the sum waits for the rest
   float along = 0;
-#pragma unroll 4
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
-    along += dot(load4(gradient + j), old.weight(j));
+  for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) { along += dot(g(k, j), x(k, j)); });
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
     key = rounding_key(random, table.first_class + row, rule.change);
-#pragma unroll 4
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
-    const float4 x = old.weight(j), g = load4(gradient + j), y = old.velocity(j);
-    const auto velocity = [&](float v, float w, float d) {
-      return rule.sgd.momentum * v + formulas::through_norm(d, w, along, inverse) +
-             rule.sgd.weight_decay * w;
+  const formulas::SgdStep sgd = rule.sgd;
+  for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) {
+    const float4 w = x(k, j), before = y(k, j), d = g(k, j);
+    const auto velocity = [&](float v, float weight, float d_unit_j) {
+      return sgd.momentum * v + formulas::through_norm(d_unit_j, weight, along, inverse) +
+             sgd.weight_decay * weight;
     };
-    const float4 v = {velocity(y.x, x.x, g.x), velocity(y.y, x.y, g.y), velocity(y.z, x.z, g.z),
-                      velocity(y.w, x.w, g.w)};
+    const float4 v = {velocity(before.x, w.x, d.x), velocity(before.y, w.y, d.y),
+                      velocity(before.z, w.z, d.z), velocity(before.w, w.w, d.w)};
+    const auto place = static_cast<std::uint32_t>(j);
     if constexpr (!std::is_same_v<V, Nothing>)
-      round4(state + row * table.dim + j, v, key, static_cast<std::uint32_t>(j), 16);
-    round4(weights + row * table.dim + j, sum_of(1, x, -rule.sgd.lr, v), key,
-           static_cast<std::uint32_t>(j), 0);
-  }
+      round4(state + row * table.dim + j, v, key, place, 16);
+    round4(weights + row * table.dim + j, sum_of(1, w, -sgd.lr, v), key, place, 0);
+  });
   if (table.steps_seen != nullptr && threadIdx.x % kWarp == 0)
     table.steps_seen[row] = rule.steps_seen;
 }
@@ -473,16 +578,17 @@ __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows
 template <class W, class V>
 __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* squares,
                                     SampledRows sampled, const float* d_unit,
-                                    const float* inverse_norm, UpdateRule rule,
-                                    CounterRandom random, const float* skip) {
+                                    const float* inverse_norm, CounterRandom random,
+                                    const float* skip) {
   constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1),
                  kBeta2 = static_cast<float>(AdamWStep::kBeta2),
                  kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
                  kRest1 = static_cast<float>(1 - AdamWStep::kBeta1),
                  kRest2 = static_cast<float>(1 - AdamWStep::kBeta2);
   const std::int64_t i = warp_row();
-  if (i >= sampled.count || skip[0] != 0) return;
-  const std::int64_t row = sampled.rows[i], at = row * table.dim;
+  const std::int64_t row = row_at(sampled, i), at = row * table.dim;
+  if (row < 0 || skip[0] != 0) return;
+  const StepScalars& rule = *sampled.step;
   const int update = table.updates[row] + 1;
   const AdamWStep step = formulas::adamw_step(rule.lr, rule.weight_decay, update);
   const float* const gradient = d_unit + i * table.dim;
@@ -501,10 +607,8 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
       return formulas::through_norm(d, w, along, inverse);
     });
     const float4 m = sum_of(kBeta1, load4(means + at + j), kRest1, g);
-    const float4 v =
-        sum_of(kBeta2, load4(squares + at + j), kRest2, each(g, g, [](float a, float b) {
-                 return a * b;
-               }));
+    const float4 v = sum_of(kBeta2, load4(squares + at + j), kRest2,
+                            each(g, g, [](float a, float b) { return a * b; }));
     const float4 move = each(m, v, [&](float mean, float square) {
       return mean / (std::sqrt(square) * step.root_correction + kEpsilon);
     });
@@ -545,22 +649,26 @@ void fill_normal(const Table& table, std::int64_t count, float deviation,
   check_launch("fill_normal");
 }
 
-void gather_normalize(const Table& table, const SampledRows& sampled, std::int64_t padded,
-                      Operand unit, float* inverse_norm, Stream stream) {
+void gather_normalize(const Table& table, const SampledRows& sampled, Operand unit,
+                      float* inverse_norm, Stream stream) {
   with_types(table, [&](const auto* weights, const auto* state) {
     with_type(unit, [&](auto* out) {
-      gather_normalize_kernel<<<blocks_for(padded, kRowWarps), kRowThreads, 0, stream>>>(
-          table, weights, state, sampled, padded, out, inverse_norm);
+      with_size(table.dim, [&](auto size) {
+        gather_normalize_kernel<size()>
+            <<<blocks_for(sampled.size, kRowWarps), kRowThreads, 0, stream>>>(
+                table, weights, state, sampled, out, inverse_norm);
+      });
     });
   });
   check_launch("gather_normalize");
 }
 
-void read_rows(const Table& table, const SampledRows& sampled, float* values, Stream stream) {
-  if (sampled.count == 0) return;
+void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,
+               Stream stream) {
+  if (count == 0) return;
   with_types(table, [&](const auto* weights, const auto* state) {
-    read_rows_kernel<<<blocks_for(sampled.count, kRowWarps), kRowThreads, 0, stream>>>(
-        table, weights, state, sampled, values);
+    read_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, rows, count, values);
   });
   check_launch("read_rows");
 }
@@ -579,10 +687,17 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses&
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream) {
   with_type(probabilities, [&](auto* out) {
-    softmax_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
+    const unsigned warps = blocks_for(tile.classes.size, 4 * kHeld * kWarp);
+    softmax_tile_kernel<<<static_cast<unsigned>(tile.samples), warps * kWarp, 0, stream>>>(
         tile, logits, own, state, out, tile_maximum);
   });
   check_launch("softmax_tile");
+}
+
+void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::int64_t samples,
+                   Stream stream) {
+  merge_softmax_kernel<<<static_cast<unsigned>(samples), kRowThreads, 0, stream>>>(state, other);
+  check_launch("merge_softmax");
 }
 
 void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
@@ -622,27 +737,27 @@ void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined, cons
   check_launch("weigh_embeddings");
 }
 
-void subtract_own(const OwnedOrder& owned, const float* d_center, std::int64_t dim,
-                  std::int64_t begin, float* d_unit, Stream stream) {
-  if (owned.first == owned.last) return;
-  subtract_own_kernel<<<blocks_for(owned.last - owned.first, kRowWarps), kRowThreads, 0, stream>>>(
-      owned, d_center, dim, begin, d_unit);
+void subtract_own(const OwnedOrder& owned, const float* d_center, const SampledRows& sampled,
+                  std::int64_t dim, float* d_unit, Stream stream) {
+  subtract_own_kernel<<<blocks_for(owned.most, kRowWarps), kRowThreads, 0, stream>>>(
+      owned, d_center, sampled, dim, d_unit);
   check_launch("subtract_own");
 }
 
-void update_rows(const Table& table, const SampledRows& sampled, const float* d_unit,
-                 const float* inverse_norm, const UpdateRule& rule, const CounterRandom& random,
-                 const float* skip, Stream stream) {
-  if (sampled.count == 0) return;
-  const unsigned blocks = blocks_for(sampled.count, kRowWarps);
+void update_rows(const Table& table, const SampledRows& sampled, bool adamw, const float* d_unit,
+                 const float* inverse_norm, const CounterRandom& random, const float* skip,
+                 Stream stream) {
+  const unsigned blocks = blocks_for(sampled.size, kRowWarps);
   with_types(table, [&](auto* weights, auto* state) {
-    if (rule.adamw) {
+    if (adamw) {
       update_adamw_kernel<<<blocks, kRowThreads, 0, stream>>>(
           table, weights, state, static_cast<decltype(state)>(table.squares), sampled, d_unit,
-          inverse_norm, rule, random, skip);
+          inverse_norm, random, skip);
     } else {
-      update_sgd_kernel<<<blocks, kRowThreads, 0, stream>>>(
-          table, weights, state, sampled, d_unit, inverse_norm, rule, random, skip);
+      with_size(table.dim, [&](auto size) {
+        update_sgd_kernel<size()><<<blocks, kRowThreads, 0, stream>>>(
+            table, weights, state, sampled, d_unit, inverse_norm, random, skip);
+      });
     }
   });
   check_launch("update_rows");
@@ -651,8 +766,8 @@ void update_rows(const Table& table, const SampledRows& sampled, const float* d_
 void catch_up(const Table& table, std::int64_t count, std::uint64_t change,
               const CounterRandom& random, Stream stream) {
   with_types(table, [&](auto* weights, auto* state) {
-    catch_up_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(table, weights, state,
-                                                                             count, change, random);
+    catch_up_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, count, change, random);
   });
   check_launch("catch_up");
 }

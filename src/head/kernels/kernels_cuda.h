@@ -11,11 +11,13 @@ struct CUstream_st;
 /// What surrounds the head's GEMMs, on a GPU: plain pointers to its memory (or to pinned host
 /// memory), work that is put on a stream. `formulas.h` says what each computes. Nothing here waits.
 ///
-/// A tile of logits is [batch, classes]: a sample is a row, so that its softmax is one block's work.
-/// Sizes of embeddings and of tiles are multiples of kWidth.
+/// A tile of logits is [batch, classes]: a sample is a row, so that its softmax is one block's
+/// work. Sizes of embeddings and of tiles are multiples of kWidth.
 namespace pfc::kernels::cuda {
 
 inline constexpr std::int64_t kWidth = 8;
+/// No tile has more columns.
+inline constexpr std::int64_t kMostColumns = 8192;
 
 using Stream = CUstream_st*;
 
@@ -41,22 +43,38 @@ struct Table {
   std::int64_t first_class = 0;  ///< of the rows
 };
 
-/// Rows of a table that a step uses.
+/// What changes from step to step, in the GPU's memory: the same launches, which a graph may hold,
+/// then make any step.
+struct StepScalars {
+  std::int64_t count = 0;  ///< S, sampled rows
+  std::int64_t owned = 0;  ///< of the micro-batch's samples
+  // Of pass 2.
+  formulas::SgdStep sgd = {};
+  double lr = 0, weight_decay = 0;
+  std::int32_t steps_seen = 0;  ///< what updated rows have been through afterwards
+  std::uint64_t change = 0;     ///< what rounding draws from
+};
+
+/// Places [begin, begin + size) of the rows that a step samples; from step->count on there are
+/// none.
 struct SampledRows {
-  const std::int64_t* rows = nullptr;  ///< [count], on the GPU
-  std::int64_t count = 0;
+  const std::int64_t* rows = nullptr;  ///< [step->count]
+  const StepScalars* step = nullptr;
+  std::int64_t begin = 0, size = 0;
 };
 
 /// weights [count, dim] of a table's first `count` rows = N(0, deviation²) by global class.
 void fill_normal(const Table& table, std::int64_t count, float deviation,
                  const CounterRandom& random, Stream stream);
 
-/// unit [padded, dim] = the rows / ‖row‖, zeros from `count` on; inverse_norm [count] = 1 / ‖row‖.
-void gather_normalize(const Table& table, const SampledRows& sampled, std::int64_t padded,
-                      Operand unit, float* inverse_norm, Stream stream);
+/// unit [size, dim] = the rows / ‖row‖, zeros where there are none; inverse_norm [size] = 1 /
+/// ‖row‖.
+void gather_normalize(const Table& table, const SampledRows& sampled, Operand unit,
+                      float* inverse_norm, Stream stream);
 
 /// values [count, dim] float32 = the rows, brought through the steps they missed.
-void read_rows(const Table& table, const SampledRows& sampled, float* values, Stream stream);
+void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,
+               Stream stream);
 
 /// What a margin does to samples whose own class this rank owns. Each is indexed by the sample;
 /// where `targets` is −1 they are left alone.
@@ -73,9 +91,10 @@ void prepare_own_classes(const Table& table, const SampledRows& sampled, const f
                          std::int64_t samples, const Margin::Terms& margin, const OwnClasses& own,
                          Stream stream);
 
-/// The classes of a tile: places [begin, begin + count) of the sampled rows, `padded` columns.
+/// A tile's logits: those of `classes.size` columns for each sample.
 struct TileShape {
-  std::int64_t samples = 0, begin = 0, count = 0, padded = 0;
+  std::int64_t samples = 0;
+  SampledRows classes = {};
 };
 
 /// Of a softmax over tiles (online softmax), for N samples.
@@ -87,32 +106,36 @@ struct SoftmaxState {
 };
 
 struct Logits {
-  const float* cosines = nullptr;  ///< [N, padded]
+  const float* cosines = nullptr;  ///< [N, size]
   float scale = 1;
   float threshold = 0;  ///< cosines above it leave the softmax; 2: none
 };
 
-/// One tile of pass 1: probabilities [N, padded] = exp(scale·cosine − maximum), with φ in place of
+/// One tile of pass 1: probabilities [N, size] = exp(scale·cosine − maximum), with φ in place of
 /// a sample's own cosine, the maximum that of the samples' logits up to here, which `tile_maximum`
-/// [N] keeps; zeros in the columns from `count` on.
+/// [N] keeps; zeros in columns without a class.
 void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
 
-/// The same with a maximum that is known: exp(scale·cosine − shift[sample]).
+/// As if `state` had met the other's classes too.
+void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::int64_t samples,
+                   Stream stream);
+
+/// The same as softmax_tile with a maximum that is known: exp(scale·cosine − shift[sample]).
 void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
               const float* shift, Operand probabilities, Stream stream);
 
 /// What all ranks' softmaxes make together.
 struct JoinedSoftmax {
-  const float* all = nullptr;      ///< [W, N, 3] maximum, sum, target logit (−∞ with other ranks)
-  const float* valid = nullptr;    ///< [N]
-  const float* count = nullptr;    ///< [1] of the step's valid samples
+  const float* all = nullptr;    ///< [W, N, 3] maximum, sum, target logit (−∞ with other ranks)
+  const float* valid = nullptr;  ///< [N]
+  const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
-  float* log_sum = nullptr;        ///< [N] log of the softmax's denominator
-  float* weight = nullptr;         ///< [N] scale·valid / count
-  double* loss = nullptr;          ///< [1] gains the samples' part
-  float* skip = nullptr;           ///< [1] becomes 1 where the loss is not finite
+  float* log_sum = nullptr;  ///< [N] log of the softmax's denominator
+  float* weight = nullptr;   ///< [N] scale·valid / count
+  double* loss = nullptr;    ///< [1] gains the samples' part
+  float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite
 };
 
 /// locals [N, 3]: this rank's part of JoinedSoftmax::all.
@@ -129,30 +152,22 @@ void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
 void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined, const float* shift,
                       std::int64_t dim, Operand weighted, Stream stream);
 
-/// The owned samples in the order of their classes.
+/// The owned samples of a micro-batch in the order of their classes.
 struct OwnedOrder {
-  const std::int32_t* samples = nullptr;  ///< [count]
-  const std::int32_t* places = nullptr;   ///< [count] ascending, in the sampled rows
-  std::int64_t first = 0, last = 0;       ///< those of a tile
+  const std::int32_t* samples = nullptr;  ///< [step->owned]
+  const std::int32_t* places = nullptr;   ///< [step->owned] ascending, in the sampled rows
+  std::int64_t most = 0;                  ///< step->owned is not above it
 };
 
-/// d_unit [tile, dim], less the owned samples' d_center, in their order.
-void subtract_own(const OwnedOrder& owned, const float* d_center, std::int64_t dim,
-                  std::int64_t begin, float* d_unit, Stream stream);
+/// d_unit [size, dim], less the owned samples' d_center, in their order.
+void subtract_own(const OwnedOrder& owned, const float* d_center, const SampledRows& sampled,
+                  std::int64_t dim, float* d_unit, Stream stream);
 
-/// The optimizer of a table.
-struct UpdateRule {
-  bool adamw = false;
-  formulas::SgdStep sgd = {};
-  double lr = 0, weight_decay = 0;
-  std::int32_t steps_seen = 0;  ///< what updated rows have been through afterwards
-  std::uint64_t change = 0;     ///< what rounding draws from
-};
-
-/// The normalisation's backward and the optimizer's step; nothing where skip[0] is not 0.
-void update_rows(const Table& table, const SampledRows& sampled, const float* d_unit,
-                 const float* inverse_norm, const UpdateRule& rule, const CounterRandom& random,
-                 const float* skip, Stream stream);
+/// The normalisation's backward and the optimizer's step, for rows whose gradients are d_unit
+/// [size, dim]; nothing where skip[0] is not 0. The optimizer is SGD or AdamW.
+void update_rows(const Table& table, const SampledRows& sampled, bool adamw, const float* d_unit,
+                 const float* inverse_norm, const CounterRandom& random, const float* skip,
+                 Stream stream);
 
 /// Brings the table's first `count` rows through the steps they missed.
 void catch_up(const Table& table, std::int64_t count, std::uint64_t change,
