@@ -100,6 +100,13 @@ std::span<const float> values_of(const torch::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
+/// pixels [n, 112, 112, 3] uint8 -> [n, d] in host memory, from wherever the network is.
+torch::Tensor embeddings_of(Backbone& network, const torch::Tensor& pixels) {
+  const auto parameters = network.parameters();
+  const at::Device device = parameters.empty() ? at::kCPU : parameters.front().device();
+  return network.forward(to_network_input(pixels.to(device))).cpu();
+}
+
 /// A rank's images [begin, end) of all.
 struct Share {
   Share(std::int64_t all, const Communicator& comm)
@@ -132,7 +139,7 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
   for_each_batch(images, 0, images.size(), options, [&](const Decoding& decoded) {
-    const torch::Tensor rows = network.forward(to_network_input(decoded.pixels())).contiguous();
+    const torch::Tensor rows = embeddings_of(network, decoded.pixels()).contiguous();
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); reason.empty()) {
         sink.embedding(decoded.begin() + i, values_of(rows[i]));
@@ -152,9 +159,8 @@ Embeddings embed_all(
   const Share mine(images.size(), comm);
   std::vector<torch::Tensor> rows, present;
   for_each_batch(images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
-    torch::Tensor embedded = network.forward(to_network_input(decoded.pixels()));
-    if (with_mirrored)
-      embedded = embedded + network.forward(to_network_input(decoded.pixels().flip(2)));
+    torch::Tensor embedded = embeddings_of(network, decoded.pixels());
+    if (with_mirrored) embedded = embedded + embeddings_of(network, decoded.pixels().flip(2));
     torch::Tensor is_there = torch::ones({decoded.size(), 1});
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (decoded.reason(i).empty()) continue;
@@ -195,8 +201,8 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
       if (const std::string& reason = decoded.reason(i); !reason.empty())
         throw DataError(set.name(), images.name(decoded.begin() + i), reason);
     }
-    originals.push_back(network.forward(to_network_input(decoded.pixels())));
-    mirrored.push_back(network.forward(to_network_input(decoded.pixels().flip(2))));
+    originals.push_back(embeddings_of(network, decoded.pixels()));
+    mirrored.push_back(embeddings_of(network, decoded.pixels().flip(2)));
   });
   result.dim = originals.front().size(1);
   result.originals = gather_rows(originals, mine, comm);

@@ -25,6 +25,7 @@ const char* dtype_of(const at::Tensor& part) {
   }
 }
 
+/// `part` in host memory.
 TensorView view_of(const std::string& name, const at::Tensor& part) {
   return {name,
           dtype_of(part),
@@ -83,23 +84,25 @@ class SharedRows {
   }
 
   void read_part(const std::string& name, const at::Tensor& part) {
-    const TensorView wanted = view_of(name, part), &found = content_.tensor(name);
-    std::vector<std::int64_t> shape = wanted.shape;
+    const TensorView& found = content_.tensor(name);
+    std::vector<std::int64_t> shape = part.sizes().vec();
     shape[0] = saved_.rows();
-    if (found.dtype != wanted.dtype || found.shape != shape) {
-      fail(name, found.dtype + " " + shape_text(found.shape) + ", want " + wanted.dtype + " " +
+    if (found.dtype != dtype_of(part) || found.shape != shape) {
+      fail(name, found.dtype + " " + shape_text(found.shape) + ", want " + dtype_of(part) + " " +
                      shape_text(shape));
     }
     const ClassShard& own = table_.shard();
     const GlobalClass begin = std::max(own.begin(), saved_.begin());
     const GlobalClass end = std::min(own.end(), saved_.end());
-    const auto row_bytes = static_cast<std::int64_t>(wanted.bytes.size()) / own.rows();
+    const auto row_bytes = static_cast<std::int64_t>(part.nbytes()) / own.rows();
     const auto bytes = [&](std::int64_t rows) {
       return static_cast<std::size_t>(rows * row_bytes);
     };
-    auto* const to = static_cast<std::byte*>(part.data_ptr()) + bytes(own.row(begin).v);
+    const at::Tensor rows = part.narrow(0, own.row(begin).v, end.v - begin.v);
+    const at::Tensor read = rows.is_cpu() ? rows : at::empty(rows.sizes(), rows.scalar_type());
     file_.read(content_.offset_of(found) + bytes(saved_.row(begin).v),
-               {to, bytes(end.v - begin.v)});
+               {static_cast<std::byte*>(read.data_ptr()), bytes(end.v - begin.v)});
+    if (!rows.is_cpu()) rows.copy_(read);
   }
 
   CheckedFile file_;
@@ -121,8 +124,10 @@ void require_range(const at::Tensor& counts, std::int64_t most, const char* name
 }  // namespace
 
 Checksums save_centers(const CenterTable& table, const std::filesystem::path& path) {
+  std::vector<at::Tensor> on_host;  // a GPU's are copied
   std::vector<TensorView> views;
-  for (const auto& [name, part] : table.parts()) views.push_back(view_of(name, part));
+  for (const auto& [name, part] : table.parts())
+    views.push_back(view_of(name, on_host.emplace_back(part.cpu())));
   Metadata metadata = center_metadata(table.shard());
   if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
     const std::span<const double> rates = table.learning_rates();

@@ -81,7 +81,9 @@ void load_state(Backbone& backbone, const SavedState& saved, const std::string& 
       read_into(exact, tensor);
       target.copy_(exact);
     } else if (tensor.dtype == want) {
-      read_into(target, tensor);
+      const auto saved_values = torch::empty(target.sizes(), target.scalar_type());
+      read_into(saved_values, tensor);
+      target.copy_(saved_values);
     } else {
       fail("dtype " + tensor.dtype + ", want " + want);
     }

@@ -150,6 +150,8 @@ std::vector<Field> fields(Config& c) {
              "what embeddings travel between ranks as"),
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
+      choice("head.gemm_type", &c.head.gemm_type, {"bfloat16", "float16", "tf32", "float32"},
+             "what a GPU multiplies in the head; results, and all on the CPU, are float32"),
 
       choice("optimizer.kind", &c.optimizer.kind, {"sgd", "adamw"},
              "of the backbone and of the class centres"),
@@ -179,6 +181,12 @@ std::vector<Field> fields(Config& c) {
       number("train.steps", &c.train.steps, from_to(0, 1e12),
              "… or this; the one that is not 0 holds"),
       number("train.seed", &c.train.seed, from(0), "of everything random"),
+      choice("train.device", &c.train.device, {"auto", "cpu", "cuda"},
+             "where a run computes; auto: on the GPU where there is one"),
+      choice(
+          "train.precision", &c.train.precision, {"auto", "float32", "bfloat16", "float16"},
+          "what the backbone computes in, its parameters and last layers being float32; auto: on "
+          "a GPU bfloat16, or float16 where it has none, on the CPU float32"),
       number("train.threads", &c.train.threads, from_to(0, 1024),
              "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or the machine's cores, shared "
              "by its "

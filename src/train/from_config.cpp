@@ -17,7 +17,13 @@ Margin margin_of(const Config::Head& head) {
   return Margin::combined(head.m1, head.m2, head.m3);
 }
 
-CenterTableOptions table_options(const Config& config) {
+GemmInput gemm_input(const std::string& name) {
+  if (name == "bfloat16") return GemmInput::kBFloat16;
+  if (name == "float16") return GemmInput::kFloat16;
+  return name == "tf32" ? GemmInput::kTF32 : GemmInput::kFloat32;
+}
+
+CenterTableOptions table_options(const Config& config, at::Device device) {
   using Optimizer = CenterOptimizer;
   return {.dim = config.model.embedding_size,
           .optimizer = {.kind = config.optimizer.kind == "adamw" ? Optimizer::Kind::kAdamW
@@ -29,17 +35,19 @@ CenterTableOptions table_options(const Config& config) {
                                     : Optimizer::Rule::kSampled},
           .weights = number_type(config.head.center_type),
           .state = number_type(config.head.state_type),
-          .seed = config.train.seed};
+          .seed = config.train.seed,
+          .device = device};
 }
 
 }  // namespace
 
-PartialFcOptions head_options(const Config& config) {
-  return {.table = table_options(config),
+PartialFcOptions head_options(const Config& config, at::Device device) {
+  return {.table = table_options(config, device),
           .margin = margin_of(config.head),
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
-          .workspace_bytes = config.head.workspace_mb << 20};
+          .workspace_bytes = config.head.workspace_mb << 20,
+          .gemm = gemm_input(config.head.gemm_type)};
 }
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,

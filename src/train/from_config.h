@@ -10,7 +10,7 @@
 
 namespace pfc {
 
-PartialFcOptions head_options(const Config& config);
+PartialFcOptions head_options(const Config& config, at::Device device);
 
 /// Of the backbone's parameters.
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,

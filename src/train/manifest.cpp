@@ -46,6 +46,14 @@ class Reader {
     const Json& best = member(root_, "best_accuracy");
     if (!best.is_number()) fail("best_accuracy", "not a number");
     manifest.best_accuracy = best.get<double>();
+    if (root_.contains("loss_scaler")) {
+      const Json& scaler = member(root_, "loss_scaler");
+      const Json& factor = member(scaler, "factor");
+      if (!factor.is_number() || !(factor.get<double>() > 0))
+        fail("factor", "not a number above 0");
+      manifest.loss_factor = factor.get<double>();
+      manifest.loss_steps = integer(scaler, "steps", 0, std::numeric_limits<std::int32_t>::max());
+    }
     const Json& files = member(root_, "files");
     if (!files.is_object()) fail("files", "not a JSON object");
     for (const auto& [file, sums] : files.items()) manifest.files[file] = checksums(file, sums);
@@ -147,19 +155,21 @@ std::string to_json(const Manifest& manifest) {
     for (const std::uint64_t block : sums.blocks) blocks.push_back(hex(block));
     files[file] = {{"bytes", sums.bytes}, {"xxh3_of_8_mib", std::move(blocks)}};
   }
-  const Json json = {{"format", kFormat},
-                     {"step", manifest.step},
-                     {"world", manifest.world},
-                     {"seed", manifest.seed},
-                     {"data",
-                      {{"images", manifest.images},
-                       {"identities", manifest.identities},
-                       {"labels", hex(manifest.labels)},
-                       {"excluded", manifest.excluded}}},
-                     {"corrupt", manifest.corrupt},
-                     {"best_accuracy", manifest.best_accuracy},
-                     {"config", manifest.config},
-                     {"files", std::move(files)}};
+  Json json = {{"format", kFormat},
+               {"step", manifest.step},
+               {"world", manifest.world},
+               {"seed", manifest.seed},
+               {"data",
+                {{"images", manifest.images},
+                 {"identities", manifest.identities},
+                 {"labels", hex(manifest.labels)},
+                 {"excluded", manifest.excluded}}},
+               {"corrupt", manifest.corrupt},
+               {"best_accuracy", manifest.best_accuracy},
+               {"config", manifest.config},
+               {"files", std::move(files)}};
+  if (manifest.loss_factor > 0)
+    json["loss_scaler"] = {{"factor", manifest.loss_factor}, {"steps", manifest.loss_steps}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

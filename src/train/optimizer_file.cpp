@@ -57,7 +57,8 @@ at::Tensor take(const std::string& name, const at::Tensor& parameter, const Safe
                         shape_text(parameter.sizes().vec()));
   }
   left.erase(name);
-  return at::from_blob(const_cast<std::byte*>(found.bytes.data()), found.shape, at::kFloat).clone();
+  return at::empty_like(parameter, at::TensorOptions().requires_grad(false))
+      .copy_(at::from_blob(const_cast<std::byte*>(found.bytes.data()), found.shape, at::kFloat));
 }
 
 std::int64_t take_step(const std::string& name, const SafetensorsFile& file,
@@ -75,10 +76,10 @@ std::int64_t take_step(const std::string& name, const SafetensorsFile& file,
 
 Checksums save_optimizer(const torch::optim::Optimizer& optimizer, const Backbone& backbone,
                          const std::filesystem::path& path) {
-  std::vector<at::Tensor> alive;  // copies, where a tensor is not row-major
+  std::vector<at::Tensor> alive;  // copies, where a tensor is not row-major in host memory
   std::vector<TensorView> views;
   for (const auto& [name, tensor] : state_of(optimizer, backbone)) {
-    alive.push_back(tensor.contiguous());
+    alive.push_back(tensor.cpu().contiguous());
     views.push_back(
         {name,
          tensor.scalar_type() == at::kLong ? "I64" : "F32",

@@ -23,6 +23,7 @@
 #include "pfc/train/train_step.h"
 #include "train/announce.h"
 #include "train/checkpoint_clock.h"
+#include "train/device.h"
 #include "train/evaluation.h"
 #include "train/from_config.h"
 #include "train/meter.h"
@@ -90,24 +91,28 @@ StepPlannerOptions planner_options(const Config& config) {
           .window = config.data.shuffle_window};
 }
 
-std::shared_ptr<Backbone> make_network(const Config& config, Communicator& comm) {
+std::shared_ptr<Backbone> make_network(const Config& config, at::Device device,
+                                       Communicator& comm) {
   auto backbone =
       make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
   if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
+  move_to(device, *backbone);
   backbone->freeze(config.model.freeze);
   return backbone;
 }
 
-PartialFc make_head(const Config& config, const ClassSampler& sampler, const Placement& place,
-                    Communicator& comm) {
-  require_head_memory(head_options(config), sampler.shard(),
+PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
+                    const Placement& place, Communicator& comm) {
+  constexpr int kLanes = 2;  // which a GPU works on side by side
+  const PartialFcOptions options = head_options(config, device);
+  require_head_memory(options, sampler.shard(),
                       {.rows = sampler.most_rows(config.train.batch_size),
                        .samples = config.train.batch_size / config.train.micro_batches,
                        .accumulates = config.train.micro_batches > 1,
-                       .threads = at::get_num_threads()},
-                      available_memory() / place.local_world);
+                       .threads = device.is_cuda() ? kLanes : at::get_num_threads()},
+                      free_memory(device) / place.local_world);
   comm.barrier();  // all have asked for what is free before one takes of it
-  return PartialFc(head_options(config), sampler.shard());
+  return PartialFc(options, sampler.shard());
 }
 
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
@@ -124,6 +129,7 @@ class Run {
         comm_(comm),
         output_(prepare_output(config.output, start, comm)),
         place_(place_and_set_threads(config, comm)),
+        compute_on_(choose_device(config, comm)),
         evaluation_(config.eval.sets),
         checkpoints_({.folder = checkpoints_in(output_),
                       .keep_last = config.checkpoint.keep_last,
@@ -141,8 +147,8 @@ class Run {
         steps_(config.train.steps > 0 ? config.train.steps
                                       : planner_.steps_in(config.train.epochs)),
         learning_rate_(config.schedule, steps_),
-        backbone_(make_network(config, comm)),
-        head_(make_head(config, sampler_, place_, comm)),
+        backbone_(make_network(config, compute_on_.device, comm)),
+        head_(make_head(config, compute_on_.device, sampler_, place_, comm)),
         gradients_(backbone_->parameters(), comm),
         optimizer_(make_optimizer(config, backbone_->parameters())),
         training_{*backbone_,
@@ -151,7 +157,9 @@ class Run {
                   *optimizer_,
                   comm,
                   config.optimizer.clip_norm,
-                  number_type(config.head.gather_type)} {
+                  number_type(config.head.gather_type),
+                  compute_on_.precision} {
+    if (compute_on_.precision == at::kHalf) training_.scaler = &scaler_.emplace(compute_on_.device);
     if (comm.is_first()) {
       announce_ranks(place_, comm);
       announce_dataset(*dataset_);
@@ -199,6 +207,10 @@ class Run {
     resumed_ = checkpoints_.restore(state());
     require_same_data(*dataset_, *resumed_);
     done_ = resumed_->step;
+    if (scaler_ && resumed_->loss_factor > 0) {
+      scaler_->factor().fill_(resumed_->loss_factor);
+      scaler_->steps().fill_(resumed_->loss_steps);
+    }
     corrupt_ = resumed_->corrupt;
     evaluation_.resume(resumed_->best_accuracy);
     if (!comm_.is_first()) return;
@@ -212,15 +224,29 @@ class Run {
       progress.note("corrupt image, left out: " + problem);
     const double lr = learning_rate_.at(done_);
     const TrafficByCollective before = comm_.traffic();
-    const StepResult result = train_step(plan, batch, lr, training_).wait();
+    PendingStep made = train_step(plan, batch, lr, training_);
     traffic_.add(before, comm_.traffic());
     loader_->recycle(std::move(batch));
+    settle(progress);
+    unsettled_.emplace(Unsettled{std::move(made), std::move(plan), lr});
+    ++done_;
+    // A GPU is left to it while the host prepares the next step.
+    if (!unsettled_->made.is_pending() || done_ == steps_) settle(progress);
+  }
+
+  /// Takes in what the last step came to.
+  void settle(ProgressLine& progress) {
+    if (!unsettled_) return;
+    auto [made, plan, lr] = std::move(*unsettled_);
+    unsettled_.reset();
+    const StepResult result = made.wait();
+    require_finite(result, plan, lr, training_);
     meter_.add(result, config_.train.batch_size);
     corrupt_ += std::ssize(result.without_image);
     if (place_.local_rank == 0) exclude(plan, result);
-    ++done_;
-    if (metrics_ && (done_ % config_.log.every == 0 || done_ == steps_))
-      report(result, lr, progress);
+    const std::int64_t step = plan.step + 1;
+    if (metrics_ && (step % config_.log.every == 0 || step == steps_))
+      report(step, result, lr, progress);
   }
 
   /// Images that another machine's ranks could not decode: every machine has its list, and all must
@@ -230,16 +256,16 @@ class Run {
       dataset_->exclude(plan.images[static_cast<std::size_t>(place)], "did not decode on a rank");
   }
 
-  void report(const StepResult& result, double lr, ProgressLine& progress) {
+  void report(std::int64_t step, const StepResult& result, double lr, ProgressLine& progress) {
     TrainMetrics report = meter_.report(loader_->seconds_waited());
-    report.step = done_;
-    report.epoch = static_cast<double>(done_ * config_.train.batch_size) /
+    report.step = step;
+    report.epoch = static_cast<double>(step * config_.train.batch_size) /
                    static_cast<double>(dataset_->size());
     report.lr = lr;
     report.gradient_norm = result.gradient_norm;
     report.corrupt = corrupt_;
     metrics_->write(report);
-    progress.show(done_, progress_text(report, steps_));
+    progress.show(step, progress_text(report, steps_));
   }
 
   struct Agreement {
@@ -257,6 +283,7 @@ class Run {
   TrainState state() { return {*backbone_, *optimizer_, head_.table()}; }
 
   void save(ProgressLine& progress) {
+    settle(progress);
     const auto begin = Clock::now();
     Manifest manifest;
     manifest.step = done_;
@@ -264,6 +291,10 @@ class Run {
     manifest.seed = config_.train.seed;
     manifest.corrupt = corrupt_;
     manifest.best_accuracy = evaluation_.best();
+    if (scaler_) {
+      manifest.loss_factor = scaler_->factor().item<double>();
+      manifest.loss_steps = scaler_->steps().item<std::int64_t>();
+    }
     describe(*dataset_, manifest);
     if (done_ == steps_) head_.table().catch_up();  // nothing follows: for those who read the file
     const std::int64_t bytes = checkpoints_.save(state(), config_.model.network,
@@ -283,6 +314,7 @@ class Run {
   }
 
   void evaluate(ProgressLine& progress) {
+    settle(progress);
     const auto begin = Clock::now();
     for (const VerificationResult& found : evaluation_.run(*backbone_, done_, progress, comm_))
       metrics_->write(done_, found);
@@ -312,10 +344,18 @@ class Run {
                   "; everything else lies beside it");
   }
 
+  /// A step whose result is not known yet.
+  struct Unsettled {
+    PendingStep made;
+    StepPlan plan;
+    double lr;
+  };
+
   const Config& config_;
   Communicator& comm_;
   fs::path output_;
   Placement place_;
+  ComputeOn compute_on_;
   Evaluation evaluation_;
   Checkpoints checkpoints_;
   std::optional<Manifest> resumed_;  ///< what the run goes on from
@@ -329,7 +369,9 @@ class Run {
   PartialFc head_;
   GradientBuckets gradients_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::optional<LossScaler> scaler_;  ///< of float16
   Training training_;
+  std::optional<Unsettled> unsettled_;
 
   std::int64_t done_ = 0, corrupt_ = 0;  ///< steps; images that did not decode
   std::optional<MetricsLog> metrics_;    ///< the first rank's
@@ -345,7 +387,11 @@ void train(const Config& config, Communicator& comm, Start start) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
-  Run(config, comm, start).go();
+  try {
+    Run(config, comm, start).go();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error(out_of_memory(error.what_without_backtrace()));
+  }
   comm.barrier();  // every rank's files are there
 }
 

@@ -23,6 +23,8 @@ Manifest example() {
   manifest.excluded = {"17", "18"};
   manifest.corrupt = 2;
   manifest.best_accuracy = 0.8123456789012345;
+  manifest.loss_factor = 32768;
+  manifest.loss_steps = 1999;
   manifest.files["backbone.safetensors"] = {.bytes = 10, .blocks = {0xffffffffffffffffu}};
   manifest.files["empty"] = {};
   manifest.files["two blocks"] = {.bytes = Checksums::kBlockBytes + 1, .blocks = {1, 2}};
@@ -61,6 +63,7 @@ TEST(Manifest, SaysWhatIsWrongWithAFile) {
   expect(replaced("\"world\": 4", "\"world\": 0"), "world: 0, want 1 to 1048576");
   expect(replaced("fedcba9876543210", "fedcba987654321x"),
          "labels: not a number in hexadecimal digits");
+  expect(replaced("32768.0", "0.0"), "factor: not a number above 0");
   expect(replaced("\"17\"", "17"), "excluded: holds something other than strings");
   expect(replaced("\"bytes\": 10", "\"bytes\": 0"), "backbone.safetensors: 1 checksums, want 0");
   expect(replaced("\"backbone.safetensors\"", "\"../backbone\""),

@@ -74,6 +74,12 @@ TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
   EXPECT_EQ(centers.tensor("centers").dtype, "BF16");
 }
 
+TEST_F(Train, LearnsWithABackboneInBFloat16) {
+  config_.train.precision = "bfloat16";
+  run();
+  EXPECT_LT(losses().back(), losses().front());
+}
+
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
   run();
   EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("holds an earlier run")));

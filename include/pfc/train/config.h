@@ -54,6 +54,8 @@ struct Config {
     std::string state_type = "float32";   ///< or "bfloat16": how their optimizer's state is stored
     std::string gather_type = "float32";  ///< or "bfloat16": what embeddings travel as
     std::int64_t workspace_mb = 512;      ///< for keeping probabilities between the two passes
+    /// What a GPU's GEMMs take in: or "float16", "tf32", "float32"
+    std::string gemm_type = "bfloat16";
 
     bool operator==(const Head&) const = default;
   } head;
@@ -81,6 +83,9 @@ struct Config {
     double epochs = 20;              ///< how long: either this …
     std::int64_t steps = 0;          ///< … or this; exactly one of them is not 0
     std::uint64_t seed = 0;
+    std::string device = "auto";  ///< or "cpu", "cuda"
+    /// What the backbone computes in: or "float32", "bfloat16", "float16"
+    std::string precision = "auto";
     std::int64_t threads = 0;    ///< of a rank for arithmetic; 0: the cores, shared by the ranks
     std::int64_t timeout = 600;  ///< seconds that a rank waits for the others
 

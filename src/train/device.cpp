@@ -1,0 +1,82 @@
+#include "train/device.h"
+
+#include <torch/torch.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "pfc/base/error.h"
+#include "pfc/base/memory.h"
+#include "pfc/comm/gpus.h"
+
+namespace pfc {
+namespace {
+
+at::Device device_of(const Config& config, const Communicator& comm) {
+  const std::string& wanted = config.train.device;
+  if (wanted == "cpu") return at::kCPU;
+  const bool asked = wanted == "cuda";
+  if (comm.world() > 1) {
+    if (asked) throw Error("train.device is cuda: several ranks train on CPUs only, so far");
+    return at::kCPU;
+  }
+  if (gpus() > 0) return {at::kCUDA, 0};
+  if (asked) {
+    throw Error(
+        "train.device is cuda, but no GPU was found: there is none, its driver is missing, or this "
+        "program was built without CUDA");
+  }
+  std::fprintf(stderr, "no GPU was found: the run is on the CPU\n");
+  return at::kCPU;
+}
+
+at::ScalarType precision_of(const Config& config, at::Device device) {
+  const std::string& wanted = config.train.precision;
+  if (wanted == "float32") return at::kFloat;
+  if (wanted == "bfloat16") return at::kBFloat16;
+  if (wanted == "auto") {
+    if (device.is_cpu()) return at::kFloat;
+    return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+  }
+  if (device.is_cpu()) throw Error("train.precision is float16, which is a GPU's: use bfloat16");
+  if (config.head.update == "dense_equivalent") {
+    throw Error(
+        "train.precision is float16, whose steps may be skipped, which head.update = "
+        "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");
+  }
+  return at::kHalf;
+}
+
+}  // namespace
+
+ComputeOn choose_device(const Config& config, const Communicator& comm) {
+  const at::Device device = device_of(config, comm);
+  return {device, precision_of(config, device)};
+}
+
+std::int64_t free_memory(at::Device device) {
+  return device.is_cuda() ? gpu(device.index()).free_bytes : available_memory();
+}
+
+std::string out_of_memory(const std::string& thrown) {
+  constexpr std::string_view kEnd = "is free.";
+  const std::size_t end = thrown.find(kEnd);
+  const std::string what =
+      end == std::string::npos ? thrown.substr(0, thrown.find('\n')) : thrown.substr(0, end + 7);
+  return what +
+         "; lower train.batch_size, raise train.micro_batches, or lower head.workspace_mb; `pfc "
+         "plan` shows what fits";
+}
+
+void move_to(at::Device device, Backbone& backbone) {
+  if (device.is_cpu()) return;
+  const torch::NoGradGuard no_grad;
+  backbone.to(device);
+  for (at::Tensor& parameter : backbone.parameters()) {
+    if (parameter.dim() == 4)
+      parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
+}  // namespace pfc

@@ -1,0 +1,53 @@
+#include "train/device.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
+
+namespace pfc {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+ComputeOn chosen(const std::string& device, const std::string& precision) {
+  Config config;
+  config.train.device = device;
+  config.train.precision = precision;
+  return choose_device(config, *make_self_communicator());
+}
+
+TEST(Device, OnTheCpuTheBackboneIsInFloat32UnlessAskedOtherwise) {
+  EXPECT_TRUE(chosen("cpu", "auto").device.is_cpu());
+  EXPECT_EQ(chosen("cpu", "auto").precision, at::kFloat);
+  EXPECT_EQ(chosen("cpu", "bfloat16").precision, at::kBFloat16);
+  EXPECT_THAT([] { chosen("cpu", "float16"); },
+              ThrowsMessage<Error>(HasSubstr("train.precision is float16, which is a GPU's")));
+}
+
+TEST(Device, WithoutAGpuAutoIsTheCpuAndCudaIsRefused) {
+  if (gpus() > 0) GTEST_SKIP() << "there is a GPU";
+  EXPECT_TRUE(chosen("auto", "auto").device.is_cpu());
+  EXPECT_THAT([] { chosen("cuda", "auto"); }, ThrowsMessage<Error>(HasSubstr("no GPU was found")));
+}
+
+TEST(Device, OutOfMemorySaysWhatWasAskedWhatIsFreeAndWhatToDo) {
+  std::string thrown;
+  try {
+    TORCH_CHECK_WITH(OutOfMemoryError, false,
+                     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity "
+                     "of 79.10 GiB of which 1.20 GiB is free. Process 7 has 70 GiB in use.");
+  } catch (const c10::OutOfMemoryError& error) {
+    thrown = error.what_without_backtrace();
+  }
+  EXPECT_EQ(out_of_memory(thrown),
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 "
+            "GiB of which 1.20 GiB is free; lower train.batch_size, raise train.micro_batches, or "
+            "lower head.workspace_mb; `pfc plan` shows what fits");
+}
+
+}  // namespace
+}  // namespace pfc
