@@ -15,7 +15,7 @@ esac
 
 scripts/setup.sh --preset $preset
 echo "== format"
-git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run -Werror
+git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
 echo "== clang-tidy, preset $preset"
-sed -n 's/^ *"file": "\(.*\)",*$/\1/p' build/$preset/compile_commands.json |
+sed -n 's/^ *"file": "\(.*\.cpp\)",*$/\1/p' build/$preset/compile_commands.json |
   xargs -P "$(nproc)" -n 1 clang-tidy -p build/$preset --quiet 2>/dev/null
