@@ -31,4 +31,9 @@ class Autocast {
   at::ScalarType before_;
 };
 
+/// x in float32; itself where it is, which leaves no operator in an exported network.
+inline at::Tensor in_float32(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
+}
+
 }  // namespace pfc

@@ -78,7 +78,7 @@ class IResNet : public Backbone {
   torch::Tensor forward(torch::Tensor images) override {
     auto x = bn1_->forward(conv1_->forward(images), prelu_->weight);
     for (const auto& block : blocks_) x = block->forward(x);
-    x = bn2_->forward(x).flatten(1).to(torch::kFloat);
+    x = in_float32(bn2_->forward(x).flatten(1));
     const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
     return features_->forward(fc_->forward(x));
   }

@@ -155,7 +155,7 @@ class MobileFaceNet : public Backbone {
     auto x = images;
     for (const auto& part : parts_) x = part->forward(x);
     const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
-    return features_->forward(conv_sep_->forward(x.to(torch::kFloat)));
+    return features_->forward(conv_sep_->forward(in_float32(x)));
   }
 
  private:

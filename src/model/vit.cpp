@@ -175,7 +175,7 @@ class Vit : public Backbone {
     const auto draws = is_training() ? take_draws() : std::nullopt;
     auto x = patches_->forward(images) + pos_embed_;
     x = draws && seen_tokens_ < kTokens ? features_of_some(x, *draws) : features(x, draws);
-    x = x.flatten(1).to(torch::kFloat);
+    x = in_float32(x.flatten(1));
     const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
     return bn2_->forward(fc2_->forward(bn1_->forward(fc1_->forward(x))));
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "pfc/base/format.h"
+#include "pfc/comm/gpus.h"
 
 namespace pfc {
 
@@ -36,6 +37,15 @@ void announce_head(const Config& config, const ClassSampler& sampler) {
                  static_cast<long long>(config.train.batch_size),
                  static_cast<long long>(std::min(config.train.batch_size, classes)),
                  static_cast<long long>(sampler.drawn()));
+  }
+}
+
+void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm) {
+  if (place.device.is_cuda()) {
+    std::fprintf(stderr, "device: %s, the backbone in %s\n", gpu(place.device.index()).name.c_str(),
+                 c10::toString(place.precision));
+  } else if (config.train.device == "auto" && comm.world() == 1) {
+    std::fprintf(stderr, "device: the CPU; no GPU was found\n");
   }
 }
 

@@ -5,11 +5,13 @@
 #include "pfc/data/dataset.h"
 #include "pfc/head/sampler.h"
 #include "pfc/train/config.h"
+#include "train/device.h"
 
 namespace pfc {
 
 // What a run says on stderr before its first step, a line each.
 
+void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm);
 void announce_ranks(const Placement& place, const Communicator& comm);
 void announce_dataset(const Dataset& dataset);
 /// With a note where the batch's own identities leave hardly any negatives.

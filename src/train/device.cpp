@@ -2,7 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -27,7 +26,6 @@ at::Device device_of(const Config& config, const Communicator& comm) {
         "train.device is cuda, but no GPU was found: there is none, its driver is missing, or this "
         "program was built without CUDA");
   }
-  std::fprintf(stderr, "no GPU was found: the run is on the CPU\n");
   return at::kCPU;
 }
 

@@ -17,8 +17,8 @@ struct ComputeOn {
   at::ScalarType precision = at::kFloat;
 };
 
-/// What `train.device` and `train.precision` come to on this machine; the first rank says so on
-/// stderr where "auto" has found no GPU. Throws Error where what they name is not to be had.
+/// What `train.device` and `train.precision` come to on this machine. Throws Error where what they
+/// name is not to be had.
 ComputeOn choose_device(const Config& config, const Communicator& comm);
 
 /// Free memory there, in bytes.

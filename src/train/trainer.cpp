@@ -162,6 +162,7 @@ class Run {
     if (compute_on_.precision == at::kHalf) training_.scaler = &scaler_.emplace(compute_on_.device);
     if (comm.is_first()) {
       announce_ranks(place_, comm);
+      announce_device(config, compute_on_, comm);
       announce_dataset(*dataset_);
       announce_head(config, sampler_);
     }

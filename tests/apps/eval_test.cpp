@@ -86,7 +86,7 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
 }
 
 TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {
-  expect_failure(run("eval ifrt a.npy"), 1, "a.txt: not found");
+  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: cannot open");
   write_npy("a.npy", {{1, 0}, {1, 0.1f}});
   write("a.txt", "A/1/x.jpg\n");
   expect_failure(run("eval ifrt a.npy"), 1, "a.npy: header: 2 rows, but a.txt has 1 lines");
