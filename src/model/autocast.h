@@ -31,9 +31,10 @@ class Autocast {
   at::ScalarType before_;
 };
 
-/// x in float32; itself where it is, which leaves no operator in an exported network.
+/// x in float32 where it is in a narrower type; else itself, which leaves no operator in an
+/// exported network.
 inline at::Tensor in_float32(const at::Tensor& x) {
-  return x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
+  return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
 }
 
 }  // namespace pfc
