@@ -38,11 +38,6 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
     return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
   }
   if (device.is_cpu()) throw Error("train.precision is float16, which is a GPU's: use bfloat16");
-  if (config.head.update == "dense_equivalent") {
-    throw Error(
-        "train.precision is float16, whose steps may be skipped, which head.update = "
-        "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");
-  }
   return at::kHalf;
 }
 
@@ -50,7 +45,13 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
 
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
   const at::Device device = device_of(config, comm);
-  return {device, precision_of(config, device)};
+  const at::ScalarType precision = precision_of(config, device);
+  if (precision == at::kHalf && config.head.update == "dense_equivalent") {
+    throw Error(
+        "train.precision is float16, whose steps may be skipped, which head.update = "
+        "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");
+  }
+  return {device, precision};
 }
 
 std::int64_t free_memory(at::Device device) {
