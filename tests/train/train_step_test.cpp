@@ -52,6 +52,23 @@ class TrainStep : public testing::Test {
     return train_step(plan_, batch_, lr, training).wait();
   }
 
+  /// What a step changes, as it was before the first: the backbone, a head and an optimizer.
+  struct Anew {
+    PartialFc head{{.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1)};
+    torch::optim::SGD optimizer;
+    GradientBuckets gradients;
+    Training training;
+
+    explicit Anew(TrainStep& test)
+        : optimizer(test.backbone_.parameters(),
+                    torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3)),
+          gradients(test.backbone_.parameters(), *test.comm_),
+          training{test.backbone_, head, gradients, optimizer, *test.comm_} {
+      at::manual_seed(1);
+      test.backbone_.fc_->reset_parameters();
+    }
+  };
+
   Linear backbone_;
   PartialFc head_;
   torch::optim::SGD optimizer_;
@@ -107,19 +124,13 @@ TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
   const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
                    centers = head_.table().weights().clone();
   for (const std::int64_t micro_batches : {2, 3, 6}) {
-    at::manual_seed(1);  // the same start
-    backbone_.fc_->reset_parameters();
-    PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
-    torch::optim::SGD optimizer(backbone_.parameters(),
-                                torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
-    GradientBuckets gradients(backbone_.parameters(), *comm_);
-    Training training{backbone_, head, gradients, optimizer, *comm_, 0};
+    Anew again(*this);
     plan_.micro_batches = micro_batches;
-    const StepResult result = train_step(plan_, batch_, 0.5, training).wait();
+    const StepResult result = train_step(plan_, batch_, 0.5, again.training).wait();
     EXPECT_NEAR(result.loss, whole.loss, 1e-6 * whole.loss);
     EXPECT_NEAR(result.gradient_norm, whole.gradient_norm, 1e-5 * whole.gradient_norm);
     EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-5, 1e-6));
-    EXPECT_TRUE(head.table().weights().allclose(centers, 1e-5, 1e-6));
+    EXPECT_TRUE(again.head.table().weights().allclose(centers, 1e-5, 1e-6));
   }
 }
 
@@ -128,15 +139,9 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
   const StepResult without = step(0.5);
   const at::Tensor weight = backbone_.fc_->weight.detach().clone();
 
-  at::manual_seed(1);  // the same start
-  backbone_.fc_->reset_parameters();
-  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
-  torch::optim::SGD optimizer(backbone_.parameters(),
-                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
+  Anew again(*this);
   std::fill_n(batch_.pixels.begin() + 2 * 112 * 112 * 3, 112 * 112 * 3, std::uint8_t{77});
-  GradientBuckets gradients(backbone_.parameters(), *comm_);
-  Training training{backbone_, head, gradients, optimizer, *comm_, 0};
-  EXPECT_EQ(train_step(plan_, batch_, 0.5, training).wait().loss, without.loss);
+  EXPECT_EQ(train_step(plan_, batch_, 0.5, again.training).wait().loss, without.loss);
   EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
 }
 
@@ -144,20 +149,14 @@ TEST_F(TrainStep, AScaledLossMakesTheSameStep) {
   const StepResult plain = step(0.5);
   const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
                    centers = head_.table().weights().clone();
-  at::manual_seed(1);  // the same start
-  backbone_.fc_->reset_parameters();
-  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
-  torch::optim::SGD optimizer(backbone_.parameters(),
-                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
-  GradientBuckets gradients(backbone_.parameters(), *comm_);
+  Anew again(*this);
   LossScaler scaler(at::kCPU);
-  Training training{backbone_, head, gradients, optimizer, *comm_};
-  training.scaler = &scaler;
-  const StepResult scaled = train_step(plan_, batch_, 0.5, training).wait();
+  again.training.scaler = &scaler;
+  const StepResult scaled = train_step(plan_, batch_, 0.5, again.training).wait();
   EXPECT_EQ(scaled.loss, plain.loss);
   EXPECT_NEAR(scaled.gradient_norm, plain.gradient_norm, 1e-6 * plain.gradient_norm);
   EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-6, 1e-7));
-  EXPECT_TRUE(head.table().weights().equal(centers));
+  EXPECT_TRUE(again.head.table().weights().equal(centers));
   EXPECT_EQ(scaler.steps().item<int>(), 1);
 }
 
@@ -185,16 +184,10 @@ TEST_F(TrainStep, AStepThatOverflowsIsSkippedByBackboneAndHead) {
 TEST_F(TrainStep, InBFloat16IsNearTheStepInFloat32) {
   const StepResult exact = step(0.5);
   const at::Tensor weight = backbone_.fc_->weight.detach().clone();
-  at::manual_seed(1);  // the same start
-  backbone_.fc_->reset_parameters();
+  Anew again(*this);
   const at::Tensor before = backbone_.fc_->weight.detach().clone();
-  PartialFc head({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1));
-  torch::optim::SGD optimizer(backbone_.parameters(),
-                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3));
-  GradientBuckets gradients(backbone_.parameters(), *comm_);
-  Training training{backbone_, head, gradients, optimizer, *comm_};
-  training.precision = at::kBFloat16;
-  const StepResult rounded = train_step(plan_, batch_, 0.5, training).wait();
+  again.training.precision = at::kBFloat16;
+  const StepResult rounded = train_step(plan_, batch_, 0.5, again.training).wait();
   EXPECT_NE(rounded.loss, exact.loss);
   EXPECT_NEAR(rounded.loss, exact.loss, 0.02 * exact.loss);
   EXPECT_EQ(backbone_.fc_->weight.scalar_type(), at::kFloat);
