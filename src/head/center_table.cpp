@@ -9,6 +9,7 @@
 
 #include "head/gpu_table.h"
 #include "head/kernels/kernels.h"
+#include "head/kernels/kernels_cuda.h"
 #include "head/skipped_steps.h"
 #include "pfc/base/error.h"
 #include "pfc/base/random.h"
@@ -39,9 +40,9 @@ const CenterTableOptions& checked(const CenterTableOptions& options, const Class
     throw Error("the embedding size is " + std::to_string(options.dim) +
                 ", want a positive number");
   }
-  if (options.device.is_cuda() && options.dim % kGpuWidth != 0) {
+  if (options.device.is_cuda() && options.dim % kernels::cuda::kWidth != 0) {
     throw Error("the embedding size is " + std::to_string(options.dim) +
-                ", on a GPU it must be a multiple of " + std::to_string(kGpuWidth));
+                ", on a GPU it must be a multiple of " + std::to_string(kernels::cuda::kWidth));
   }
   if (is_adamw(options) && is_dense(options)) {
     throw Error(

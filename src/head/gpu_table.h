@@ -10,9 +10,6 @@
 
 namespace pfc {
 
-/// Sizes of embeddings are a multiple of it on a GPU.
-inline constexpr std::int64_t kGpuWidth = 8;
-
 /// What a whole table, or rows of it for the host, go through in a GPU's memory.
 class GpuTable {
  public:

@@ -2,11 +2,11 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
-#include <stdexcept>
 #include <string>
 #include <type_traits>
 
 #include "head/kernels/kernels_cuda.h"
+#include "pfc/base/error.h"
 
 namespace pfc::kernels::cuda {
 namespace {
@@ -25,8 +25,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 void check_launch(const char* kernel) {
   const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string(kernel) + ": " + cudaGetErrorString(error));
+  if (error != cudaSuccess) throw Error(std::string(kernel) + ": " + cudaGetErrorString(error));
 }
 
 unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
