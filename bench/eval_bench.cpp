@@ -72,7 +72,7 @@ std::unique_ptr<Features> random_features(const Options& options) {
 }
 
 void run(const Options& options) {
-  const auto comm = join_ranks(find_launch());
+  const auto comm = join_ranks(find_launch(), UseGpus::kNever);
   set_threads(0, place_ranks(*comm));
   const auto features = random_features(options);
   std::vector<double> ratios;

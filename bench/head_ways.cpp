@@ -119,7 +119,7 @@ double least_bytes(const HeadCase& c, const std::string& way) {
 }
 
 std::int64_t centers_a_step(const HeadCase& c) {
-  return std::ssize(sampler_of(c).draw(/*step=*/0, random_labels(c, /*step=*/0)).rows);
+  return sampler_of(c).draw(/*step=*/0, random_labels(c, /*step=*/0)).count();
 }
 
 }  // namespace pfc

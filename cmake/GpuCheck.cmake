@@ -1,17 +1,23 @@
-# bench/gpu_check.cpp and what of the project it needs, on a machine that has LibTorch, the CUDA toolkit and no other
+# bench/gpu_check and what of the project it needs, on a machine that has LibTorch, the CUDA toolkit and no other
 # library: see scripts/gpu_check.sh.
 if(NOT PFC_CUDA)
   message(FATAL_ERROR "the GPU check wants nvcc and a LibTorch for CUDA, the one of PyPI's torch")
 endif()
 add_executable(gpu_check
-  bench/gpu_check.cpp
+  bench/gpu_check/head.cpp
+  bench/gpu_check/head_speed.cpp
+  bench/gpu_check/kernels.cpp
+  bench/gpu_check/main.cpp
+  bench/gpu_check/training.cpp
   bench/head_baselines.cpp
   bench/run_self.cpp
   src/base/error.cpp
   src/base/format.cpp
+  src/base/memory.cpp
   src/base/random.cpp
   src/comm/communicator.cpp
   src/comm/gpus.cpp
+  src/comm/launch.cpp
   src/head/center_table.cpp
   src/head/cuda_graph.cpp
   src/head/gpu_table.cpp
@@ -22,8 +28,11 @@ add_executable(gpu_check
   src/head/partial_fc.cpp
   src/head/partial_fc_cpu.cpp
   src/head/partial_fc_gpu.cpp
+  src/head/prefetch_queue.cpp
   src/head/sampler.cpp
   src/head/skipped_steps.cpp
+  src/head/staged_table.cpp
+  src/head/upload.cpp
   src/model/backbone.cpp
   src/model/batch_norm.cpp
   src/model/batch_norm_kernels_portable.cpp
@@ -31,9 +40,11 @@ add_executable(gpu_check
   src/model/layers.cpp
   src/model/mobilefacenet.cpp
   src/model/vit.cpp
+  src/train/device.cpp
   src/train/finite.cpp
   src/train/gradient_buckets.cpp
   src/train/loss_scaler.cpp
+  src/train/pending_values.cpp
   src/train/train_step.cpp
   src/train/update_backbone.cpp
 )

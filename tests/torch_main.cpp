@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleMock(&argc, argv);
   const pfc::Launch launch = pfc::find_launch();
   if (launch.way != pfc::Launch::Way::kMpi) return RUN_ALL_TESTS();
-  const auto comm = pfc::join_ranks(launch, std::chrono::seconds(60));
+  const auto comm = pfc::join_ranks(launch, pfc::UseGpus::kNever, std::chrono::seconds(60));
   pfc::g_mpi = comm.get();
   const int status = RUN_ALL_TESTS();
   if (status != 0) pfc::end_all_ranks(status);

@@ -10,6 +10,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
+#include "pfc/comm/gpus.h"
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
 #include "pfc/train/benchmark.h"
@@ -21,7 +22,7 @@ struct BenchCommand {
   BenchmarkOptions run;
   std::vector<double> rates = {1.0, 0.1};
   std::vector<std::int64_t> batches = {128};
-  std::string table = "float32";
+  std::string table = "float32", device = "auto", center_memory = "device";
   int threads = 0;
 };
 
@@ -29,13 +30,18 @@ std::string gigabytes(std::int64_t bytes) {
   return format("%.2f GB", static_cast<double>(bytes) / 1e9);
 }
 
-void print_head_of_table(const BenchCommand& command) {
+std::string computed_on(const Communicator& comm) {
+  if (comm.device().is_cuda()) return gpu(comm.device().index()).name;
+  return format("%d threads a rank", at::get_num_threads());
+}
+
+void print_head_of_table(const BenchCommand& command, const Communicator& comm) {
   const std::string what =
       command.run.network.empty() ? "The head alone" : "Training of " + command.run.network;
   std::cout << what << ": " << grouped(command.run.identities) << " identities, embeddings of "
             << command.run.head.table.dim << ", " << command.table
-            << " tables, CosFace, SGD with momentum, " << at::get_num_threads()
-            << " threads a rank, no input and output\n\n"
+            << " tables, CosFace, SGD with momentum, " << computed_on(comm)
+            << ", no input and output\n\n"
             << "method           ranks   batch   centres a step    s/step   images/s   "
                "memory a rank   of it the table\n"
             << std::flush;
@@ -56,11 +62,12 @@ void run_bench(BenchCommand command) {
   if (!command.run.network.empty()) keep_freed_memory();
   if (command.batches.size() != 1 && command.batches.size() != command.rates.size())
     throw UsageError("--batch wants one size, or one for each of --rates");
-  const auto comm = join_ranks(find_launch());
+  const auto comm = join_ranks(find_launch(), use_gpus(command.device));
   set_threads(command.threads, place_ranks(*comm));
   CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);
-  if (comm->is_first()) print_head_of_table(command);
+  table.in_host_memory = command.center_memory == "host";
+  if (comm->is_first()) print_head_of_table(command, *comm);
   for (std::size_t i = 0; i < command.rates.size(); ++i) {
     command.run.sample_rate = command.rates[i];
     command.run.batch_size = command.batches[command.batches.size() == 1 ? 0 : i];
@@ -94,6 +101,16 @@ void add_bench(CLI::App& app) {
   command
       ->add_option("--table", options->table, "How centres and their optimizer's state are stored")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--center-memory", options->center_memory,
+          "Where both lie; host: in this machine's memory, which a GPU is brought rows from")
+      ->check(CLI::IsMember({"device", "host"}))
+      ->capture_default_str();
+  command
+      ->add_option("--device", options->device, "What to measure; auto: a GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--steps", options->run.steps, "Steps to take the median of")
       ->check(CLI::Range(1, 100000))

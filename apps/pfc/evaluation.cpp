@@ -66,7 +66,7 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
 }
 
 std::unique_ptr<Communicator> join_evaluation() {
-  auto comm = join_ranks(find_launch());
+  auto comm = join_ranks(find_launch(), UseGpus::kNever);
   set_threads(0, place_ranks(*comm));
   return comm;
 }

@@ -149,7 +149,7 @@ namespace {
 
 class SelfCommunicator final : public Communicator {
  public:
-  SelfCommunicator() : Communicator(0, 1) {}
+  explicit SelfCommunicator(at::Device device) : Communicator(0, 1, device) {}
 
  private:
   static Pending done(const at::Tensor& tensor) { return Pending(tensor, nullptr, nullptr); }
@@ -166,8 +166,8 @@ class SelfCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator() {
-  return std::make_unique<SelfCommunicator>();
+std::unique_ptr<Communicator> make_self_communicator(at::Device device) {
+  return std::make_unique<SelfCommunicator>(device);
 }
 
 }  // namespace pfc

@@ -1,5 +1,6 @@
 #include "pfc/comm/gpus.h"
 
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
@@ -39,6 +40,12 @@ Gpu gpu(int number) {
           .bytes = static_cast<std::int64_t>(total),
           .free_bytes = static_cast<std::int64_t>(free),
           .has_bfloat16 = properties.major >= kAmpere};
+}
+
+std::int64_t peak_gpu_memory(int number) {
+  namespace allocator = c10::cuda::CUDACachingAllocator;
+  constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return allocator::getDeviceStats(static_cast<c10::DeviceIndex>(number)).reserved_bytes[kAll].peak;
 }
 
 }  // namespace pfc

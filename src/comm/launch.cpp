@@ -91,4 +91,23 @@ Launch find_launch() {
   return find_launch([](const char* name) -> const char* { return std::getenv(name); });
 }
 
+UseGpus use_gpus(std::string_view device) {
+  if (device == "cpu") return UseGpus::kNever;
+  return device == "cuda" ? UseGpus::kAlways : UseGpus::kWhereThereAre;
+}
+
+bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
+  if (use == UseGpus::kNever) return false;
+  if (with_gpu == world) return true;
+  if (use == UseGpus::kWhereThereAre) return false;
+  if (world == 1) {
+    throw Error(
+        "train.device is cuda, but no GPU was found: there is none, its driver is missing, or this "
+        "program was built without CUDA");
+  }
+  throw Error("train.device is cuda, but " + std::to_string(world - with_gpu) + " of " +
+              std::to_string(world) +
+              " ranks found no GPU of their own: start as many ranks on a machine as it has GPUs");
+}
+
 }  // namespace pfc

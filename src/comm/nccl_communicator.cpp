@@ -133,11 +133,11 @@ class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(const Launch& launch, const ncclUniqueId& id, std::unique_ptr<Communicator> host,
                    std::chrono::seconds timeout)
-      : Communicator(launch.rank, launch.world),
+      : Communicator(launch.rank, launch.world,
+                     {at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank)}),
         host_(std::move(host)),
-        device_(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank)),
-        guard_(device_),
-        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_.index())),
+        guard_(device()),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device().index())),
         comm_(join(launch, id)),
         watch_(comm_, timeout) {}
   // NCCL must not wait here for ranks that may be gone.
@@ -150,57 +150,70 @@ class NcclCommunicator final : public Communicator {
     return comm;
   }
 
-  /// Runs start(stream) behind what the current stream holds.
+  /// Runs start(from, to, type, stream) behind what the current stream holds. The host's tensors go
+  /// through the GPU.
   template <class Start>
   Pending pending(const std::string& what, const at::Tensor& from, const at::Tensor& to,
                   const Start& start) {
     const std::string call = "rank " + std::to_string(rank()) + ": " + what;
-    if (!from.is_cuda()) throw Error(call + ": NCCL takes tensors of a GPU");
-    const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+    const auto current = c10::cuda::getCurrentCUDAStream(device().index());
+    const at::Tensor source = from.to(device());
+    const at::Tensor target = from.is_same(to) ? source
+                              : to.is_cuda()   ? to
+                                               : at::empty_like(to, source.options());
     Event(current).hold(stream_);
-    check(start(stream_.stream(), type_of(from.scalar_type(), call)), call);
-    for (const at::Tensor& used : {from, to})
+    check(start(source, target, type_of(from.scalar_type(), call), stream_.stream()), call);
+    for (const at::Tensor& used : {source, target})
       c10::cuda::CUDACachingAllocator::recordStream(used.storage().data_ptr(), stream_);
     const auto over = std::make_shared<Event>(stream_);
     watch_.add(over, call);
-    return Pending(
-        to, [over, current] { over->hold(current); }, nullptr);
+    const auto finish = [over, current, target, to] {
+      over->hold(current);
+      if (to.is_cpu()) to.copy_(target);
+    };
+    return Pending(to, finish, nullptr);
   }
 
   Pending start_all_gather(const at::Tensor& local, const std::string& call) override {
     auto sizes = local.sizes().vec();
     sizes.at(0) *= world();
-    const at::Tensor all = at::empty(sizes, local.options());
-    return pending(call, local, all, [&](cudaStream_t stream, ncclDataType_t type) {
-      return ncclAllGather(local.const_data_ptr(), all.mutable_data_ptr(), count(local), type,
-                           comm_, stream);
-    });
+    return pending(call, local, at::empty(sizes, local.options()),
+                   [this](const at::Tensor& from, const at::Tensor& to, ncclDataType_t type,
+                          cudaStream_t stream) {
+                     return ncclAllGather(from.const_data_ptr(), to.mutable_data_ptr(), count(from),
+                                          type, comm_, stream);
+                   });
   }
   Pending start_reduce_scatter(const at::Tensor& full, const std::string& call) override {
     auto sizes = full.sizes().vec();
     sizes.at(0) /= world();
-    const at::Tensor part = at::empty(sizes, full.options());
-    return pending(call, full, part, [&](cudaStream_t stream, ncclDataType_t type) {
-      return ncclReduceScatter(full.const_data_ptr(), part.mutable_data_ptr(), count(part), type,
-                               ncclSum, comm_, stream);
-    });
+    return pending(call, full, at::empty(sizes, full.options()),
+                   [this](const at::Tensor& from, const at::Tensor& to, ncclDataType_t type,
+                          cudaStream_t stream) {
+                     return ncclReduceScatter(from.const_data_ptr(), to.mutable_data_ptr(),
+                                              count(to), type, ncclSum, comm_, stream);
+                   });
   }
   Pending start_all_reduce(at::Tensor& tensor, const std::string& call) override {
-    return pending(call, tensor, tensor, [&](cudaStream_t stream, ncclDataType_t type) {
-      return ncclAllReduce(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor), type,
-                           ncclSum, comm_, stream);
-    });
+    return pending(call, tensor, tensor,
+                   [this](const at::Tensor& from, const at::Tensor& to, ncclDataType_t type,
+                          cudaStream_t stream) {
+                     return ncclAllReduce(from.const_data_ptr(), to.mutable_data_ptr(), count(from),
+                                          type, ncclSum, comm_, stream);
+                   });
   }
   Pending start_broadcast(at::Tensor& tensor, const std::string& call) override {
-    return pending(call, tensor, tensor, [&](cudaStream_t stream, ncclDataType_t type) {
-      return ncclBroadcast(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor), type,
-                           0, comm_, stream);
-    });
+    return pending(call, tensor, tensor,
+                   [this](const at::Tensor& from, const at::Tensor& to, ncclDataType_t type,
+                          cudaStream_t stream) {
+                     return ncclBroadcast(from.const_data_ptr(), to.mutable_data_ptr(), count(from),
+                                          type, 0, comm_, stream);
+                   });
   }
   void do_barrier(const std::string& call) override {
-    at::Tensor one = at::ones({1}, at::TensorOptions(device_));
+    at::Tensor one = at::ones({1}, at::TensorOptions(device()));
     start_all_reduce(one, call).wait();
-    check(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device_.index())), call);
+    check(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device().index())), call);
   }
 
   static std::size_t count(const at::Tensor& tensor) {
@@ -208,7 +221,6 @@ class NcclCommunicator final : public Communicator {
   }
 
   std::unique_ptr<Communicator> host_;
-  at::Device device_;
   c10::cuda::CUDAGuard guard_;
   c10::cuda::CUDAStream stream_;
   ncclComm_t comm_;

@@ -8,7 +8,7 @@
 
 namespace pfc {
 
-/// All ranks of a launch, on tensors of the GPU whose number is the rank's on its machine. The
+/// All ranks of a launch, on the GPU whose number is the rank's on its machine. The
 /// ranks meet through `host` (of MPI), which is kept as long as the result, or where that is null
 /// at the launch's address.
 ///

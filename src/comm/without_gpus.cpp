@@ -14,6 +14,10 @@ Gpu gpu(int) {
   throw Error("this program was built without CUDA");
 }
 
+std::int64_t peak_gpu_memory(int) {
+  throw Error("this program was built without CUDA");
+}
+
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch&, std::unique_ptr<Communicator>,
                                                      std::chrono::seconds) {
   throw Error(

@@ -29,6 +29,10 @@ bool is_dense(const CenterTableOptions& options) {
   return options.optimizer.rule == CenterOptimizer::Rule::kDenseEquivalent;
 }
 
+bool lies_on_gpu(const CenterTableOptions& options) {
+  return options.device.is_cuda() && !options.in_host_memory;
+}
+
 /// Numbers of optimizer state for each number of a centre.
 std::int64_t states(const CenterTableOptions& options) {
   if (is_adamw(options)) return 2;
@@ -83,12 +87,12 @@ std::int64_t bytes_a_row(const CenterTableOptions& options) {
   return numbers + (counts ? std::int64_t{sizeof(std::int32_t)} : 0);
 }
 
-/// One reservation of zeroed memory.
+/// One reservation of zeroed memory; for a GPU whose table lies in the host's, pinned.
 class CenterTable::Memory {
  public:
-  Memory(std::int64_t bytes, at::Device device) : bytes_(bytes) {
-    if (device.is_cuda()) {
-      on_gpu_ = reserve_on_gpu(bytes, device);
+  Memory(std::int64_t bytes, const CenterTableOptions& options) : bytes_(bytes) {
+    if (lies_on_gpu(options)) {
+      on_gpu_ = reserve_on_gpu(bytes, options.device);
       return;
     }
     // In huge pages where the system offers them: a step touches rows all over the table, and with
@@ -100,10 +104,8 @@ class CenterTable::Memory {
                   " bytes for the class centres; use more ranks");
     }
     ::madvise(address, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // advice: small ones serve
-    on_host_ = static_cast<std::byte*>(address);
-  }
-  ~Memory() {
-    if (on_host_ != nullptr) ::munmap(on_host_, static_cast<std::size_t>(bytes_));
+    on_host_.reset(static_cast<std::byte*>(address), Unmap{static_cast<std::size_t>(bytes)});
+    if (options.device.is_cuda()) pinned_ = pin_for_gpus(on_host_.get(), bytes);
   }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -117,13 +119,19 @@ class CenterTable::Memory {
     const std::int64_t begin = taken_;
     taken_ += size;
     if (on_gpu_.defined()) return on_gpu_.narrow(0, begin, size).view(type).view(shape);
-    return at::from_blob(on_host_ + begin, shape, type);
+    return at::from_blob(on_host_.get() + begin, shape, type);
   }
 
  private:
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::byte* at) const { ::munmap(at, bytes); }
+  };
+
   std::int64_t bytes_, taken_ = 0;
-  std::byte* on_host_ = nullptr;
-  at::Tensor on_gpu_;  ///< [bytes]
+  std::shared_ptr<std::byte> on_host_;
+  std::shared_ptr<void> pinned_;  ///< as long as this lives
+  at::Tensor on_gpu_;             ///< [bytes]
 };
 
 /// Which steps each row has been through.
@@ -162,7 +170,7 @@ class CenterTable::Rows {
 CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& options)
     : shard_(shard), options_(checked(options, shard)) {
   const std::int64_t rows = shard.rows(), dim = options.dim;
-  memory_ = std::make_unique<Memory>(rows * bytes_a_row(options), options.device);
+  memory_ = std::make_unique<Memory>(rows * bytes_a_row(options), options);
   weights_ = memory_->take({rows, dim}, scalar_type(options.weights));
   if (states(options) > 0) momentum_ = memory_->take({rows, dim}, scalar_type(options.state));
   if (is_adamw(options)) {
@@ -175,7 +183,7 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
         memory_->take({rows}, at::kInt));
   }
 
-  if (options.device.is_cuda()) {
+  if (lies_on_gpu(options)) {
     on_gpu_ = make_gpu_table(*this, options.seed);
     on_gpu_->fill_normal(kInitialDeviation);
     return;
@@ -258,6 +266,10 @@ void CenterTable::end_step(double lr) {
   if (!history_) return;
   history_->skipped.push(lr);
   if (history_->skipped.size() == kMostSkipped) catch_up();
+}
+
+bool CenterTable::next_step_catches_up() const {
+  return history_ && history_->skipped.size() + 1 == kMostSkipped;
 }
 
 void CenterTable::catch_up() {

@@ -58,12 +58,24 @@ class TableInItsMemory final : public GpuTable {
   std::uint64_t seed_;
 };
 
-NumberType number_type_of(const at::Tensor& numbers) {
-  return numbers.defined() && numbers.scalar_type() == at::kBFloat16 ? NumberType::kBFloat16
-                                                                     : NumberType::kFloat32;
+}  // namespace
+
+NumberType number_type_of(const at::Tensor& part) {
+  return part.defined() && part.scalar_type() == at::kBFloat16 ? NumberType::kBFloat16
+                                                               : NumberType::kFloat32;
 }
 
-}  // namespace
+kernels::cuda::Operand operand(const at::Tensor& tensor) {
+  using kernels::cuda::GemmType;
+  switch (tensor.scalar_type()) {
+    case at::kBFloat16:
+      return {tensor.data_ptr(), GemmType::kBFloat16};
+    case at::kHalf:
+      return {tensor.data_ptr(), GemmType::kFloat16};
+    default:
+      return {tensor.data_ptr(), GemmType::kFloat32};
+  }
+}
 
 Table view_of(const CenterTable& table, const at::Tensor& missed) {
   const auto data = [](const at::Tensor& part) {
@@ -83,6 +95,19 @@ Table view_of(const CenterTable& table, const at::Tensor& missed) {
 
 std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed) {
   return std::make_unique<TableInItsMemory>(table, seed);
+}
+
+std::shared_ptr<void> pin_for_gpus(void* begin, std::int64_t bytes) {
+  const cudaError_t result =
+      cudaHostRegister(begin, static_cast<std::size_t>(bytes), cudaHostRegisterPortable);
+  if (result != cudaSuccess) {
+    throw Error(
+        format("cannot pin %.2f GB of host memory for the class centres: %s; use more ranks, "
+               "store them in bfloat16 (head.center_type and head.state_type), or raise what "
+               "may be locked (ulimit -l)",
+               static_cast<double>(bytes) / 1e9, cudaGetErrorString(result)));
+  }
+  return {begin, [](void* pinned) { cudaHostUnregister(pinned); }};
 }
 
 at::Tensor reserve_on_gpu(std::int64_t bytes, at::Device device) {

@@ -26,6 +26,10 @@ class GpuTable {
 /// `table` must outlive it and lie in a GPU's memory. `seed` is the table's.
 std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed);
 
+/// While the result lives, GPUs read and write this memory of the host's under its own address.
+/// Throws Error where the system does not allow it.
+std::shared_ptr<void> pin_for_gpus(void* begin, std::int64_t bytes);
+
 /// [bytes] of zeros. Throws Error where they are not free, with what is.
 at::Tensor reserve_on_gpu(std::int64_t bytes, at::Device device);
 

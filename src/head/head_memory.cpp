@@ -30,30 +30,44 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
   memory.step = PartialFc::kept_bytes(options, step.rows, step.samples) +
                 kFloat * (step.threads * worker + step.rows);
   if (step.accumulates) memory.step += kFloat * step.rows * dim;
+  memory.table_is_apart = options.table.device.is_cuda() && options.table.in_host_memory;
+  if (memory.table_is_apart) {  // this step's rows and the next one's, with their numbers
+    constexpr std::int64_t kSteps = 2;
+    memory.step +=
+        kSteps * step.rows * (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});
+  }
   return memory;
 }
 
 void require_head_memory(const PartialFcOptions& options, const ClassShard& shard,
-                         const HeadStepSize& step, std::int64_t available) {
+                         const HeadStepSize& step, const FreeMemory& free) {
   const HeadMemory need = head_memory(options, shard, step);
-  if (need.total() <= available) return;
+  const bool apart = need.table_is_apart, host_serves = !apart || need.table <= free.host;
+  if (need.on_device() <= free.device && host_serves) return;
+  // The memory that is too small.
+  const std::int64_t available = host_serves ? free.device : free.host;
+  const std::int64_t needed = host_serves ? need.on_device() : need.table;
   std::string text = "the head does not fit: " + grouped(shard.rows()) + " class centres a rank, " +
                      numbers_of(options.table) + ", take " + gigabytes(need.table) +
-                     ", a step takes " + gigabytes(need.step) + " more, and " +
-                     gigabytes(available) + " are free; ";
+                     (apart ? " of the host's memory" : "") + ", a step takes " +
+                     gigabytes(need.step) + (apart ? " of the GPU's, and " : " more, and ") +
+                     gigabytes(available) + (apart && !host_serves ? " of the host's" : "") +
+                     " are free; ";
+  if (options.table.device.is_cuda() && !apart && need.table <= free.host)
+    text += "keep them in the host's memory (head.center_memory, or bench's --center-memory), ";
   PartialFcOptions smaller = options;
   smaller.table.weights = smaller.table.state = NumberType::kBFloat16;
   const HeadMemory least = head_memory(smaller, shard, step);
-  if (least.table < need.table) {
+  if (least.table < need.table && !(apart && host_serves)) {
     text +=
         "store them in bfloat16 (head.center_type and head.state_type, or bench's --table), which "
         "takes " +
-        gigabytes(least.total()) + " in all, ";
+        gigabytes(apart ? least.table : least.on_device()) + " in all, ";
   }
-  if (need.table < available) {
+  if (host_serves && (apart || need.table < available)) {
     text += "lower head.sample_rate or train.batch_size, ";
   }
-  const std::int64_t times = (need.total() + available - 1) / std::max<std::int64_t>(available, 1);
+  const std::int64_t times = (needed + available - 1) / std::max<std::int64_t>(available, 1);
   text +=
       "or share them among " + grouped(shard.world() * times) + " ranks with as much memory each";
   throw Error(text);

@@ -14,6 +14,9 @@ class HeadSteps {
  public:
   virtual ~HeadSteps() = default;
   virtual void begin(const SampledClasses& classes, const at::Tensor& valid) = 0;
+  virtual void prefetch(const SampledClasses&) {}
+  /// The table holds all updates afterwards.
+  virtual void settle() {}
   virtual void forward(const at::Tensor& embeddings, std::int64_t first) = 0;
   virtual void exchange(Communicator& comm) = 0;
   virtual at::Tensor loss() const = 0;

@@ -80,6 +80,15 @@ void PartialFc::begin(const SampledClasses& classes, const at::Tensor& valid) {
   steps_->begin(classes, valid);
 }
 
+void PartialFc::prefetch(const SampledClasses& next) {
+  steps_->prefetch(next);
+}
+
+CenterTable& PartialFc::table() {
+  steps_->settle();
+  return table_;
+}
+
 void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
   TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == table_.dim() &&
                   embeddings.scalar_type() == at::kFloat,

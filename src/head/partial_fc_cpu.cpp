@@ -50,6 +50,7 @@ class CpuHead final : public HeadSteps {
     std::int64_t rows() const { return end - begin; }
   };
 
+  void list_rows();
   void reserve();
   void prepare_own_classes();
   /// Calls body(worker, tile) for every tile, on all threads: each has a consecutive share of the
@@ -70,8 +71,9 @@ class CpuHead final : public HeadSteps {
 
   // Of the step under way: S sampled rows.
   SampledClasses classes_;
-  at::Tensor step_valid_;     ///< [B] of the whole step
-  at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
+  std::vector<LocalRow> rows_;  ///< [S] its list
+  at::Tensor step_valid_;       ///< [B] of the whole step
+  at::Tensor d_unit_so_far_;    ///< [S, d] what `accumulate` added up
   bool accumulating_ = false;
   double loss_ = 0;
 
@@ -121,8 +123,18 @@ struct CpuHead::Worker {
         sink(at::zeros({samples}, at::kFloat)) {}
 };
 
+/// Each thread lists a share.
+void CpuHead::list_rows() {
+  constexpr std::int64_t kRowsAThread = 4096;
+  rows_.resize(static_cast<std::size_t>(classes_.count()));
+  at::parallel_for(0, classes_.count(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+    classes_.list(begin, std::span(rows_).subspan(static_cast<std::size_t>(begin),
+                                                  static_cast<std::size_t>(end - begin)));
+  });
+}
+
 void CpuHead::reserve() {
-  const std::int64_t samples = embeddings_.size(0), rows = std::ssize(classes_.rows);
+  const std::int64_t samples = embeddings_.size(0), rows = classes_.count();
   const std::int64_t threads = at::get_num_threads();
   if (std::ssize(workers_) == threads && kept_.size(1) == samples && inverse_norm_.size(0) >= rows)
     return;
@@ -151,7 +163,7 @@ void CpuHead::prepare_own_classes() {
                    [&](auto a, auto b) { return target(a) < target(b); });
   for (const std::int64_t i : samples) {
     places.push_back(target(i));
-    table_rows.push_back(classes_.rows[static_cast<std::size_t>(target(i))]);
+    table_rows.push_back(rows_[static_cast<std::size_t>(target(i))]);
   }
   own_samples_ = at::tensor(samples, at::kLong);
   own_rows_ = at::tensor(places, at::kLong);
@@ -172,7 +184,7 @@ void CpuHead::prepare_own_classes() {
 
 template <typename Body>
 void CpuHead::for_each_tile(const Body& body) {
-  const std::int64_t rows = std::ssize(classes_.rows), threads = std::ssize(workers_);
+  const std::int64_t rows = classes_.count(), threads = std::ssize(workers_);
   const std::int64_t* const places = own_rows_.const_data_ptr<std::int64_t>();
   const std::int64_t* const last_place = places + own_rows_.size(0);
   const auto work = [&](std::int64_t thread) {
@@ -194,8 +206,8 @@ void CpuHead::for_each_tile(const Body& body) {
 }
 
 std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
-  return std::span(classes_.rows)
-      .subspan(static_cast<std::size_t>(tile.begin), static_cast<std::size_t>(tile.rows()));
+  return std::span(rows_).subspan(static_cast<std::size_t>(tile.begin),
+                                  static_cast<std::size_t>(tile.rows()));
 }
 
 /// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
@@ -223,6 +235,7 @@ at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
 
 void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
   classes_ = classes;
+  list_rows();
   step_valid_ = valid;
   accumulating_ = false;
   loss_ = 0;

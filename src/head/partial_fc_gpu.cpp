@@ -8,7 +8,8 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
+#include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,7 +17,9 @@
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
 #include "head/kernels/kernels_cuda.h"
+#include "head/staged_table.h"
 #include "head/table_view.h"
+#include "head/upload.h"
 
 namespace pfc {
 namespace {
@@ -38,18 +41,6 @@ at::ScalarType scalar_type(GemmInput input) {
       return at::kHalf;
     default:
       return at::kFloat;
-  }
-}
-
-/// A tensor as the kernels take what GEMMs read.
-gpu::Operand operand(const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kBFloat16:
-      return {tensor.data_ptr(), gpu::GemmType::kBFloat16};
-    case at::kHalf:
-      return {tensor.data_ptr(), gpu::GemmType::kFloat16};
-    default:
-      return {tensor.data_ptr(), gpu::GemmType::kFloat32};
   }
 }
 
@@ -82,24 +73,39 @@ class GpuHead final : public HeadSteps {
         input_(scalar_type(options.gemm)),
         random_(options.table.seed, Stream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
-        pass1_(stream_),
-        pass2_(stream_),
+        passes_{Passes(stream_), Passes(stream_)},
         lanes_{Lane(device_), Lane(device_)},
         scalars_(at::empty({sizeof(gpu::StepScalars)}, on_gpu(at::kByte))),
-        skip_(at::zeros({1}, on_gpu(at::kFloat))) {}
+        skip_(at::zeros({1}, on_gpu(at::kFloat))) {
+    if (options.table.in_host_memory) staged_.emplace(table, stream_);
+  }
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override {
     const at::NoGradGuard no_grad;
-    step_ = {.count = std::ssize(classes.rows)};
+    step_ = {.count = classes.count()};
     targets_ = classes.targets;
     reserve_rows();
-    if (step_.count < table_.shard().rows()) upload(std::span(classes.rows), rows_);
+    if (staged_) {
+      slot_ = staged_->begin(classes);
+    } else if (step_.count < table_.shard().rows()) {
+      list_on_gpu(classes, rows_);
+    }
     valid_ = valid.to(device_, /*non_blocking=*/true);
     valid_count_ = valid_.sum();
     send_missed();
     loss_ = at::zeros({}, on_gpu(at::kDouble));
     skip_.zero_();
     accumulating_ = false;
+  }
+
+  void prefetch(const SampledClasses& next) override {
+    if (!staged_ || next.count() > inverse_norm_.size(0)) return;
+    const at::NoGradGuard no_grad;
+    staged_->prefetch(next);
+  }
+
+  void settle() override {
+    if (staged_) staged_->drain();
   }
 
   void forward(const at::Tensor& embeddings, std::int64_t first) override {
@@ -109,7 +115,7 @@ class GpuHead final : public HeadSteps {
     embeddings_.copy_(embeddings);
     order_owned();
     send_scalars();
-    on_own_stream([&] { pass1_.run([&] { pass1(); }); });
+    on_own_stream([&] { passes().first.run([&] { pass1(); }); });
     d_embeddings_ = lanes_[0].d_embeddings.clone();
   }
 
@@ -144,9 +150,13 @@ class GpuHead final : public HeadSteps {
       if (accumulating_) {
         pass2(/*last=*/true);
       } else {
-        pass2_.run([&] { pass2(/*last=*/true); });
+        passes().second.run([&] { pass2(/*last=*/true); });
       }
     });
+    if (staged_) {
+      staged_->end();
+      if (table_.next_step_catches_up()) staged_->drain();
+    }
     table_.end_step(lr);
   }
 
@@ -174,6 +184,12 @@ class GpuHead final : public HeadSteps {
 
     explicit Lane(at::Device device)
         : stream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
+  };
+
+  /// Recorded for one slot's addresses.
+  struct Passes {
+    CudaGraph first, second;
+    explicit Passes(const c10::cuda::CUDAStream& stream) : first(stream), second(stream) {}
   };
 
   at::TensorOptions on_gpu(at::ScalarType type) const {
@@ -316,7 +332,10 @@ class GpuHead final : public HeadSteps {
 
   // ---- What the kernels are handed
 
-  gpu::Table table() const { return view_of(table_, missed_); }
+  gpu::Table table() const {
+    return staged_ ? staged_->part(slot_, missed_) : view_of(table_, missed_);
+  }
+  Passes& passes() { return passes_[static_cast<std::size_t>(slot_)]; }
   gpu::SampledRows sampled(std::int64_t begin, std::int64_t size) const {
     return {rows_.const_data_ptr<std::int64_t>(),
             static_cast<const gpu::StepScalars*>(scalars_.data_ptr()), begin, size};
@@ -348,15 +367,6 @@ class GpuHead final : public HeadSteps {
   }
 
   // ---- What a step brings
-
-  /// The host's numbers into the first of a tensor's, through pinned memory: nobody waits.
-  template <class T>
-  static void upload(std::span<const T> numbers, const at::Tensor& to) {
-    const at::Tensor pinned =
-        at::empty({std::ssize(numbers)}, at::TensorOptions(to.scalar_type()).pinned_memory(true));
-    std::copy(numbers.begin(), numbers.end(), static_cast<T*>(pinned.data_ptr()));
-    to.narrow(0, 0, std::ssize(numbers)).copy_(pinned, /*non_blocking=*/true);
-  }
 
   void send_scalars() {
     const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&step_);
@@ -399,13 +409,14 @@ class GpuHead final : public HeadSteps {
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
     const std::int64_t all = table_.shard().rows();
     const std::int64_t most = padded(std::min(step_.count + std::ssize(targets_), all));
-    // Where every class is sampled these are all there are.
+    // Where every class is sampled these are all there are, and in a part of the table likewise.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
     for (Lane& lane : lanes_) {
       lane.unit = at::empty({std::min(tile_rows_, most), table_.dim()}, on_gpu(input_));
       lane.d_unit = at::empty_like(lane.unit, on_gpu(at::kFloat));
     }
+    if (staged_) staged_->reserve(most);
     samples_ = 0;  // what is of samples depends on it
   }
 
@@ -445,8 +456,10 @@ class GpuHead final : public HeadSteps {
   }
 
   void forget_graphs() {
-    pass1_.forget();
-    pass2_.forget();
+    for (Passes& recorded : passes_) {
+      recorded.first.forget();
+      recorded.second.forget();
+    }
   }
 
   const PartialFcOptions& options_;
@@ -456,7 +469,9 @@ class GpuHead final : public HeadSteps {
   at::ScalarType input_;  ///< of GEMMs
   CounterRandom random_;
   c10::cuda::CUDAStream stream_;
-  CudaGraph pass1_, pass2_;
+  std::optional<StagedTable> staged_;  ///< of a table in host memory
+  int slot_ = 0;                       ///< of it, with the step's rows
+  std::array<Passes, StagingDevice::kSlots> passes_;
   std::array<Lane, 2> lanes_;
 
   // Of the step under way.

@@ -11,4 +11,10 @@ namespace pfc {
 /// or undefined.
 kernels::cuda::Table view_of(const CenterTable& table, const at::Tensor& missed);
 
+/// A tensor as the kernels take what GEMMs read.
+kernels::cuda::Operand operand(const at::Tensor& tensor);
+
+/// How a table's part stores its numbers; float32 where it is undefined.
+NumberType number_type_of(const at::Tensor& part);
+
 }  // namespace pfc

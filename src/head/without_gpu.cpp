@@ -16,6 +16,9 @@ namespace {
 std::unique_ptr<GpuTable> make_gpu_table(const CenterTable&, std::uint64_t) {
   refuse();
 }
+std::shared_ptr<void> pin_for_gpus(void*, std::int64_t) {
+  refuse();
+}
 at::Tensor reserve_on_gpu(std::int64_t, at::Device) {
   refuse();
 }

@@ -57,24 +57,24 @@ class Sums {
   std::vector<double> values_;
 };
 
-/// What a batch normalisation normalises with: over `count` values, in float64.
+/// What a batch normalisation normalises with: over `count` values, in float64, where these are.
 struct Moments {
   at::Tensor mean, variance;  ///< [channels]; the variance is the mean square deviation
-  double count;
+  at::Tensor count;           ///< scalar
 };
 
 /// Those of all ranks' values (Chan et al., "Updating formulae and a pairwise algorithm", 1979).
 Moments over_ranks(const Moments& local, Communicator& comm) {
   const std::int64_t channels = local.mean.size(0);
-  const at::Tensor count = at::full({1}, local.count, at::kDouble);
-  const at::Tensor all = comm.all_gather(at::cat({local.mean, local.variance, count}).unsqueeze(0))
-                             .wait();  // [W, 2·channels + 1]
+  const at::Tensor all =
+      comm.all_gather(at::cat({local.mean, local.variance, local.count.view({1})}).unsqueeze(0))
+          .wait();  // [W, 2·channels + 1]
   const at::Tensor means = all.narrow(1, 0, channels), counts = all.narrow(1, 2 * channels, 1);
   const at::Tensor share = counts / counts.sum();
   const at::Tensor mean = (share * means).sum(0);
   const at::Tensor variance =
       (share * (all.narrow(1, channels, channels) + (means - mean).square())).sum(0);
-  return {mean, variance, counts.sum().item<double>()};
+  return {mean, variance, counts.sum()};
 }
 
 void move_running_statistics(const BatchNormState& state, const Moments& moments) {
@@ -116,7 +116,7 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
 
     const auto count = static_cast<double>(rows.count);
     Moments moments{at::empty({rows.channels}, at::kDouble),
-                    at::empty({rows.channels}, at::kDouble), count};
+                    at::empty({rows.channels}, at::kDouble), at::scalar_tensor(count, at::kDouble)};
     for (std::int64_t c = 0; c < rows.channels; ++c) {
       const double from_origin = sums.total(0, c) / count;
       moments.mean.mutable_data_ptr<double>()[c] = static_cast<double>(in[c]) + from_origin;
@@ -166,7 +166,7 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
     const at::Tensor local = totals.to(at::kFloat);  // d_bias, d_weight · deviation, d_slope
     const at::Tensor means =
         sum_over_ranks(totals.narrow(0, 0, 2), as_communicator(context->saved_data["comm"])) /
-        context->saved_data["count"].toDouble();
+        context->saved_data["count"].toTensor();
     const at::Tensor constant = (-scale * means[0]).to(at::kFloat);
     const at::Tensor along_x = (-scale * inverse_deviation.square() * means[1]).to(at::kFloat);
 
@@ -195,17 +195,18 @@ class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatch
     const auto dims = all_but_channels(x);
     const auto [variance, mean] =
         at::var_mean(x.to(at::kDouble), dims, /*correction=*/0, /*keepdim=*/false);
-    const auto moments =
-        over_ranks({mean, variance, static_cast<double>(x.numel() / x.size(1))}, *state.comm);
+    const auto moments = over_ranks(
+        {mean, variance, at::full({}, static_cast<double>(x.numel() / x.size(1)), mean.options())},
+        *state.comm);
     move_running_statistics(state, moments);
-    const auto type = x.scalar_type();
+    const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const auto inverse = (moments.variance + state.epsilon).rsqrt().to(type);
     const auto normalised =
         (x - along_channels(moments.mean.to(type), x)) * along_channels(inverse, x);
     context->save_for_backward({normalised, weight * inverse});
     context->saved_data["count"] = moments.count;
     context->saved_data["comm"] = as_value(state.comm);
-    return normalised * along_channels(weight, x) + along_channels(bias, x);
+    return (normalised * along_channels(weight, x) + along_channels(bias, x)).to(x.scalar_type());
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -214,9 +215,9 @@ class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatch
     const auto dims = all_but_channels(dy);
     const auto sums = at::stack(
         {dy.sum(dims, false, at::kDouble), (dy * normalised).sum(dims, false, at::kDouble)});
-    const auto type = dy.scalar_type();
+    const auto type = normalised.scalar_type();
     const auto total = sum_over_ranks(sums, as_communicator(context->saved_data["comm"]));
-    const auto means = (total / context->saved_data["count"].toDouble()).to(type);
+    const auto means = (total / context->saved_data["count"].toTensor()).to(type);
     const auto dx =
         (dy - along_channels(means[0], dy) - normalised * along_channels(means[1], dy)) *
         along_channels(scale, dy);

@@ -44,7 +44,14 @@ void announce_device(const Config& config, const ComputeOn& place, const Communi
   if (place.device.is_cuda()) {
     std::fprintf(stderr, "device: %s, the backbone in %s\n", gpu(place.device.index()).name.c_str(),
                  c10::toString(place.precision));
-  } else if (config.train.device == "auto" && comm.world() == 1) {
+    return;
+  }
+  if (config.train.device != "auto") return;
+  if (const int found = gpus(); found > 0) {
+    std::fprintf(
+        stderr, "device: the CPU; of %d ranks each would want a GPU of its own, %d %s found here\n",
+        comm.world(), found, found == 1 ? "was" : "were");
+  } else if (comm.world() == 1) {
     std::fprintf(stderr, "device: the CPU; no GPU was found\n");
   }
 }

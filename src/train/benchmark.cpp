@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "pfc/base/memory.h"
 #include "pfc/base/random.h"
+#include "pfc/comm/gpus.h"
 #include "pfc/comm/placement.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/head/sampler.h"
 #include "pfc/train/train_step.h"
+#include "train/device.h"
 
 namespace pfc {
 namespace {
@@ -41,8 +44,9 @@ class HeadAlone {
       : head_(head),
         comm_(comm),
         embeddings_(torch::nn::functional::normalize(
-            torch::randn({options.batch_size, options.head.table.dim}))),
-        valid_(torch::ones(options.batch_size)) {}
+                        torch::randn({options.batch_size, options.head.table.dim}))
+                        .to(comm.device())),
+        valid_(torch::ones(options.batch_size, at::TensorOptions(comm.device()))) {}
 
   void step(const StepPlan& plan) {
     head_.begin(plan.classes, valid_);
@@ -52,6 +56,7 @@ class HeadAlone {
     head_.update(kLearningRate, dx);
     dx.wait();
   }
+  void wait() const { (void)head_.loss(); }
 
  private:
   PartialFc& head_;
@@ -59,11 +64,17 @@ class HeadAlone {
   at::Tensor embeddings_, valid_;
 };
 
+std::shared_ptr<Backbone> network_on(at::Device device, const BenchmarkOptions& options) {
+  auto network = make_backbone(options.network, options.head.table.dim, options.head.table.seed);
+  move_to(device, *network);
+  return network;
+}
+
 /// Whole training steps on pixels that lie in memory.
 class WithNetwork {
  public:
   WithNetwork(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
-      : backbone_(make_backbone(options.network, options.head.table.dim, options.head.table.seed)),
+      : backbone_(network_on(comm.device(), options)),
         gradients_(backbone_->parameters(), comm),
         optimizer_(backbone_->parameters(),
                    torch::optim::SGDOptions(kLearningRate).momentum(0.9).weight_decay(5e-4)),
@@ -74,16 +85,23 @@ class WithNetwork {
     const auto* const first = pixels.const_data_ptr<std::uint8_t>();
     batch_.pixels.assign(first, first + pixels.numel());
     batch_.valid.assign(images, 1);
+    training_.precision = usual_precision(comm.device());
+    if (training_.precision == at::kHalf) training_.scaler = &scaler_.emplace(comm.device());
   }
 
-  void step(const StepPlan& plan) { train_step(plan, batch_, kLearningRate, training_).wait(); }
+  void step(const StepPlan& plan) {
+    made_.emplace(train_step(plan, batch_, kLearningRate, training_));
+  }
+  void wait() { made_->wait(); }
 
  private:
   std::shared_ptr<Backbone> backbone_;
   GradientBuckets gradients_;
   torch::optim::SGD optimizer_;
+  std::optional<LossScaler> scaler_;
   Training training_;
   Batch batch_;
+  std::optional<PendingStep> made_;
 };
 
 /// The median over the steps after the first, the mean of the centres.
@@ -99,10 +117,12 @@ BenchmarkResult measure(const BenchmarkOptions& options, const ClassSampler& sam
     comm.barrier();
     const auto start = Clock::now();
     steps.step(plan);
+    if (step < options.steps) head.prefetch(random_plan(options, sampler, step + 1).classes);
+    steps.wait();
     comm.barrier();
     if (step == 0) continue;
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    centers += std::ssize(plan.classes.rows);
+    centers += plan.classes.count();
   }
   std::ranges::sort(seconds);
   return {.seconds = seconds[seconds.size() / 2], .centers = centers / options.steps};
@@ -119,7 +139,10 @@ void join_results(BenchmarkResult& result, Communicator& comm) {
 
 }  // namespace
 
-BenchmarkResult benchmark(const BenchmarkOptions& options, Communicator& comm) {
+BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
+  const at::Device device = comm.device();
+  options.head.table.device = device;
+  options.head.table.in_host_memory &= device.is_cuda();
   reset_peak_memory();
   const int ranks_here = place_ranks(comm).local_world;
   const ClassShard shard(options.identities, comm.rank(), comm.world());
@@ -129,8 +152,8 @@ BenchmarkResult benchmark(const BenchmarkOptions& options, Communicator& comm) {
   require_head_memory(options.head, shard,
                       {.rows = sampler.most_rows(options.batch_size),
                        .samples = options.batch_size,
-                       .threads = at::get_num_threads()},
-                      available_memory() / ranks_here);
+                       .threads = head_threads(device)},
+                      free_memory(device, ranks_here));
   comm.barrier();  // all have asked for what is free before one takes of it
   at::manual_seed(options.head.table.seed);
   PartialFc head(options.head, shard);
@@ -138,7 +161,7 @@ BenchmarkResult benchmark(const BenchmarkOptions& options, Communicator& comm) {
                                ? measure<HeadAlone>(options, sampler, head, comm)
                                : measure<WithNetwork>(options, sampler, head, comm);
   result.table_bytes = head.table().bytes();
-  result.memory_bytes = peak_memory();
+  result.memory_bytes = device.is_cuda() ? peak_gpu_memory(device.index()) : peak_memory();
   join_results(result, comm);
   return result;
 }

@@ -18,12 +18,15 @@ class CheckpointClock {
   CheckpointClock(const Config::Checkpoint& config, std::int64_t steps, Clock::time_point now)
       : config_(config), steps_(steps), saved_(now) {}
 
-  /// Whether to save after `done` steps.
-  bool due(std::int64_t done, Clock::time_point now) const {
+  /// Whether to save after `done` steps, whatever the time: the same on every rank.
+  bool due_after(std::int64_t done) const {
     const auto is_multiple = [&](std::int64_t of) { return of > 0 && done % of == 0; };
-    if (done == steps_ || is_multiple(config_.keep_every)) return true;
-    if (config_.every > 0) return is_multiple(config_.every);
-    return now - saved_ >= std::max<Clock::duration>(kInterval, kLeastShare * took_);
+    return done == steps_ || is_multiple(config_.keep_every) || is_multiple(config_.every);
+  }
+  /// Whether to save at this time.
+  bool due_at(Clock::time_point now) const {
+    return config_.every == 0 &&
+           now - saved_ >= std::max<Clock::duration>(kInterval, kLeastShare * took_);
   }
   /// After a checkpoint that was saved from `begin` to `end`.
   void saved(Clock::time_point begin, Clock::time_point end) {

@@ -146,6 +146,10 @@ std::vector<Field> fields(Config& c) {
              "how class centres are stored; bfloat16 is rounded stochastically"),
       choice("head.state_type", &c.head.state_type, {"float32", "bfloat16"},
              "how their optimizer's state is stored"),
+      choice("head.center_memory", &c.head.center_memory, {"device", "host"},
+             "where both lie; host: in this machine's memory, and a GPU gets each step's share of "
+             "them "
+             "while it makes the step before"),
       choice("head.gather_type", &c.head.gather_type, {"float32", "bfloat16"},
              "what embeddings travel between ranks as"),
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),

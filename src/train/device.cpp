@@ -13,20 +13,9 @@ namespace pfc {
 namespace {
 
 at::Device device_of(const Config& config, const Communicator& comm) {
-  const std::string& wanted = config.train.device;
-  if (wanted == "cpu") return at::kCPU;
-  const bool asked = wanted == "cuda";
-  if (comm.world() > 1) {
-    if (asked) throw Error("train.device is cuda: several ranks train on CPUs only, so far");
-    return at::kCPU;
-  }
-  if (gpus() > 0) return {at::kCUDA, 0};
-  if (asked) {
-    throw Error(
-        "train.device is cuda, but no GPU was found: there is none, its driver is missing, or this "
-        "program was built without CUDA");
-  }
-  return at::kCPU;
+  if (config.train.device == "cuda" && comm.device().is_cpu())
+    throw Error("train.device is cuda, but the ranks that are to train work on CPUs");
+  return comm.device();
 }
 
 at::ScalarType precision_of(const Config& config, at::Device device) {
@@ -34,14 +23,18 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
   if (wanted == "float32") return at::kFloat;
   if (wanted == "bfloat16") return at::kBFloat16;
   if (wanted == "auto") {
-    if (device.is_cpu()) return at::kFloat;
-    return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+    return usual_precision(device);
   }
   if (device.is_cpu()) throw Error("train.precision is float16, which is a GPU's: use bfloat16");
   return at::kHalf;
 }
 
 }  // namespace
+
+at::ScalarType usual_precision(at::Device device) {
+  if (device.is_cpu()) return at::kFloat;
+  return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+}
 
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
   const at::Device device = device_of(config, comm);
@@ -54,8 +47,14 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
   return {device, precision};
 }
 
-std::int64_t free_memory(at::Device device) {
-  return device.is_cuda() ? gpu(device.index()).free_bytes : available_memory();
+int head_threads(at::Device device) {
+  constexpr int kLanes = 2;
+  return device.is_cuda() ? kLanes : at::get_num_threads();
+}
+
+FreeMemory free_memory(at::Device device, int ranks_here) {
+  const std::int64_t host = available_memory() / ranks_here;
+  return {.device = device.is_cuda() ? gpu(device.index()).free_bytes : host, .host = host};
 }
 
 std::string out_of_memory(const std::string& thrown) {

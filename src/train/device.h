@@ -6,6 +6,7 @@
 #include <string>
 
 #include "pfc/comm/communicator.h"
+#include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/config.h"
 
@@ -17,12 +18,18 @@ struct ComputeOn {
   at::ScalarType precision = at::kFloat;
 };
 
-/// What `train.device` and `train.precision` come to on this machine. Throws Error where what they
-/// name is not to be had.
+/// The communicator's device, and what `train.precision` comes to on it. Throws Error where what
+/// the configuration names is not to be had.
 ComputeOn choose_device(const Config& config, const Communicator& comm);
 
-/// Free memory there, in bytes.
-std::int64_t free_memory(at::Device device);
+/// What a backbone is trained in there: the fastest that its hardware has.
+at::ScalarType usual_precision(at::Device device);
+
+/// Tiles that the head works on at the same time there.
+int head_threads(at::Device device);
+
+/// What one of `ranks_here` ranks of this machine may take.
+FreeMemory free_memory(at::Device device, int ranks_here);
 
 /// A sentence on what LibTorch throws where a GPU's memory runs out: what was asked for, what is
 /// free, and what to do.

@@ -26,9 +26,10 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
     return "the embedding of sample " + std::to_string(first + i) + " (image " +
            std::to_string(image) + " of the set)";
   }
-  for (const LocalRow row : plan.classes.rows) {
-    if (is_finite(training.head.table().rows({&row, 1}))) continue;
-    return "the centre of class " + std::to_string(training.head.table().shard().global(row).v);
+  const CenterTable& table = training.head.table();
+  for (const LocalRow row : plan.classes.rows()) {
+    if (is_finite(table.rows({&row, 1}))) continue;
+    return "the centre of class " + std::to_string(table.shard().global(row).v);
   }
   return "the loss itself";
 }

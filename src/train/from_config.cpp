@@ -36,7 +36,8 @@ CenterTableOptions table_options(const Config& config, at::Device device) {
           .weights = number_type(config.head.center_type),
           .state = number_type(config.head.state_type),
           .seed = config.train.seed,
-          .device = device};
+          .device = device,
+          .in_host_memory = device.is_cuda() && config.head.center_memory == "host"};
 }
 
 }  // namespace

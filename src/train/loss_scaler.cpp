@@ -8,7 +8,8 @@ namespace pfc {
 
 LossScaler::LossScaler(at::Device device)
     : scale_(at::full({1}, kFirst, at::TensorOptions(device).dtype(at::kFloat))),
-      steps_(at::zeros({1}, at::TensorOptions(device).dtype(at::kInt))) {}
+      steps_(at::zeros({1}, at::TensorOptions(device).dtype(at::kInt))),
+      skipped_(at::zeros_like(scale_)) {}
 
 at::Tensor LossScaler::scaled(const at::Tensor& gradient) const {
   return gradient * scale_;
@@ -21,8 +22,9 @@ at::Tensor LossScaler::unscale(const std::vector<at::Tensor>& gradients) {
   return found;
 }
 
-void LossScaler::update(const at::Tensor& skipped) {
-  at::_amp_update_scale_(scale_, steps_, skipped, kGrowth, kBackoff, kSteps);
+void LossScaler::update(const at::Tensor& overflow) {
+  skipped_.add_(overflow);
+  at::_amp_update_scale_(scale_, steps_, overflow, kGrowth, kBackoff, kSteps);
 }
 
 }  // namespace pfc

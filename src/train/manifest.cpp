@@ -53,6 +53,7 @@ class Reader {
         fail("factor", "not a number above 0");
       manifest.loss_factor = factor.get<double>();
       manifest.loss_steps = integer(scaler, "steps", 0, std::numeric_limits<std::int32_t>::max());
+      manifest.loss_skipped = integer(scaler, "skipped", 0, manifest.step);
     }
     const Json& files = member(root_, "files");
     if (!files.is_object()) fail("files", "not a JSON object");
@@ -169,7 +170,9 @@ std::string to_json(const Manifest& manifest) {
                {"config", manifest.config},
                {"files", std::move(files)}};
   if (manifest.loss_factor > 0)
-    json["loss_scaler"] = {{"factor", manifest.loss_factor}, {"steps", manifest.loss_steps}};
+    json["loss_scaler"] = {{"factor", manifest.loss_factor},
+                           {"steps", manifest.loss_steps},
+                           {"skipped", manifest.loss_skipped}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -19,9 +19,9 @@ constexpr std::array<std::string_view, 13> kFixed = {
     "train.seed"};
 
 /// Where things lie and how fast they are made. The training set is compared by what is in it.
-constexpr std::array<std::string_view, 8> kFree = {
-    "output",        "data.train",    "data.cache_dir", "data.workers",
-    "data.prefetch", "train.threads", "train.timeout",  "train.device"};
+constexpr std::array<std::string_view, 9> kFree = {
+    "output",        "data.train",    "data.cache_dir", "data.workers",      "data.prefetch",
+    "train.threads", "train.timeout", "train.device",   "head.center_memory"};
 constexpr std::array<std::string_view, 4> kFreeSections = {"init.", "eval.", "checkpoint.", "log."};
 
 bool is_free(const Field& field) {

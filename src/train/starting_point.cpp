@@ -27,7 +27,10 @@ constexpr std::int64_t kRowsAtATime = 4096;
 /// Ranks make their networks from one seed; where their machines differ, so may the last bits.
 void start_alike(Backbone& backbone, Communicator& comm) {
   const torch::NoGradGuard no_grad;
-  for (at::Tensor& parameter : backbone.parameters()) comm.broadcast(parameter).wait();
+  for (at::Tensor& parameter : backbone.parameters()) {
+    at::Tensor plain = parameter.contiguous();  // on GPUs it lies in channels_last
+    parameter.copy_(comm.broadcast(plain).wait());
+  }
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
 }
 

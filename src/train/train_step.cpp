@@ -8,17 +8,13 @@
 
 #include "model/autocast.h"
 #include "train/finite.h"
+#include "train/send.h"
 #include "train/update_backbone.h"
 
 namespace pfc {
 namespace {
 
 using torch::nn::functional::normalize;
-
-/// A tensor of the host's, to where the step is made; through pinned memory, so that nobody waits.
-at::Tensor send(const at::Tensor& host, at::Device device) {
-  return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host;
-}
 
 at::Tensor pixels_of(const Batch& batch) {
   const auto images = static_cast<std::int64_t>(batch.valid.size());
@@ -65,7 +61,7 @@ void clip(GradientBuckets& gradients, const at::Tensor& norm, double limit) {
 PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
   auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather, precision, scaler] =
       training;
-  const at::Device device = head.table().weights().device();
+  const at::Device device = head.device();
 
   const at::Tensor pixels = send(pixels_of(batch), device);  // [b, 112, 112, 3]
   const at::Tensor valid =
@@ -108,26 +104,16 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     scaler->update(overflow);
   }
   clip(gradients, norm, clip_norm);
-  update_backbone(optimizer, lr, skip);
+  update_backbone(optimizer, lr, skip, scaler == nullptr ? at::Tensor() : scaler->skipped());
   return PendingStep(
       at::cat({loss.view({1}), norm.view({1}).to(at::kDouble), valid.to(at::kDouble)}));
 }
 
-PendingStep::PendingStep(const at::Tensor& values) : values_(values) {
-  if (values.is_cpu()) return;
-  values_ = at::empty(values.sizes(), at::TensorOptions(at::kDouble).pinned_memory(true));
-  values_.copy_(values, /*non_blocking=*/true);
-  over_.emplace(values.device().type());
-  const c10::impl::VirtualGuardImpl device(values.device().type());
-  over_->record(device.getStream(values.device()));
-}
-
 StepResult PendingStep::wait() {
-  if (over_) over_->synchronize();
-  over_.reset();
-  const auto* const values = values_.const_data_ptr<double>();
+  const at::Tensor& found = values_.wait();
+  const auto* const values = found.const_data_ptr<double>();
   StepResult result{.loss = values[0], .gradient_norm = values[1]};
-  for (std::int64_t i = 2; i < values_.size(0); ++i) {
+  for (std::int64_t i = 2; i < found.size(0); ++i) {
     if (values[i] == 0) result.without_image.push_back(i - 2);
   }
   return result;

@@ -31,6 +31,7 @@
 #include "train/read_ahead.h"
 #include "train/same_data.h"
 #include "train/same_run.h"
+#include "train/send.h"
 #include "train/starting_point.h"
 
 namespace pfc {
@@ -103,14 +104,13 @@ std::shared_ptr<Backbone> make_network(const Config& config, at::Device device,
 
 PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
                     const Placement& place, Communicator& comm) {
-  constexpr int kLanes = 2;  // which a GPU works on side by side
   const PartialFcOptions options = head_options(config, device);
   require_head_memory(options, sampler.shard(),
                       {.rows = sampler.most_rows(config.train.batch_size),
                        .samples = config.train.batch_size / config.train.micro_batches,
                        .accumulates = config.train.micro_batches > 1,
-                       .threads = device.is_cuda() ? kLanes : at::get_num_threads()},
-                      free_memory(device) / place.local_world);
+                       .threads = head_threads(device)},
+                      free_memory(device, place.local_world));
   comm.barrier();  // all have asked for what is free before one takes of it
   return PartialFc(options, sampler.shard());
 }
@@ -211,6 +211,7 @@ class Run {
     if (scaler_ && resumed_->loss_factor > 0) {
       scaler_->factor().fill_(resumed_->loss_factor);
       scaler_->steps().fill_(resumed_->loss_steps);
+      scaler_->skipped().fill_(resumed_->loss_skipped);
     }
     corrupt_ = resumed_->corrupt;
     evaluation_.resume(resumed_->best_accuracy);
@@ -228,6 +229,8 @@ class Run {
     PendingStep made = train_step(plan, batch, lr, training_);
     traffic_.add(before, comm_.traffic());
     loader_->recycle(std::move(batch));
+    if (head_.options().table.in_host_memory && done_ + 1 < steps_)
+      head_.prefetch(planner_.at(done_ + 1).classes);
     settle(progress);
     unsettled_.emplace(Unsettled{std::move(made), std::move(plan), lr});
     ++done_;
@@ -272,19 +275,26 @@ class Run {
   struct Agreement {
     bool save = false, stop = false;
   };
-  /// The first rank's clock and any rank's signal hold for all.
+  /// Steps count alike on all ranks; the first one's clock and any one's signal hold for all.
   Agreement agree(const StopRequest& stop) {
-    const bool save = comm_.is_first() && clock_->due(done_, Clock::now());
-    if (comm_.world() == 1) return {save, stop.made()};
-    at::Tensor votes = at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kLong);
+    const bool due = clock_->due_after(done_);
+    const bool save = comm_.is_first() && clock_->due_at(Clock::now());
+    if (comm_.world() == 1) return {due || save, stop.made()};
+    at::Tensor votes =
+        send(at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kLong), comm_.device());
     comm_.all_reduce(votes).wait();
-    return {votes[0].item<int>() > 0, votes[1].item<int>() > 0};
+    std::optional<PendingValues> counted(votes);
+    if (counted->is_pending()) votes_.swap(counted);  // a GPU's are looked at one step late
+    if (!counted) return {due, false};
+    const at::Tensor& sums = counted->wait();
+    return {due || sums[0].item<int>() > 0, sums[1].item<int>() > 0};
   }
 
   TrainState state() { return {*backbone_, *optimizer_, head_.table()}; }
 
   void save(ProgressLine& progress) {
     settle(progress);
+    votes_.reset();  // they may ask for what is done now
     const auto begin = Clock::now();
     Manifest manifest;
     manifest.step = done_;
@@ -295,6 +305,7 @@ class Run {
     if (scaler_) {
       manifest.loss_factor = scaler_->factor().item<double>();
       manifest.loss_steps = scaler_->steps().item<std::int64_t>();
+      manifest.loss_skipped = scaler_->skipped().item<std::int64_t>();
     }
     describe(*dataset_, manifest);
     if (done_ == steps_) head_.table().catch_up();  // nothing follows: for those who read the file
@@ -373,6 +384,7 @@ class Run {
   std::optional<LossScaler> scaler_;  ///< of float16
   Training training_;
   std::optional<Unsettled> unsettled_;
+  std::optional<PendingValues> votes_;  ///< of the last step
 
   std::int64_t done_ = 0, corrupt_ = 0;  ///< steps; images that did not decode
   std::optional<MetricsLog> metrics_;    ///< the first rank's

@@ -44,7 +44,7 @@ void sgd(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup& 
 }
 
 void adamw(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup& group, double lr,
-           const at::Tensor& skip) {
+           const at::Tensor& skip, const at::Tensor& skipped) {
   const auto& options = static_cast<const torch::optim::AdamWOptions&>(group.options());
   Tensors all;
   at::Tensor step;  // all parameters have made as many
@@ -56,7 +56,10 @@ void adamw(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup
       state.exp_avg_sq(torch::zeros_like(parameter));
     }
     state.step(state.step() + 1);
-    if (!step.defined()) step = torch::full({}, static_cast<double>(state.step()), skip.options());
+    if (!step.defined()) {
+      step = torch::full({}, static_cast<double>(state.step()), skip.options());
+      if (skipped.defined()) step.sub_(skipped.view({}));
+    }
     all.parameters.push_back(parameter);
     all.gradients.push_back(parameter.grad());
     all.first.push_back(state.exp_avg());
@@ -72,12 +75,13 @@ void adamw(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup
 
 }  // namespace
 
-void update_backbone(torch::optim::Optimizer& optimizer, double lr, const at::Tensor& skip) {
+void update_backbone(torch::optim::Optimizer& optimizer, double lr, const at::Tensor& skip,
+                     const at::Tensor& skipped) {
   const torch::NoGradGuard no_grad;
   const bool is_adamw = dynamic_cast<torch::optim::AdamW*>(&optimizer) != nullptr;
   for (auto& group : optimizer.param_groups()) {
     group.options().set_lr(lr);
-    is_adamw ? adamw(optimizer, group, lr, skip) : sgd(optimizer, group, lr, skip);
+    is_adamw ? adamw(optimizer, group, lr, skip, skipped) : sgd(optimizer, group, lr, skip);
   }
 }
 

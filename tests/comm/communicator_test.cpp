@@ -178,7 +178,7 @@ TEST(RanksCommunicator, RanksKnowWhichOthersShareTheirMachine) {
 }
 
 TEST(JoinRanks, RanksThatAreStartedForGpusAreToldHowToStartOnCpus) {
-  EXPECT_THAT([] { join_ranks({.way = Launch::Way::kRendezvous, .world = 2}); },
+  EXPECT_THAT([] { join_ranks({.way = Launch::Way::kRendezvous, .world = 2}, UseGpus::kNever); },
               ThrowsMessage<Error>(HasSubstr("start them with mpirun, or srun --mpi=pmix")));
 }
 

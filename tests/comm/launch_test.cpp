@@ -115,5 +115,16 @@ TEST(Launch, RefusesVariablesThatMakeNoSense) {
   EXPECT_THAT([&] { launch(cut); }, ThrowsMessage<Error>(HasSubstr("WORLD_SIZE is not set")));
 }
 
+TEST(DecideOnGpus, RanksUseThemWhereEveryOneHasItsOwn) {
+  EXPECT_FALSE(decide_on_gpus(UseGpus::kNever, 4, 4));
+  EXPECT_TRUE(decide_on_gpus(UseGpus::kWhereThereAre, 4, 4));
+  EXPECT_FALSE(decide_on_gpus(UseGpus::kWhereThereAre, 3, 4));
+  EXPECT_TRUE(decide_on_gpus(UseGpus::kAlways, 4, 4));
+  EXPECT_THAT([] { decide_on_gpus(UseGpus::kAlways, 3, 4); },
+              ThrowsMessage<Error>(HasSubstr("1 of 4 ranks found no GPU of their own")));
+  EXPECT_THAT([] { decide_on_gpus(UseGpus::kAlways, 0, 1); },
+              ThrowsMessage<Error>(HasSubstr("no GPU was found")));
+}
+
 }  // namespace
 }  // namespace pfc

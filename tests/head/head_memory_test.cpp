@@ -55,21 +55,21 @@ TEST(HeadMemory, IsWhatTheHeadTakes) {
   const HeadMemory want =
       head_memory(options.head, ClassShard(options.identities, 0, 1),
                   {.rows = 20'128, .samples = 128, .threads = at::get_num_threads()});
-  EXPECT_NEAR(static_cast<double>(taken), static_cast<double>(want.total()),
-              0.1 * static_cast<double>(want.total()));
+  EXPECT_NEAR(static_cast<double>(taken), static_cast<double>(want.on_device()),
+              0.1 * static_cast<double>(want.on_device()));
 }
 
 TEST(HeadMemory, WhatDoesNotFitIsRefusedWithTheBytesAndTheWaysOut) {
+  constexpr std::int64_t kGigabyte = 1'000'000'000, kHost = 50 * kGigabyte;
   const auto refusal = [](const PartialFcOptions& options, std::int64_t available) -> std::string {
     try {
       require_head_memory(options, ClassShard(10 * kMillion, 0, 1),
-                          {.rows = kMillion, .samples = 128, .threads = 2}, available);
+                          {.rows = kMillion, .samples = 128, .threads = 2}, {available, kHost});
     } catch (const Error& error) {
       return error.what();
     }
     return "";
   };
-  constexpr std::int64_t kGigabyte = 1'000'000'000;
   using ::testing::AllOf;
   using ::testing::HasSubstr;
   using ::testing::Not;
@@ -84,6 +84,47 @@ TEST(HeadMemory, WhatDoesNotFitIsRefusedWithTheBytesAndTheWaysOut) {
   EXPECT_EQ(refusal(options, 22 * kGigabyte), "");
   EXPECT_THAT(refusal(options, 6 * kGigabyte),
               AllOf(HasSubstr("4 ranks"), Not(HasSubstr("store them"))));
+}
+
+TEST(HeadMemory, OfAGpuWhoseTableLiesInHostMemoryHoldsTheRowsOfTwoSteps) {
+  PartialFcOptions options;
+  options.table.device = at::Device(at::kCUDA, 0);
+  const ClassShard shard(kMillion, 0, 1);
+  const HeadStepSize step{.rows = 100'000, .samples = 128, .threads = 2};
+  const HeadMemory in_device = head_memory(options, shard, step);
+  options.table.in_host_memory = true;
+  const HeadMemory in_host = head_memory(options, shard, step);
+  EXPECT_EQ(in_device.on_device(), in_device.table + in_device.step);
+  EXPECT_EQ(in_host.table, in_device.table);
+  EXPECT_EQ(in_host.on_device(), in_device.step + 2 * 100'000 * (4096 + 8));
+}
+
+TEST(HeadMemory, OfAGpuTheSmallerMemoryIsNamedAndTheOtherOneOffered) {
+  PartialFcOptions options;
+  options.table.device = at::Device(at::kCUDA, 0);
+  const auto refusal = [&](const FreeMemory& free) -> std::string {
+    try {
+      require_head_memory(options, ClassShard(10 * kMillion, 0, 1),
+                          {.rows = kMillion, .samples = 128, .threads = 2}, free);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  constexpr std::int64_t kGigabyte = 1'000'000'000;
+  using ::testing::AllOf;
+  using ::testing::HasSubstr;
+  using ::testing::Not;
+  EXPECT_THAT(refusal({22 * kGigabyte, 64 * kGigabyte}), HasSubstr("head.center_memory"));
+  EXPECT_THAT(refusal({22 * kGigabyte, 8 * kGigabyte}), Not(HasSubstr("head.center_memory")));
+  options.table.in_host_memory = true;
+  EXPECT_EQ(refusal({22 * kGigabyte, 64 * kGigabyte}), "");
+  EXPECT_THAT(refusal({22 * kGigabyte, 8 * kGigabyte}),
+              AllOf(HasSubstr("8.00 GB of the host's are free"), HasSubstr("6 ranks"),
+                    HasSubstr("20.48 GB in all"), Not(HasSubstr("sample_rate"))));
+  EXPECT_THAT(refusal({4 * kGigabyte, 64 * kGigabyte}),
+              AllOf(HasSubstr("4.00 GB are free"), HasSubstr("lower head.sample_rate"),
+                    Not(HasSubstr("store them"))));
 }
 
 }  // namespace

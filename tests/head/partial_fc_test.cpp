@@ -51,7 +51,7 @@ Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at
              std::int64_t step, double lr) {
   const SampledClasses classes = draw(c, step);
   std::vector<std::int64_t> rows, targets(classes.targets.begin(), classes.targets.end());
-  for (const LocalRow row : classes.rows) rows.push_back(row.v);
+  for (const LocalRow row : classes.rows()) rows.push_back(row.v);
   const at::Tensor index = at::tensor(rows), target = at::tensor(targets);
   at::Tensor x = embeddings.to(at::kDouble).requires_grad_();
   at::Tensor w = weights.index_select(0, index).to(at::kDouble).requires_grad_();
@@ -353,8 +353,8 @@ TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
   const SampledClasses classes = draw(c, 0);
   take_step(head, c, embeddings_of(7), classes, 0.1);
   const at::Tensor changed = (head.table().weights() != before).any(1);
-  EXPECT_EQ(changed.sum().item<std::int64_t>(), std::ssize(classes.rows));
-  for (const LocalRow row : classes.rows) EXPECT_TRUE(changed[row.v].item<bool>());
+  EXPECT_EQ(changed.sum().item<std::int64_t>(), classes.count());
+  for (const LocalRow row : classes.rows()) EXPECT_TRUE(changed[row.v].item<bool>());
 }
 
 TEST(PartialFc, ALossThatIsNotFiniteLeavesTheCentresUntouched) {

@@ -29,7 +29,7 @@ std::vector<std::int64_t> draw_over_ranks(const ClassSamplerOptions& options, st
   std::vector<std::int64_t> drawn;
   for (int rank = 0; rank < world; ++rank) {
     const ClassShard shard(classes, rank, world);
-    for (const LocalRow row : ClassSampler(options, shard).draw(step, labels).rows)
+    for (const LocalRow row : ClassSampler(options, shard).draw(step, labels).rows())
       drawn.push_back(shard.global(row).v);
   }
   return drawn;
@@ -64,13 +64,14 @@ TEST_P(AnySampling, HoldsEveryPositiveAndNoDuplicate) {
     const ClassSampler sampler({rate, GetParam(), 3}, shard);
     for (std::int64_t step = 0; step < 20; ++step) {
       const SampledClasses drawn = sampler.draw(step, labels);
-      EXPECT_EQ(std::set<LocalRow>(drawn.rows.begin(), drawn.rows.end()).size(), drawn.rows.size());
-      EXPECT_LE(std::ssize(drawn.rows), sampler.most_rows(batch));
+      const std::vector<LocalRow> rows = drawn.rows();
+      EXPECT_EQ(std::ssize(rows), drawn.count());
+      EXPECT_EQ(std::set<LocalRow>(rows.begin(), rows.end()).size(), rows.size());
+      EXPECT_LE(drawn.count(), sampler.most_rows(batch));
       ASSERT_EQ(std::ssize(drawn.targets), batch);
       for (std::size_t i = 0; i < labels.size(); ++i) {
         if (shard.owns(labels[i])) {
-          EXPECT_EQ(drawn.rows.at(static_cast<std::size_t>(drawn.targets[i])),
-                    shard.row(labels[i]));
+          EXPECT_EQ(rows.at(static_cast<std::size_t>(drawn.targets[i])), shard.row(labels[i]));
         } else {
           EXPECT_EQ(drawn.targets[i], -1);
         }
@@ -92,7 +93,7 @@ TEST_P(AnySampling, ChoosesEveryClassEquallyOften) {
   const ClassSampler sampler({0.1, GetParam(), 5}, ClassShard(classes, 0, 1));
   std::vector<double> counts(static_cast<std::size_t>(classes));
   for (std::int64_t step = 0; step < steps; ++step) {
-    for (const LocalRow row : sampler.draw(step, {}).rows)
+    for (const LocalRow row : sampler.draw(step, {}).rows())
       ++counts[static_cast<std::size_t>(row.v)];
   }
   const double p = 11.0 / 103, mean = steps * p, deviation = std::sqrt(steps * p * (1 - p));
@@ -106,9 +107,49 @@ TEST_P(AnySampling, ChoosesEveryClassEquallyOften) {
 TEST_P(AnySampling, StepsAndSeedsDiffer) {
   const ClassShard shard(1000, 0, 1);
   const ClassSampler one({0.1, GetParam(), 1}, shard), other({0.1, GetParam(), 2}, shard);
-  EXPECT_NE(one.draw(0, {}).rows, one.draw(1, {}).rows);
-  EXPECT_NE(one.draw(0, {}).rows, other.draw(0, {}).rows);
-  EXPECT_EQ(one.draw(7, {}).rows, ClassSampler({0.1, GetParam(), 1}, shard).draw(7, {}).rows);
+  EXPECT_NE(one.draw(0, {}).rows(), one.draw(1, {}).rows());
+  EXPECT_NE(one.draw(0, {}).rows(), other.draw(0, {}).rows());
+  EXPECT_EQ(one.draw(7, {}).rows(), ClassSampler({0.1, GetParam(), 1}, shard).draw(7, {}).rows());
+}
+
+TEST_P(AnySampling, AnyPartOfARanksRowsIsListedByItself) {
+  const auto labels = some_labels(1003, 64, 5);
+  for (const double rate : {0.0, 0.1, 0.999, 1.0}) {
+    for (int rank = 0; rank < 3; ++rank) {
+      const ClassSampler sampler({rate, GetParam(), 7}, ClassShard(1003, rank, 3));
+      for (std::int64_t step = 0; step < 20; ++step) {
+        const SampledClasses drawn = sampler.draw(step, labels);
+        const std::vector<LocalRow> all = drawn.rows();
+        for (std::size_t begin = 0; begin < all.size(); begin += 17) {
+          std::vector<LocalRow> part(std::min<std::size_t>(17, all.size() - begin));
+          drawn.list(static_cast<std::int64_t>(begin), part);
+          EXPECT_TRUE(std::ranges::equal(part, std::span(all).subspan(begin, part.size())));
+        }
+      }
+    }
+  }
+}
+
+TEST(StratifiedDraw, KnowsHowManyOfItsRowsLieBelowAnyAndWhichItHolds) {
+  for (const std::int64_t classes : {10, 97, 1003}) {
+    for (const double rate : {0.01, 0.3, 0.95}) {
+      for (int rank = 0; rank < 3; ++rank) {
+        const ClassShard shard(classes, rank, 3);
+        const ClassSampler sampler({rate, Sampling::kStratified, 8}, shard);
+        for (std::int64_t step = 0; step < 30; ++step) {
+          const StratifiedDraw draw = sampler.draw(step, {}).drawn;
+          std::int64_t below = 0;
+          for (LocalRow row{0}; row.v < shard.rows(); ++row.v) {
+            ASSERT_EQ(draw.below(row), below);
+            const bool held = below < draw.count() && draw.row(below) == row;
+            ASSERT_EQ(draw.contains(row), held);
+            below += held ? 1 : 0;
+          }
+          ASSERT_EQ(below, draw.count());
+        }
+      }
+    }
+  }
 }
 
 TEST(ClassSampler, DrawsOneClassFromEachStratum) {
@@ -116,7 +157,7 @@ TEST(ClassSampler, DrawsOneClassFromEachStratum) {
   // strata.
   const ClassSampler sampler({0.1, Sampling::kStratified, 6}, ClassShard(100, 0, 1));
   for (std::int64_t step = 0; step < 50; ++step) {
-    const auto rows = sampler.draw(step, {}).rows;
+    const auto rows = sampler.draw(step, {}).rows();
     ASSERT_EQ(rows.size(), 10u);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const std::int64_t next = i + 1 < rows.size() ? rows[i + 1].v : rows[0].v + 100;
@@ -127,13 +168,12 @@ TEST(ClassSampler, DrawsOneClassFromEachStratum) {
 
 TEST(ClassSampler, RateOneIsEveryClassAndRateZeroPositivesOnly) {
   const std::vector<GlobalClass> labels = {{3}, {9}, {3}};
-  EXPECT_EQ(ClassSampler({1.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1))
-                .draw(0, labels)
-                .rows.size(),
-            10u);
+  EXPECT_EQ(
+      ClassSampler({1.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1)).draw(0, labels).count(),
+      10);
   const auto positives =
       ClassSampler({0.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1)).draw(0, labels);
-  EXPECT_EQ(positives.rows, (std::vector<LocalRow>{{3}, {9}}));
+  EXPECT_EQ(positives.rows(), (std::vector<LocalRow>{{3}, {9}}));
   EXPECT_EQ(positives.targets, (std::vector<std::int32_t>{0, 1, 0}));
 }
 

@@ -6,6 +6,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
+#include "pfc/comm/launch.h"
 
 namespace pfc {
 namespace {
@@ -13,25 +14,32 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-ComputeOn chosen(const std::string& device, const std::string& precision) {
+ComputeOn chosen(const std::string& precision) {
   Config config;
-  config.train.device = device;
   config.train.precision = precision;
   return choose_device(config, *make_self_communicator());
 }
 
 TEST(Device, OnTheCpuTheBackboneIsInFloat32UnlessAskedOtherwise) {
-  EXPECT_TRUE(chosen("cpu", "auto").device.is_cpu());
-  EXPECT_EQ(chosen("cpu", "auto").precision, at::kFloat);
-  EXPECT_EQ(chosen("cpu", "bfloat16").precision, at::kBFloat16);
-  EXPECT_THAT([] { chosen("cpu", "float16"); },
+  EXPECT_TRUE(chosen("auto").device.is_cpu());
+  EXPECT_EQ(chosen("auto").precision, at::kFloat);
+  EXPECT_EQ(chosen("bfloat16").precision, at::kBFloat16);
+  EXPECT_THAT([] { chosen("float16"); },
               ThrowsMessage<Error>(HasSubstr("train.precision is float16, which is a GPU's")));
 }
 
 TEST(Device, WithoutAGpuAutoIsTheCpuAndCudaIsRefused) {
   if (gpus() > 0) GTEST_SKIP() << "there is a GPU";
-  EXPECT_TRUE(chosen("auto", "auto").device.is_cpu());
-  EXPECT_THAT([] { chosen("cuda", "auto"); }, ThrowsMessage<Error>(HasSubstr("no GPU was found")));
+  EXPECT_TRUE(join_ranks({}, use_gpus("auto"))->device().is_cpu());
+  EXPECT_THAT([] { join_ranks({}, use_gpus("cuda")); },
+              ThrowsMessage<Error>(HasSubstr("no GPU was found")));
+}
+
+TEST(Device, ARunThatAsksForAGpuIsNotMadeOnACpu) {
+  Config config;
+  config.train.device = "cuda";
+  EXPECT_THAT([&] { choose_device(config, *make_self_communicator()); },
+              ThrowsMessage<Error>(HasSubstr("work on CPUs")));
 }
 
 TEST(Device, OutOfMemorySaysWhatWasAskedWhatIsFreeAndWhatToDo) {

@@ -33,6 +33,7 @@ TEST(LossScaler, AnOverflowInAnyGradientIsFoundAndHalvesTheFactor) {
     scaler.update(found);
     EXPECT_EQ(factor_of(scaler), before / 2);
   }
+  EXPECT_EQ(scaler.skipped().item<int>(), 3);
 }
 
 TEST(LossScaler, TwoThousandStepsInARowWithoutAnOverflowDoubleTheFactor) {

@@ -25,6 +25,7 @@ Manifest example() {
   manifest.best_accuracy = 0.8123456789012345;
   manifest.loss_factor = 32768;
   manifest.loss_steps = 1999;
+  manifest.loss_skipped = 3;
   manifest.files["backbone.safetensors"] = {.bytes = 10, .blocks = {0xffffffffffffffffu}};
   manifest.files["empty"] = {};
   manifest.files["two blocks"] = {.bytes = Checksums::kBlockBytes + 1, .blocks = {1, 2}};

@@ -66,7 +66,7 @@ TEST(StepPlanner, IsAPureFunctionOfSeedAndStep) {
   (void)one.at(99);
   EXPECT_EQ(one.at(7).images, same.at(7).images);
   EXPECT_EQ(one.at(7).mirror, same.at(7).mirror);
-  EXPECT_EQ(one.at(7).classes.rows, same.at(7).classes.rows);
+  EXPECT_EQ(one.at(7).classes.rows(), same.at(7).classes.rows());
   EXPECT_NE(one.at(7).images, other.at(7).images);
 }
 

@@ -82,7 +82,7 @@ TEST_F(TrainStep, EqualsAutogradThroughTheWholeModel) {
   // entropy.
   std::vector<std::int64_t> rows,
       targets(plan_.classes.targets.begin(), plan_.classes.targets.end());
-  for (const LocalRow row : plan_.classes.rows) rows.push_back(row.v);
+  for (const LocalRow row : plan_.classes.rows()) rows.push_back(row.v);
   const at::Tensor images =
       to_network_input(at::from_blob(batch_.pixels.data(), {kBatch, 112, 112, 3}, at::kByte));
   at::Tensor weight = backbone_.fc_->weight.detach().to(at::kDouble).requires_grad_();

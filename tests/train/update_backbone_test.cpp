@@ -70,5 +70,20 @@ TEST(UpdateBackbone, ASkippedStepChangesNeitherParametersNorMomentum) {
   EXPECT_TRUE(state.momentum_buffer().equal(momentum));
 }
 
+TEST(UpdateBackbone, AdamWDoesNotCountStepsThatWereSkipped) {
+  const std::vector<at::Tensor> ours = parameters(), theirs = parameters();
+  AdamW mine(ours, AdamWOptions(1)), reference(theirs, AdamWOptions(1));
+  const at::Tensor skipped = torch::zeros(1);
+  for (int step = 0; step < 12; ++step) {
+    const bool skip = step % 4 == 0;
+    set_gradients(ours, step);
+    set_gradients(theirs, step);
+    if (skip) skipped.add_(1);
+    update_backbone(mine, 0.1, torch::full(1, skip ? 1.0 : 0.0), skipped);
+    if (!skip) update_backbone(reference, 0.1, torch::zeros(1));
+    for (std::size_t i = 0; i < ours.size(); ++i) ASSERT_TRUE(ours[i].equal(theirs[i])) << step;
+  }
+}
+
 }  // namespace
 }  // namespace pfc

@@ -87,6 +87,7 @@ class CounterRandom {
             .key = {static_cast<std::uint32_t>(seed_),
                     static_cast<std::uint32_t>(seed_ >> 32) ^ static_cast<std::uint32_t>(a >> 32)}};
   }
+  bool operator==(const CounterRandom&) const = default;
 
  private:
   __extension__ typedef unsigned __int128 Wide;  // the form that nvcc takes

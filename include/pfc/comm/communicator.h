@@ -50,8 +50,8 @@ struct Traffic {
 using TrafficByCollective = std::array<Traffic, kCollectives.size()>;
 
 /// The ranks that train together, and the collectives of a training step. Every rank calls each
-/// collective in the same order with tensors of equal shapes and types, contiguous and on the
-/// device that the back end serves; a tensor must not change before its collective is waited for.
+/// collective in the same order with tensors of equal shapes and types, contiguous; a tensor must
+/// not change before its collective is waited for.
 /// Loss is the mean over the global batch, so gradients are *summed* over ranks.
 ///
 /// Built with PFC_CHECK_COLLECTIVES (the `dev` preset), each call is first compared over the ranks,
@@ -67,6 +67,9 @@ class Communicator {
   int world() const { return world_; }
   /// Whether this is the rank that writes what a run leaves once.
   bool is_first() const { return rank_ == 0; }
+  /// Where this rank computes. Tensors of collectives lie there; the host's are carried too, and
+  /// waiting for them then waits for the device.
+  at::Device device() const { return device_; }
 
   /// local [b, …] -> [W·b, …], ranks in order.
   Pending all_gather(const at::Tensor& local);
@@ -82,7 +85,8 @@ class Communicator {
   const TrafficByCollective& traffic() const { return traffic_; }
 
  protected:
-  Communicator(int rank, int world) : rank_(rank), world_(world) {}
+  Communicator(int rank, int world, at::Device device = at::kCPU)
+      : rank_(rank), world_(world), device_(device) {}
 
   // What a back end does. `call` names the collective, its tensor and its number among this rank's,
   // for messages.
@@ -97,11 +101,12 @@ class Communicator {
   void compare_calls(const std::string& call, const at::Tensor& tensor);
 
   int rank_, world_;
+  at::Device device_;
   std::int64_t calls_ = 0;
   TrafficByCollective traffic_;
 };
 
 /// A world of one.
-std::unique_ptr<Communicator> make_self_communicator();
+std::unique_ptr<Communicator> make_self_communicator(at::Device device = at::kCPU);
 
 }  // namespace pfc

@@ -17,5 +17,7 @@ struct Gpu {
 };
 /// `number` is below gpus().
 Gpu gpu(int number);
+/// The most that this process has taken of its memory so far, in bytes.
+std::int64_t peak_gpu_memory(int number);
 
 }  // namespace pfc

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace pfc {
 
@@ -34,12 +35,26 @@ Launch find_launch();
 
 class Communicator;
 
+enum class UseGpus {
+  kNever,
+  kWhereThereAre,  ///< where every rank has one of its own; else all work on CPUs
+  kAlways,
+};
+
+/// As `train.device` says it: "cpu", "auto" or "cuda".
+UseGpus use_gpus(std::string_view device);
+
+/// Whether `world` ranks work on GPUs, `with_gpu` of which have one. Throws Error where they should
+/// and cannot.
+bool decide_on_gpus(UseGpus use, int with_gpu, int world);
+
 /// How long a rank waits for the others where nobody says otherwise.
 inline constexpr std::chrono::minutes kUsualTimeout{10};
 
-/// Meets the other ranks. Collectives that a rank does not join within `timeout` throw Error. Call
-/// it once.
-std::unique_ptr<Communicator> join_ranks(const Launch& launch,
+/// Meets the other ranks, each on the GPU whose number is the rank's on its machine, or all on
+/// CPUs: the communicator's device. Collectives that a rank does not join within `timeout` throw
+/// Error. Call it once.
+std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout = kUsualTimeout);
 
 /// Ends the other ranks too, at once, and this process with `status`.

@@ -38,16 +38,19 @@ struct CenterTableOptions {
   NumberType weights = NumberType::kFloat32;  ///< how the centres are stored
   NumberType state = NumberType::kFloat32;    ///< how the optimizer's state is stored
   std::uint64_t seed = 0;                     ///< of the centres' initial values and of rounding
-  at::Device device = at::kCPU;               ///< whose memory the table lies in
+  at::Device device = at::kCPU;               ///< where steps work on it
+  /// For a GPU whose memory it does not fit: it lies in the host's, and each step's rows are
+  /// brought to the GPU. A CPU's lies there anyway.
+  bool in_host_memory = false;
 };
 
 /// What one class centre takes, its optimizer state included.
 std::int64_t bytes_a_row(const CenterTableOptions& options);
 
 /// One rank's class centres and their optimizer state, in memory that is reserved once, the host's
-/// or a GPU's. No
-/// gradient of the table and no second copy of it ever exists: rows are gathered for a tile and
-/// updated in place. bfloat16 is rounded stochastically, so that small changes are not lost.
+/// or a GPU's. No gradient of the table and no second copy of it ever exists: rows are gathered for
+/// a tile and updated in place. bfloat16 is rounded stochastically, so that small changes are not
+/// lost.
 class CenterTable {
  public:
   static constexpr float kInitialDeviation = 0.01f;
@@ -79,6 +82,8 @@ class CenterTable {
               const at::Tensor& inverse_norm, double lr);
   /// After the step's updates, with their learning rate.
   void end_step(double lr);
+  /// Whether the step that ends next brings every row through what it missed.
+  bool next_step_catches_up() const;
 
   /// Brings every row through the steps it missed (Rule::kDenseEquivalent; else there are none), so
   /// that the tensors below hold what they should. Costs a pass over the table.

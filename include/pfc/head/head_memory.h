@@ -8,9 +8,11 @@ namespace pfc {
 
 /// What a rank's head needs, in bytes.
 struct HeadMemory {
-  std::int64_t table = 0;  ///< centres and their optimizer's state
-  std::int64_t step = 0;   ///< what a step works with
-  std::int64_t total() const { return table + step; }
+  std::int64_t table = 0;  ///< centres and their optimizer's state, in the host's memory or …
+  std::int64_t step = 0;   ///< … with what a step works with, in the device's
+  bool table_is_apart = false;
+
+  std::int64_t on_device() const { return step + (table_is_apart ? 0 : table); }
 };
 
 /// The largest step that is to come.
@@ -24,9 +26,13 @@ struct HeadStepSize {
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step);
 
-/// Throws Error where the head would not fit what `available` bytes there are, with what is needed
-/// and what to change.
+/// What a rank may take, in bytes: the same of a CPU.
+struct FreeMemory {
+  std::int64_t device = 0, host = 0;
+};
+
+/// Throws Error where the head would not fit, with what is needed and what to change.
 void require_head_memory(const PartialFcOptions& options, const ClassShard& shard,
-                         const HeadStepSize& step, std::int64_t available);
+                         const HeadStepSize& step, const FreeMemory& free);
 
 }  // namespace pfc

@@ -54,7 +54,7 @@ struct PartialFcOptions {
 /// The loss is the mean over the valid samples of the global batch of −log softmax at the sample's
 /// own class.
 ///
-/// It works where its table lies (CenterTableOptions::device). On a GPU it takes and gives tensors
+/// It works where CenterTableOptions::device says. On a GPU it takes and gives tensors
 /// of that GPU, puts all work on the current stream and never waits for it but in `loss`.
 class PartialFc {
  public:
@@ -65,6 +65,10 @@ class PartialFc {
   /// Begins a step. classes: this rank's draw for the B samples of the global batch; valid [B]
   /// float32, the same on every rank, 1 or 0 (a sample that weighs nothing).
   void begin(const SampledClasses& classes, const at::Tensor& valid);
+
+  /// Says what the next step will use, once the current one is over: where the table lies in host
+  /// memory its rows come to the GPU meanwhile. Elsewhere it does nothing.
+  void prefetch(const SampledClasses& next);
 
   /// Pass 1: logits tile by tile, with a running maximum and sum for every sample.
   /// embeddings [n, d] float32, rows of unit length, the same on every rank: those of the step's
@@ -100,8 +104,9 @@ class PartialFc {
   static std::int64_t kept_bytes(const PartialFcOptions& options, std::int64_t rows,
                                  std::int64_t samples);
 
-  CenterTable& table() { return table_; }
-  const CenterTable& table() const { return table_; }
+  /// With the updates of every step: where it lies in host memory, this waits for them.
+  CenterTable& table();
+  at::Device device() const { return options_.table.device; }
   const PartialFcOptions& options() const { return options_; }
 
   /// How probabilities are kept between the passes.

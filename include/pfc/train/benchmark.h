@@ -18,14 +18,17 @@ struct BenchmarkOptions {
 };
 
 struct BenchmarkResult {
-  double seconds = 0;             ///< a step, the median
-  std::int64_t centers = 0;       ///< that a step uses, over all ranks, the mean
-  std::int64_t table_bytes = 0;   ///< the largest rank's: centres and their optimizer state
-  std::int64_t memory_bytes = 0;  ///< the largest process's at its largest, the table included
+  double seconds = 0;            ///< a step, the median
+  std::int64_t centers = 0;      ///< that a step uses, over all ranks, the mean
+  std::int64_t table_bytes = 0;  ///< the largest rank's: centres and their optimizer state
+  /// The largest process's at its largest, a table in its memory included; on GPUs what it took of
+  /// its GPU's.
+  std::int64_t memory_bytes = 0;
 };
 
 /// Training steps on random labels, without input and output: of the head alone, on random
-/// embeddings, or with a network, on random pixels. All ranks call it together and get the same.
-BenchmarkResult benchmark(const BenchmarkOptions& options, Communicator& comm);
+/// embeddings, or with a network, on random pixels; on the communicator's device, where the network
+/// computes in half precision if that is a GPU. All ranks call it together and get the same.
+BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm);
 
 }  // namespace pfc

@@ -50,10 +50,11 @@ struct Config {
     double interclass_filter = 0.0;          ///< negatives above this cosine are masked; 0: off
     std::string update = "sampled";  ///< or "dense_equivalent": what steps that do not sample a
                                      ///< centre do to it: nothing, or decay and momentum
-    std::string center_type = "float32";  ///< or "bfloat16": how class centres are stored
-    std::string state_type = "float32";   ///< or "bfloat16": how their optimizer's state is stored
-    std::string gather_type = "float32";  ///< or "bfloat16": what embeddings travel as
-    std::int64_t workspace_mb = 512;      ///< for keeping probabilities between the two passes
+    std::string center_type = "float32";   ///< or "bfloat16": how class centres are stored
+    std::string state_type = "float32";    ///< or "bfloat16": how their optimizer's state is stored
+    std::string center_memory = "device";  ///< or "host": where class centres lie
+    std::string gather_type = "float32";   ///< or "bfloat16": what embeddings travel as
+    std::int64_t workspace_mb = 512;       ///< for keeping probabilities between the two passes
     /// What a GPU's GEMMs take in: or "float16", "tf32", "float32"
     std::string gemm_type = "bfloat16";
 

@@ -23,15 +23,16 @@ class LossScaler {
   /// every rank where they are sums over ranks.
   at::Tensor unscale(const std::vector<at::Tensor>& gradients);
   /// Moves the factor after a step.
-  void update(const at::Tensor& skipped);
+  void update(const at::Tensor& overflow);
 
   /// What a checkpoint keeps, in place: the factor [1] float32, steps in a row without an overflow
-  /// [1] int32.
+  /// [1] int32, steps skipped so far [1] float32.
   at::Tensor factor() const { return scale_; }
   at::Tensor steps() const { return steps_; }
+  at::Tensor skipped() const { return skipped_; }
 
  private:
-  at::Tensor scale_, steps_;
+  at::Tensor scale_, steps_, skipped_;
 };
 
 }  // namespace pfc

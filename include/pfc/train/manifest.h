@@ -26,9 +26,10 @@ struct Manifest {
   std::int64_t corrupt = 0;   ///< images that did not decode, so far
   double best_accuracy = -1;  ///< so far, on the first verification set; -1: none was measured
 
-  /// Of a float16 run's LossScaler: its factor, and steps in a row without an overflow; 0: none.
+  /// Of a float16 run's LossScaler: its factor, steps in a row without an overflow, and skipped
+  /// ones; 0: none.
   double loss_factor = 0;
-  std::int64_t loss_steps = 0;
+  std::int64_t loss_steps = 0, loss_skipped = 0;
 
   std::map<std::string, Checksums> files = {};  ///< of the checkpoint's folder, all of them
 

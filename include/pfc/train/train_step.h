@@ -1,10 +1,8 @@
 #pragma once
 
-#include <c10/core/Event.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "pfc/comm/communicator.h"
@@ -14,6 +12,7 @@
 #include "pfc/model/backbone.h"
 #include "pfc/train/gradient_buckets.h"
 #include "pfc/train/loss_scaler.h"
+#include "pfc/train/pending_values.h"
 #include "pfc/train/step_plan.h"
 
 namespace pfc {
@@ -46,16 +45,15 @@ struct StepResult {
 class PendingStep {
  public:
   /// values [2 + B] float64 where the step was made: loss, norm of the gradient, valid.
-  explicit PendingStep(const at::Tensor& values);
+  explicit PendingStep(const at::Tensor& values) : values_(values) {}
 
   /// Whether the host has gone on without it.
-  bool is_pending() const { return over_.has_value(); }
+  bool is_pending() const { return values_.is_pending(); }
   /// Waits until it is over.
   StepResult wait();
 
  private:
-  at::Tensor values_;  ///< in host memory
-  std::optional<c10::Event> over_;
+  PendingValues values_;
 };
 
 /// One step: this rank's images of the plan through the backbone, the head over all ranks'

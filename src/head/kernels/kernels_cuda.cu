@@ -162,6 +162,21 @@ __device__ std::int64_t row_at(const SampledRows& sampled, std::int64_t i) {
   return i < sampled.size && place < sampled.step->count ? sampled.rows[place] : -1;
 }
 
+/// How many of an ascending list are below x.
+__device__ std::int64_t lower_bound(const std::int64_t* list, std::int64_t count, std::int64_t x) {
+  std::int64_t first = 0;
+  while (count > 0) {
+    const std::int64_t half = count / 2;
+    if (list[first + half] < x) {
+      first += half + 1;
+      count -= half + 1;
+    } else {
+      count = half;
+    }
+  }
+  return first;
+}
+
 /// The row of this thread's warp among all that were launched with kRowThreads.
 __device__ std::int64_t warp_row() {
   return std::int64_t{blockIdx.x} * kRowWarps + threadIdx.x / kWarp;
@@ -214,6 +229,10 @@ __device__ CatchUp missed_by(const Table& table, std::int64_t row) {
   return table.to_now == nullptr ? CatchUp() : table.to_now[table.steps_seen[row]];
 }
 
+__device__ std::int64_t class_of(const Table& table, std::int64_t row) {
+  return table.first_class + (table.numbers == nullptr ? row : table.numbers[row]);
+}
+
 /// A row of a table after the steps it missed, four components at a time.
 template <class W, class V>
 struct CaughtUp {
@@ -254,6 +273,56 @@ __global__ void fill_normal_kernel(Table table, W* weights, std::int64_t count, 
   const auto first = formulas::normal_pair<float>(words[0], words[1]);
   const auto second = formulas::normal_pair<float>(words[2], words[3]);
   store4(weights + at, times({first[0], first[1], second[0], second[1]}, deviation));
+}
+
+/// Each of the two ascending lists that are merged says how many of the other's lie below its own.
+__global__ void list_rows_kernel(StratifiedDraw drawn, const std::int64_t* listed,
+                                 std::int64_t others, std::int64_t* rows) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
+  const std::int64_t count = drawn.count();
+  if (i < count) {
+    const std::int64_t row = drawn.row(i).v;
+    rows[i + lower_bound(listed, others, row)] = row;
+  } else if (i < count + others) {
+    const std::int64_t k = i - count, row = listed[k];
+    rows[k + drawn.below({row})] = row;
+  }
+}
+
+/// A warp copies a row with its optimizer's state, 16 bytes a lane at a time.
+__device__ void copy_row(const Table& from, std::int64_t i, const Table& to, std::int64_t j) {
+  const std::int64_t lane = threadIdx.x % kWarp;
+  const auto copy = [&](const void* a, void* b, NumberType type) {
+    if (a == nullptr) return;
+    const std::int64_t size = from.dim * (type == NumberType::kFloat32 ? 4 : 2) / 16;
+    const auto* const source = static_cast<const uint4*>(a) + i * size;
+    auto* const target = static_cast<uint4*>(b) + j * size;
+    for (std::int64_t k = lane; k < size; k += kWarp) target[k] = source[k];
+  };
+  copy(from.weights, to.weights, from.weight_type);
+  copy(from.momentum, to.momentum, from.state_type);
+  copy(from.squares, to.squares, from.state_type);
+  if (lane != 0) return;
+  if (from.updates != nullptr) to.updates[j] = from.updates[i];
+  if (from.steps_seen != nullptr) to.steps_seen[j] = from.steps_seen[i];
+}
+
+__global__ void load_rows_kernel(Table whole, Table part, std::int64_t count) {
+  const std::int64_t i = warp_row();
+  if (i < count) copy_row(whole, part.numbers[i], part, i);
+}
+
+__global__ void store_rows_kernel(Table part, Table whole, std::int64_t count) {
+  const std::int64_t i = warp_row();
+  if (i < count) copy_row(part, i, whole, part.numbers[i]);
+}
+
+__global__ void forward_rows_kernel(Table from, std::int64_t from_count, Table to,
+                                    std::int64_t to_count) {
+  const std::int64_t i = warp_row();
+  if (i >= to_count) return;
+  const std::int64_t row = to.numbers[i], at = lower_bound(from.numbers, from_count, row);
+  if (at < from_count && from.numbers[at] == row) copy_row(from, at, to, i);
 }
 
 template <int kHeldVectors, class W, class V, class U>
@@ -555,7 +624,7 @@ __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
-    key = rounding_key(random, table.first_class + row, rule.change);
+    key = rounding_key(random, class_of(table, row), rule.change);
   const formulas::SgdStep sgd = rule.sgd;
   for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) {
     const float4 w = x(k, j), before = y(k, j), d = g(k, j);
@@ -598,7 +667,7 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
-    key = rounding_key(random, table.first_class + row, rule.change);
+    key = rounding_key(random, class_of(table, row), rule.change);
   const RoundingKey other{key.second, key.first};  // three draws of 16 bits do not fit into 32
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
     const float4 x = load4(weights + at + j);
@@ -626,7 +695,7 @@ __global__ void catch_up_kernel(Table table, W* weights, V* state, std::int64_t 
   const std::int64_t row = warp_row();
   if (row >= count) return;
   const CaughtUp old(table, weights, state, row);
-  const RoundingKey key = rounding_key(random, table.first_class + row, change);
+  const RoundingKey key = rounding_key(random, class_of(table, row), change);
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
     const float4 w = old.weight(j), v = old.velocity(j);
     const auto place = static_cast<std::uint32_t>(j);
@@ -637,6 +706,15 @@ __global__ void catch_up_kernel(Table table, W* weights, V* state, std::int64_t 
 }
 
 }  // namespace
+
+void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
+               std::int64_t* rows, Stream stream) {
+  const std::int64_t all = drawn.count() + others;
+  if (all == 0) return;
+  list_rows_kernel<<<blocks_for(all, kSampleThreads), kSampleThreads, 0, stream>>>(drawn, listed,
+                                                                                   others, rows);
+  check_launch("list_rows");
+}
 
 void fill_normal(const Table& table, std::int64_t count, float deviation,
                  const CounterRandom& random, Stream stream) {
@@ -660,6 +738,26 @@ void gather_normalize(const Table& table, const SampledRows& sampled, Operand un
     });
   });
   check_launch("gather_normalize");
+}
+
+void load_rows(const Table& whole, const Table& part, std::int64_t count, Stream stream) {
+  if (count == 0) return;
+  load_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(whole, part, count);
+  check_launch("load_rows");
+}
+
+void store_rows(const Table& part, const Table& whole, std::int64_t count, Stream stream) {
+  if (count == 0) return;
+  store_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(part, whole, count);
+  check_launch("store_rows");
+}
+
+void forward_rows(const Table& from, std::int64_t from_count, const Table& to,
+                  std::int64_t to_count, Stream stream) {
+  if (to_count == 0) return;
+  forward_rows_kernel<<<blocks_for(to_count, kRowWarps), kRowThreads, 0, stream>>>(from, from_count,
+                                                                                   to, to_count);
+  check_launch("forward_rows");
 }
 
 void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,

@@ -5,6 +5,7 @@
 #include "head/kernels/formulas.h"
 #include "pfc/base/random.h"
 #include "pfc/head/number_type.h"
+#include "pfc/head/sampler.h"
 
 struct CUstream_st;
 
@@ -41,6 +42,8 @@ struct Table {
   NumberType weight_type = NumberType::kFloat32, state_type = NumberType::kFloat32;
   std::int64_t dim = 0;
   std::int64_t first_class = 0;  ///< of the rows
+  /// Of a part of a table, ascending: its row i is row numbers[i] of the whole. Null: all.
+  const std::int64_t* numbers = nullptr;
 };
 
 /// What changes from step to step, in the GPU's memory: the same launches, which a graph may hold,
@@ -63,6 +66,11 @@ struct SampledRows {
   std::int64_t begin = 0, size = 0;
 };
 
+/// rows [drawn.count() + others] = a step's sampled rows, ascending (SampledClasses::list).
+/// listed [others].
+void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
+               std::int64_t* rows, Stream stream);
+
 /// weights [count, dim] of a table's first `count` rows = N(0, deviation²) by global class.
 void fill_normal(const Table& table, std::int64_t count, float deviation,
                  const CounterRandom& random, Stream stream);
@@ -71,6 +79,14 @@ void fill_normal(const Table& table, std::int64_t count, float deviation,
 /// ‖row‖.
 void gather_normalize(const Table& table, const SampledRows& sampled, Operand unit,
                       float* inverse_norm, Stream stream);
+
+// Parts of `count` rows, of one kind with the whole table. The whole may lie in pinned host memory.
+
+void load_rows(const Table& whole, const Table& part, std::int64_t count, Stream stream);
+void store_rows(const Table& part, const Table& whole, std::int64_t count, Stream stream);
+/// The rows of `to` that `from` has too become the same there.
+void forward_rows(const Table& from, std::int64_t from_count, const Table& to,
+                  std::int64_t to_count, Stream stream);
 
 /// values [count, dim] float32 = the rows, brought through the steps they missed.
 void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+
+#include "head/kernels/kernels_cuda.h"
+#include "pfc/base/random.h"
+#include "pfc/head/partial_fc.h"
+
+/// What a GPU makes of the head and of training: see main.cpp.
+namespace pfc::gpu_check {
+
+inline constexpr std::int64_t kDim = 512;
+inline const at::Device kGpu(at::kCUDA, 0);
+
+/// Prints a line of the checks: what is, and what it must not exceed.
+void expect_below(const std::string& what, double found, double limit);
+/// Prints that a check failed.
+void fail(const std::string& what);
+int failures();
+
+/// ‖found − wanted‖ / ‖wanted‖ in float64.
+double error_of(const at::Tensor& found, const at::Tensor& wanted);
+/// Of N(0, 1), on the GPU.
+at::Tensor random(at::IntArrayRef shape, at::ScalarType type = at::kFloat);
+std::string name(at::ScalarType type);
+
+kernels::cuda::Stream stream();
+void wait_for_gpu();
+void give_memory_back();
+
+/// Classes, and a batch's labels among them.
+struct HeadCase {
+  std::int64_t identities = 20'000;
+  double rate = 0.3;
+  std::int64_t batch = 256;
+  PartialFcOptions head = {};
+  bool in_host_memory = false;  ///< the GPU's table
+};
+std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
+/// A step of the head -> the gradient of the embeddings.
+at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
+                     const at::Tensor& valid, Communicator& comm, double lr = 0.1);
+
+// The parts. Each prints what it finds.
+
+/// Every kernel against the CPU's and float64.
+void check_kernels();
+/// Steps of the head against the CPU's head.
+void check_heads();
+/// A hundred steps of r18 with the head.
+void check_training();
+/// The head's speed against plain LibTorch's and against what the card's own ceilings allow.
+void measure_heads();
+
+/// What a process measures that measures nothing else, so that none finds the memory of another.
+struct HeadArguments {
+  std::int64_t identities = 0;
+  double rate = 0;
+  NumberType table = NumberType::kFloat32;
+  std::string way = {};  ///< "ours", "host" (its table in host memory), "dense", "gather"
+
+  HeadCase head_case() const;
+};
+/// Prints milliseconds, or that it does not fit, and ends this process.
+[[noreturn]] void measure_one(const HeadArguments& arguments);
+
+}  // namespace pfc::gpu_check

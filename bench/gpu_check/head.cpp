@@ -1,0 +1,101 @@
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gpu_check/gpu_check.h"
+
+namespace pfc::gpu_check {
+namespace {
+
+/// The same steps on the CPU and on the GPU, from the same start.
+void check_head(const std::string& what, const HeadCase& c, double limit) {
+  const ClassShard shard(c.identities, 0, 1);
+  const ClassSampler sampler({.sample_rate = c.rate}, shard);
+  const auto comm = make_self_communicator();
+  PartialFcOptions on_gpu = c.head;
+  on_gpu.table.device = kGpu;
+  on_gpu.table.in_host_memory = c.in_host_memory;
+  PartialFc cpu(c.head, shard), there(on_gpu, shard);
+  expect_below(what + ": initial centres", error_of(there.table().weights(), cpu.table().weights()),
+               1e-5);
+  cpu.table().weights().copy_(there.table().weights());
+  // AdamW's first steps are as long for a tiny gradient as for any, and rounding chooses the sign
+  // of those.
+  const double lr = c.head.table.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 1e-3 : 0.1;
+  double loss = 0, gradient = 0;
+  for (std::int64_t step = 0; step < 8; ++step) {
+    const std::vector<GlobalClass> labels = labels_of(c, step);
+    const SampledClasses classes = sampler.draw(step, labels);
+    const at::Tensor x = torch::nn::functional::normalize(torch::randn({c.batch, kDim}));
+    at::Tensor valid = torch::ones(c.batch);
+    valid[3] = 0;
+    const at::Tensor a = head_step(cpu, classes, x, valid, *comm, lr);
+    const at::Tensor b = head_step(there, classes, x.to(kGpu), valid.to(kGpu), *comm, lr);
+    if (step % 3 < 2) there.prefetch(sampler.draw(step + 1, labels_of(c, step + 1)));
+    loss = std::max(loss, std::abs(there.loss() / cpu.loss() - 1));
+    gradient = std::max(gradient, error_of(b, a));
+  }
+  expect_below(what + ": loss", loss, limit);
+  expect_below(what + ": gradient of embeddings", gradient, limit);
+  cpu.table().catch_up();
+  there.table().catch_up();
+  expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
+  expect_below(what + ": their momentum",
+               error_of(there.table().momentum(), cpu.table().momentum()), limit);
+}
+
+}  // namespace
+
+std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step) {
+  const CounterRandom numbers(1, Stream::kBenchmark);
+  std::vector<GlobalClass> labels;
+  for (std::int64_t i = 0; i < c.batch; ++i) {
+    labels.push_back({numbers.below(c.identities, static_cast<std::uint64_t>(step),
+                                    static_cast<std::uint64_t>(i))});
+  }
+  return labels;
+}
+
+at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
+                     const at::Tensor& valid, Communicator& comm, double lr) {
+  head.begin(classes, valid);
+  head.forward(embeddings);
+  head.exchange(comm);
+  Pending dx = comm.reduce_scatter(head.d_embeddings());
+  head.update(lr, dx);
+  return dx.wait();
+}
+
+void check_heads() {
+  using Rule = CenterOptimizer::Rule;
+  PartialFcOptions head;
+  head.table.dim = kDim;
+  head.gemm = GemmInput::kFloat32;
+  check_head("head, float32", {.head = head}, 1e-4);
+  head.tile_rows = 1000;
+  head.margin = Margin::arcface(0.5);
+  head.interclass_filter = 0.15;
+  check_head("head, float32, ArcFace, filter, tiles of 1000", {.head = head}, 1e-4);
+  head.workspace_bytes = 0;
+  head.table.optimizer.rule = Rule::kDenseEquivalent;
+  check_head("head, float32, dense_equivalent, nothing kept", {.head = head}, 1e-4);
+  check_head("the same, the table in host memory", {.head = head, .in_host_memory = true}, 1e-4);
+  head = {};
+  head.table.dim = kDim;
+  head.table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
+  head.gemm = GemmInput::kFloat32;
+  check_head("head, float32, AdamW", {.head = head}, 1e-3);
+  check_head("the same, the table in host memory", {.head = head, .in_host_memory = true}, 1e-3);
+  head.table.optimizer.kind = CenterOptimizer::Kind::kSgd;
+  for (const auto& [gemm, text] :
+       {std::pair(GemmInput::kTF32, "TF32"), std::pair(GemmInput::kFloat16, "float16"),
+        std::pair(GemmInput::kBFloat16, "bfloat16")}) {
+    head.gemm = gemm;
+    check_head(std::string("head, ") + text, {.head = head},
+               gemm == GemmInput::kBFloat16 ? 1e-2 : 2e-3);
+  }
+}
+
+}  // namespace pfc::gpu_check

@@ -1,0 +1,116 @@
+// What a GPU makes of the head and of training: its kernels against the CPU's and float64, the head
+// against the CPU's, training of r18, the head's speed against plain LibTorch's and against what
+// the card's own ceilings allow. scripts/gpu_check.sh builds and runs it.
+
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include "gpu_check/gpu_check.h"
+#include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
+
+namespace pfc::gpu_check {
+namespace {
+
+int g_failures = 0;
+
+/// A part of the checks; one that cannot go on does not keep the others from it.
+void attempt(void (*part)()) {
+  try {
+    part();
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  give_memory_back();
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+int run_checks(bool kernels_only) {
+  if (gpus() == 0) {
+    std::printf("no GPU here: not run\n");
+    return 77;
+  }
+  const Gpu card = pfc::gpu(0);
+  std::printf("%s, %.1f GB\n\n", card.name.c_str(), static_cast<double>(card.bytes) / 1e9);
+  at::manual_seed(7);
+  torch::globalContext().setBenchmarkCuDNN(true);
+  attempt(check_kernels);
+  if (kernels_only) return failures() == 0 ? 0 : 1;
+  attempt(check_heads);
+  attempt(check_training);
+  attempt(measure_heads);
+  std::printf("%s\n", failures() == 0 ? "all checks passed" : "CHECKS FAILED");
+  return failures() == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+void expect_below(const std::string& what, double found, double limit) {
+  const bool good = found <= limit;  // a NaN is not
+  if (!good) ++g_failures;
+  std::printf("%-66s %9.2e  (at most %.0e)%s\n", what.c_str(), found, limit,
+              good ? "" : "  FAILED");
+}
+
+void fail(const std::string& what) {
+  ++g_failures;
+  std::printf("FAILED: %s\n", what.c_str());
+}
+
+int failures() {
+  return g_failures;
+}
+
+double error_of(const at::Tensor& found, const at::Tensor& wanted) {
+  const at::Tensor reference = wanted.to(at::kCPU, at::kDouble);
+  return ((found.to(at::kCPU, at::kDouble) - reference).norm() / reference.norm()).item<double>();
+}
+
+at::Tensor random(at::IntArrayRef shape, at::ScalarType type) {
+  return torch::randn(shape, at::TensorOptions(kGpu)).to(type);
+}
+
+std::string name(at::ScalarType type) {
+  return type == at::kFloat ? "float32" : type == at::kHalf ? "float16" : "bfloat16";
+}
+
+kernels::cuda::Stream stream() {
+  return c10::cuda::getCurrentCUDAStream().stream();
+}
+
+void wait_for_gpu() {
+  const cudaError_t error = cudaDeviceSynchronize();
+  if (error != cudaSuccess) throw Error(std::string("the GPU: ") + cudaGetErrorString(error));
+}
+
+void give_memory_back() {
+  wait_for_gpu();
+  c10::cuda::CUDACachingAllocator::emptyCache();
+}
+
+}  // namespace pfc::gpu_check
+
+int main(int argc, char** argv) {
+  using namespace pfc::gpu_check;
+  try {
+    if (argc == 6 && std::string(argv[1]) == "--head" && pfc::gpus() > 0) {
+      measure_one({.identities = std::atoll(argv[2]),
+                   .rate = std::atof(argv[3]),
+                   .table = pfc::number_type(argv[4]),
+                   .way = argv[5]});
+    }
+    const int status = run_checks(argc > 1 && std::string(argv[1]) == "--kernels");
+    std::fflush(stdout);
+    return status;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gpu_check: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,97 @@
+#include "head/staged_table.h"
+
+#include <ATen/Functions.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include "head/table_view.h"
+#include "head/upload.h"
+
+namespace pfc {
+namespace {
+
+namespace gpu = kernels::cuda;
+
+constexpr int kMarks = 4;
+
+c10::cuda::CUDAStream new_stream(at::DeviceIndex device) {
+  return c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
+}
+
+}  // namespace
+
+StagedTable::StagedTable(const CenterTable& table, const c10::cuda::CUDAStream& work)
+    : table_(table),
+      streams_{work, new_stream(work.device_index()), new_stream(work.device_index())},
+      queue_(*this) {
+  for (int i = 0; i < kMarks * kSlots; ++i) events_.emplace_back(at::kCUDA);
+}
+
+void StagedTable::reserve(std::int64_t rows) {
+  drain();
+  const auto like = [&](const at::Tensor& part) {
+    if (!part.defined()) return part;
+    auto sizes = part.sizes().vec();
+    sizes[0] = rows;
+    return at::empty(sizes, part.options().device(streams_[0].device()));
+  };
+  const at::Tensor numbers =
+      at::empty({rows}, at::TensorOptions(streams_[0].device()).dtype(at::kLong));
+  for (Slot& slot : slots_) {
+    slot = {.weights = like(table_.weights()),
+            .momentum = like(table_.momentum()),
+            .squares = like(table_.squares()),
+            .updates = like(table_.updates()),
+            .steps_seen = like(table_.steps_seen()),
+            .numbers = like(numbers)};
+  }
+}
+
+gpu::Table StagedTable::part(int slot, const at::Tensor& missed) const {
+  const Slot& rows = slots_[static_cast<std::size_t>(slot)];
+  gpu::Table part = view_of(table_, missed);
+  const auto place = [](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.data_ptr() : nullptr;
+  };
+  part.weights = place(rows.weights);
+  part.momentum = place(rows.momentum);
+  part.squares = place(rows.squares);
+  part.updates = static_cast<std::int32_t*>(place(rows.updates));
+  part.steps_seen = static_cast<std::int32_t*>(place(rows.steps_seen));
+  part.numbers = rows.numbers.const_data_ptr<std::int64_t>();
+  return part;
+}
+
+void StagedTable::load(int number, const SampledClasses& classes) {
+  Slot& to = slot(number);
+  to.count = classes.count();
+  const c10::cuda::CUDAStreamGuard on_lane(stream(Lane::kIn));
+  list_on_gpu(classes, to.numbers);
+  gpu::load_rows(view_of(table_, {}), part(number, {}), to.count, stream(Lane::kIn));
+}
+
+void StagedTable::forward(int from, int to) {
+  gpu::forward_rows(part(from, {}), slot(from).count, part(to, {}), slot(to).count,
+                    stream(Lane::kWork));
+}
+
+void StagedTable::store(int number) {
+  gpu::store_rows(part(number, {}), view_of(table_, {}), slot(number).count, stream(Lane::kOut));
+}
+
+c10::Event& StagedTable::event(Mark mark, int slot) {
+  return events_[static_cast<std::size_t>(static_cast<int>(mark) * kSlots + slot)];
+}
+
+void StagedTable::record(Lane lane, Mark mark, int slot) {
+  event(mark, slot).record(stream(lane).unwrap());
+}
+
+void StagedTable::wait(Lane lane, Mark mark, int slot) {
+  event(mark, slot).block(stream(lane).unwrap());
+}
+
+void StagedTable::finish() {
+  for (const c10::cuda::CUDAStream& lane : streams_) lane.synchronize();
+}
+
+}  // namespace pfc

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+#include "pfc/head/sampler.h"
+
+namespace pfc {
+
+/// The host's bytes into the first of a tensor's on a GPU, on the current stream and through pinned
+/// memory: nobody waits.
+void upload_bytes(std::span<const std::byte> bytes, const at::Tensor& to);
+
+template <class T>
+void upload(std::span<const T> numbers, const at::Tensor& to) {
+  upload_bytes(std::as_bytes(numbers), to);
+}
+
+/// rows [≥ S] int64 on a GPU: its first become the step's rows, on the current stream.
+void list_on_gpu(const SampledClasses& classes, const at::Tensor& rows);
+
+}  // namespace pfc
