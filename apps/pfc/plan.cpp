@@ -22,6 +22,7 @@ struct PlanCommand {
   PlanRequest request;
   std::string device = "v100", way = "tiled", optimizer = "sgd";
   std::string centers = "float32", state = "float32", gather = "float32";
+  std::string center_memory = "device";
   double gpu_memory = 0, backbone_tflops = 0, head_tflops = 0, memory_gbs = 0, network_gbs = 0;
   bool measure = false;
 };
@@ -61,6 +62,10 @@ void print_memory(const PlanRequest& request, const Plan& plan) {
             << format(left < 0 ? "%.3f GB too much" : "fits, %.3f GB are left",
                       std::abs(left) / kGB)
             << "\n";
+  if (plan.host_bytes > 0) {
+    std::cout << format("  %-44s %9.3f GB\n", "and of its machine's: class centres and optimizer",
+                        plan.host_bytes / kGB);
+  }
   if (left >= 0) return;
   const std::vector<std::string> ways = ways_to_fit(request);
   std::cout << (ways.empty() ? "  no single change would make it fit; try several\n"
@@ -92,7 +97,14 @@ void run_plan(PlanCommand command) {
   if (command.optimizer == "adamw") table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
   request.way = head_way(command.way);
   request.device = device_of(command);
-  if (!request.device.half) request.head_threads = at::get_num_threads();
+  if (request.device.half) {
+    constexpr int kLanes = 2;
+    table.device = at::kCUDA;
+    request.head_threads = kLanes;
+  } else {
+    request.head_threads = at::get_num_threads();
+  }
+  table.in_host_memory = request.device.half && command.center_memory == "host";
   const Plan plan = make_plan(request);
   std::cout << grouped(request.identities) << " identities, rate "
             << format("%g", request.sample_rate) << ", embeddings of " << table.dim << ", batch "
@@ -127,6 +139,11 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
       ->capture_default_str();
   command.add_option("--state", options.state, "How their optimizer's state is stored")
       ->check(type)
+      ->capture_default_str();
+  command
+      .add_option("--center-memory", options.center_memory,
+                  "Where both lie: in a GPU's memory or, host, in its machine's")
+      ->check(CLI::IsMember({"device", "host"}))
       ->capture_default_str();
   command.add_option("--gather", options.gather, "What embeddings travel between ranks as")
       ->check(type)

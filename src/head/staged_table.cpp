@@ -44,6 +44,8 @@ void StagedTable::reserve(std::int64_t rows) {
             .steps_seen = like(table_.steps_seen()),
             .numbers = like(numbers)};
   }
+  // What this memory was before, the current stream may still be at.
+  c10::cuda::getCurrentCUDAStream(streams_[0].device_index()).synchronize();
 }
 
 gpu::Table StagedTable::part(int slot, const at::Tensor& missed) const {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <numeric>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "pfc/base/memory.h"
@@ -112,12 +113,13 @@ BenchmarkResult measure(const BenchmarkOptions& options, const ClassSampler& sam
   using Clock = std::chrono::steady_clock;
   std::vector<double> seconds;
   std::int64_t centers = 0;
+  StepPlan next = random_plan(options, sampler, 0);
   for (std::int64_t step = 0; step <= options.steps; ++step) {
-    const StepPlan plan = random_plan(options, sampler, step);
+    const StepPlan plan = std::exchange(next, random_plan(options, sampler, step + 1));
     comm.barrier();
     const auto start = Clock::now();
     steps.step(plan);
-    if (step < options.steps) head.prefetch(random_plan(options, sampler, step + 1).classes);
+    head.prefetch(next.classes);
     steps.wait();
     comm.barrier();
     if (step == 0) continue;

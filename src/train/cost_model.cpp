@@ -50,8 +50,9 @@ void check(const PlanRequest& request) {
   if (request.way == HeadWay::kTiled) return;
   const CenterTableOptions& table = request.head.table;
   if (table.weights != NumberType::kFloat32 || table.state != NumberType::kFloat32 ||
-      table.optimizer.kind != CenterOptimizer::Kind::kSgd || request.micro_batches > 1) {
-    refuse("public code has float32, SGD and one micro-batch only");
+      table.optimizer.kind != CenterOptimizer::Kind::kSgd || table.in_host_memory ||
+      request.micro_batches > 1) {
+    refuse("public code has float32 in the GPU's memory, SGD and one micro-batch only");
   }
   if (request.way == HeadWay::kReplicated && request.sample_rate < 1)
     refuse("replicated centres are not sampled; the rate is 1");
@@ -90,6 +91,13 @@ class Planner {
             {"head, pass 2", head.second},
             {"launches and the program", device_.step_seconds}};
     if (!tiled()) time = {time[0], {"head", head.first + head.second}, time[3]};
+    if (result_.host_bytes > 0) {
+      // Rows come and go while a step is made.
+      const double copies =
+          rows_ * static_cast<double>(bytes_a_row(request_.head.table)) / device_.host_rate;
+      const double step = backbone + head.first + head.second + device_.step_seconds;
+      time.push_back({"waiting for rows from the host", std::max(0.0, copies - step)});
+    }
     double waited = 0;
     for (const CollectivePart& part : result_.collectives) waited += part.waited;
     time.push_back({"waiting for the network", waited});
@@ -139,8 +147,12 @@ class Planner {
                       images_ / parts() * kept_bytes_an_image() * device_.kept_times});
     const HeadMemory head = head_memory(request_.head, shard_, step_size());
     const double weights = own_ * dim_ * bytes_of_weight();
-    memory.push_back({"class centres", weights});
-    memory.push_back({"class centres: optimizer", static_cast<double>(head.table) - weights});
+    if (head.table_is_apart) {
+      result_.host_bytes = static_cast<double>(head.table);
+    } else {
+      memory.push_back({"class centres", weights});
+      memory.push_back({"class centres: optimizer", static_cast<double>(head.table) - weights});
+    }
     if (tiled()) {
       memory.push_back({"head: a step's tiles and probabilities", static_cast<double>(head.step)});
     } else {
@@ -259,6 +271,10 @@ double sum(const std::vector<Part>& parts, double Part::*value) {
                          [&](double so_far, const Part& part) { return so_far + part.*value; });
 }
 
+std::string gigabytes(double bytes) {
+  return format("%.1f GB", bytes / 1e9);
+}
+
 }  // namespace
 
 double Plan::bytes() const {
@@ -289,6 +305,14 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
     changed.way = HeadWay::kTiled;
     if (fits(changed)) ways.emplace_back("the tiled head");
     return ways;
+  }
+  if (request.device.half && !request.head.table.in_host_memory) {
+    PlanRequest apart = request;
+    apart.head.table.device = at::kCUDA;
+    apart.head.table.in_host_memory = true;
+    if (fits(apart))
+      ways.push_back("the centres in the host's memory (" + gigabytes(make_plan(apart).host_bytes) +
+                     " a rank)");
   }
   PlanRequest small = request;
   small.head.table.weights = small.head.table.state = NumberType::kBFloat16;

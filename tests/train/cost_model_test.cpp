@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -96,6 +97,34 @@ TEST(CostModel, ThePartOfTheHeadIsHeadMemory) {
     EXPECT_EQ(memory_of(plan, "class centres"), static_cast<double>(want.table));
     EXPECT_EQ(memory_of(plan, "head:"), static_cast<double>(want.step));
   }
+}
+
+TEST(CostModel, CentresInTheHostsMemoryLeaveTheGpuTheRowsOfTwoSteps) {
+  PlanRequest request = ours(10'000'000, 0.1, 8, 1024, "a100");
+  request.head.table.device = at::kCUDA;
+  const Plan on_gpu = make_plan(request);
+  request.head.table.in_host_memory = true;
+  const Plan in_host = make_plan(request);
+  EXPECT_EQ(in_host.host_bytes, memory_of(on_gpu, "class centres"));
+  const std::int64_t rows =
+      ClassSampler({.sample_rate = 0.1}, ClassShard(10'000'000, 0, 8)).most_rows(1024);
+  EXPECT_NEAR(on_gpu.bytes() - in_host.bytes(),
+              in_host.host_bytes - 2.0 * static_cast<double>(rows * (4096 + 8)), 1);
+}
+
+TEST(CostModel, RowsFromTheHostAreWaitedForOnlyWhereAStepDoesNotHideTheirCopies) {
+  PlanRequest request = ours(10'000'000, 0.1, 8, 1024, "a100");
+  request.head.table.device = at::kCUDA;
+  request.head.table.in_host_memory = true;
+  const auto waited = [&] {
+    const Plan plan = make_plan(request);
+    const auto part =
+        std::ranges::find(plan.time, "waiting for rows from the host", &TimePart::name);
+    return part == plan.time.end() ? -1.0 : part->seconds;
+  };
+  EXPECT_EQ(waited(), 0);
+  request.device.host_rate = 1e8;
+  EXPECT_GT(waited(), 0);
 }
 
 TEST(CostModel, MemoryAndTimeGrowWithTheRate) {

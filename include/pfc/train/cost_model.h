@@ -27,6 +27,7 @@ struct Device {
   /// The same of public code, with all that goes over its logits.
   double plain_head_flops = 0;
   double memory_rate = 0;   ///< bytes a second, read and written
+  double host_rate = 0;     ///< bytes a second from the host's memory, and as many to it; a GPU's
   double link_rate = 0;     ///< bytes a second that a ring within a machine sends, a rank
   double network_rate = 0;  ///< the same of a ring over several machines
   int ranks_a_machine = 8;
@@ -100,6 +101,7 @@ struct Plan {
   std::vector<CollectivePart> collectives;
   std::vector<TimePart> time;  ///< of a step; the parts follow each other
   double rows = 0;             ///< S, class centres that a rank uses a step, the mean
+  double host_bytes = 0;       ///< of the host's memory, a rank: class centres that lie there
 
   double bytes() const;
   double bytes_sent() const;
