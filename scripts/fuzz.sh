@@ -23,4 +23,4 @@ fuzz_one() {
 }
 export -f fuzz_one
 echo "== fuzzing, $seconds s a target"
-printf '%s\n' build/fuzz/bin/fuzz_* | xargs -P "$(nproc)" -I{} bash -c "fuzz_one {} $seconds"
+printf '%s\n' build/asan-ubsan/bin/fuzz_* | xargs -P "$(nproc)" -I{} bash -c "fuzz_one {} $seconds"

@@ -24,7 +24,7 @@ packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
   dev) packages+=(g++-aarch64-linux-gnu iproute2 procps chromium) ;;
-  fuzz) packages+=(clang libclang-rt-14-dev) ;;
+  asan-ubsan) packages+=(clang libclang-rt-14-dev) ;;
   lint*) packages+=(clang-format clang-tidy) ;;
 esac
 
@@ -44,7 +44,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 needs_torch=yes
-case "$preset" in asan-ubsan|fuzz|lint) needs_torch=no ;; esac
+case "$preset" in asan-ubsan|lint) needs_torch=no ;; esac
 if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   version=2.11.0
   venv=${XDG_CACHE_HOME:-$HOME/.cache}/pfc/libtorch-$version

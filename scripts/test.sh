@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Sets up and runs every check: format and clang-tidy, the sanitizer build, each fuzz target for a while, then the
-# whole suite.
+# Sets up and runs every check: format and clang-tidy, the sanitizer build with its tests and each fuzz target for a
+# while, then the whole suite.
 #
 #   scripts/test.sh [--slow]     --slow adds the tests that need many minutes
 #
 # PFC_FACES and PFC_FIXTURES name the folders of real faces and of network fixtures; tests that need them skip without.
-# PFC_FUZZ_SECONDS is how long each fuzz target runs (15).
+# PFC_FUZZ_SECONDS is how long each fuzz target runs (10).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,8 +24,7 @@ ctest --preset asan-ubsan -j "$(nproc)" --quiet --output-log build/asan-ubsan/te
   { tail -n 60 build/asan-ubsan/tests.log; exit 1; }
 tail -n 3 build/asan-ubsan/tests.log
 
-scripts/setup.sh --preset fuzz
-scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-15}"
+scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-10}"
 
 scripts/setup.sh --preset dev
 echo "== all tests"

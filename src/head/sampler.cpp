@@ -60,8 +60,7 @@ SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass
     if (shard_.owns(label)) positives.push_back(shard_.row(label));
   }
   std::ranges::sort(positives);
-  const auto repeated = std::ranges::unique(positives);
-  positives.erase(repeated.begin(), repeated.end());
+  positives.erase(std::unique(positives.begin(), positives.end()), positives.end());
   std::erase_if(positives, [&](LocalRow row) { return sampled.drawn.contains(row); });
   std::vector<LocalRow> others;
   std::ranges::set_union(sampled.others, positives, std::back_inserter(others));

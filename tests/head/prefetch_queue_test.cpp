@@ -30,7 +30,7 @@ class FakeDevice final : public StagingDevice {
       put(Lane::kIn, [this, &to, i] { to.values.at(i) = at(to.rows.at(i)); });
   }
   void forward(int from, int to) override {
-    put(Lane::kWork, [this, &from = slots_.at(static_cast<std::size_t>(from)),
+    put(Lane::kWork, [&from = slots_.at(static_cast<std::size_t>(from)),
                       &to = slots_.at(static_cast<std::size_t>(to))] {
       for (std::size_t i = 0; i < to.rows.size(); ++i) {
         const auto place = std::ranges::lower_bound(from.rows, to.rows[i]);
