@@ -102,10 +102,10 @@ bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
   if (use == UseGpus::kWhereThereAre) return false;
   if (world == 1) {
     throw Error(
-        "train.device is cuda, but no GPU was found: there is none, its driver is missing, or this "
+        "a GPU was asked for, and no GPU was found: there is none, its driver is missing, or this "
         "program was built without CUDA");
   }
-  throw Error("train.device is cuda, but " + std::to_string(world - with_gpu) + " of " +
+  throw Error("GPUs were asked for, but " + std::to_string(world - with_gpu) + " of " +
               std::to_string(world) +
               " ranks found no GPU of their own: start as many ranks on a machine as it has GPUs");
 }

@@ -306,6 +306,9 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
     if (fits(changed)) ways.emplace_back("the tiled head");
     return ways;
   }
+  PlanRequest small = request;
+  small.head.table.weights = small.head.table.state = NumberType::kBFloat16;
+  if (fits(small)) ways.emplace_back("centres and their optimizer's state in bfloat16");
   if (request.device.half && !request.head.table.in_host_memory) {
     PlanRequest apart = request;
     apart.head.table.device = at::kCUDA;
@@ -314,9 +317,6 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
       ways.push_back("the centres in the host's memory (" + gigabytes(make_plan(apart).host_bytes) +
                      " a rank)");
   }
-  PlanRequest small = request;
-  small.head.table.weights = small.head.table.state = NumberType::kBFloat16;
-  if (fits(small)) ways.emplace_back("centres and their optimizer's state in bfloat16");
   for (std::int64_t times = 2; times <= kMostTimes; times *= 2) {
     PlanRequest changed = request;
     changed.micro_batches *= times;

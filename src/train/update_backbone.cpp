@@ -58,7 +58,7 @@ void adamw(torch::optim::Optimizer& optimizer, torch::optim::OptimizerParamGroup
     state.step(state.step() + 1);
     if (!step.defined()) {
       step = torch::full({}, static_cast<double>(state.step()), skip.options());
-      if (skipped.defined()) step.sub_(skipped.view({}));
+      if (skipped.defined()) step.sub_(skipped[0]);
     }
     all.parameters.push_back(parameter);
     all.gradients.push_back(parameter.grad());
