@@ -17,7 +17,6 @@ add_executable(gpu_check
   src/base/random.cpp
   src/comm/communicator.cpp
   src/comm/gpus.cpp
-  src/comm/launch.cpp
   src/head/center_table.cpp
   src/head/cuda_graph.cpp
   src/head/gpu_table.cpp
