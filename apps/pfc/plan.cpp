@@ -1,5 +1,3 @@
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -97,13 +95,8 @@ void run_plan(PlanCommand command) {
   if (command.optimizer == "adamw") table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
   request.way = head_way(command.way);
   request.device = device_of(command);
-  if (request.device.half) {
-    constexpr int kLanes = 2;
-    table.device = at::kCUDA;
-    request.head_threads = kLanes;
-  } else {
-    request.head_threads = at::get_num_threads();
-  }
+  if (request.device.half) table.device = at::kCUDA;
+  request.head_threads = tiles_at_once(table.device);
   table.in_host_memory = request.device.half && command.center_memory == "host";
   const Plan plan = make_plan(request);
   std::cout << grouped(request.identities) << " identities, rate "

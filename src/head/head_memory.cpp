@@ -1,8 +1,11 @@
 #include "pfc/head/head_memory.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <string>
 
+#include "head/head_steps.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -19,6 +22,10 @@ std::string numbers_of(const CenterTableOptions& options) {
 }
 
 }  // namespace
+
+int tiles_at_once(at::Device device) {
+  return device.is_cuda() ? kGpuLanes : at::get_num_threads();
+}
 
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step) {

@@ -9,6 +9,9 @@
 
 namespace pfc {
 
+/// Streams that take tiles by turns on a GPU.
+inline constexpr int kGpuLanes = 2;
+
 /// PartialFc's work on one kind of device; its header says what each does.
 class HeadSteps {
  public:

@@ -472,7 +472,7 @@ class GpuHead final : public HeadSteps {
   std::optional<StagedTable> staged_;  ///< of a table in host memory
   int slot_ = 0;                       ///< of it, with the step's rows
   std::array<Passes, StagingDevice::kSlots> passes_;
-  std::array<Lane, 2> lanes_;
+  std::array<Lane, kGpuLanes> lanes_;
 
   // Of the step under way.
   gpu::StepScalars step_;

@@ -154,7 +154,7 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
   require_head_memory(options.head, shard,
                       {.rows = sampler.most_rows(options.batch_size),
                        .samples = options.batch_size,
-                       .threads = head_threads(device)},
+                       .threads = tiles_at_once(device)},
                       free_memory(device, ranks_here));
   comm.barrier();  // all have asked for what is free before one takes of it
   at::manual_seed(options.head.table.seed);

@@ -47,11 +47,6 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
   return {device, precision};
 }
 
-int head_threads(at::Device device) {
-  constexpr int kLanes = 2;
-  return device.is_cuda() ? kLanes : at::get_num_threads();
-}
-
 FreeMemory free_memory(at::Device device, int ranks_here) {
   const std::int64_t host = available_memory() / ranks_here;
   return {.device = device.is_cuda() ? gpu(device.index()).free_bytes : host, .host = host};

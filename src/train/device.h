@@ -25,9 +25,6 @@ ComputeOn choose_device(const Config& config, const Communicator& comm);
 /// What a backbone is trained in there: the fastest that its hardware has.
 at::ScalarType usual_precision(at::Device device);
 
-/// Tiles that the head works on at the same time there.
-int head_threads(at::Device device);
-
 /// What one of `ranks_here` ranks of this machine may take.
 FreeMemory free_memory(at::Device device, int ranks_here);
 

@@ -109,7 +109,7 @@ PartialFc make_head(const Config& config, at::Device device, const ClassSampler&
                       {.rows = sampler.most_rows(config.train.batch_size),
                        .samples = config.train.batch_size / config.train.micro_batches,
                        .accumulates = config.train.micro_batches > 1,
-                       .threads = head_threads(device)},
+                       .threads = tiles_at_once(device)},
                       free_memory(device, place.local_world));
   comm.barrier();  // all have asked for what is free before one takes of it
   return PartialFc(options, sampler.shard());

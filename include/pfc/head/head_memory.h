@@ -23,6 +23,9 @@ struct HeadStepSize {
   int threads = 1;
 };
 
+/// Tiles that the head works on at the same time: on the CPU one a thread, on a GPU one a lane.
+int tiles_at_once(at::Device device);
+
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step);
 
