@@ -142,7 +142,9 @@ template <typename D, typename Vec>
 HWY_INLINE Vec exp_of(D d, Vec x) {
   const hn::RebindToSigned<D> di;
   const Vec lowest = hn::Set(d, -87.3365f);  // below it the result is no normal number
-  const Vec n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  // Of what is below or no number, n is 0: its own value might be none that an integer holds.
+  const Vec within = hn::IfThenElseZero(hn::Ge(x, lowest), x);
+  const Vec n = hn::Round(hn::Mul(within, hn::Set(d, 1.44269504f)));
   Vec r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f),
                         x);  // ln 2 in two parts: the first product is exact
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
