@@ -1,6 +1,7 @@
 #include "head_ways.h"
 
-#include <torch/torch.h>
+#include <torch/nn/functional/normalization.h>
+#include <torch/types.h>
 
 #include <chrono>
 #include <functional>

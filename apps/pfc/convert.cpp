@@ -9,6 +9,7 @@
 #include "pfc/base/format.h"
 #include "pfc/export/torch_centers.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

@@ -12,6 +12,7 @@
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 #include "pfc/eval/set_cleaner.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

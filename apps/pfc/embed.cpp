@@ -10,6 +10,7 @@
 #include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/export/npy.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

@@ -11,6 +11,7 @@
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"
 #include "pfc/eval/roc_svg.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

@@ -12,6 +12,7 @@
 #include "pfc/comm/placement.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 

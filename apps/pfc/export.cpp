@@ -7,6 +7,7 @@
 #include "pfc/base/format.h"
 #include "pfc/export/onnx.h"
 #include "pfc/export/onnx_file.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

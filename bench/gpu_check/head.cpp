@@ -1,3 +1,5 @@
+#include <torch/nn/functional/normalization.h>
+
 #include <cmath>
 #include <cstdio>
 #include <string>

@@ -1,6 +1,8 @@
 #include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 
+#include <torch/nn/functional/normalization.h>
+
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

@@ -1,3 +1,5 @@
+#include <torch/optim/sgd.h>
+
 #include <chrono>
 #include <cstdio>
 #include <optional>

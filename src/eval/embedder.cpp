@@ -1,6 +1,7 @@
 #include "pfc/eval/embedder.h"
 
-#include <torch/torch.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <future>
@@ -12,6 +13,7 @@
 #include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
+#include "pfc/model/backbone.h"
 
 namespace pfc {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/eval/embedder.h"
+#include "pfc/model/backbone.h"
 
 namespace pfc {
 namespace {

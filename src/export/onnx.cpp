@@ -3,6 +3,7 @@
 #include "export/onnx_graph.h"
 #include "export/onnx_trace.h"
 #include "pfc/base/files.h"
+#include "pfc/model/backbone.h"
 
 namespace pfc {
 

@@ -1,6 +1,6 @@
 #include "pfc/model/backbone.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <functional>

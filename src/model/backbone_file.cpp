@@ -1,4 +1,5 @@
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <map>
@@ -11,6 +12,7 @@
 #include "pfc/export/safetensors.h"
 #include "pfc/export/torch_file.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

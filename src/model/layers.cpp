@@ -1,6 +1,6 @@
 #include "model/layers.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "model/batch_norm.h"
 

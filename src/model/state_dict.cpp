@@ -2,7 +2,9 @@
 
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/pickler.h>
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/serialize.h>
+#include <torch/types.h>
 
 #include <algorithm>
 
@@ -12,6 +14,7 @@
 #include "pfc/base/format.h"
 #include "pfc/export/torch_file.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {

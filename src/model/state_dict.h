@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "pfc/export/tensor_stream.h"
-#include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 

@@ -1,5 +1,6 @@
 #include "train/announce.h"
 
+#include <ATen/Parallel.h>
 #include <torch/utils.h>
 
 #include <algorithm>

@@ -11,6 +11,7 @@
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/head/center_file.h"
+#include "pfc/model/backbone_file.h"
 #include "train/optimizer_file.h"
 
 namespace pfc {

@@ -1,6 +1,7 @@
 #include "train/device.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <string>
 #include <string_view>

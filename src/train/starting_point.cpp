@@ -15,6 +15,7 @@
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
+#include "pfc/model/backbone_file.h"
 #include "train/class_map.h"
 
 namespace pfc {

@@ -17,6 +17,7 @@
 #include "pfc/data/loader.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 #include "pfc/train/checkpoint.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"

@@ -2,7 +2,8 @@
 
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <memory>
 #include <tuple>

@@ -1,7 +1,8 @@
 #include "bench/head_baselines.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/functional/normalization.h>
+#include <torch/types.h>
 
 #include <vector>
 

@@ -1,8 +1,10 @@
 #include "pfc/eval/embedder.h"
+#include "pfc/model/backbone.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/dropout.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <string>

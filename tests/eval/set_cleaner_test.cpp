@@ -1,8 +1,9 @@
 #include "pfc/eval/set_cleaner.h"
+#include "pfc/model/backbone.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"

@@ -1,6 +1,7 @@
 // The head over several ranks against the same head on one.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/functional/normalization.h>
+#include <torch/types.h>
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 
@@ -8,6 +8,7 @@
 #include "pfc/base/error.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 #include "temporary_folder.h"
 
 namespace pfc {

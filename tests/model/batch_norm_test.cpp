@@ -1,7 +1,7 @@
 #include "model/batch_norm.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "ranks.h"
 

@@ -3,7 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 #include <sstream>
@@ -11,6 +12,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 #include "python.h"
 #include "temporary_folder.h"
 

@@ -1,7 +1,7 @@
 #include "model/tensor_shapes.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "model/state_dict.h"
 #include "pfc/model/backbone.h"

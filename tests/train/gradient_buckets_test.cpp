@@ -1,7 +1,7 @@
 #include "pfc/train/gradient_buckets.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "ranks.h"
 

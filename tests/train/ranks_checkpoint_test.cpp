@@ -1,7 +1,8 @@
 // Checkpoints that several ranks write and read together.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/sgd.h>
+#include <torch/types.h>
 
 #include "head/center_format.h"
 #include "pfc/base/error.h"

@@ -1,6 +1,7 @@
 // Whole training steps on several ranks against the same steps on one.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/sgd.h>
+#include <torch/types.h>
 
 #include "pfc/train/cost_model.h"
 #include "pfc/train/train_step.h"

@@ -1,7 +1,8 @@
 // Runs that are taken up again, and runs that start from what another one left.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <map>
@@ -10,6 +11,7 @@
 #include "pfc/data/dataset.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 #include "train/small_run.h"
 
 namespace pfc {

@@ -7,6 +7,7 @@
 #include "pfc/data/dataset.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 #include "train/same_data.h"
 #include "train/small_run.h"
 

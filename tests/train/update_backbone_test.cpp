@@ -1,7 +1,9 @@
 #include "train/update_backbone.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+#include <torch/types.h>
 
 #include <memory>
 #include <vector>

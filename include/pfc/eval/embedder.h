@@ -10,9 +10,10 @@
 #include "pfc/data/image_source.h"
 #include "pfc/data/verification_set.h"
 #include "pfc/eval/verification.h"
-#include "pfc/model/backbone.h"
 
 namespace pfc {
+
+class Backbone;
 
 struct EmbedOptions {
   std::int64_t batch_size = 64;  ///< images the network sees at a time

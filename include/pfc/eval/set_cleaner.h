@@ -10,9 +10,10 @@
 #include <vector>
 
 #include "pfc/data/face_stream.h"
-#include "pfc/model/backbone.h"
 
 namespace pfc {
+
+class Backbone;
 
 struct CleanOptions {
   /// An image whose cosine to its identity's centre is below is far. Not given: what one in a

@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
-#include "pfc/model/backbone.h"
-
 namespace pfc {
+
+class Backbone;
 
 struct OnnxOptions {
   /// The graph takes RGB pixels from 0 to 255, as float32, and begins with (x / 255 − 0.5) / 0.5;
