@@ -20,7 +20,8 @@ add_executable(gpu_check
   src/head/center_table.cpp
   src/head/cuda_graph.cpp
   src/head/gpu_table.cpp
-  src/head/kernels/kernels_cuda.cu
+  src/head/kernels/kernels_cuda_rows.cu
+  src/head/kernels/kernels_cuda_softmax.cu
   src/head/kernels/kernels_portable.cpp
   src/head/margin.cpp
   src/head/online_softmax.cpp

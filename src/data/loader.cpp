@@ -29,25 +29,26 @@ void mirror(std::uint8_t* pixels) {
   }
 }
 
-/// A batch on its way. Threads take its images one by one, so that none waits for another's share.
-struct Job {
-  StepPlan plan;
-  Batch batch;
-  std::size_t images = 0;              ///< in the batch
-  std::atomic<std::size_t> next{0};    ///< the first image that no thread has taken
-  std::atomic<std::size_t> undone{0};  ///< images not decoded yet
-  // Under the loader's mutex:
-  bool done = false;
-  std::exception_ptr failure;  ///< what stops the run at this step
-  std::vector<std::pair<std::size_t, std::string>>
-      corrupt;  ///< row in the batch, and what is wrong
-
-  bool has_images_left() const { return next.load(std::memory_order_relaxed) < images; }
-};
-
 }  // namespace
 
 struct Loader::State {
+  /// A batch on its way. Threads take its images one by one, so that none waits for another's
+  /// share.
+  struct Job {
+    StepPlan plan;
+    Batch batch;
+    std::size_t images = 0;              ///< in the batch
+    std::atomic<std::size_t> next{0};    ///< the first image that no thread has taken
+    std::atomic<std::size_t> undone{0};  ///< images not decoded yet
+    // Under the loader's mutex:
+    bool done = false;
+    std::exception_ptr failure;  ///< what stops the run at this step
+    std::vector<std::pair<std::size_t, std::string>>
+        corrupt;  ///< row in the batch, and what is wrong
+
+    bool has_images_left() const { return next.load(std::memory_order_relaxed) < images; }
+  };
+
   State(Dataset& dataset, std::function<StepPlan(std::int64_t)> plan_at, std::int64_t first_step,
         int rank, int world, const LoaderOptions& options)
       : dataset_(dataset),
@@ -121,7 +122,7 @@ void Loader::State::work(const std::stop_token& stop) {
   }
 }
 
-std::shared_ptr<Job> Loader::State::make_job(std::int64_t step) {
+std::shared_ptr<Loader::State::Job> Loader::State::make_job(std::int64_t step) {
   auto job = std::make_shared<Job>();
   try {
     job->plan = plan_at_(step);
@@ -161,7 +162,7 @@ Batch Loader::State::buffer(std::size_t images) {
   return batch;
 }
 
-std::shared_ptr<Job> Loader::State::job_with_images_left() const {
+std::shared_ptr<Loader::State::Job> Loader::State::job_with_images_left() const {
   const auto job = std::find_if(queue_.begin(), queue_.end(), [](const std::shared_ptr<Job>& each) {
     return each->has_images_left();
   });

@@ -124,7 +124,7 @@ struct Worker {
 
 /// The search for the score of a rank, 0 the highest, among some sets' impostors: it lies in bins
 /// [first, last] as GEMMs give it, and in [from, to) exactly; `above` scores are surely higher.
-struct Search {
+struct ScoreSearch {
   const std::vector<std::size_t>* sets;
   std::int64_t rank = 0;
   std::int64_t first = 0, last = kBins - 1;
@@ -182,12 +182,12 @@ struct ImpostorScores::State {
 
   void count();
   void count(std::size_t set, std::int64_t& done, std::int64_t total);
-  Search begin_search(const std::vector<std::size_t>& of, std::int64_t rank) const;
+  ScoreSearch begin_search(const std::vector<std::size_t>& of, std::int64_t rank) const;
   template <typename Body>
-  void look_again(std::span<const Search> searches, const Body& body);
-  void narrow(std::span<Search> searches);
+  void look_again(std::span<const ScoreSearch> searches, const Body& body);
+  void narrow(std::span<ScoreSearch> searches);
   void finish(
-      std::span<const Search> searches,
+      std::span<const ScoreSearch> searches,
       const std::function<void(std::size_t search, double score, std::int64_t above)>& found);
 };
 
@@ -250,12 +250,12 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
 }
 
 /// By the histogram: the bin of the score as GEMMs give it, and those next to it.
-Search ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
-                                           std::int64_t rank) const {
+ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
+                                                std::int64_t rank) const {
   std::vector<std::int64_t> counts(kBins);
   for (const std::size_t set : of)
     std::ranges::transform(counts, histograms[set], counts.begin(), std::plus());
-  Search search{.sets = &of, .rank = rank};
+  ScoreSearch search{.sets = &of, .rank = rank};
   std::int64_t bin = kBins, above = 0;
   while (above <= rank) above += counts[static_cast<std::size_t>(--bin)];
   search.first = std::max<std::int64_t>(bin - margin, 0);
@@ -271,7 +271,7 @@ Search ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
 /// body(thread, search, exact score) for every score of this rank that lies in the bins of a
 /// search.
 template <typename Body>
-void ImpostorScores::State::look_again(std::span<const Search> searches, const Body& body) {
+void ImpostorScores::State::look_again(std::span<const ScoreSearch> searches, const Body& body) {
   for (std::size_t set = 0; set < sets.size(); ++set) {
     std::vector<std::size_t> asking;
     std::int64_t lowest = kBins, most = -1;
@@ -308,20 +308,20 @@ void ImpostorScores::State::look_again(std::span<const Search> searches, const B
 }
 
 /// Counts what the searches hold in finer bins, by exact scores, and leaves the one that decides.
-void ImpostorScores::State::narrow(std::span<Search> searches) {
+void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
   constexpr std::int64_t kParts = 4096;
-  const auto bounds = [&](const Search& search) {
+  const auto bounds = [&](const ScoreSearch& search) {
     constexpr double kWidth = 2.0 / kBins;
     const auto reach = static_cast<double>(margin) * kWidth;
     return std::pair(
         std::max(search.from, static_cast<double>(search.first) * kWidth - 1 - reach),
         std::min(search.to, static_cast<double>(search.last + 1) * kWidth - 1 + reach));
   };
-  const auto edge = [&](const Search& search, std::int64_t part) {
+  const auto edge = [&](const ScoreSearch& search, std::int64_t part) {
     const auto [from, to] = bounds(search);
     return from + (to - from) * static_cast<double>(part) / kParts;
   };
-  const auto part_of = [&](const Search& search, double score) {
+  const auto part_of = [&](const ScoreSearch& search, double score) {
     const auto [from, to] = bounds(search);
     auto part = static_cast<std::int64_t>((score - from) / (to - from) * kParts);
     part = std::clamp<std::int64_t>(part, 0, kParts - 1);
@@ -341,7 +341,7 @@ void ImpostorScores::State::narrow(std::span<Search> searches) {
     for (const auto& of_thread : found)
       std::transform(counts, counts + kParts, of_thread[i].begin(), counts, std::plus());
     comm.all_reduce(sum).wait();
-    Search& search = searches[i];
+    ScoreSearch& search = searches[i];
     std::int64_t part = kParts;
     while (search.above + counts[part - 1] <= search.rank) search.above += counts[--part];
     --part;
@@ -353,7 +353,7 @@ void ImpostorScores::State::narrow(std::span<Search> searches) {
 }
 
 void ImpostorScores::State::finish(
-    std::span<const Search> searches,
+    std::span<const ScoreSearch> searches,
     const std::function<void(std::size_t search, double score, std::int64_t above)>& found) {
   auto candidates = make_found<std::vector<double>>(searches.size());
   look_again(searches, [&](int thread, std::size_t search, double score) {
@@ -361,7 +361,7 @@ void ImpostorScores::State::finish(
       candidates[static_cast<std::size_t>(thread)][search].push_back(score);
   });
   for (std::size_t i = 0; i < searches.size(); ++i) {
-    const Search& search = searches[i];
+    const ScoreSearch& search = searches[i];
     std::vector<double> scores;
     for (auto& of_thread : candidates) {
       scores.insert(scores.end(), of_thread[i].begin(), of_thread[i].end());
@@ -407,7 +407,7 @@ std::span<const ScoredPair> ImpostorScores::hardest(std::size_t set) const {
 
 std::vector<AcceptRate> ImpostorScores::answer(std::span<const Question> questions) const {
   std::vector<AcceptRate> rates;
-  std::vector<Search> searches;
+  std::vector<ScoreSearch> searches;
   std::vector<std::size_t> asked;  // the question of each search
   for (const Question& question : questions) {
     AcceptRate rate{.wanted_far = question.far, .genuine = std::ssize(question.genuine)};
@@ -432,7 +432,7 @@ std::vector<AcceptRate> ImpostorScores::answer(std::span<const Question> questio
   }
   const auto most = static_cast<std::int64_t>(state_->options.most_candidates);
   while (true) {
-    std::vector<Search> wide;
+    std::vector<ScoreSearch> wide;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < searches.size(); ++i) {
       // What cannot be told apart any more is equal.

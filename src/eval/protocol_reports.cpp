@@ -13,7 +13,7 @@ namespace pfc {
 namespace {
 
 using Cell = ReportCell;
-using Histogram = std::span<const std::int64_t>;
+using Counts = std::span<const std::int64_t>;
 
 /// `1e-06` is `1e-6`.
 std::string far_text(double far) {
@@ -28,7 +28,7 @@ double score_at(std::size_t bin, std::size_t bins) {
 }
 
 /// The ROC curve of two histograms over the same bins, drawn from one impostor pair on.
-ChartCurve roc_curve(std::string name, Histogram genuine, Histogram impostors) {
+ChartCurve roc_curve(std::string name, Counts genuine, Counts impostors) {
   const auto all_genuine =
       static_cast<double>(std::accumulate(genuine.begin(), genuine.end(), std::int64_t{0}));
   const auto all_impostors =
@@ -63,7 +63,7 @@ void add_curve(Chart& chart, ChartCurve curve, double& least) {
 }
 
 /// Shares of genuine and impostor pairs by their scores.
-Chart score_chart(Histogram genuine, Histogram impostors, const std::string& what) {
+Chart score_chart(Counts genuine, Counts impostors, const std::string& what) {
   constexpr std::size_t kShown = 128;
   Chart chart{.title = "Scores" + (what.empty() ? "" : ", " + what),
               .note = "The share of the pairs of each kind, by cosine similarity",

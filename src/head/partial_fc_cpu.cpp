@@ -16,8 +16,6 @@
 namespace pfc {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 std::int64_t ceil_divide(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
@@ -271,8 +269,9 @@ void CpuHead::exchange(Communicator& comm) {
   const OnlineSoftmax& local = workers_.front().softmax;
   const std::int64_t samples = local.maximum.size(0);
   const at::Tensor own_logits = own_phi_ * options_.scale;
-  const at::Tensor targets = at::full({samples}, -kInfinity, at::kFloat)
-                                 .index_put_({own_samples_}, own_logits.to(at::kFloat));
+  const at::Tensor targets =
+      at::full({samples}, -std::numeric_limits<double>::infinity(), at::kFloat)
+          .index_put_({own_samples_}, own_logits.to(at::kFloat));
   const at::Tensor all = comm.all_gather(at::stack({local.maximum, local.sum, targets}, 1))
                              .wait()
                              .view({comm.world(), samples, 3});

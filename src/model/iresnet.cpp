@@ -15,9 +15,9 @@ namespace {
 
 constexpr std::int64_t kImageSize = 112;
 
-class Block : public torch::nn::Module {
+class ResidualBlock : public torch::nn::Module {
  public:
-  Block(std::int64_t in, std::int64_t out, std::int64_t stride)
+  ResidualBlock(std::int64_t in, std::int64_t out, std::int64_t stride)
       : bn1_(add<BatchNorm>(*this, "bn1", in)),
         conv1_(add<Conv>(*this, "conv1", ConvShape{.in = in, .out = out, .kernel = 3})),
         bn2_(add<BatchNorm>(*this, "bn2", out)),
@@ -64,8 +64,9 @@ class IResNet : public Backbone {
     for (std::size_t stage = 0; stage < 4; ++stage) {
       auto layer = add<torch::nn::Module>(*this, "layer" + std::to_string(stage + 1));
       for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
-        blocks_.push_back(add<Block>(*layer, std::to_string(i), channels, shape.widths[stage],
-                                     i == 0 ? shape.strides[stage] : 1));
+        blocks_.push_back(add<ResidualBlock>(*layer, std::to_string(i), channels,
+                                             shape.widths[stage],
+                                             i == 0 ? shape.strides[stage] : 1));
         channels = shape.widths[stage];
       }
       size /= shape.strides[stage];
@@ -100,7 +101,7 @@ class IResNet : public Backbone {
   std::shared_ptr<Conv> conv1_;
   std::shared_ptr<BatchNorm> bn1_;
   std::shared_ptr<PRelu> prelu_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<ResidualBlock>> blocks_;
   std::shared_ptr<BatchNorm> bn2_;
   std::shared_ptr<Linear> fc_;
   std::shared_ptr<BatchNorm> features_;

@@ -117,10 +117,10 @@ class Mlp : public torch::nn::Module {
   std::shared_ptr<Linear> fc1_, fc2_;
 };
 
-class Block : public torch::nn::Module {
+class TransformerBlock : public torch::nn::Module {
  public:
   /// `rate` is that of stochastic depth, `number` the block's place.
-  Block(const VitShape& shape, std::int64_t number, double rate)
+  TransformerBlock(const VitShape& shape, std::int64_t number, double rate)
       : number_(number),
         rate_(rate),
         norm1_(add<LayerNorm>(*this, "norm1", shape.dim)),
@@ -162,7 +162,7 @@ class Vit : public Backbone {
       const double rate = i == 0 ? 0
                                  : shape.stochastic_depth * static_cast<double>(i) /
                                        static_cast<double>(shape.depth - 1);
-      blocks_.push_back(add<Block>(*blocks, std::to_string(i), shape, i, rate));
+      blocks_.push_back(add<TransformerBlock>(*blocks, std::to_string(i), shape, i, rate));
     }
     norm_ = add<LayerNorm>(*this, "norm", shape.dim);
     auto feature = add<torch::nn::Module>(*this, "feature");
@@ -231,7 +231,7 @@ class Vit : public Backbone {
   std::optional<Draws> draws_;
   torch::Tensor pos_embed_, mask_token_;
   std::shared_ptr<PatchProjection> patches_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<TransformerBlock>> blocks_;
   std::shared_ptr<LayerNorm> norm_;
   std::shared_ptr<Linear> fc1_, fc2_;
   std::shared_ptr<BatchNorm> bn1_, bn2_;

@@ -20,7 +20,7 @@ std::vector<std::string> names_of(const ImageSource& images) {
   return names;
 }
 
-std::string text_of(const ImageSource& images, std::int64_t i) {
+std::string bytes_as_text(const ImageSource& images, std::int64_t i) {
   std::vector<std::byte> scratch;
   const auto bytes = images.image(i, scratch);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -33,7 +33,7 @@ TEST(OpenImages, TakesTheImagesOfAFolderAndThoseBelowInOrderOfTheirPaths) {
     write_text(folder / name, name);
   const auto images = open_images(folder.path());
   EXPECT_THAT(names_of(*images), ElementsAre("a/1.jpeg", "a/2.PNG", "b.jpg"));
-  EXPECT_EQ(text_of(*images, 1), "a/2.PNG");
+  EXPECT_EQ(bytes_as_text(*images, 1), "a/2.PNG");
 }
 
 TEST(OpenImages, TakesOneImage) {
@@ -41,7 +41,7 @@ TEST(OpenImages, TakesOneImage) {
   write_text(folder / "face.jpg", "bytes");
   const auto images = open_images(folder / "face.jpg");
   EXPECT_THAT(names_of(*images), ElementsAre("face.jpg"));
-  EXPECT_EQ(text_of(*images, 0), "bytes");
+  EXPECT_EQ(bytes_as_text(*images, 0), "bytes");
 }
 
 TEST(OpenImages, NamesTheImagesOfARecByLabelAndKey) {
@@ -55,7 +55,7 @@ TEST(OpenImages, NamesTheImagesOfARecByLabelAndKey) {
     ASSERT_EQ(images->size(), 3);
     EXPECT_THAT(images->name(0), testing::StartsWith("0/"));
     EXPECT_THAT(images->name(2), testing::StartsWith("1/"));
-    EXPECT_EQ(text_of(*images, 2), "image");
+    EXPECT_EQ(bytes_as_text(*images, 2), "image");
   }
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <gmock/gmock.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -7,6 +9,7 @@
 
 #include "data/little_endian.h"
 #include "data/record_index.h"
+#include "pfc/base/error.h"
 #include "pfc/data/record_io.h"
 
 namespace pfc {
@@ -18,6 +21,11 @@ inline std::vector<std::byte> bytes_of(std::string_view text) {
 
 inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What throws DataError, whose sentence holds `text`.
+inline auto fails_with(const std::string& text) {
+  return testing::ThrowsMessage<DataError>(testing::HasSubstr(text));
 }
 
 /// An image record's payload: flag = number of `labels`; `label` stands in the header.

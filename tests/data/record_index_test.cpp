@@ -15,10 +15,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
 
-auto fails_with(const std::string& text) {
-  return ThrowsMessage<DataError>(HasSubstr(text));
-}
-
 RecordIndex index_of(const RecordBytes& file) {
   return index_records(file.reader(), file.listed, "train.idx");
 }

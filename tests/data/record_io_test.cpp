@@ -29,10 +29,6 @@ std::vector<std::byte> payload_at(const std::vector<std::byte>& file, std::uint6
   return {record.payload.begin(), record.payload.end()};
 }
 
-auto fails_with(const std::string& text) {
-  return ThrowsMessage<DataError>(HasSubstr(text));
-}
-
 TEST(RecordReader, ReturnsAWholeRecordInPlace) {
   const auto file = words({kRecordMagic, frame(0, 5), 0x64636261, 0x65});
   std::vector<std::byte> scratch;

@@ -26,13 +26,13 @@ Image ints(std::span<const std::byte> bytes) {
   return values;
 }
 
-std::span<const std::byte> bytes_of(std::string_view text) {
+std::span<const std::byte> view_of(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
 std::string error_of(std::string_view pickle) {
   try {
-    VerificationSet::parse("t.bin", bytes_of(pickle));
+    VerificationSet::parse("t.bin", view_of(pickle));
   } catch (const DataError& error) {
     return error.what();
   }
@@ -74,9 +74,9 @@ TEST(VerificationSet, EveryTruncationIsADataError) {
 
 TEST(VerificationSet, ImagesStayInTheFile) {
   const std::string pickle = "(](U\3abcU\3defe](I01\net.";
-  const VerificationSet set = VerificationSet::parse("t", bytes_of(pickle));
-  EXPECT_EQ(set.image(0).data(), bytes_of(pickle).data() + 5);
-  EXPECT_EQ(set.image(1).data(), bytes_of(pickle).data() + 10);
+  const VerificationSet set = VerificationSet::parse("t", view_of(pickle));
+  EXPECT_EQ(set.image(0).data(), view_of(pickle).data() + 5);
+  EXPECT_EQ(set.image(1).data(), view_of(pickle).data() + 10);
 }
 
 TEST(VerificationSet, OtherGlobalsAreRefusedByName) {
@@ -172,7 +172,7 @@ TEST(VerificationSet, SharedValuesAreNotCopied) {
 
 TEST(VerificationSet, OneImageMayStandInManyPairs) {
   const std::string pickle = "(](U\3abcq\0"s + repeat("h\0"s, 3) + "e](I01\nI00\net.";
-  const VerificationSet set = VerificationSet::parse("t", bytes_of(pickle));
+  const VerificationSet set = VerificationSet::parse("t", view_of(pickle));
   EXPECT_EQ(set.pairs(), 2);
   EXPECT_EQ(set.image(3).data(), set.image(0).data());
 }

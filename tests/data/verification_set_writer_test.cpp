@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "data/record_bytes.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/verification_set.h"
@@ -10,14 +11,6 @@
 
 namespace pfc {
 namespace {
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
-
-std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 void write_two_pairs(const std::filesystem::path& path) {
   VerificationSetWriter writer(path);

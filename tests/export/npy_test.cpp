@@ -57,7 +57,7 @@ std::string npy(const std::string& header, const std::string& values) {
   return file + header + values;
 }
 
-NpyMatrix parse(const std::string& file) {
+NpyMatrix parse_npy(const std::string& file) {
   return {std::as_bytes(std::span(file)), "a.npy"};
 }
 
@@ -100,9 +100,9 @@ TEST(NpyMatrix, ReadsWhatNumPyWrites) {
 
 TEST(NpyMatrix, SaysWhatElseAFileIs) {
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }";
-  EXPECT_EQ(parse(npy(good, std::string(8, 'x'))).columns(), 2);
+  EXPECT_EQ(parse_npy(npy(good, std::string(8, 'x'))).columns(), 2);
   const auto fails = [](const std::string& file, const std::string& with) {
-    EXPECT_THAT([&] { parse(file); },
+    EXPECT_THAT([&] { parse_npy(file); },
                 testing::ThrowsMessage<DataError>(testing::HasSubstr("a.npy: " + with)))
         << file;
   };

@@ -10,8 +10,6 @@
 namespace pfc {
 namespace {
 
-constexpr std::int64_t kBlock = EpochOrder::kBlock;
-
 /// Notes which images it was told will be needed.
 class Told : public Dataset {
  public:
@@ -33,9 +31,9 @@ class Told : public Dataset {
 };
 
 TEST(ReadAhead, TellsOfEveryImageBeforeItsStepAndOnceAnEpoch) {
-  const std::int64_t images = 7 * kBlock + 300;
+  const std::int64_t images = 7 * EpochOrder::kBlock + 300;
   const Told dataset(images);
-  const StepPlannerOptions options{.seed = 4, .batch_size = 256, .window = 2 * kBlock};
+  const StepPlannerOptions options{.seed = 4, .batch_size = 256, .window = 2 * EpochOrder::kBlock};
   ReadAhead read_ahead(dataset, options);
   std::vector<int> used(dataset.times.size());
   for (std::int64_t step = 0; step < 3 * images / 256; ++step) {
@@ -53,18 +51,19 @@ TEST(ReadAhead, TellsOfEveryImageBeforeItsStepAndOnceAnEpoch) {
 }
 
 TEST(ReadAhead, BeginsWithTheWindowOfAResumedStep) {
-  const std::int64_t images = 8 * kBlock;
+  const std::int64_t images = 8 * EpochOrder::kBlock;
   const Told dataset(images);
-  const StepPlannerOptions options{.seed = 4, .batch_size = kBlock, .window = 2 * kBlock};
+  const StepPlannerOptions options{
+      .seed = 4, .batch_size = EpochOrder::kBlock, .window = 2 * EpochOrder::kBlock};
   ReadAhead read_ahead(dataset, options);
   read_ahead.before(3);  // the second block of the second window
   std::int64_t told = 0;
   for (const int times : dataset.times) told += times;
-  EXPECT_EQ(told, 4 * kBlock);  // this window and the next
+  EXPECT_EQ(told, 4 * EpochOrder::kBlock);  // this window and the next
 }
 
 TEST(ReadAhead, IsSilentWithoutAWindow) {
-  const Told dataset(5 * kBlock);
+  const Told dataset(5 * EpochOrder::kBlock);
   ReadAhead(dataset, {.batch_size = 64}).before(0);
   for (const int times : dataset.times) EXPECT_EQ(times, 0);
 }

@@ -1,0 +1,182 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+
+#include <cmath>
+#include <string>
+
+#include "head/kernels/kernels_cuda.h"
+#include "pfc/base/error.h"
+
+/// What the kernels are made of. A warp has a row of a table or of embeddings, four numbers a lane
+/// at a time.
+namespace pfc::kernels::cuda {
+
+using formulas::BFloat16;
+using formulas::CatchUp;
+using formulas::RoundingKey;
+
+inline constexpr int kWarp = 32, kRowWarps = 4, kRowThreads = kRowWarps * kWarp;
+inline constexpr int kSampleThreads = 256;
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+inline void check_launch(const char* kernel) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw Error(std::string(kernel) + ": " + cudaGetErrorString(error));
+}
+
+inline unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+// Four numbers in memory, whatever their type.
+
+struct Nothing {};  // a row of zeros that keeps nothing
+
+inline __device__ float4 load4(const float* at) {
+  return *reinterpret_cast<const float4*>(at);
+}
+inline __device__ float4 load4(const BFloat16* at) {
+  const uint2 bits = *reinterpret_cast<const uint2*>(at);
+  const auto upper = [](unsigned x) { return __uint_as_float(x); };
+  return {upper(bits.x << 16), upper(bits.x & 0xffff0000u), upper(bits.y << 16),
+          upper(bits.y & 0xffff0000u)};
+}
+inline __device__ float4 load4(const Nothing*) {
+  return {0, 0, 0, 0};
+}
+
+inline __device__ void store4(float* at, float4 x) {
+  *reinterpret_cast<float4*>(at) = x;
+}
+inline __device__ void store4(__nv_bfloat16* at, float4 x) {
+  __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(at);
+  pairs[0] = __float22bfloat162_rn({x.x, x.y});
+  pairs[1] = __float22bfloat162_rn({x.z, x.w});
+}
+inline __device__ void store4(__half* at, float4 x) {
+  __half2* const pairs = reinterpret_cast<__half2*>(at);
+  pairs[0] = __float22half2_rn({x.x, x.y});
+  pairs[1] = __float22half2_rn({x.z, x.w});
+}
+inline __device__ void store4(BFloat16* at, float4 x) {
+  store4(reinterpret_cast<__nv_bfloat16*>(at), x);
+}
+
+/// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part` says
+/// which 16 of the 32 random bits are used, so that a row and its state draw different ones.
+inline __device__ void round4(float* at, float4 x, const RoundingKey&, std::uint32_t, int) {
+  store4(at, x);
+}
+inline __device__ void round4(BFloat16* at, float4 x, const RoundingKey& key, std::uint32_t j,
+                              int part) {
+  const auto rounded = [&](float value, std::uint32_t place) {
+    const std::uint32_t bits = formulas::rounding_bits(key, place) >> part;
+    return formulas::round_stochastically(value, static_cast<std::uint16_t>(bits));
+  };
+  at[0] = rounded(x.x, j);
+  at[1] = rounded(x.y, j + 1);
+  at[2] = rounded(x.z, j + 2);
+  at[3] = rounded(x.w, j + 3);
+}
+inline __device__ void round4(Nothing*, float4, const RoundingKey&, std::uint32_t, int) {}
+
+template <class F>
+inline __device__ float4 each(float4 a, float4 b, F f) {
+  return {f(a.x, b.x), f(a.y, b.y), f(a.z, b.z), f(a.w, b.w)};
+}
+inline __device__ float4 times(float4 a, float b) {
+  return {a.x * b, a.y * b, a.z * b, a.w * b};
+}
+inline __device__ float dot(float4 a, float4 b) {
+  return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+}
+/// a·x + b·y
+inline __device__ float4 sum_of(float a, float4 x, float b, float4 y) {
+  return each(x, y, [&](float p, float q) { return a * p + b * q; });
+}
+
+template <class T>
+__device__ T warp_sum(T x) {
+  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
+  return x;
+}
+
+/// 1 / ‖w‖ from the sum of squares, written so that a NaN gives a NaN.
+template <class T>
+__device__ T inverse_norm_of(T squares) {
+  constexpr T kLeast = static_cast<T>(formulas::kLeastNorm);
+  const T norm = std::sqrt(squares);
+  return 1 / (norm < kLeast ? kLeast : norm);
+}
+
+/// Calls body(weights, state) with pointers of the types that they have.
+template <class Body>
+void with_types(const Table& table, const Body& body) {
+  const auto with_state = [&](auto* weights) {
+    if (table.momentum == nullptr) {
+      body(weights, static_cast<Nothing*>(nullptr));
+    } else if (table.state_type == NumberType::kFloat32) {
+      body(weights, static_cast<float*>(table.momentum));
+    } else {
+      body(weights, static_cast<BFloat16*>(table.momentum));
+    }
+  };
+  if (table.weight_type == NumberType::kFloat32) {
+    with_state(static_cast<float*>(table.weights));
+  } else {
+    with_state(static_cast<BFloat16*>(table.weights));
+  }
+}
+
+template <class Body>
+void with_type(Operand operand, const Body& body) {
+  switch (operand.type) {
+    case GemmType::kBFloat16:
+      return body(static_cast<__nv_bfloat16*>(operand.data));
+    case GemmType::kFloat16:
+      return body(static_cast<__half*>(operand.data));
+    case GemmType::kFloat32:
+      return body(static_cast<float*>(operand.data));
+  }
+}
+
+/// The row of this thread's warp among all that were launched with kRowThreads.
+inline __device__ std::int64_t warp_row() {
+  return std::int64_t{blockIdx.x} * kRowWarps + threadIdx.x / kWarp;
+}
+inline __device__ std::int64_t lane_start() {
+  return threadIdx.x % kWarp * 4;
+}
+inline constexpr std::int64_t kLaneStep = kWarp * 4;
+
+inline __device__ CatchUp missed_by(const Table& table, std::int64_t row) {
+  return table.to_now == nullptr ? CatchUp() : table.to_now[table.steps_seen[row]];
+}
+
+/// A row of a table after the steps it missed, four components at a time.
+template <class W, class V>
+struct CaughtUp {
+  const W* w;
+  const V* v;
+  CatchUp missed;
+  bool any;
+
+  __device__ CaughtUp(const Table& table, const W* weights, const V* state, std::int64_t row)
+      : w(weights + row * table.dim),
+        v(state == nullptr ? nullptr : state + row * table.dim),
+        missed(missed_by(table, row)),
+        any(table.to_now != nullptr) {}
+  __device__ float4 weight(std::int64_t j) const {
+    const float4 x = load4(w + j);
+    return any ? sum_of(missed.w_w, x, missed.w_v, load4(v + j)) : x;
+  }
+  __device__ float4 velocity(std::int64_t j) const {
+    const float4 y = load4(v + j);
+    return any ? sum_of(missed.v_w, load4(w + j), missed.v_v, y) : y;
+  }
+};
+
+}  // namespace pfc::kernels::cuda
