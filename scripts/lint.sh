@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the format of every C++ file, then sources with clang-tidy.
 #
-#   scripts/lint.sh [--all]      --all: also the sources that need LibTorch; seven minutes on two cores
+#   scripts/lint.sh [--all]      --all: also the sources that need LibTorch, and each file by itself
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,5 +17,5 @@ scripts/setup.sh --preset $preset
 echo "== format"
 git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
 echo "== clang-tidy, preset $preset"
-sed -n 's/^ *"file": "\(.*\.cpp\)",*$/\1/p' build/$preset/compile_commands.json |
+sed -n 's/^ *"file": "\(.*\.c[px][px]\)",*$/\1/p' build/$preset/compile_commands.json |
   xargs -P "$(nproc)" -n 1 clang-tidy -p build/$preset --quiet 2>/dev/null

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -25,16 +26,11 @@ TEST(PeakMemory, CountsWhatWasResidentSinceTheReset) {
   EXPECT_LT(peak_memory(), with_block - (30 << 20));
 }
 
-TEST(AvailableMemory, FallsByWhatIsTaken) {
-  constexpr std::size_t kBytes = 256 << 20;
-  const std::int64_t before = available_memory();
-  EXPECT_GT(before, 0);
-  void* const block =
-      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(block, MAP_FAILED);
-  std::memset(block, 1, kBytes);
-  EXPECT_LT(available_memory(), before);  // others on the machine take and give back too
-  ::munmap(block, kBytes);
+// That it falls by what is taken cannot be asked of it: others take and give back meanwhile, and
+// virtual machines get memory from their hosts as they use it.
+TEST(AvailableMemory, IsAPartOfThePhysicalMemory) {
+  EXPECT_GT(available_memory(), 0);
+  EXPECT_LE(available_memory(), std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
