@@ -36,10 +36,10 @@ std::optional<std::int64_t> first_number(const fs::path& path) {
 }
 
 /// The folders of this process's control group (version 2) and of those above it.
-std::vector<fs::path> control_groups() {
-  const fs::path top = "/sys/fs/cgroup";
+std::vector<fs::path> control_groups(const fs::path& root) {
+  const fs::path top = root / "sys/fs/cgroup";
   std::vector<fs::path> groups;
-  std::ifstream file("/proc/self/cgroup");
+  std::ifstream file(root / "proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with("0::/")) continue;
     for (fs::path group = line.substr(4);; group = group.parent_path()) {
@@ -61,11 +61,11 @@ void keep_freed_memory() {
 #endif
 }
 
-std::int64_t available_memory() {
-  std::int64_t available = number_after("MemAvailable:", "/proc/meminfo").value_or(kUnlimited >> 10)
-                           << 10;
+std::int64_t available_memory(const fs::path& root) {
+  std::int64_t available =
+      number_after("MemAvailable:", root / "proc/meminfo").value_or(kUnlimited >> 10) << 10;
   // Every group above this one may set a limit too; a container sees its own as the top.
-  for (const fs::path& group : control_groups()) {
+  for (const fs::path& group : control_groups(root)) {
     const auto limit = first_number(group / "memory.max");
     const auto used = first_number(group / "memory.current");
     // Pages of files that nobody has used lately make room for others.

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <string>
+
+#include "temporary_folder.h"
 
 namespace pfc {
 namespace {
@@ -26,8 +29,44 @@ TEST(PeakMemory, CountsWhatWasResidentSinceTheReset) {
   EXPECT_LT(peak_memory(), with_block - (30 << 20));
 }
 
-// That it falls by what is taken cannot be asked of it: others take and give back meanwhile, and
-// virtual machines get memory from their hosts as they use it.
+/// A system of which 4000 kB are available, with a process in the control group a/b.
+struct System {
+  TemporaryFolder root;
+
+  System() {
+    write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 4000 kB\n");
+    write("proc/self/cgroup", "0::/a/b\n");
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((root / name).parent_path());
+    write_text(root / name, text);
+  }
+  std::int64_t available() const { return available_memory(root.path()); }
+};
+
+TEST(AvailableMemory, FallsByWhatIsTaken) {
+  const System system;
+  EXPECT_EQ(system.available(), 4000 << 10);
+  system.write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 3000 kB\n");
+  EXPECT_EQ(system.available(), 3000 << 10);
+}
+
+TEST(AvailableMemory, IsWhatTheTightestControlGroupLeaves) {
+  const System system;
+  system.write("sys/fs/cgroup/a/b/memory.max", "max\n");
+  system.write("sys/fs/cgroup/a/b/memory.current", "500000\n");
+  EXPECT_EQ(system.available(), 4000 << 10);
+  system.write("sys/fs/cgroup/a/memory.max", "900000\n");
+  system.write("sys/fs/cgroup/a/memory.current", "600000\n");
+  EXPECT_EQ(system.available(), 300000);
+  system.write("sys/fs/cgroup/a/memory.current", "700000\n");
+  EXPECT_EQ(system.available(), 200000);
+  system.write("sys/fs/cgroup/a/memory.stat", "active_file 7\ninactive_file 50000\n");
+  EXPECT_EQ(system.available(), 250000);
+  system.write("sys/fs/cgroup/a/memory.current", "990000\n");
+  EXPECT_EQ(system.available(), 0);
+}
+
 TEST(AvailableMemory, IsAPartOfThePhysicalMemory) {
   EXPECT_GT(available_memory(), 0);
   EXPECT_LE(available_memory(), std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));

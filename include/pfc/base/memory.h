@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 
 namespace pfc {
 
@@ -11,8 +12,8 @@ void keep_freed_memory();
 
 /// What a process could still take on this machine without it swapping, in bytes: what the system
 /// says, or what is left of a smaller limit that the process's control group sets (containers,
-/// batch systems). The largest number where nothing tells.
-std::int64_t available_memory();
+/// batch systems). The largest number where nothing tells. `root` is where the system's files lie.
+std::int64_t available_memory(const std::filesystem::path& root = "/");
 
 /// The most memory that this process has had resident at once since it began, or since the call
 /// below; in bytes, 0 where the system does not tell.
