@@ -8,6 +8,7 @@ add_executable(gpu_check
   bench/gpu_check/head_speed.cpp
   bench/gpu_check/kernels.cpp
   bench/gpu_check/main.cpp
+  bench/gpu_check/profile.cpp
   bench/gpu_check/training.cpp
   bench/head_baselines.cpp
   bench/run_self.cpp

@@ -2,18 +2,20 @@
 # What this machine's NVIDIA GPU makes of the head and of training: correctness of every kernel, training of r18, speed
 # against plain LibTorch and against the card's own ceilings. Minutes; the table is printed last.
 #
-#   scripts/gpu_check.sh [--sanitize]
+#   scripts/gpu_check.sh [--sanitize | --profile]
 #
 # It needs nvcc, CMake, a C++ compiler and PyTorch 2.11 or later in `python3`, and downloads nothing. With --sanitize
-# the kernels also run under compute-sanitizer. Exit status 77: no GPU.
+# the kernels also run under compute-sanitizer; with --profile there is only a table of how long each kernel of the
+# head's step takes. Exit status 77: no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sanitize=no
+sanitize=no part=()
 case "${1:-}" in
   '') ;;
   --sanitize) sanitize=yes ;;
-  -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  --profile) part=(--profile) ;;
+  -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
 
@@ -27,7 +29,7 @@ cmake -S . -B build/gpu_check -G "$generator" -DCMAKE_BUILD_TYPE=Release "-DCMAK
   { cat build/gpu_check/configure.log; exit 1; }
 cmake --build build/gpu_check --parallel >build/gpu_check/build.log 2>&1 || { tail -60 build/gpu_check/build.log; exit 1; }
 
-build/gpu_check/bin/gpu_check
+build/gpu_check/bin/gpu_check "${part[@]}"
 if [ $sanitize = yes ]; then
   for tool in memcheck racecheck; do
     echo "== compute-sanitizer, $tool"

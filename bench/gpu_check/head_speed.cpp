@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gpu_check/gpu_check.h"
+#include "gpu_check/our_head.h"
 #include "head_baselines.h"
 #include "median.h"
 #include "pfc/base/error.h"
@@ -84,23 +85,8 @@ double roofline_ms(const HeadCase& c, const Ceilings& ceilings) {
 }
 
 double our_ms(const HeadCase& c) {
-  const ClassShard shard(c.identities, 0, 1);
-  const ClassSampler sampler({.sample_rate = c.rate}, shard);
-  PartialFc head(c.head, shard);
-  const auto comm = make_self_communicator();
-  const at::Tensor x = torch::nn::functional::normalize(random({c.batch, kDim}));
-  const at::Tensor valid = torch::ones({c.batch}, at::TensorOptions(kGpu));
-  std::vector<SampledClasses> draws;  // made ahead, as training does
-  for (std::int64_t step = 0; step < 4; ++step)
-    draws.push_back(sampler.draw(step, labels_of(c, step)));
-  const bool is_long = draws.front().count() > 500'000;
-  std::size_t step = 0;
-  const auto next = [&] { return draws[step % draws.size()]; };
-  const double ms = milliseconds(5, is_long ? 4 : 12, [&] {
-    head_step(head, next(), x, valid, *comm);
-    ++step;
-    head.prefetch(next());
-  });
+  OurHead head(c);
+  const double ms = milliseconds(5, head.sampled() > 500'000 ? 4 : 12, [&] { head.step(); });
   if (!std::isfinite(head.loss())) throw Error("the loss is not finite");
   return ms;
 }

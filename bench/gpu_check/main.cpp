@@ -32,7 +32,13 @@ void attempt(void (*part)()) {
   std::fflush(stdout);
 }
 
-int run_checks(bool kernels_only) {
+void profile_heads() {
+  for (const double rate : {0.1, 1.0})
+    profile_head(HeadArguments{.identities = 1'000'000, .rate = rate, .way = "ours"}.head_case());
+}
+
+/// What to do: everything, or one part.
+int run_checks(const std::string& part) {
   if (gpus() == 0) {
     std::printf("no GPU here: not run\n");
     return 77;
@@ -41,8 +47,12 @@ int run_checks(bool kernels_only) {
   std::printf("%s, %.1f GB\n\n", card.name.c_str(), static_cast<double>(card.bytes) / 1e9);
   at::manual_seed(7);
   torch::globalContext().setBenchmarkCuDNN(true);
+  if (part == "--profile") {
+    attempt(profile_heads);
+    return failures() == 0 ? 0 : 1;
+  }
   attempt(check_kernels);
-  if (kernels_only) return failures() == 0 ? 0 : 1;
+  if (part == "--kernels") return failures() == 0 ? 0 : 1;
   attempt(check_heads);
   attempt(check_training);
   attempt(measure_heads);
@@ -106,7 +116,7 @@ int main(int argc, char** argv) {
                    .table = pfc::number_type(argv[4]),
                    .way = argv[5]});
     }
-    const int status = run_checks(argc > 1 && std::string(argv[1]) == "--kernels");
+    const int status = run_checks(argc > 1 ? argv[1] : "");
     std::fflush(stdout);
     return status;
   } catch (const std::exception& error) {

@@ -28,7 +28,6 @@ std::string format_duration(std::chrono::seconds duration) {
 
 ProgressLine::ProgressLine(std::int64_t total, std::int64_t done, bool quiet)
     : total_(total),
-      begun_(done),
       quiet_(quiet),
       terminal_(::isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
@@ -51,15 +50,16 @@ void ProgressLine::show(std::int64_t done, std::string_view text) {
   shown_ = Clock::now();
   next_share_ = done * kShares / total_ + 1;
   std::string line(text);
-  if (done > begun_) {
-    const double each =
-        std::chrono::duration<double>(shown_ - start_).count() / static_cast<double>(done - begun_);
-    const auto left =
-        std::chrono::seconds(static_cast<std::int64_t>(each * static_cast<double>(total_ - done)));
-    line += done < total_
-                ? "  ETA " + format_duration(left)
-                : "  took " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(
-                                  shown_ - start_));
+  if (done >= total_) {
+    line += "  took " +
+            format_duration(std::chrono::duration_cast<std::chrono::seconds>(shown_ - start_));
+  } else if (!first_) {
+    first_ = {done, shown_};
+  } else if (done > first_->done) {
+    const double each = std::chrono::duration<double>(shown_ - first_->when).count() /
+                        static_cast<double>(done - first_->done);
+    line += "  ETA " + format_duration(std::chrono::seconds(
+                           static_cast<std::int64_t>(each * static_cast<double>(total_ - done))));
   }
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", line.c_str());

@@ -27,6 +27,16 @@ TEST(ProgressLine, PrintsAboutTwentyLinesWhereThereIsNoTerminal) {
   EXPECT_EQ(text.substr(text.rfind("working")).substr(0, 14), "working  took ");
 }
 
+TEST(ProgressLine, SaysTheTimeLeftFromTheSecondLineOn) {
+  testing::internal::CaptureStderr();
+  {
+    ProgressLine progress(100, 50);  // taken up again
+    for (std::int64_t done = 51; done < 60; ++done) progress.show(done, "working");
+  }
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(text.substr(0, 21), "working\nworking  ETA ");
+}
+
 TEST(ProgressLine, AQuietOnePrintsNotesOnly) {
   testing::internal::CaptureStderr();
   {

@@ -7,11 +7,11 @@
 # Exits with 77 (skipped) where RANKS is above 1 and there is no mpirun.
 set -euo pipefail
 pfc=$1 ranks=$2
-launch=() signals="TERM INT USR1"
+launch=() signals="TERM INT USR1" all=30
 if [ "$ranks" -gt 1 ]; then
   command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
   # mpirun hands SIGUSR1 on; told to end, it waits this long before it tells its ranks, and again before it kills them.
-  launch=(mpirun -np "$ranks" --oversubscribe --mca odls_base_sigkill_timeout 3) signals="USR1 TERM"
+  launch=(mpirun -np "$ranks" --oversubscribe --mca odls_base_sigkill_timeout 3) signals="USR1 TERM" all=100
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 folder=$(mktemp -d)
@@ -21,7 +21,7 @@ trap 'pkill -KILL -f "$folder" || true; rm -rf "$folder"' EXIT
 cat >"$folder/run.toml" <<TOML
 data = { train = "$folder/faces", workers = 1 }
 model = { network = "tiny", embedding_size = 128 }
-train = { batch_size = 12, steps = 100, threads = 1 }
+train = { batch_size = 12, steps = $all, threads = 1 }
 log = { every = 1 }
 TOML
 train() { exec "${launch[@]}" "$pfc" train "$folder/run.toml" --set "output=$folder/$1" "${@:2}"; }
@@ -47,7 +47,7 @@ for signal in $signals; do
   [ "$status" -eq 0 ] || { echo "FAILED: exit status $status after SIG$signal"; exit 1; }
   grep -q -- '--resume goes on from there' "$folder/$run.log" || { echo "FAILED: it did not say how to go on"; exit 1; }
   done=$(steps "$run")
-  [ "$done" -lt 100 ] || { echo "FAILED: it did all of its steps"; exit 1; }
+  [ "$done" -lt "$all" ] || { echo "FAILED: it did all of its steps"; exit 1; }
   [ -d "$(printf '%s/%s/checkpoints/step-%09d' "$folder" "$run" "$done")" ] || {
     echo "FAILED: step $done, the last one, is not saved"; exit 1; }
   (train "$run" --resume) >>"$folder/$run.log" 2>&1

@@ -1,0 +1,95 @@
+#include <torch/csrc/autograd/profiler_kineto.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gpu_check/our_head.h"
+
+namespace pfc::gpu_check {
+namespace {
+
+namespace profiler = torch::autograd::profiler;
+
+/// Nanoseconds [begin, end) on the GPU's clock.
+using Interval = std::pair<std::uint64_t, std::uint64_t>;
+
+/// What the GPU did while body() ran, in order of time.
+struct Work {
+  std::string name;
+  Interval when;
+};
+template <class Body>
+std::vector<Work> work_of(const Body& body) {
+  using torch::profiler::impl::ActivityType, torch::profiler::impl::ProfilerState;
+  const torch::profiler::impl::ProfilerConfig config(ProfilerState::KINETO);
+  const std::set<ActivityType> activities = {ActivityType::CUDA};
+  profiler::prepareProfiler(config, activities);
+  profiler::enableProfiler(config, activities);
+  body();
+  wait_for_gpu();
+  std::vector<Work> all;
+  for (const profiler::KinetoEvent& event : profiler::disableProfiler()->events()) {
+    if (event.deviceType() == at::kCUDA)
+      all.push_back({event.name(), {event.startNs(), event.endNs()}});
+  }
+  std::ranges::sort(all, {}, &Work::when);
+  return all;
+}
+
+/// Nanoseconds in which at least one of them was at work.
+std::uint64_t busy(const std::vector<Work>& all) {
+  std::uint64_t sum = 0, until = 0;
+  for (const auto& [name, when] : all) {
+    if (when.second <= until) continue;
+    sum += when.second - std::max(until, when.first);
+    until = when.second;
+  }
+  return sum;
+}
+
+}  // namespace
+
+void profile_head(const HeadCase& c) {
+  constexpr int kSteps = 10;
+  OurHead head(c);
+  for (int step = 0; step < 4; ++step) head.step();  // graphs are recorded, buffers there
+  wait_for_gpu();
+  const std::vector<Work> all = work_of([&] {
+    for (int step = 0; step < kSteps; ++step) head.step();
+  });
+  if (all.empty()) return fail("the profiler saw nothing of the GPU (CUPTI is missing?)");
+
+  struct Sum {
+    std::int64_t calls = 0;
+    std::uint64_t nanoseconds = 0;
+  };
+  std::map<std::string, Sum> sums;
+  std::uint64_t last = 0;
+  for (const auto& [name, when] : all) {
+    Sum& sum = sums[name];
+    ++sum.calls;
+    sum.nanoseconds += when.second - when.first;
+    last = std::max(last, when.second);
+  }
+  std::vector<std::pair<std::string, Sum>> rows(sums.begin(), sums.end());
+  std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.nanoseconds; });
+  const auto a_step = [&](std::uint64_t ns) { return static_cast<double>(ns) / 1e3 / kSteps; };
+  std::printf("%lld identities, r %.1f: a step is %.0f us, with something at work in %.0f of it\n",
+              static_cast<long long>(c.identities), c.rate, a_step(last - all.front().when.first),
+              a_step(busy(all)));
+  std::printf("%9s %7s  %s\n", "us a step", "calls",
+              "kernel; two run at once, so that the sum is more");
+  for (const auto& [name, sum] : rows) {
+    std::printf("%9.1f %7.1f  %.110s\n", a_step(sum.nanoseconds),
+                static_cast<double>(sum.calls) / kSteps, name.c_str());
+  }
+}
+
+}  // namespace pfc::gpu_check
