@@ -17,6 +17,7 @@
 #include "pfc/export/onnx_file.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/export/torch_file.h"
+#include "pfc/model/backbone_file.h"
 #include "pfc/train/manifest.h"
 
 namespace pfc {
@@ -53,11 +54,22 @@ std::string total_text(const std::vector<TensorStream>& tensors) {
   return grouped(std::ssize(tensors)) + " tensors, " + size_text(bytes);
 }
 
+/// The network that the tensors are of, where they are one's.
+void print_network(const fs::path& path) {
+  try {
+    const BackboneName name = name_of_backbone(path, {});
+    std::cout << "  a network: " << printable(name.network) << ", embeddings of "
+              << name.embedding_size << "\n";
+  } catch (const DataError&) {  // those of something else
+  }
+}
+
 void inspect_safetensors(const fs::path& path) {
   const SafetensorsFile file(path);
   std::vector<TensorStream> tensors;
   for (const TensorView& tensor : file.tensors()) tensors.push_back(as_stream(tensor));
   std::cout << path.string() << ": safetensors, " << total_text(tensors) << "\n";
+  if (!file.metadata().contains("network")) print_network(path);
   for (const auto& [key, value] : file.metadata())
     std::cout << "  " << printable(key) << " = " << printable(value) << "\n";
   print_tensors(tensors);
@@ -73,6 +85,7 @@ void inspect_torch(const fs::path& path) {
   const auto tensors = file.tensors();
   std::cout << path.string() << ": PyTorch, " << grouped(std::ssize(file.keys())) << " keys, "
             << total_text(tensors) << "\n";
+  print_network(path);
   print_tensors(tensors);
   for (const std::string& key : file.keys()) {
     const auto inner = file.tensors(key);

@@ -57,7 +57,7 @@ class Parser {
     std::memcpy(&length, file_.data(), kLengthBytes);
     if (length > kMaxHeader || length > file_.size() - kLengthBytes) {
       fail("offset 0",
-           "a header of " + std::to_string(length) + " bytes, want at most " +
+           "a safetensors header of " + std::to_string(length) + " bytes, want at most " +
                std::to_string(std::min<std::uint64_t>(kMaxHeader, file_.size() - kLengthBytes)));
     }
     const auto text = file_.subspan(kLengthBytes, length);

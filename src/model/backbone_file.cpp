@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
@@ -17,6 +19,7 @@
 namespace pfc {
 namespace {
 
+constexpr std::string_view kOurFormats = "partial-fc ";  // how each of them begins
 constexpr const char* kFormat = "partial-fc backbone 1";
 constexpr std::string_view kCount = "num_batches_tracked";
 
@@ -32,20 +35,29 @@ std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
   }
 }
 
+bool is_pytorchs(const std::filesystem::path& path) {
+  const auto extension = path.extension();
+  return extension == ".pth" || extension == ".pt" || is_torch_file(MappedFile(path).bytes());
+}
+
 /// `likely` as in name_of_backbone.
 SavedState read_state(const std::filesystem::path& path, std::string_view likely) {
-  if (is_torch_file(MappedFile(path).bytes())) return read_state_dict(path, likely);
+  if (is_pytorchs(path)) return read_state_dict(path, likely);
   const auto file = std::make_shared<const SafetensorsFile>(path);
-  if (const auto& format = file->metadata("format"); format != kFormat) {
-    throw DataError(path.string(), "__metadata__",
-                    "format '" + format + "', want '" + kFormat + "'");
-  }
-  SavedState state{{file->metadata("network"), file->integer("embedding_size")}, {}};
+  std::vector<TensorStream> tensors;
   for (const TensorView& tensor : file->tensors()) {
-    state.tensors.push_back({tensor.name, tensor.dtype, tensor.shape,
-                             [file, bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }});
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape,
+                       [file, bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }});
   }
-  return state;
+  const auto format = file->metadata().find("format");
+  if (format == file->metadata().end() || !format->second.starts_with(kOurFormats)) {
+    return recognised(std::move(tensors), likely, path, "header");
+  }
+  if (format->second != kFormat) {
+    throw DataError(path.string(), "__metadata__",
+                    "format '" + format->second + "', want '" + kFormat + "'");
+  }
+  return {{file->metadata("network"), file->integer("embedding_size")}, std::move(tensors)};
 }
 
 /// float32 is what parameters are here; nothing where a type does not become that.

@@ -7,6 +7,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "model/tensor_shapes.h"
 #include "pfc/base/error.h"
@@ -61,11 +62,29 @@ State state_of(const torch::nn::Module& module) {
   return state;
 }
 
+SavedState recognised(std::vector<TensorStream> tensors, std::string_view likely,
+                      const std::filesystem::path& path, std::string_view place) {
+  TensorShapes shapes;
+  for (TensorStream& tensor : tensors) {
+    if (tensor.name.starts_with(kWrapper)) tensor.name.erase(0, kWrapper.size());
+    shapes[tensor.name] = tensor.shape;
+  }
+  const auto name = recognise_network(shapes, likely);
+  if (!name) {
+    const std::string which = tensors.empty() ? ""
+                                              : ", from '" + printable(tensors.front().name) +
+                                                    "' to '" + printable(tensors.back().name) + "'";
+    throw DataError(path.string(), place,
+                    "found " + std::to_string(tensors.size()) + " tensors" + which +
+                        ", want those of a known network:" + known_networks());
+  }
+  return {*name, std::move(tensors)};
+}
+
 SavedState read_state_dict(const std::filesystem::path& path, std::string_view likely) {
   const TorchFile file = TorchFile::open(path);
-  SavedState state;
-  state.tensors = find_state(file);
-  if (state.tensors.empty()) {
+  std::vector<TensorStream> tensors = find_state(file);
+  if (tensors.empty()) {
     std::string found = file.tensor() ? "one tensor without a name" : "the keys";
     const auto keys = file.keys();
     for (std::size_t i = 0; i < std::min(keys.size(), kKeysInErrors); ++i) {
@@ -77,21 +96,7 @@ SavedState read_state_dict(const std::filesystem::path& path, std::string_view l
                         ", want a state_dict, or one under 'state_dict', "
                         "'state_dict_backbone', 'backbone' or 'model'");
   }
-  TensorShapes shapes;
-  for (TensorStream& tensor : state.tensors) {
-    if (tensor.name.starts_with(kWrapper)) tensor.name.erase(0, kWrapper.size());
-    shapes[tensor.name] = tensor.shape;
-  }
-  const auto recognised = recognise_network(shapes, likely);
-  if (!recognised) {
-    throw DataError(path.string(), "data.pkl",
-                    "found " + std::to_string(state.tensors.size()) + " tensors, from '" +
-                        printable(state.tensors.front().name) + "' to '" +
-                        printable(state.tensors.back().name) +
-                        "', want those of a known network:" + known_networks());
-  }
-  state.name = *recognised;
-  return state;
+  return recognised(std::move(tensors), likely, path, "data.pkl");
 }
 
 void save_state_dict(const Backbone& backbone, const std::filesystem::path& path) {

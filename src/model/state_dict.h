@@ -24,9 +24,14 @@ struct SavedState {
   std::vector<TensorStream> tensors;
 };
 
+/// `tensors` as those of a network that is recognised by them, `likely` where several have such;
+/// names lose the `module.` that DistributedDataParallel puts before them. Throws DataError, of
+/// `path` and `place`, where they are not those of a network.
+SavedState recognised(std::vector<TensorStream> tensors, std::string_view likely,
+                      const std::filesystem::path& path, std::string_view place);
+
 /// From a file of torch.save: a state_dict, or a dict that holds one where the field's programs put
-/// it. The network is recognised, and is `likely` where several have such tensors. Throws DataError
-/// where the tensors are not those of a network.
+/// it. The network is recognised.
 SavedState read_state_dict(const std::filesystem::path& path, std::string_view likely);
 
 }  // namespace pfc

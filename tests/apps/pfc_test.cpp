@@ -159,7 +159,9 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   EXPECT_THAT(exported.out, EndsWith(" MB\n"));
 
   EXPECT_THAT(run("inspect last.onnx").out, HasSubstr("input data [N, 3, 112, 112]"));
-  EXPECT_THAT(run("inspect last.pth").out, HasSubstr("fc.weight"));
+  EXPECT_THAT(
+      run("inspect last.pth").out,
+      testing::AllOf(HasSubstr("a network: tiny, embeddings of 512\n"), HasSubstr("fc.weight")));
   EXPECT_THAT(run("inspect run/last.safetensors").out, HasSubstr("network = tiny"));
   EXPECT_THAT(run("inspect faces").out, HasSubstr("6 images of 3 identities"));
   EXPECT_THAT(run("inspect faces/train.rec").out, HasSubstr("first image: key 1, 112 x 112"));

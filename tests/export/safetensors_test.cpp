@@ -54,7 +54,7 @@ TEST(Safetensors, ReadsNamesShapesBytesAndMetadata) {
 TEST(Safetensors, SaysWhatIsWrongWithAFile) {
   expect_error("short", "the file has 5 bytes, want at least 8");
   expect_error(std::string(8, '\xff') + "{}",
-               "a header of 18446744073709551615 bytes, want at most 2");
+               "a safetensors header of 18446744073709551615 bytes, want at most 2");
   expect_error(file_of("{\"a\":", 0), "header, byte 6: not JSON");
   expect_error(file_of("[]", 0), "not a JSON object");
   expect_error(file_of(R"({"a":[[[[]]]]})", 0), "nested too deeply");

@@ -75,8 +75,29 @@ TEST_F(BackboneFile, RefusesAFileThatIsNotTheNetworkItNames) {
                  "embedding_size '8x', want an integer");
   expect_refused([](auto&, auto& metadata) { metadata["embedding_size"] = "99999999999"; },
                  "embedding size 99999999999, want 1 to 8192");
-  expect_refused([](auto&, auto& metadata) { metadata.erase("format"); }, "'format' is missing");
-  expect_refused([](auto&, auto& metadata) { metadata["format"] = "pt"; }, "format 'pt', want");
+  expect_refused([](auto&, auto& metadata) { metadata["format"] = "partial-fc centers 1"; },
+                 "format 'partial-fc centers 1', want 'partial-fc backbone 1'");
+}
+
+TEST_F(BackboneFile, AStateDictInSafetensorsIsRecognisedByItsTensors) {
+  const auto saved = make_backbone("tiny", 8, 1);
+  const auto path = folder_ / "pytorchs.safetensors";
+  save_backbone(*saved, "tiny", 8, path);
+  for (const Metadata& metadata : {Metadata{}, Metadata{{"format", "pt"}}}) {
+    {
+      const SafetensorsFile file(path);
+      write_safetensors(path, file.tensors(), metadata);
+    }
+    const SavedBackbone found = open_backbone(path);
+    EXPECT_EQ(found.name.network, "tiny");
+    EXPECT_EQ(found.name.embedding_size, 8);
+    EXPECT_TRUE(torch::equal(found.backbone->parameters()[0], saved->parameters()[0]));
+  }
+  write_safetensors(path, std::vector<TensorView>{}, {{"format", "pt"}});
+  EXPECT_THAT([&] { open_backbone(path); },
+              testing::Throws<DataError>(testing::Property(
+                  &DataError::what,
+                  testing::HasSubstr("header: found 0 tensors, want those of a known network"))));
 }
 
 }  // namespace

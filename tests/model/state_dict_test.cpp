@@ -210,6 +210,8 @@ torch.save({**state, 'fc.bias': torch.ones(8, dtype=torch.int32)}, folder + 'typ
   expect_refused(
       "linear.pth",
       "found 2 tensors, from 'weight' to 'bias', want those of a known network: r18 r34");
+  write_file(folder_ / "text.pth", "not a network");
+  expect_refused("text.pth", "found 6e 6f 74 20, want the zip archive of torch.save");
   expect_refused("elsewhere.pth", "found the keys 'epoch' 'net', want a state_dict, or one under");
   expect_refused("tensor.pth", "found one tensor without a name, want a state_dict");
   expect_refused("missing.pth", "tensor 'fc.bias': missing");

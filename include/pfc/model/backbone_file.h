@@ -32,13 +32,13 @@ struct SavedBackbone {
   std::shared_ptr<Backbone> backbone;
 };
 /// Reads what save_backbone writes, or a PyTorch file: a state_dict, or a dict that holds one under
-/// `state_dict`, `state_dict_backbone`, `backbone` or `model`; names may begin with `module.`.
-/// Those do not say what network they are of: it is recognised by its tensors, and is `network`
-/// where several differ in training only (by default the first of make_backbone). Parameters of
-/// float64, float16 or bfloat16 become float32; num_batches_tracked may be missing. Throws
-/// DataError where the file is of another network than `network`, which may be empty; where another
-/// tensor is missing, where one is unknown or of another shape or type, and where no network is
-/// recognised.
+/// `state_dict`, `state_dict_backbone`, `backbone` or `model`, or a state_dict as `.safetensors`;
+/// names may begin with `module.`. Those do not say what network they are of: it is recognised by
+/// its tensors, and is `network` where several differ in training only (by default the first of
+/// make_backbone). Parameters of float64, float16 or bfloat16 become float32; num_batches_tracked
+/// may be missing. Throws DataError where the file is of another network than `network`, which may
+/// be empty; where another tensor is missing, where one is unknown or of another shape or type, and
+/// where no network is recognised.
 SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view network = {});
 /// Its backbone alone.
 std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path);
