@@ -2,17 +2,16 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <thread>
 
 #include "commands.h"
 #include "face_walk.h"
+#include "network_options.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 #include "pfc/eval/set_cleaner.h"
-#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {
@@ -23,6 +22,7 @@ struct CleanCommand {
   fs::path model, input, output;
   double far = -2;  // none given
   CleanOptions options;
+  NetworkOptions network;
 };
 
 void write_lists(const fs::path& folder, const CleanReport& report) {
@@ -76,12 +76,12 @@ void print(const CleanCommand& command, const CleanReport& report) {
 void run_clean(CleanCommand command) {
   for (const char* name : {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"})
     require_new(command.output / name);
-  const auto network = load_backbone(command.model);
+  const auto network = command.network.load(command.model);
   open_faces(command.input);  // what is wrong with it is said before anything is made
   fs::create_directories(command.output);
   CleanOptions& options = command.options;
   if (command.far >= -1) options.far = command.far;
-  options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.batch_size = command.network.batch_size;
   const StopRequest stop;
   std::unique_ptr<ProgressLine> line;
   std::string current;
@@ -134,9 +134,7 @@ void add_data_clean(CLI::App& data) {
                    "Identities whose centres have a larger cosine look the same")
       ->check(CLI::Range(-1.0, 1.0))
       ->capture_default_str();
-  command->add_option("--batch", options->options.batch_size, "Images at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  options->network.add_options(*command);
   command->footer(
       "Nothing is changed: `pfc data filter` takes the lists. Where a network was trained on the "
       "set "

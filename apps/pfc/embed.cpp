@@ -5,12 +5,12 @@
 #include <string>
 
 #include "commands.h"
+#include "network_options.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/export/npy.h"
-#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 struct EmbedCommand {
   std::string model, images;
   std::string output = "embeddings.npy";
-  std::int64_t batch_size = EmbedOptions{}.batch_size;
+  NetworkOptions network;
 };
 
 /// embeddings.npy -> embeddings.txt
@@ -28,7 +28,7 @@ std::filesystem::path names_beside(std::filesystem::path npy) {
 
 void run_embed(const EmbedCommand& command) {
   const auto images = open_images(command.images);
-  const auto network = load_backbone(command.model);
+  const auto network = command.network.load(command.model);
 
   std::unique_ptr<NpyWriter> rows;
   AtomicFile names(names_beside(command.output));
@@ -49,7 +49,8 @@ void run_embed(const EmbedCommand& command) {
                line.note("left out: " + images->name(image) + ": " + reason);
                ++left_out;
              }},
-        {.batch_size = command.batch_size, .progress = [&](std::int64_t done, std::int64_t total) {
+        {.batch_size = command.network.batch_size,
+         .progress = [&](std::int64_t done, std::int64_t total) {
            line.show(done, std::to_string(done) + " of " + std::to_string(total) + " images");
          }});
   if (!rows) {
@@ -81,9 +82,7 @@ void add_embed(CLI::App& app) {
           "A float32 matrix, a row an image; the names go to a .txt beside it, a line each")
       ->type_name("FILE.npy")
       ->capture_default_str();
-  command->add_option("--batch", options->batch_size, "Images at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  options->network.add_options(*command);
   command->footer(
       "Examples:\n"
       "  pfc embed output/best.safetensors photos/ -o photos.npy\n"

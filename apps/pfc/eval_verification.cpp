@@ -6,12 +6,12 @@
 
 #include "commands.h"
 #include "evaluation.h"
+#include "network_options.h"
 #include "pfc/base/files.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"
 #include "pfc/eval/roc_svg.h"
-#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {
@@ -21,7 +21,7 @@ struct VerificationCommand {
   std::vector<std::string> sets;
   std::string json, roc;
   ReportFiles files;
-  std::int64_t batch_size = EmbedOptions{}.batch_size;
+  NetworkOptions network;
 };
 
 std::string chart(const VerificationCommand& command,
@@ -35,15 +35,16 @@ std::string chart(const VerificationCommand& command,
 void run_verification(const VerificationCommand& command) {
   std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
   for (const std::string& path : command.sets) sets.push_back(VerificationSet::open(path));
-  const auto network = load_backbone(command.model);
+  const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
 
   std::vector<VerificationResult> results;
   for (const VerificationSet& set : sets) {
-    const PairEmbeddings embeddings = embed_pairs(
-        *network, set,
-        {.batch_size = command.batch_size, .progress = show_progress(set.name(), "images", *comm)},
-        *comm);
+    const PairEmbeddings embeddings =
+        embed_pairs(*network, set,
+                    {.batch_size = command.network.batch_size,
+                     .progress = show_progress(set.name(), "images", *comm)},
+                    *comm);
     if (comm->is_first()) results.push_back(verify(embeddings));
   }
   comm->barrier();
@@ -77,9 +78,7 @@ void add_eval_verification(CLI::App& eval) {
       ->type_name("FILE.html");
   command->add_option("--json", options->json, "Write the results to this file")->type_name("FILE");
   command->add_option("--roc", options->roc, "Write the ROC curves to this SVG")->type_name("FILE");
-  command->add_option("--batch", options->batch_size, "Images at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  options->network.add_options(*command);
   command->footer(
       "Examples:\n"
       "  pfc eval verification output/best.safetensors lfw.bin cfp_fp.bin --roc roc.svg\n"

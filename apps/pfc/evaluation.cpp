@@ -12,7 +12,6 @@
 #include "pfc/comm/placement.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
-#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 
@@ -35,23 +34,21 @@ void ModelOptions::add_options(CLI::App& command) {
                   "A backbone, .safetensors or .pth: images are embedded by it, where there are no "
                   "embeddings yet")
       ->type_name("FILE");
-  command.add_option("--batch", batch_size, "Images at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  network.add_options(command);
 }
 
 std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool with_mirrored,
                                               bool need_all, Communicator& comm) const {
-  const auto network = load_backbone(model);
+  const auto backbone = network.load(model);
   const std::int64_t share = (images.size() + comm.world() - 1) / comm.world();
   ProgressLine line(share, 0, !comm.is_first());
   Embeddings embeddings = embed_all(
-      *network, images, with_mirrored,
+      *backbone, images, with_mirrored,
       [&](const std::string& name, const std::string& reason) {
         if (need_all) throw DataError(printable(name), "image", reason);
         line.note("left out: " + printable(name) + ": " + reason);
       },
-      {.batch_size = batch_size,
+      {.batch_size = network.batch_size,
        .progress =
            [&](std::int64_t done, std::int64_t total) {
              line.show(done, "embedding: " + grouped(done) + " of " + grouped(total) + " images");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "network_options.h"
 #include "pfc/base/progress.h"
 #include "pfc/comm/communicator.h"
 #include "pfc/data/image_source.h"
@@ -24,7 +25,7 @@ struct ReportFiles {
 /// A network to embed images with, for the evaluations that take embeddings as well.
 struct ModelOptions {
   std::string model;
-  std::int64_t batch_size = 64;
+  NetworkOptions network;
 
   void add_options(CLI::App& command);
   /// On all ranks. An image that does not decode is left out and told, or where `need_all` is set

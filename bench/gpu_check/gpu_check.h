@@ -50,7 +50,7 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
 void check_kernels();
 /// Steps of the head against the CPU's head.
 void check_heads();
-/// A hundred steps of r18 with the head.
+/// The embeddings of r18, and a hundred steps of it with the head.
 void check_training();
 /// The head's speed against plain LibTorch's and against what the card's own ceilings allow.
 void measure_heads();

@@ -7,8 +7,8 @@
 
 #include "gpu_check/gpu_check.h"
 #include "median.h"
+#include "pfc/model/backbone.h"
 #include "pfc/train/train_step.h"
-#include "train/device.h"
 
 namespace pfc::gpu_check {
 namespace {
@@ -88,9 +88,22 @@ void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
   if (!(last_loss < 0.5 * first_loss)) fail("the loss did not halve");
 }
 
+/// The same network in evaluation, on the CPU and on the GPU, whose convolutions multiply in TF32.
+void check_embedding() {
+  const at::NoGradGuard no_grad;
+  const auto network = make_backbone("r18", kDim, 1);
+  network->eval();
+  const at::Tensor pixels = torch::randint(0, 256, {32, 112, 112, 3}, at::kByte);
+  const at::Tensor wanted = network->forward(to_network_input(pixels));
+  move_to(kGpu, *network);
+  expect_below("r18's embeddings in evaluation against the CPU's",
+               error_of(network->forward(to_network_input(pixels.to(kGpu))), wanted), 1e-2);
+}
+
 }  // namespace
 
 void check_training() {
+  check_embedding();
   for (const auto precision : {at::kFloat, at::kBFloat16, at::kHalf}) {
     train(precision, 256, 100);
     give_memory_back();

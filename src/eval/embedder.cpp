@@ -2,6 +2,7 @@
 
 #include <c10/core/InferenceMode.h>
 #include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <future>
@@ -12,8 +13,10 @@
 
 #include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/backbone_file.h"
 
 namespace pfc {
 namespace {
@@ -49,8 +52,10 @@ class Decoding {
     }
   }
 
-  void wait() {
+  /// Until all are decoded and on the device.
+  void wait(at::Device device) {
     for (auto& part : parts_) part.get();
+    pixels_ = pixels_.to(device);
   }
 
   std::int64_t begin() const { return begin_; }
@@ -78,18 +83,31 @@ class Decoding {
   std::vector<std::future<void>> parts_;  // destroyed, and so waited for, before the others
 };
 
-/// Calls body(decoded) for one batch of images [begin, end) after another, while the next one is
-/// decoded.
+at::Device device_of(const Backbone& network) {
+  const auto parameters = network.parameters();
+  return parameters.empty() ? at::kCPU : parameters.front().device();
+}
+
+int decoding_threads(const EmbedOptions& options, at::Device device) {
+  constexpr int kBesideOneOnTheCpu = 2;
+  if (options.threads > 0) return options.threads;
+  return device.is_cpu() ? kBesideOneOnTheCpu : torch::get_num_threads();
+}
+
+/// Calls body(decoded) for one batch of images [begin, end) after another, its pixels where the
+/// network is, while the next one is decoded.
 template <typename Body>
-void for_each_batch(const ImageSource& images, std::int64_t begin, std::int64_t end,
-                    const EmbedOptions& options, const Body& body) {
+void for_each_batch(const Backbone& network, const ImageSource& images, std::int64_t begin,
+                    std::int64_t end, const EmbedOptions& options, const Body& body) {
+  const at::Device device = device_of(network);
+  const int threads = decoding_threads(options, device);
   const auto decoding_from = [&](std::int64_t first) {
     return std::make_unique<Decoding>(images, first, std::min(first + options.batch_size, end),
-                                      options.threads);
+                                      threads);
   };
   auto decoding = decoding_from(begin);
   for (std::int64_t done = begin; done < end;) {
-    decoding->wait();
+    decoding->wait(device);
     const auto decoded = std::exchange(decoding, nullptr);
     done += decoded->size();
     if (done < end) decoding = decoding_from(done);
@@ -102,11 +120,9 @@ std::span<const float> values_of(const torch::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
-/// pixels [n, 112, 112, 3] uint8 -> [n, d] in host memory, from wherever the network is.
+/// pixels [n, 112, 112, 3] uint8, where the network is -> [n, d] in host memory.
 torch::Tensor embeddings_of(Backbone& network, const torch::Tensor& pixels) {
-  const auto parameters = network.parameters();
-  const at::Device device = parameters.empty() ? at::kCPU : parameters.front().device();
-  return network.forward(to_network_input(pixels.to(device))).cpu();
+  return network.forward(to_network_input(pixels)).cpu();
 }
 
 /// A rank's images [begin, end) of all.
@@ -136,11 +152,22 @@ std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, const Sha
 
 }  // namespace
 
+EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseGpus use,
+                                        int local_rank) {
+  const int found = use == UseGpus::kNever ? 0 : gpus();
+  const bool on_gpu = decide_on_gpus(use, found > 0 ? 1 : 0, 1);
+  EmbeddingNetwork loaded{load_backbone(model)};
+  if (!on_gpu) return loaded;
+  loaded.gpu = local_rank % found;
+  move_to({at::kCUDA, static_cast<c10::DeviceIndex>(*loaded.gpu)}, *loaded.network);
+  return loaded;
+}
+
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options) {
   const torch::InferenceMode no_gradients;
   const EvaluationMode evaluation(network);
-  for_each_batch(images, 0, images.size(), options, [&](const Decoding& decoded) {
+  for_each_batch(network, images, 0, images.size(), options, [&](const Decoding& decoded) {
     const torch::Tensor rows = embeddings_of(network, decoded.pixels()).contiguous();
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); reason.empty()) {
@@ -160,7 +187,7 @@ Embeddings embed_all(
   const EvaluationMode evaluation(network);
   const Share mine(images.size(), comm);
   std::vector<torch::Tensor> rows, present;
-  for_each_batch(images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
+  for_each_batch(network, images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
     torch::Tensor embedded = embeddings_of(network, decoded.pixels());
     if (with_mirrored) embedded = embedded + embeddings_of(network, decoded.pixels().flip(2));
     torch::Tensor is_there = torch::ones({decoded.size(), 1});
@@ -198,7 +225,7 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
   const PairImages images(set);
   const Share mine(images.size(), comm);
   std::vector<torch::Tensor> originals, mirrored;
-  for_each_batch(images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
+  for_each_batch(network, images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
     for (std::int64_t i = 0; i < decoded.size(); ++i) {
       if (const std::string& reason = decoded.reason(i); !reason.empty())
         throw DataError(set.name(), images.name(decoded.begin() + i), reason);

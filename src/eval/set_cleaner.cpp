@@ -108,7 +108,7 @@ class Cleaner {
                         row / row.norm().clamp_min(1e-12));
                  },
              .left_out = [&](std::int64_t, const std::string&) { ++report_.not_embedded; }},
-            {.batch_size = options_.batch_size, .threads = options_.threads});
+            {.batch_size = options_.batch_size});
       block.clear();
       numbers.clear();
       const StreamProgress progress = source->progress();

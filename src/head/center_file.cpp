@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "head/center_format.h"
@@ -25,12 +26,28 @@ const char* dtype_of(const at::Tensor& part) {
   }
 }
 
-/// `part` in host memory.
-TensorView view_of(const std::string& name, const at::Tensor& part) {
-  return {name,
-          dtype_of(part),
-          part.sizes().vec(),
-          {static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()}};
+std::int64_t row_bytes(const at::Tensor& part) {
+  return static_cast<std::int64_t>(part.nbytes()) / part.size(0);
+}
+
+/// Calls body(some rows) for all of them, in order: a GPU's rows go through the host's memory,
+/// which may be smaller than the table.
+template <class Body>
+void for_each_piece(const at::Tensor& part, const Body& body) {
+  constexpr std::int64_t kPieceBytes = std::int64_t{8} << 20;
+  const std::int64_t most = std::max<std::int64_t>(1, kPieceBytes / row_bytes(part));
+  for (std::int64_t begin = 0; begin < part.size(0); begin += most)
+    body(part.narrow(0, begin, std::min(most, part.size(0) - begin)));
+}
+
+TensorStream stream_of(const std::string& name, const at::Tensor& part) {
+  const auto read = [part](const ByteSink& sink) {
+    for_each_piece(part, [&](const at::Tensor& rows) {
+      const at::Tensor here = rows.cpu();
+      sink({static_cast<const std::byte*>(here.const_data_ptr()), here.nbytes()});
+    });
+  };
+  return {name, dtype_of(part), part.sizes().vec(), read};
 }
 
 /// The rows of a table that one file holds too.
@@ -94,15 +111,14 @@ class SharedRows {
     const ClassShard& own = table_.shard();
     const GlobalClass begin = std::max(own.begin(), saved_.begin());
     const GlobalClass end = std::min(own.end(), saved_.end());
-    const auto row_bytes = static_cast<std::int64_t>(part.nbytes()) / own.rows();
-    const auto bytes = [&](std::int64_t rows) {
-      return static_cast<std::size_t>(rows * row_bytes);
-    };
-    const at::Tensor rows = part.narrow(0, own.row(begin).v, end.v - begin.v);
-    const at::Tensor read = rows.is_cpu() ? rows : at::empty(rows.sizes(), rows.scalar_type());
-    file_.read(content_.offset_of(found) + bytes(saved_.row(begin).v),
-               {static_cast<std::byte*>(read.data_ptr()), bytes(end.v - begin.v)});
-    if (!rows.is_cpu()) rows.copy_(read);
+    std::uint64_t offset = content_.offset_of(found) +
+                           static_cast<std::uint64_t>(saved_.row(begin).v * row_bytes(part));
+    for_each_piece(part.narrow(0, own.row(begin).v, end.v - begin.v), [&](const at::Tensor& rows) {
+      const at::Tensor here = rows.is_cpu() ? rows : at::empty(rows.sizes(), rows.scalar_type());
+      file_.read(offset, {static_cast<std::byte*>(here.data_ptr()), here.nbytes()});
+      if (!rows.is_cpu()) rows.copy_(here);
+      offset += here.nbytes();
+    });
   }
 
   CheckedFile file_;
@@ -124,18 +140,17 @@ void require_range(const at::Tensor& counts, std::int64_t most, const char* name
 }  // namespace
 
 Checksums save_centers(const CenterTable& table, const std::filesystem::path& path) {
-  std::vector<at::Tensor> on_host;  // a GPU's are copied
-  std::vector<TensorView> views;
-  for (const auto& [name, part] : table.parts())
-    views.push_back(view_of(name, on_host.emplace_back(part.cpu())));
+  std::vector<TensorStream> streams;
+  for (const auto& [name, part] : table.parts()) streams.push_back(stream_of(name, part));
   Metadata metadata = center_metadata(table.shard());
   if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
     const std::span<const double> rates = table.learning_rates();
-    views.push_back({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)});
+    streams.push_back(
+        as_stream({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)}));
     metadata["sgd_momentum"] = format("%.17g", table.optimizer().momentum);
     metadata["weight_decay"] = format("%.17g", table.optimizer().weight_decay);
   }
-  return write_safetensors(path, views, metadata);
+  return write_safetensors(path, std::move(streams), metadata);
 }
 
 void load_centers(CenterTable& table, std::int64_t steps, int world,

@@ -1,6 +1,7 @@
 #include "pfc/model/backbone.h"
 
 #include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <functional>
@@ -129,6 +130,16 @@ std::optional<BackboneName> recognise_network(const TensorShapes& tensors,
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm) {
   for (const auto& module : backbone.modules(/*include_self=*/false)) {
     if (const auto norm = std::dynamic_pointer_cast<BatchNorm>(module)) norm->synchronise(comm);
+  }
+}
+
+void move_to(at::Device device, Backbone& backbone) {
+  if (device.is_cpu()) return;
+  const torch::NoGradGuard no_grad;
+  backbone.to(device);
+  for (at::Tensor& parameter : backbone.parameters()) {
+    if (parameter.dim() == 4)
+      parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "comm/send.h"
 #include "model/autocast.h"
 #include "model/layers.h"
 #include "pfc/base/random.h"
@@ -138,7 +139,8 @@ class TransformerBlock : public torch::nn::Module {
   torch::Tensor sum(const torch::Tensor& x, const torch::Tensor& value,
                     const std::optional<Draws>& draws, std::int64_t branch) const {
     if (!draws || rate_ == 0) return x + value;
-    return x.addcmul(value, draws->branch_scales(x.size(0), rate_, branch).to(x.options()));
+    const auto scales = send(draws->branch_scales(x.size(0), rate_, branch), x.device());
+    return x.addcmul(value, scales.to(x.scalar_type()));
   }
 
   std::int64_t number_;
@@ -200,8 +202,7 @@ class Vit : public Backbone {
 
   /// The same from some of the tokens, the mask token in the places of the others.
   torch::Tensor features_of_some(const torch::Tensor& x, const Draws& draws) const {
-    const auto places = draws.tokens(x.size(0), seen_tokens_)
-                            .to(x.device())
+    const auto places = send(draws.tokens(x.size(0), seen_tokens_), x.device())
                             .unsqueeze(2)
                             .expand({-1, -1, x.size(2)});
     return mask_token_.expand_as(x).scatter(1, places, features(x.gather(1, places), draws));

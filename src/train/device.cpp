@@ -1,7 +1,6 @@
 #include "train/device.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <c10/core/ScalarType.h>
 
 #include <string>
 #include <string_view>
@@ -61,16 +60,6 @@ std::string out_of_memory(const std::string& thrown) {
   return what +
          "; lower train.batch_size, raise train.micro_batches, or lower head.workspace_mb; `pfc "
          "plan` shows what fits";
-}
-
-void move_to(at::Device device, Backbone& backbone) {
-  if (device.is_cpu()) return;
-  const torch::NoGradGuard no_grad;
-  backbone.to(device);
-  for (at::Tensor& parameter : backbone.parameters()) {
-    if (parameter.dim() == 4)
-      parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
-  }
 }
 
 }  // namespace pfc

@@ -7,7 +7,6 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/head/head_memory.h"
-#include "pfc/model/backbone.h"
 #include "pfc/train/config.h"
 
 namespace pfc {
@@ -31,9 +30,5 @@ FreeMemory free_memory(at::Device device, int ranks_here);
 /// A sentence on what LibTorch throws where a GPU's memory runs out: what was asked for, what is
 /// free, and what to do.
 std::string out_of_memory(const std::string& thrown);
-
-/// Puts a backbone there; on a GPU convolutions have their weights in channels_last, as their
-/// images are.
-void move_to(at::Device device, Backbone& backbone);
 
 }  // namespace pfc

@@ -73,7 +73,7 @@ void take_centers(const SavedCenters& saved, const std::vector<std::int64_t>& ma
   for (std::int64_t begin = 0; begin < table.shard().rows(); begin += kRowsAtATime) {
     const std::int64_t rows = std::min(kRowsAtATime, table.shard().rows() - begin);
     const at::Tensor part = table.weights().narrow(0, begin, rows);
-    const at::Tensor values = part.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    const at::Tensor values = part.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     for (std::int64_t i = 0; i < rows; ++i) {
       const GlobalClass c = table.shard().global({begin + i});
       const std::int64_t other = map[static_cast<std::size_t>(c.v)];

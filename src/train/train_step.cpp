@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/send.h"
 #include "model/autocast.h"
 #include "train/finite.h"
-#include "train/send.h"
 #include "train/update_backbone.h"
 
 namespace pfc {

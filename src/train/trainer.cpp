@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "comm/send.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
@@ -32,7 +33,6 @@
 #include "train/read_ahead.h"
 #include "train/same_data.h"
 #include "train/same_run.h"
-#include "train/send.h"
 #include "train/starting_point.h"
 
 namespace pfc {

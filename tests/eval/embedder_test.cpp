@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/verification_set.h"
+#include "pfc/model/backbone_file.h"
 #include "ranks.h"
 #include "temporary_folder.h"
 
@@ -170,6 +172,24 @@ TEST_F(Embedder, NamesSetAndImageThatDoesNotDecode) {
     EXPECT_THAT(error.what(), HasSubstr("broken: image 3: "));
   }
   EXPECT_TRUE(network.is_training());
+}
+
+TEST(EmbeddingNetwork, WorksOnAGpuWhereThereIsOneAndIsAskedFor) {
+  const TemporaryFolder folder;
+  save_backbone(*make_backbone("tiny", 8, 1), "tiny", 8, folder / "tiny.safetensors");
+  const auto load = [&](UseGpus use) {
+    return load_embedding_network(folder / "tiny.safetensors", use, /*local_rank=*/3);
+  };
+  EXPECT_FALSE(load(UseGpus::kNever).gpu);
+  if (const int found = gpus(); found > 0) {
+    const EmbeddingNetwork loaded = load(UseGpus::kAlways);
+    EXPECT_EQ(loaded.gpu, 3 % found);
+    EXPECT_TRUE(loaded.network->parameters().front().is_cuda());
+  } else {
+    EXPECT_FALSE(load(UseGpus::kWhereThereAre).gpu);
+    EXPECT_THAT([&] { load(UseGpus::kAlways); },
+                testing::ThrowsMessage<Error>(HasSubstr("no GPU was found")));
+  }
 }
 
 }  // namespace

@@ -115,6 +115,25 @@ TEST(CenterFile, GoesOnBitForBitOnAnyNumberOfRanks) {
   }
 }
 
+TEST(CenterFile, OfSeveralPiecesIsTheSameTable) {
+  constexpr std::int64_t kMany = 20'000, kWide = 512;  // 40 MB a part, through pieces of 8 MiB
+  const TemporaryFolder folder;
+  std::vector<Checksums> sums;
+  for (int rank = 0; rank < 2; ++rank) {
+    const CenterTable table(ClassShard(kMany, rank, 2), {.dim = kWide, .seed = 3});
+    sums.push_back(save_centers(table, folder / center_file_name(rank, 2)));
+  }
+  const CenterTable whole(ClassShard(kMany, 0, 1), {.dim = kWide, .seed = 3});
+  for (int rank = 0; rank < 3; ++rank) {
+    const ClassShard shard(kMany, rank, 3);
+    CenterTable table(shard, {.dim = kWide, .seed = 4});
+    load_centers(table, 0, 2, [&](int of) {
+      return CheckedFile(folder / center_file_name(of, 2), sums[static_cast<std::size_t>(of)]);
+    });
+    EXPECT_TRUE(table.weights().equal(whole.weights().narrow(0, shard.begin().v, shard.rows())));
+  }
+}
+
 TEST(CenterFile, OpensOnlyFilesThatHoldItsRows) {
   const TemporaryFolder folder;
   const auto sums = save(folder, tables()["sgd"], 0, 4);

@@ -1,12 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "pfc/comm/communicator.h"
+#include "pfc/comm/launch.h"
 #include "pfc/data/image_source.h"
 #include "pfc/data/verification_set.h"
 #include "pfc/eval/verification.h"
@@ -17,10 +21,23 @@ class Backbone;
 
 struct EmbedOptions {
   std::int64_t batch_size = 64;  ///< images the network sees at a time
-  int threads = 2;               ///< decode the next batch while the network is at work
+  /// That decode the next batch while the network is at work; 0: two where it works on the CPU, all
+  /// that the process has where it works on a GPU.
+  int threads = 0;
   /// Called after each batch with the images done and their number; may be empty.
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
+
+/// A backbone, and where it works.
+struct EmbeddingNetwork {
+  std::shared_ptr<Backbone> network;
+  std::optional<int> gpu = {};  ///< else on the CPU
+};
+/// Loads a backbone to embed with (`open_backbone` says from what), onto the GPU of this rank's
+/// number on its machine where `use` says so; ranks share GPUs where there are fewer. Throws Error
+/// where it is to be on a GPU and there is none.
+EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseGpus use,
+                                        int local_rank);
 
 struct EmbeddingSink {
   /// An image and its embedding [d], in the order of images.

@@ -23,7 +23,6 @@ struct CleanOptions {
   double duplicate = 0.95;  ///< two images of one identity with a cosine above are one
   double same = 0.7;        ///< two identities whose centres have a cosine above look the same
   std::int64_t batch_size = 64;
-  int threads = 2;  ///< decode while the network is at work
   /// May throw to stop.
   std::function<void(const std::string& doing, std::int64_t done, std::int64_t total)> progress =
       [](const auto&, auto, auto) {};

@@ -11,8 +11,8 @@ namespace pfc {
 
 /// One rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
 /// `learning_rates` [n] float64 where there are any, and as metadata the number of `classes` in all
-/// and the `first_class` of the rows. Streamed from where the rows lie; returned is what the file
-/// holds.
+/// and the `first_class` of the rows. Streamed from where the rows lie, a
+/// GPU's through 8 MiB of host memory; returned is what the file holds.
 Checksums save_centers(const CenterTable& table, const std::filesystem::path& path);
 
 /// Makes `table` the one that `world` ranks saved after `steps` steps, on whatever number of ranks

@@ -59,6 +59,10 @@ const std::vector<std::string>& backbone_names();
 /// For networks of make_backbone.
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
+/// Puts a backbone there; on a GPU convolutions have their weights in channels_last, as their
+/// images are.
+void move_to(at::Device device, Backbone& backbone);
+
 /// pixels [b, 112, 112, 3] uint8 RGB -> [b, 3, 112, 112] float32: (x / 255 − 0.5) / 0.5, in the
 /// memory format that convolutions run fastest in.
 torch::Tensor to_network_input(const torch::Tensor& pixels);

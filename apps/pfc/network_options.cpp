@@ -1,0 +1,29 @@
+#include "network_options.h"
+
+#include <cstdio>
+
+#include "pfc/comm/gpus.h"
+#include "pfc/comm/launch.h"
+
+namespace pfc {
+
+void NetworkOptions::add_options(CLI::App& command) {
+  command
+      .add_option("--device", device, "Where the network works; auto: on a GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--batch", batch_size, "Images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+}
+
+std::shared_ptr<Backbone> NetworkOptions::load(const std::filesystem::path& model) const {
+  const Launch launch = find_launch();
+  const EmbeddingNetwork loaded =
+      load_embedding_network(model, use_gpus(device), launch.local_rank);
+  if (loaded.gpu && launch.rank == 0)
+    std::fprintf(stderr, "device: %s\n", gpu(*loaded.gpu).name.c_str());
+  return loaded.network;
+}
+
+}  // namespace pfc
