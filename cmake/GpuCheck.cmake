@@ -14,7 +14,6 @@ add_executable(gpu_check
   bench/run_self.cpp
   src/base/error.cpp
   src/base/format.cpp
-  src/base/memory.cpp
   src/base/random.cpp
   src/comm/communicator.cpp
   src/comm/gpus.cpp
@@ -41,7 +40,6 @@ add_executable(gpu_check
   src/model/layers.cpp
   src/model/mobilefacenet.cpp
   src/model/vit.cpp
-  src/train/device.cpp
   src/train/finite.cpp
   src/train/gradient_buckets.cpp
   src/train/loss_scaler.cpp

@@ -54,8 +54,8 @@ void check_heads();
 void check_training();
 /// The head's speed against plain LibTorch's and against what the card's own ceilings allow.
 void measure_heads();
-/// How long each kernel of a step of the head takes, by LibTorch's profiler.
-void profile_head(const HeadCase& c);
+/// How long each kernel of a step of the head and of training takes, by LibTorch's profiler.
+void profile();
 
 /// What a process measures that measures nothing else, so that none finds the memory of another.
 struct HeadArguments {

@@ -32,11 +32,6 @@ void attempt(void (*part)()) {
   std::fflush(stdout);
 }
 
-void profile_heads() {
-  for (const double rate : {0.1, 1.0})
-    profile_head(HeadArguments{.identities = 1'000'000, .rate = rate, .way = "ours"}.head_case());
-}
-
 /// What to do: everything, or one part.
 int run_checks(const std::string& part) {
   if (gpus() == 0) {
@@ -48,7 +43,7 @@ int run_checks(const std::string& part) {
   at::manual_seed(7);
   torch::globalContext().setBenchmarkCuDNN(true);
   if (part == "--profile") {
-    attempt(profile_heads);
+    attempt(profile);
     return failures() == 0 ? 0 : 1;
   }
   attempt(check_kernels);

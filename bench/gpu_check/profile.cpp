@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gpu_check/our_head.h"
+#include "gpu_check/small_training.h"
 
 namespace pfc::gpu_check {
 namespace {
@@ -35,7 +36,8 @@ std::vector<Work> work_of(const Body& body) {
   body();
   wait_for_gpu();
   std::vector<Work> all;
-  for (const profiler::KinetoEvent& event : profiler::disableProfiler()->events()) {
+  const auto found = profiler::disableProfiler();
+  for (const profiler::KinetoEvent& event : found->events()) {
     if (event.deviceType() == at::kCUDA)
       all.push_back({event.name(), {event.startNs(), event.endNs()}});
   }
@@ -56,13 +58,12 @@ std::uint64_t busy(const std::vector<Work>& all) {
 
 }  // namespace
 
-void profile_head(const HeadCase& c) {
-  constexpr int kSteps = 10;
-  OurHead head(c);
-  for (int step = 0; step < 4; ++step) head.step();  // graphs are recorded, buffers there
+void print_profile(const std::string& what, const std::function<void()>& step) {
+  constexpr int kWarmUp = 4, kSteps = 10;
+  for (int i = 0; i < kWarmUp; ++i) step();  // graphs are recorded, buffers there
   wait_for_gpu();
   const std::vector<Work> all = work_of([&] {
-    for (int step = 0; step < kSteps; ++step) head.step();
+    for (int i = 0; i < kSteps; ++i) step();
   });
   if (all.empty()) return fail("the profiler saw nothing of the GPU (CUPTI is missing?)");
 
@@ -81,14 +82,26 @@ void profile_head(const HeadCase& c) {
   std::vector<std::pair<std::string, Sum>> rows(sums.begin(), sums.end());
   std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.nanoseconds; });
   const auto a_step = [&](std::uint64_t ns) { return static_cast<double>(ns) / 1e3 / kSteps; };
-  std::printf("%lld identities, r %.1f: a step is %.0f us, with something at work in %.0f of it\n",
-              static_cast<long long>(c.identities), c.rate, a_step(last - all.front().when.first),
-              a_step(busy(all)));
-  std::printf("%9s %7s  %s\n", "us a step", "calls",
-              "kernel; two run at once, so that the sum is more");
+  std::printf("%s: a step is %.0f us, with something at work in %.0f of it\n", what.c_str(),
+              a_step(last - all.front().when.first), a_step(busy(all)));
+  std::printf("%9s %7s  kernel; where two run at once their sum is more than the step\n",
+              "us a step", "calls");
   for (const auto& [name, sum] : rows) {
     std::printf("%9.1f %7.1f  %.110s\n", a_step(sum.nanoseconds),
                 static_cast<double>(sum.calls) / kSteps, name.c_str());
+  }
+  std::printf("\n");
+}
+
+void profile() {
+  for (const double rate : {0.1, 1.0}) {
+    OurHead head(HeadArguments{.identities = 1'000'000, .rate = rate, .way = "ours"}.head_case());
+    print_profile("head, 1,000,000 identities, r " + std::to_string(rate), [&] { head.step(); });
+  }
+  give_memory_back();
+  for (const auto precision : {at::kBFloat16, at::kHalf}) {
+    SmallTraining run(precision, 256);
+    print_profile("training of r18 in " + name(precision) + ", batch 256", [&] { run.step(); });
   }
 }
 

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <torch/optim/sgd.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "gpu_check/gpu_check.h"
+#include "pfc/model/backbone.h"
+#include "pfc/train/train_step.h"
+
+namespace pfc::gpu_check {
+
+/// Steps of r18 on faces of random pixels, each identity around a picture of its own, so that there
+/// is something to learn.
+class SmallTraining {
+ public:
+  SmallTraining(at::ScalarType precision, std::int64_t batch)
+      : shard_(kIdentities, 0, 1),
+        sampler_({.sample_rate = 0.3}, shard_),
+        backbone_(on_gpu()),
+        head_(head_options(), shard_),
+        comm_(make_self_communicator()),
+        gradients_(backbone_->parameters(), *comm_),
+        optimizer_(backbone_->parameters(),
+                   torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4)),
+        training_{*backbone_, head_, gradients_,           optimizer_,
+                  *comm_,     5,     NumberType::kFloat32, precision} {
+    if (precision == at::kHalf) training_.scaler = &scaler_.emplace(kGpu);
+    backbone_->train();
+    make_batches(batch);
+  }
+
+  void step() {
+    const auto i = static_cast<std::size_t>(steps_) % plans_.size();
+    plans_[i].step = steps_;
+    plans_[i].classes = sampler_.draw(steps_, plans_[i].labels);
+    PendingStep now = train_step(plans_[i], batches_[i], 0.02, training_);
+    if (made_) loss_before_ = made_->wait().loss;  // one step late, as training does
+    made_.emplace(std::move(now));
+    ++steps_;
+  }
+  /// Of the last step but one.
+  double loss_before() const { return loss_before_; }
+  /// Of the last step; waits for it.
+  double loss() { return made_->wait().loss; }
+
+ private:
+  static constexpr std::int64_t kIdentities = 1000, kShown = 100, kBatches = 10;
+
+  static std::shared_ptr<Backbone> on_gpu() {
+    auto backbone = make_backbone("r18", kDim, 1);
+    move_to(kGpu, *backbone);
+    return backbone;
+  }
+  static PartialFcOptions head_options() {
+    PartialFcOptions options;
+    options.table = {.dim = kDim, .device = kGpu};
+    return options;
+  }
+
+  void make_batches(std::int64_t batch) {
+    at::manual_seed(1);
+    const at::Tensor pictures = torch::rand({kIdentities, 112, 112, 3});
+    for (std::int64_t i = 0; i < kBatches; ++i) {
+      StepPlan& plan = plans_.emplace_back();
+      std::vector<std::int64_t> identities;
+      for (std::int64_t j = 0; j < batch; ++j) {
+        identities.push_back((i * batch + j) % kShown);
+        plan.labels.push_back({identities.back()});
+        plan.images.push_back(i * batch + j);
+      }
+      const at::Tensor noisy = pictures.index_select(0, torch::tensor(identities)) * 200 +
+                               torch::rand({batch, 112, 112, 3}) * 55;
+      const at::Tensor pixels = noisy.to(at::kByte).contiguous();
+      const auto* const first = pixels.const_data_ptr<std::uint8_t>();
+      batches_.emplace_back().pixels.assign(first, first + pixels.numel());
+      batches_.back().valid.assign(static_cast<std::size_t>(batch), 1);
+    }
+  }
+
+  ClassShard shard_;
+  ClassSampler sampler_;
+  std::shared_ptr<Backbone> backbone_;
+  PartialFc head_;
+  std::unique_ptr<Communicator> comm_;
+  GradientBuckets gradients_;
+  torch::optim::SGD optimizer_;
+  std::optional<LossScaler> scaler_;
+  Training training_;
+  std::vector<StepPlan> plans_;
+  std::vector<Batch> batches_;
+  std::optional<PendingStep> made_;
+  std::int64_t steps_ = 0;
+  double loss_before_ = 0;
+};
+
+}  // namespace pfc::gpu_check
