@@ -38,11 +38,13 @@ struct HeadCase {
   std::int64_t batch = 256;
   PartialFcOptions head = {};
   bool in_host_memory = false;  ///< the GPU's table
+  std::int64_t micro_batches = 1;
 };
 std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
 /// A step of the head -> the gradient of the embeddings.
 at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
-                     const at::Tensor& valid, Communicator& comm, double lr = 0.1);
+                     const at::Tensor& valid, Communicator& comm, double lr = 0.1,
+                     std::int64_t micro_batches = 1);
 
 // The parts. Each prints what it finds.
 

@@ -33,8 +33,9 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
     const at::Tensor x = torch::nn::functional::normalize(torch::randn({c.batch, kDim}));
     at::Tensor valid = torch::ones(c.batch);
     valid[3] = 0;
-    const at::Tensor a = head_step(cpu, classes, x, valid, *comm, lr);
-    const at::Tensor b = head_step(there, classes, x.to(kGpu), valid.to(kGpu), *comm, lr);
+    const at::Tensor a = head_step(cpu, classes, x, valid, *comm, lr, c.micro_batches);
+    const at::Tensor b =
+        head_step(there, classes, x.to(kGpu), valid.to(kGpu), *comm, lr, c.micro_batches);
     if (step % 3 < 2) there.prefetch(sampler.draw(step + 1, labels_of(c, step + 1)));
     loss = std::max(loss, std::abs(there.loss() / cpu.loss() - 1));
     gradient = std::max(gradient, error_of(b, a));
@@ -46,6 +47,25 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
   expect_below(what + ": their momentum",
                error_of(there.table().momentum(), cpu.table().momentum()), limit);
+}
+
+/// A step that is not to be made changes no centre.
+void check_skip() {
+  const HeadCase c;
+  const ClassShard shard(c.identities, 0, 1);
+  PartialFcOptions options;
+  options.table = {.dim = kDim, .device = kGpu};
+  PartialFc head(options, shard);
+  const auto comm = make_self_communicator();
+  const at::Tensor before = head.table().weights().clone();
+  head.begin(ClassSampler({.sample_rate = c.rate}, shard).draw(0, labels_of(c, 0)),
+             torch::ones({c.batch}, at::TensorOptions(kGpu)));
+  head.forward(torch::nn::functional::normalize(random({c.batch, kDim})));
+  head.exchange(*comm);
+  Pending dx = comm->reduce_scatter(head.d_embeddings());
+  head.update(0.1, dx, torch::ones({1}, at::TensorOptions(kGpu)));
+  dx.wait();
+  expect_below("head, a step to be skipped: centres", error_of(head.table().weights(), before), 0);
 }
 
 }  // namespace
@@ -61,13 +81,19 @@ std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step) {
 }
 
 at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
-                     const at::Tensor& valid, Communicator& comm, double lr) {
+                     const at::Tensor& valid, Communicator& comm, double lr,
+                     std::int64_t micro_batches) {
   head.begin(classes, valid);
-  head.forward(embeddings);
-  head.exchange(comm);
-  Pending dx = comm.reduce_scatter(head.d_embeddings());
-  head.update(lr, dx);
-  return dx.wait();
+  const std::int64_t samples = embeddings.size(0) / micro_batches;
+  std::vector<at::Tensor> gradients;
+  for (std::int64_t part = 0; part < micro_batches; ++part) {
+    head.forward(embeddings.narrow(0, part * samples, samples), part * samples);
+    head.exchange(comm);
+    Pending dx = comm.reduce_scatter(head.d_embeddings());
+    part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx);
+    gradients.push_back(dx.wait());
+  }
+  return gradients.size() == 1 ? gradients.front() : at::cat(gradients);
 }
 
 void check_heads() {
@@ -76,6 +102,7 @@ void check_heads() {
   head.table.dim = kDim;
   head.gemm = GemmInput::kFloat32;
   check_head("head, float32", {.head = head}, 1e-4);
+  check_head("the same in four micro-batches", {.head = head, .micro_batches = 4}, 1e-4);
   head.tile_rows = 1000;
   head.margin = Margin::arcface(0.5);
   head.interclass_filter = 0.15;
@@ -98,6 +125,7 @@ void check_heads() {
     check_head(std::string("head, ") + text, {.head = head},
                gemm == GemmInput::kBFloat16 ? 1e-2 : 2e-3);
   }
+  check_skip();
 }
 
 }  // namespace pfc::gpu_check
