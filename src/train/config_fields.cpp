@@ -154,8 +154,10 @@ std::vector<Field> fields(Config& c) {
              "what embeddings travel between ranks as"),
       number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
-      choice("head.gemm_type", &c.head.gemm_type, {"bfloat16", "float16", "tf32", "float32"},
-             "what a GPU multiplies in the head; results, and all on the CPU, are float32"),
+      choice("head.gemm_type", &c.head.gemm_type,
+             {"auto", "bfloat16", "float16", "tf32", "float32"},
+             "what a GPU multiplies in the head; auto: bfloat16, or float16 where it has none; "
+             "results, and all on the CPU, are float32"),
 
       choice("optimizer.kind", &c.optimizer.kind, {"sgd", "adamw"},
              "of the backbone and of the class centres"),

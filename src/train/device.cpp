@@ -22,9 +22,7 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
   const std::string& wanted = config.train.precision;
   if (wanted == "float32") return at::kFloat;
   if (wanted == "bfloat16") return at::kBFloat16;
-  if (wanted == "auto") {
-    return usual_precision(device);
-  }
+  if (wanted == "auto") return usual_precision(device);
   if (device.is_cpu()) throw Error("train.precision is float16, which is a GPU's: use bfloat16");
   return at::kHalf;
 }
@@ -34,6 +32,10 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
 at::ScalarType usual_precision(at::Device device) {
   if (device.is_cpu()) return at::kFloat;
   return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+}
+
+GemmInput usual_gemm_input(at::Device device) {
+  return usual_precision(device) == at::kHalf ? GemmInput::kFloat16 : GemmInput::kBFloat16;
 }
 
 ComputeOn choose_device(const Config& config, const Communicator& comm) {

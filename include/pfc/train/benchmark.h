@@ -9,8 +9,8 @@
 namespace pfc {
 
 struct BenchmarkOptions {
-  PartialFcOptions head = {};
-  std::string network = {};  ///< of make_backbone, trained too; empty: the head alone
+  PartialFcOptions head = {};  ///< its device and GEMMs are what the ranks work on best
+  std::string network = {};    ///< of make_backbone, trained too; empty: the head alone
   std::int64_t identities = 1'000'000;
   double sample_rate = 0.1;
   std::int64_t batch_size = 128;  ///< over all ranks

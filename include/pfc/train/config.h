@@ -55,8 +55,8 @@ struct Config {
     std::string center_memory = "device";  ///< or "host": where class centres lie
     std::string gather_type = "float32";   ///< or "bfloat16": what embeddings travel as
     std::int64_t workspace_mb = 512;       ///< for keeping probabilities between the two passes
-    /// What a GPU's GEMMs take in: or "float16", "tf32", "float32"
-    std::string gemm_type = "bfloat16";
+    /// What a GPU's GEMMs take in: or "bfloat16", "float16", "tf32", "float32"
+    std::string gemm_type = "auto";
 
     bool operator==(const Head&) const = default;
   } head;
