@@ -44,7 +44,7 @@ std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
 /// A step of the head -> the gradient of the embeddings.
 at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
                      const at::Tensor& valid, Communicator& comm, double lr = 0.1,
-                     std::int64_t micro_batches = 1);
+                     std::int64_t micro_batches = 1, const at::Tensor& skip = {});
 
 // The parts. Each prints what it finds.
 

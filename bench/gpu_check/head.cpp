@@ -58,13 +58,11 @@ void check_skip() {
   PartialFc head(options, shard);
   const auto comm = make_self_communicator();
   const at::Tensor before = head.table().weights().clone();
-  head.begin(ClassSampler({.sample_rate = c.rate}, shard).draw(0, labels_of(c, 0)),
-             torch::ones({c.batch}, at::TensorOptions(kGpu)));
-  head.forward(torch::nn::functional::normalize(random({c.batch, kDim})));
-  head.exchange(*comm);
-  Pending dx = comm->reduce_scatter(head.d_embeddings());
-  head.update(0.1, dx, torch::ones({1}, at::TensorOptions(kGpu)));
-  dx.wait();
+  const at::TensorOptions on_gpu(kGpu);
+  head_step(head, ClassSampler({.sample_rate = c.rate}, shard).draw(0, labels_of(c, 0)),
+            torch::nn::functional::normalize(random({c.batch, kDim})),
+            torch::ones({c.batch}, on_gpu), *comm, /*lr=*/0.1, /*micro_batches=*/1,
+            /*skip=*/torch::ones({1}, on_gpu));
   expect_below("head, a step to be skipped: centres", error_of(head.table().weights(), before), 0);
 }
 
@@ -82,7 +80,7 @@ std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step) {
 
 at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::Tensor& embeddings,
                      const at::Tensor& valid, Communicator& comm, double lr,
-                     std::int64_t micro_batches) {
+                     std::int64_t micro_batches, const at::Tensor& skip) {
   head.begin(classes, valid);
   const std::int64_t samples = embeddings.size(0) / micro_batches;
   std::vector<at::Tensor> gradients;
@@ -90,7 +88,7 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
     head.forward(embeddings.narrow(0, part * samples, samples), part * samples);
     head.exchange(comm);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
-    part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx);
+    part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx, skip);
     gradients.push_back(dx.wait());
   }
   return gradients.size() == 1 ? gradients.front() : at::cat(gradients);

@@ -56,8 +56,6 @@ std::uint64_t busy(const std::vector<Work>& all) {
   return sum;
 }
 
-}  // namespace
-
 void print_profile(const std::string& what, const std::function<void()>& step) {
   constexpr int kWarmUp = 4, kSteps = 10;
   for (int i = 0; i < kWarmUp; ++i) step();  // graphs are recorded, buffers there
@@ -92,6 +90,8 @@ void print_profile(const std::string& what, const std::function<void()>& step) {
   }
   std::printf("\n");
 }
+
+}  // namespace
 
 void profile() {
   for (const double rate : {0.1, 1.0}) {

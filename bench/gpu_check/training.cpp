@@ -31,7 +31,7 @@ void train(at::ScalarType precision, std::int64_t batch, std::int64_t steps) {
   if (!(last_loss < 0.5 * first_loss)) fail("the loss did not halve");
 }
 
-/// The same network in evaluation, on the CPU and on the GPU, whose convolutions multiply in TF32.
+/// r18 in evaluation on the CPU, and on the GPU, whose convolutions multiply in TF32.
 void check_embedding() {
   const at::NoGradGuard no_grad;
   const auto network = make_backbone("r18", kDim, 1);
