@@ -89,7 +89,8 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
     head.exchange(comm);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx, skip);
-    gradients.push_back(dx.wait());
+    const at::Tensor gradient = dx.wait();  // which the next part's may be written over
+    gradients.push_back(micro_batches == 1 ? gradient : gradient.clone());
   }
   return gradients.size() == 1 ? gradients.front() : at::cat(gradients);
 }
@@ -101,6 +102,8 @@ void check_heads() {
   head.gemm = GemmInput::kFloat32;
   check_head("head, float32", {.head = head}, 1e-4);
   check_head("the same in four micro-batches", {.head = head, .micro_batches = 4}, 1e-4);
+  check_head("the same, some steps of which sample every class",
+             {.identities = 24, .rate = 0.5, .batch = 64, .head = head}, 1e-4);
   head.tile_rows = 1000;
   head.margin = Margin::arcface(0.5);
   head.interclass_filter = 0.15;

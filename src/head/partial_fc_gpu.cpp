@@ -20,6 +20,7 @@
 #include "head/staged_table.h"
 #include "head/table_view.h"
 #include "head/upload.h"
+#include "pfc/comm/gpus.h"
 
 namespace pfc {
 namespace {
@@ -33,8 +34,10 @@ std::int64_t padded(std::int64_t rows) {
   return (rows + gpu::kWidth - 1) / gpu::kWidth * gpu::kWidth;
 }
 
-at::ScalarType scalar_type(GemmInput input) {
-  switch (input) {
+at::ScalarType gemm_type(const PartialFcOptions& options) {
+  if (!options.gemm)
+    return pfc::gpu(options.table.device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+  switch (*options.gemm) {
     case GemmInput::kBFloat16:
       return at::kBFloat16;
     case GemmInput::kFloat16:
@@ -70,7 +73,7 @@ class GpuHead final : public HeadSteps {
         table_(table),
         device_(options.table.device),
         tile_rows_(std::min(padded(PartialFc::tile_rows(options)), gpu::kMostColumns)),
-        input_(scalar_type(options.gemm)),
+        input_(gemm_type(options)),
         random_(options.table.seed, Stream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_)},
@@ -87,7 +90,7 @@ class GpuHead final : public HeadSteps {
     reserve_rows();
     if (staged_) {
       slot_ = staged_->begin(classes);
-    } else if (step_.count < table_.shard().rows()) {
+    } else {
       list_on_gpu(classes, rows_);
     }
     valid_ = valid.to(device_, /*non_blocking=*/true);
@@ -409,7 +412,7 @@ class GpuHead final : public HeadSteps {
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
     const std::int64_t all = table_.shard().rows();
     const std::int64_t most = padded(std::min(step_.count + std::ssize(targets_), all));
-    // Where every class is sampled these are all there are, and in a part of the table likewise.
+    // Of a table in host memory a slot holds the step's rows one after another.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
     for (Lane& lane : lanes_) {

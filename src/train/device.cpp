@@ -34,10 +34,6 @@ at::ScalarType usual_precision(at::Device device) {
   return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
 }
 
-GemmInput usual_gemm_input(at::Device device) {
-  return usual_precision(device) == at::kHalf ? GemmInput::kFloat16 : GemmInput::kBFloat16;
-}
-
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
   const at::Device device = device_of(config, comm);
   const at::ScalarType precision = precision_of(config, device);

@@ -7,7 +7,6 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/head/head_memory.h"
-#include "pfc/head/partial_fc.h"
 #include "pfc/train/config.h"
 
 namespace pfc {
@@ -24,9 +23,6 @@ ComputeOn choose_device(const Config& config, const Communicator& comm);
 
 /// What a backbone is trained in there: the fastest that its hardware has.
 at::ScalarType usual_precision(at::Device device);
-
-/// The same for the head's GEMMs, of a GPU: on a CPU nothing asks.
-GemmInput usual_gemm_input(at::Device device);
 
 /// What one of `ranks_here` ranks of this machine may take.
 FreeMemory free_memory(at::Device device, int ranks_here);

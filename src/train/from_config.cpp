@@ -3,9 +3,8 @@
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
+#include <optional>
 #include <utility>
-
-#include "train/device.h"
 
 namespace pfc {
 namespace {
@@ -19,8 +18,8 @@ Margin margin_of(const Config::Head& head) {
   return Margin::combined(head.m1, head.m2, head.m3);
 }
 
-GemmInput gemm_input(const std::string& name, at::Device device) {
-  if (name == "auto") return usual_gemm_input(device);
+std::optional<GemmInput> gemm_input(const std::string& name) {
+  if (name == "auto") return std::nullopt;
   if (name == "bfloat16") return GemmInput::kBFloat16;
   if (name == "float16") return GemmInput::kFloat16;
   return name == "tf32" ? GemmInput::kTF32 : GemmInput::kFloat32;
@@ -51,7 +50,7 @@ PartialFcOptions head_options(const Config& config, at::Device device) {
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
           .workspace_bytes = config.head.workspace_mb << 20,
-          .gemm = gemm_input(config.head.gemm_type, device)};
+          .gemm = gemm_input(config.head.gemm_type)};
 }
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "pfc/comm/communicator.h"
 #include "pfc/head/center_table.h"
@@ -32,7 +33,8 @@ struct PartialFcOptions {
   /// For keeping probabilities between the two passes: in float32 where that fits, else in
   /// bfloat16, else they are computed again. A GPU keeps them as its GEMMs take them.
   std::int64_t workspace_bytes = std::int64_t{512} << 20;
-  GemmInput gemm = GemmInput::kBFloat16;
+  /// None: bfloat16, or float16 where the GPU has no bfloat16.
+  std::optional<GemmInput> gemm = {};
 };
 
 /// The margin softmax over the sampled class centres of all ranks, exact, in two streaming passes
