@@ -32,7 +32,8 @@ std::string gigabytes(std::int64_t bytes) {
 
 std::string computed_on(const Communicator& comm) {
   if (comm.device().is_cuda()) return gpu(comm.device().index()).name;
-  return format("%d threads a rank", at::get_num_threads());
+  const int threads = at::get_num_threads();
+  return format("%d %s a rank", threads, threads == 1 ? "thread" : "threads");
 }
 
 void print_head_of_table(const BenchCommand& command, const Communicator& comm) {
@@ -43,7 +44,10 @@ void print_head_of_table(const BenchCommand& command, const Communicator& comm) 
             << " tables, CosFace, SGD with momentum, " << computed_on(comm)
             << ", no input and output\n\n"
             << "method           ranks   batch   centres a step    s/step   images/s   "
-               "memory a rank   of it the table\n"
+            << (command.run.head.table.in_host_memory
+                    ? "the GPU's memory   the host's for the table"
+                    : "memory a rank   of it the table")
+            << "\n"
             << std::flush;
 }
 
@@ -51,10 +55,12 @@ void print_line(const BenchCommand& command, const BenchmarkResult& result, int 
   const auto batch = static_cast<double>(command.run.batch_size);
   const double rate = command.run.sample_rate;
   const std::string method = rate < 1 ? format("Partial FC %g", rate) : "model parallel";
-  std::cout << format("%-15s %6d %7lld %16s %9.3f %10.1f %15s %17s\n", method.c_str(), ranks,
+  const bool apart = command.run.head.table.in_host_memory;  // the widths of the heads above
+  std::cout << format("%-15s %6d %7lld %16s %9.3f %10.1f %*s %*s\n", method.c_str(), ranks,
                       static_cast<long long>(command.run.batch_size),
                       grouped(result.centers).c_str(), result.seconds, batch / result.seconds,
-                      gigabytes(result.memory_bytes).c_str(), gigabytes(result.table_bytes).c_str())
+                      apart ? 18 : 15, gigabytes(result.memory_bytes).c_str(), apart ? 25 : 17,
+                      gigabytes(result.table_bytes).c_str())
             << std::flush;
 }
 
@@ -66,7 +72,7 @@ void run_bench(BenchCommand command) {
   set_threads(command.threads, place_ranks(*comm));
   CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);
-  table.in_host_memory = command.center_memory == "host";
+  table.in_host_memory = comm->device().is_cuda() && command.center_memory == "host";
   if (comm->is_first()) print_head_of_table(command, *comm);
   for (std::size_t i = 0; i < command.rates.size(); ++i) {
     command.run.sample_rate = command.rates[i];

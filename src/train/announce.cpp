@@ -44,7 +44,9 @@ void announce_head(const Config& config, const ClassSampler& sampler) {
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm) {
   if (place.device.is_cuda()) {
     std::fprintf(stderr, "device: %s, the backbone in %s\n", gpu(place.device.index()).name.c_str(),
-                 c10::toString(place.precision));
+                 place.precision == at::kFloat  ? "float32"
+                 : place.precision == at::kHalf ? "float16"
+                                                : "bfloat16");
     return;
   }
   if (config.train.device != "auto") return;

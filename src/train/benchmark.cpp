@@ -146,7 +146,6 @@ void join_results(BenchmarkResult& result, Communicator& comm) {
 BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
   const at::Device device = comm.device();
   options.head.table.device = device;
-  options.head.table.in_host_memory &= device.is_cuda();
   reset_peak_memory();
   const int ranks_here = place_ranks(comm).local_world;
   const ClassShard shard(options.identities, comm.rank(), comm.world());
