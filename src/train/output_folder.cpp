@@ -1,10 +1,14 @@
 #include "train/output_folder.h"
 
 #include <ATen/Functions.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
@@ -20,6 +24,19 @@ void refuse_earlier_run(const fs::path& output) {
     throw Error(output.string() + ": holds an earlier run (" + left.filename().string() +
                 "); go on with it by --resume, or name another folder with --set output=FOLDER");
   }
+}
+
+/// A job that was put into the queue again may start while the one before still saves. The lock
+/// goes with the process, however it ends; a file system without locks has none.
+int lock(const fs::path& output) {
+  const int folder = ::open(output.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder >= 0 && ::flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(folder);
+    throw Error(output.string() +
+                ": another run is writing to it; wait until that has ended, or name another folder "
+                "with --set output=FOLDER");
+  }
+  return folder;
 }
 
 /// The first rank leaves a file there that the others must find.
@@ -48,15 +65,20 @@ fs::path checkpoints_in(const fs::path& output) {
   return output / "checkpoints";
 }
 
-fs::path prepare_output(const fs::path& output, Start start, Communicator& comm) {
+OutputFolder::OutputFolder(fs::path path, Start start, Communicator& comm)
+    : path_(std::move(path)) {
   if (comm.is_first()) {
-    if (start == Start::kAnew) refuse_earlier_run(output);
+    if (start == Start::kAnew) refuse_earlier_run(path_);
     std::error_code error;
-    fs::create_directories(output, error);
-    if (error) throw Error(output.string() + ": cannot be created: " + error.message());
+    fs::create_directories(path_, error);
+    if (error) throw Error(path_.string() + ": cannot be created: " + error.message());
   }
-  if (comm.world() > 1) require_shared(output, comm);
-  return output;
+  if (comm.world() > 1) require_shared(path_, comm);
+  if (comm.is_first()) lock_ = lock(path_);
+}
+
+OutputFolder::~OutputFolder() {
+  if (lock_ >= 0) ::close(lock_);
 }
 
 }  // namespace pfc

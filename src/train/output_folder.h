@@ -10,10 +10,22 @@ namespace pfc {
 /// The checkpoints' place in a run's folder.
 std::filesystem::path checkpoints_in(const std::filesystem::path& output);
 
-/// Makes the folder that a run writes to, and returns it. Throws Error where a run that is not to
-/// be resumed would write over an earlier one, which may be days of work, and, on every rank, where
-/// one does not see the first one's folder: a checkpoint is one folder of all ranks.
-std::filesystem::path prepare_output(const std::filesystem::path& output, Start start,
-                                     Communicator& comm);
+/// The folder that a run writes to, its own for as long as this lives.
+class OutputFolder {
+ public:
+  /// Makes it. Throws Error where a run that is not to be resumed would write over an earlier one,
+  /// which may be days of work, where another run writes to it now, and, on every rank, where one
+  /// does not see the first one's folder: a checkpoint is one folder of all ranks.
+  OutputFolder(std::filesystem::path path, Start start, Communicator& comm);
+  ~OutputFolder();
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int lock_ = -1;  ///< of the first rank: the folder, open and locked
+};
 
 }  // namespace pfc

@@ -128,7 +128,8 @@ class Run {
   Run(const Config& config, Communicator& comm, Start start)
       : config_(config),
         comm_(comm),
-        output_(prepare_output(config.output, start, comm)),
+        folder_(config.output, start, comm),
+        output_(folder_.path()),
         place_(place_and_set_threads(config, comm)),
         compute_on_(choose_device(config, comm)),
         evaluation_(config.eval.sets),
@@ -366,7 +367,8 @@ class Run {
 
   const Config& config_;
   Communicator& comm_;
-  fs::path output_;
+  OutputFolder folder_;
+  const fs::path& output_;
   Placement place_;
   ComputeOn compute_on_;
   Evaluation evaluation_;

@@ -8,6 +8,7 @@
 #include "pfc/export/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
+#include "train/output_folder.h"
 #include "train/same_data.h"
 #include "train/small_run.h"
 
@@ -88,6 +89,17 @@ TEST_F(Train, LearnsWithABackboneInBFloat16) {
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
   run();
   EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(HasSubstr("holds an earlier run")));
+}
+
+TEST_F(Train, RefusesAFolderThatAnotherRunWritesTo) {
+  config_.train.steps = 1;
+  const auto comm = make_self_communicator();
+  {
+    const OutputFolder other(config_.output, Start::kAnew, *comm);
+    EXPECT_THAT([&] { run(Start::kResume); },
+                ThrowsMessage<Error>(HasSubstr("another run is writing to it")));
+  }
+  run();
 }
 
 TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {

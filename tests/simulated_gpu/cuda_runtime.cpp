@@ -1,0 +1,327 @@
+// Stands for libcudart.
+#include <cuda_runtime_api.h>
+#include <execinfo.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "simulated_gpu.h"
+
+namespace simulated_gpu {
+namespace {
+
+/// A number of the environment, which is how a test chooses what GPUs there are.
+std::size_t option(const char* name, std::size_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+int gpus() {
+  return static_cast<int>(option("SIMULATED_GPUS", 1));
+}
+std::size_t bytes_of_gpu() {
+  return option("SIMULATED_GPU_BYTES", std::size_t{6} << 30);
+}
+
+/// The memory of all GPUs. A key of the processor's keeps the host out of it (pkeys(7)); where it
+/// has none, nothing does.
+class DeviceMemory {
+ public:
+  static DeviceMemory& instance() {
+    static DeviceMemory memory;
+    return memory;
+  }
+
+  bool holds(const void* at) const { return at >= begin_ && at < begin_ + kReserved; }
+  void open() const {
+    if (key_ >= 0) ::pkey_set(key_, 0);
+  }
+  void close() const {
+    if (key_ >= 0) ::pkey_set(key_, PKEY_DISABLE_ACCESS);
+  }
+
+  cudaError_t take(void** to, std::size_t bytes) {
+    constexpr std::size_t kMultiple = 512;
+    const std::size_t size = (bytes + kMultiple - 1) / kMultiple * kMultiple;
+    const std::lock_guard lock(mutex_);
+    *to = nullptr;
+    if (in_use_ + size > bytes_of_gpu()) return cudaErrorMemoryAllocation;
+    if (const auto freed = free_.find(size); freed != free_.end()) {
+      *to = freed->second;
+      free_.erase(freed);
+    } else {
+      *to = begin_ + used_;
+      used_ += size;
+    }
+    taken_[*to] = size;
+    in_use_ += size;
+    const Access access;
+    std::memset(*to, 0xff, size);  // NaN in every type
+    return cudaSuccess;
+  }
+  cudaError_t give_back(void* at) {
+    if (at == nullptr) return cudaSuccess;
+    const std::lock_guard lock(mutex_);
+    const auto found = taken_.find(at);
+    if (found == taken_.end()) return cudaErrorInvalidValue;
+    in_use_ -= found->second;
+    free_.emplace(found->second, at);
+    taken_.erase(found);
+    return cudaSuccess;
+  }
+  std::size_t in_use() const { return in_use_; }
+
+ private:
+  static constexpr std::size_t kReserved = std::size_t{64} << 30;
+
+  DeviceMemory() {
+    void* const at = ::mmap(nullptr, kReserved, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) std::abort();
+    begin_ = static_cast<char*>(at);
+    key_ = ::pkey_alloc(0, PKEY_DISABLE_ACCESS);
+    if (key_ < 0) return;
+    if (::pkey_mprotect(at, kReserved, PROT_READ | PROT_WRITE, key_) != 0) std::abort();
+    struct sigaction action {};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO;
+    ::sigaction(SIGSEGV, &action, nullptr);
+  }
+
+  static void on_fault(int, siginfo_t* info, void*) {
+    std::fprintf(stderr, "simulated GPU: the host touched %s memory at %p\n",
+                 instance().holds(info->si_addr) ? "the GPU's" : "no", info->si_addr);
+    std::array<void*, 60> frames{};
+    ::backtrace_symbols_fd(frames.data(), ::backtrace(frames.data(), frames.size()), 2);
+    ::_exit(139);
+  }
+
+  char* begin_ = nullptr;
+  int key_ = -1;
+  std::mutex mutex_;
+  std::size_t used_ = 0;
+  std::atomic<std::size_t> in_use_ = 0;
+  std::map<void*, std::size_t> taken_;
+  std::multimap<std::size_t, void*> free_;
+};
+
+using Graph = std::vector<std::function<void()>>;
+
+thread_local int accesses = 0, current_device = 0;
+thread_local Graph* recording = nullptr;
+
+cudaError_t copy(void* to, const void* from, std::size_t bytes) {
+  submit([=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+
+/// Streams and events are places in memory: everything is over when it was submitted.
+template <class Handle>
+cudaError_t make(Handle* handle) {
+  *handle = reinterpret_cast<Handle>(new char);
+  return cudaSuccess;
+}
+
+cudaStreamCaptureStatus capture_status() {
+  return recording == nullptr ? cudaStreamCaptureStatusNone : cudaStreamCaptureStatusActive;
+}
+
+}  // namespace
+
+Access::Access() {
+  if (accesses++ == 0) DeviceMemory::instance().open();
+}
+Access::~Access() {
+  if (--accesses == 0) DeviceMemory::instance().close();
+}
+
+void submit(std::function<void()> work) {
+  if (recording != nullptr) return recording->push_back(std::move(work));
+  const Access access;
+  work();
+}
+bool is_recording() {
+  return recording != nullptr;
+}
+bool is_device_memory(const void* at) {
+  return DeviceMemory::instance().holds(at);
+}
+
+}  // namespace simulated_gpu
+
+using namespace simulated_gpu;
+
+// What is missing, nobody calls: LibTorch's allocator could be told to.
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = gpus();
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= gpus()) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  std::memset(properties, 0, sizeof(*properties));
+  std::strcpy(properties->name, "simulated GPU");
+  properties->major = static_cast<int>(option("SIMULATED_GPU_MAJOR", 9));
+  properties->totalGlobalMem = bytes_of_gpu();
+  properties->multiProcessorCount = 100;
+  properties->warpSize = 32;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) {
+  *can = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char*, void** function, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+  *function = nullptr;
+  if (result != nullptr) *result = cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
+const char* cudaGetErrorName(cudaError_t) {
+  return "an error";
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the simulated GPU";
+}
+cudaError_t cudaGetLastError() {
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** to, size_t bytes) {
+  return DeviceMemory::instance().take(to, bytes);
+}
+cudaError_t cudaFree(void* at) {
+  return DeviceMemory::instance().give_back(at);
+}
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *total = bytes_of_gpu();
+  *free = *total - DeviceMemory::instance().in_use();
+  return cudaSuccess;
+}
+cudaError_t cudaHostRegister(void*, size_t, unsigned) {
+  return cudaSuccess;
+}
+cudaError_t cudaHostUnregister(void*) {
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  return copy(to, from, bytes);
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t) {
+  return copy(to, from, bytes);
+}
+cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, cudaStream_t) {
+  return copy(to, from, bytes);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
+  return make(stream);
+}
+cudaError_t cudaStreamQuery(cudaStream_t) {
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  return make(event);
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return make(event);
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete reinterpret_cast<char*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
+  *milliseconds = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t) {
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  return cudaSuccess;
+}
+
+// A graph is what was submitted while it was recorded.
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = capture_status();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* status,
+                                     unsigned long long*, cudaGraph_t*, const cudaGraphNode_t**,
+                                     const cudaGraphEdgeData**, size_t*) {
+  *status = capture_status();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  recording = new Graph;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  *graph = reinterpret_cast<cudaGraph_t>(recording);
+  recording = nullptr;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* recorded, cudaGraph_t graph, unsigned long long) {
+  *recorded = reinterpret_cast<cudaGraphExec_t>(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t) {
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t recorded) {
+  delete reinterpret_cast<Graph*>(recorded);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t recorded, cudaStream_t) {
+  const Access access;
+  for (const std::function<void()>& work : *reinterpret_cast<Graph*>(recorded)) work();
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,119 @@
+#undef _FORTIFY_SOURCE  // which takes a jump to another stack for a mistake
+#include "simulated_gpu/kernel_launch.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace simulated_gpu {
+
+Place thread_in_block, block_in_grid, threads_of_block;
+
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr std::size_t kStack = 64 << 10;
+
+/// A thread of a block, which lives on for the next blocks.
+struct Thread {
+  std::vector<char> stack;
+  std::jmp_buf here = {};
+  bool is_over = false;
+  std::array<int, 2> meetings{};         ///< of its warp and of its block that it has come to
+  std::array<std::uint64_t, 2> shown{};  ///< what it showed at an even meeting, and an odd one
+};
+
+std::vector<std::unique_ptr<Thread>> threads;
+std::jmp_buf scheduler;
+const std::function<void()>* work = nullptr;
+
+Thread& current() {
+  return *threads[thread_in_block.x];
+}
+
+/// Lets the others go on. Not by swapcontext, which asks the system for the signals each time.
+void pause() {
+  if (_setjmp(current().here) == 0) std::longjmp(scheduler, 1);
+}
+
+void live() {
+  for (;;) {
+    (*work)();
+    current().is_over = true;
+    pause();
+  }
+}
+
+/// Lets the current thread go on until it pauses.
+void go_on() {
+  if (_setjmp(scheduler) != 0) return;
+  Thread& thread = current();
+  if (!thread.stack.empty()) std::longjmp(thread.here, 1);
+  thread.stack.resize(kStack);
+  ucontext_t first;
+  ::getcontext(&first);
+  first.uc_stack.ss_sp = thread.stack.data();
+  first.uc_stack.ss_size = kStack;
+  ::makecontext(&first, live, 0);
+  ::setcontext(&first);
+}
+
+/// Goes on when every thread of [first, last) that is not over has come as often.
+void meet(std::size_t kind, unsigned first, unsigned last) {
+  const int number = ++current().meetings[kind];
+  const auto has_come = [&](const std::unique_ptr<Thread>& thread) {
+    return thread->is_over || thread->meetings[kind] >= number;
+  };
+  while (!std::all_of(threads.begin() + first, threads.begin() + last, has_come)) pause();
+}
+
+void run_block(unsigned size) {
+  for (unsigned i = 0; i < size; ++i) {
+    threads[i]->is_over = false;
+    threads[i]->meetings = {};
+  }
+  for (unsigned left = size; left > 0;) {
+    for (unsigned i = 0; i < size; ++i) {
+      if (threads[i]->is_over) continue;
+      thread_in_block = {i};
+      go_on();
+      if (threads[i]->is_over) --left;
+    }
+  }
+}
+
+}  // namespace
+
+void meet_warp() {
+  const unsigned first = thread_in_block.x / kWarp * kWarp;
+  meet(0, first, std::min(first + kWarp, threads_of_block.x));
+}
+void meet_block() {
+  meet(1, 0, threads_of_block.x);
+}
+
+std::uint64_t exchange(std::uint64_t bits, unsigned other) {
+  const auto which = static_cast<std::size_t>(current().meetings[0] % 2);
+  current().shown[which] = bits;
+  meet_warp();
+  return threads[other]->shown[which];
+}
+
+void run_blocks(unsigned blocks, unsigned size, const std::function<void()>& thread) {
+  static std::mutex mutex;  // one GPU, one kernel
+  const std::lock_guard lock(mutex);
+  work = &thread;
+  threads_of_block = {size};
+  while (threads.size() < size) threads.push_back(std::make_unique<Thread>());
+  for (unsigned block = 0; block < blocks; ++block) {
+    block_in_grid = {block};
+    run_block(size);
+  }
+}
+
+}  // namespace simulated_gpu

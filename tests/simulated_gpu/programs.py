@@ -1,0 +1,120 @@
+"""What programs do on a simulated GPU is what they do on the CPU: programs.py LIBRARIES PFC WORK THEOREM"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+libraries, pfc, work, theorem = sys.argv[1:]
+work = pathlib.Path(work)
+EXACT = ["train.precision=float32", "head.gemm_type=float32"]
+
+
+def run(*command, ranks=1, gpus=1, **options):
+    """-> what it prints; ends the test where it fails."""
+    environment = dict(os.environ, LD_LIBRARY_PATH=libraries, OMP_NUM_THREADS="1", SIMULATED_GPUS=str(gpus),
+                       OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                       **{name: str(value) for name, value in options.items()})
+    if ranks > 1:
+        command = ["mpirun", "-np", str(ranks), "--oversubscribe", *command]
+    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, cwd=work)
+    if done.returncode != 0:
+        sys.exit(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def train(name, *settings, resume=False, **options):
+    """Six steps of 16 images, at a rate that does not blow rounding up -> the folder that they leave."""
+    output = work / name
+    settings = [f"data.train={work}/faces/train.rec", f"output={output}", "model.network=tiny", "head.sample_rate=0.5",
+                "schedule.lr=1e-3", "train.batch_size=16", "train.steps=6", "train.epochs=0", "eval.every=3",
+                f"eval.sets={work}/faces/unseen.bin", "log.every=1", "train.device=cuda", *settings]
+    (work / f"{name}.toml").write_text("")
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = run(pfc, "train", f"{name}.toml", *words, *(["--resume"] if resume else []), **options)
+    expect(("simulated GPU" in said) == ("train.device=cpu" not in settings), said)
+    return output
+
+
+def losses(output):
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def expect(holds, otherwise):
+    if not holds:
+        sys.exit(str(otherwise))
+
+
+def expect_close(found, want, relative=1e-4):
+    found, want = losses(found), losses(want)
+    worst = max(abs(a / b - 1) for a, b in zip(found, want))
+    print(f"largest difference of a loss {worst:.1e}, allowed {relative:.0e}")
+    expect(len(found) == len(want) == 6 and worst <= relative, f"found {found}\nwant  {want}")
+
+
+def trains_as_the_cpu_does():
+    for way, relative in ("optimizer.kind=sgd", 1e-4), ("head.update=dense_equivalent", 1e-4), \
+                         ("train.micro_batches=2", 1e-4), ("optimizer.kind=adamw", 1e-3):
+        want = train("cpu", way, "train.device=cpu")
+        for memory in "device", "host":
+            print(way, memory)
+            expect_close(train(f"gpu_{memory}", *EXACT, way, f"head.center_memory={memory}"), want, relative)
+            shutil.rmtree(work / f"gpu_{memory}")
+        shutil.rmtree(want)
+
+
+def ranks_train_as_one_does():
+    same = [*EXACT, "model.sync_bn=true"]
+    want = train("one", *same)
+    expect_close(train("two", *same, ranks=2, gpus=2), want)
+    expect_close(train("two_host", *same, "head.center_memory=host", ranks=2, gpus=2), want)
+
+
+def half_precision_trains_too():
+    want = train("float32", *EXACT)
+    expect_close(train("bfloat16"), want, 0.05)
+    half = train("float16", SIMULATED_GPU_MAJOR=7)
+    expect(all(loss == loss and loss < 100 for loss in losses(half)), losses(half))
+
+
+def goes_on_bit_for_bit():
+    for memory in "device", "host":
+        way = [*EXACT, f"head.center_memory={memory}", "checkpoint.every=2"]
+        whole = train(f"whole_{memory}", *way)
+        want = (whole / "checkpoints/step-000000006")
+        files = {file.name: file.read_bytes() for file in want.iterdir() if file.suffix == ".safetensors"}
+        shutil.rmtree(want)
+        train(f"whole_{memory}", *way, resume=True)
+        for name, content in files.items():
+            expect((want / name).read_bytes() == content, f"{memory}: {name} is another")
+
+
+def starts_from_what_another_run_left():
+    first = train("first", *EXACT) / "checkpoints/step-000000006"
+    for memory in "device", "host":
+        way = [f"init.from={first}", "init.class_map=same", "init.new_centers=mean"]
+        expect_close(train(f"next_{memory}", *EXACT, *way, f"head.center_memory={memory}"),
+                     train(f"next_{memory}_cpu", *way, "train.device=cpu"))
+
+
+def embeds_as_the_cpu_does():
+    model = train("embedder", "train.device=cpu") / "last.safetensors"
+    said = {}
+    for device in "cuda", "cpu":
+        said[device] = run(pfc, "eval", "verification", model, "faces/unseen.bin", "--device", device).splitlines()
+        run(pfc, "data", "clean", model, "faces", "-o", f"clean_{device}", "--device", device)
+        run(pfc, "embed", model, "faces", "-o", f"{device}.npy", "--device", device)
+    table = lambda lines: [line for line in lines if line.startswith("unseen ")]
+    expect(table(said["cuda"]) == table(said["cpu"]) != [], said)
+    for file in (work / "clean_cpu").iterdir():
+        expect(file.read_bytes() == (work / "clean_cuda" / file.name).read_bytes(), file.name)
+
+
+shutil.rmtree(work, ignore_errors=True)
+work.mkdir()
+run(pfc, "data", "synth", "faces", "--identities", "16", "--images", "4", "--pairs", "40", "--seed", "4")
+globals()[re.sub(r"(?<!^)([A-Z])", r"_\1", theorem).lower()]()
+shutil.rmtree(work)

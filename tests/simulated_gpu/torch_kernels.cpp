@@ -1,0 +1,312 @@
+// Stands for libtorch_cuda: LibTorch's operators for CUDA, made of those for the CPU.
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/native/CPUFallback.h>
+#include <ATen/native/TensorShape.h>
+#include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/view_native.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <torch/library.h>
+
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "simulated_gpu.h"
+
+namespace c10::cuda::_internal {
+void setHasPrimaryContext(bool (*function)(DeviceIndex));  // in none of its headers
+}
+
+namespace {
+
+using simulated_gpu::Access;
+using MaybeTensor = std::optional<at::Tensor>;
+
+// ---- What LibTorch asks its CUDA library
+
+class PinnedMemory final : public at::HostAllocator {
+ public:
+  at::DataPtr allocate(std::size_t bytes) override {
+    void* const at = std::malloc(bytes + 1);
+    std::memset(at, 0xff, bytes);
+    const std::lock_guard lock(mutex_);
+    sizes_[static_cast<const char*>(at)] = bytes + 1;
+    return {at, at, give_back, at::kCPU};
+  }
+  bool holds(const void* at) {
+    const std::lock_guard lock(mutex_);
+    const auto after = sizes_.upper_bound(static_cast<const char*>(at));
+    if (after == sizes_.begin()) return false;
+    const auto& [begin, size] = *std::prev(after);
+    return at < begin + size;
+  }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    std::memcpy(to, from, bytes);
+  }
+  bool record_event(void*, void*, c10::Stream) override { return true; }
+  void empty_cache() override {}
+  at::HostStats get_stats() override { return {}; }
+  void reset_accumulated_stats() override {}
+  void reset_peak_stats() override {}
+
+ private:
+  static void give_back(void* at);
+
+  std::mutex mutex_;
+  std::map<const char*, std::size_t> sizes_;
+};
+
+PinnedMemory pinned_memory;
+REGISTER_HOST_ALLOCATOR(at::kCUDA, &pinned_memory)
+
+void PinnedMemory::give_back(void* at) {
+  {
+    const std::lock_guard lock(pinned_memory.mutex_);
+    pinned_memory.sizes_.erase(static_cast<const char*>(at));
+  }
+  std::free(at);
+}
+
+[[maybe_unused]] const bool kHasContexts = [] {
+  c10::cuda::_internal::setHasPrimaryContext([](c10::DeviceIndex) { return true; });
+  return true;
+}();
+
+struct SimulatedHooks final : at::CUDAHooksInterface {
+  explicit SimulatedHooks(at::CUDAHooksArgs) {}
+  void init() const override { c10::cuda::CUDACachingAllocator::init(c10::cuda::device_count()); }
+  bool hasCUDA() const override { return true; }
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  at::DeviceIndex current_device() const override { return c10::cuda::current_device(); }
+  at::DeviceIndex getCurrentDevice() const override { return c10::cuda::current_device(); }
+  at::DeviceIndex deviceCount() const override { return c10::cuda::device_count(); }
+  int getNumGPUs() const override { return c10::cuda::device_count(); }
+  const at::Generator& getDefaultGenerator(at::DeviceIndex) const override {
+    static const at::Generator generator = at::detail::createCPUGenerator();
+    return generator;
+  }
+  bool isPinnedPtr(const void* at) const override { return pinned_memory.holds(at); }
+  at::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
+  at::Allocator* getCUDADeviceAllocator() const override {
+    return c10::cuda::CUDACachingAllocator::get();
+  }
+  void deviceSynchronize(at::DeviceIndex) const override {}
+};
+
+// ---- Tensors of a GPU
+
+c10::Allocator* device_memory() {
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  return c10::cuda::CUDACachingAllocator::get();
+}
+constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::CUDA);
+
+at::IntArrayRef plain(c10::SymIntArrayRef numbers) {
+  return C10_AS_INTARRAYREF_SLOW(numbers);
+}
+
+at::Tensor empty(c10::SymIntArrayRef sizes, std::optional<at::ScalarType> type,
+                 std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>,
+                 std::optional<at::MemoryFormat> format) {
+  const c10::DeviceGuard there(device.value_or(at::Device(at::kCUDA, 0)));
+  return at::detail::empty_generic(plain(sizes), device_memory(), kKeys, type.value_or(at::kFloat),
+                                   format);
+}
+at::Tensor empty_strided(c10::SymIntArrayRef sizes, c10::SymIntArrayRef strides,
+                         std::optional<at::ScalarType> type, std::optional<at::Layout>,
+                         std::optional<at::Device> device, std::optional<bool>) {
+  const c10::DeviceGuard there(device.value_or(at::Device(at::kCUDA, 0)));
+  return at::detail::empty_strided_generic(plain(sizes), plain(strides), device_memory(), kKeys,
+                                           type.value_or(at::kFloat));
+}
+at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                      c10::SymIntArrayRef strides, std::optional<c10::SymInt> offset) {
+  std::optional<std::int64_t> begin;
+  if (offset) begin = offset->expect_int();
+  return at::native::as_strided_tensorimpl(self, plain(sizes), plain(strides), begin);
+}
+at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef sizes) {
+  return at::native::view(self, plain(sizes));
+}
+at::Tensor reshape_alias(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                         c10::SymIntArrayRef strides) {
+  return at::native::_reshape_alias(self, plain(sizes), plain(strides));
+}
+const at::Tensor& resize(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                         std::optional<at::MemoryFormat>) {
+  if (self.sizes() == plain(sizes)) return self;
+  const std::size_t bytes = at::detail::computeStorageNbytesContiguous(
+      plain(sizes), self.element_size(), static_cast<std::size_t>(self.storage_offset()));
+  TORCH_CHECK(bytes <= self.storage().nbytes() || self.numel() == 0,
+              "a tensor of the simulated GPU grows");
+  if (bytes > self.storage().nbytes()) {
+    auto* const storage = self.storage().unsafeGetStorageImpl();
+    storage->set_data_ptr_noswap(device_memory()->allocate(bytes));
+    storage->set_nbytes(bytes);
+  }
+  self.unsafeGetTensorImpl()->set_sizes_contiguous(plain(sizes));
+  return self;
+}
+void record_stream(at::Tensor&, at::Stream) {}
+
+/// The same memory, as the host's.
+at::Tensor on_host(const at::Tensor& tensor) {
+  if (!tensor.defined() || tensor.is_cpu()) return tensor;
+  return at::from_blob(const_cast<void*>(tensor.const_data_ptr()), tensor.sizes(), tensor.strides(),
+                       at::TensorOptions(at::kCPU).dtype(tensor.scalar_type()));
+}
+MaybeTensor on_host(const MaybeTensor& tensor) {
+  return tensor ? MaybeTensor(on_host(*tensor)) : std::nullopt;
+}
+
+at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool) {
+  TORCH_CHECK(self.is_cpu() || source.is_cpu() || self.device() == source.device(),
+              "a copy between GPUs");
+  for (const at::Tensor& end : {self, source}) {
+    TORCH_CHECK(end.is_cuda() || !simulated_gpu::is_recording(),
+                "a graph copies from or to the host");
+  }
+  simulated_gpu::submit([self, source] {
+    const at::AutoDispatchBelowAutograd plainly;
+    on_host(self).copy_(on_host(source));
+  });
+  return self;
+}
+at::Tensor copy_from(const at::Tensor& self, const at::Tensor& to, bool non_blocking) {
+  at::Tensor target = to;
+  return copy(target, self, non_blocking);
+}
+at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& to) {
+  to.resize_(self.sizes());
+  const Access access;
+  const at::AutoDispatchBelowAutograd plainly;
+  return on_host(to).copy_(on_host(self));
+}
+at::Scalar item(const at::Tensor& self) {
+  TORCH_CHECK(!simulated_gpu::is_recording(), "a graph is recorded, and the host reads a number");
+  const Access access;
+  return at::_local_scalar_dense(on_host(self));
+}
+
+// ---- Operators that CPUs have otherwise
+
+/// GEMMs of half precision into float32, which are the GPUs' alone.
+at::Tensor& add_product(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
+                        at::ScalarType type, const at::Scalar& beta, const at::Scalar& alpha,
+                        at::Tensor& out) {
+  TORCH_CHECK(type == at::kFloat && a.scalar_type() == b.scalar_type() && a.element_size() == 2 &&
+                  a.is_cuda() && b.is_cuda() && out.is_cuda(),
+              "a product of ", a.scalar_type(), " and ", b.scalar_type(), " into ", type);
+  simulated_gpu::submit([=] {
+    const at::AutoDispatchBelowAutograd plainly;
+    on_host(out).copy_(
+        at::addmm(on_host(self), on_host(a).to(type), on_host(b).to(type), beta, alpha));
+  });
+  return out;
+}
+at::Tensor& product(const at::Tensor& a, const at::Tensor& b, at::ScalarType type,
+                    at::Tensor& out) {
+  return add_product(out, a, b, type, 0, 1, out);
+}
+/// Its schema does not say that it writes the running statistics.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
+    const at::Tensor& x, const MaybeTensor& weight, const MaybeTensor& bias,
+    const MaybeTensor& mean, const MaybeTensor& variance, bool training, double momentum,
+    double epsilon) {
+  const Access access;
+  const at::AutoDispatchBelowAutograd plainly;
+  const auto [y, of_batch, deviation] =
+      at::native_batch_norm(on_host(x), on_host(weight), on_host(bias), on_host(mean),
+                            on_host(variance), training, momentum, epsilon);
+  return {y.to(x.device()), of_batch.to(x.device()), deviation.to(x.device())};
+}
+/// The way of attention that the CPU has too.
+std::int64_t attention_way(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                           const MaybeTensor&, double, bool, std::optional<double>, bool) {
+  constexpr std::int64_t kMath = 0;
+  return kMath;
+}
+
+// ---- All the others: on the CPU, with what they take brought there and back
+
+void require_one_gpu(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+  static const std::set<std::string> kMixed = {"aten::index", "aten::index_put_",
+                                               "aten::_index_put_impl_"};
+  if (kMixed.contains(op.operator_name().name)) return;
+  std::optional<at::Device> first;
+  const auto see = [&](const at::Tensor& tensor) {
+    if (!tensor.defined() || (tensor.is_cpu() && tensor.dim() == 0)) return;
+    TORCH_CHECK(tensor.is_cuda(), op.operator_name(), " takes a tensor of the host's, ",
+                tensor.sizes());
+    TORCH_CHECK(first.value_or(tensor.device()) == tensor.device(), op.operator_name(),
+                " takes tensors of two GPUs");
+    first = tensor.device();
+  };
+  for (const c10::IValue& value : torch::jit::last(stack, op.schema().arguments().size())) {
+    if (value.isTensor()) see(value.toTensor());
+    if (!value.isTensorList()) continue;
+    for (const at::Tensor& tensor : value.toTensorVector()) see(tensor);
+  }
+}
+
+void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  require_one_gpu(op, *stack);
+  if (!simulated_gpu::is_recording()) {
+    const Access access;
+    return at::native::cpu_fallback(op, stack);
+  }
+  const auto& arguments = op.schema().arguments();
+  torch::jit::Stack taken = torch::jit::pop(*stack, arguments.size());
+  simulated_gpu::submit([op, taken] {
+    torch::jit::Stack again = taken;
+    at::native::cpu_fallback(op, &again);
+  });
+  for (const c10::Argument& result : op.schema().returns()) {
+    std::size_t i = 0;
+    while (i < arguments.size() && !(result.alias_info() && arguments[i].alias_info() &&
+                                     *arguments[i].alias_info() == *result.alias_info()))
+      ++i;
+    TORCH_CHECK(i < arguments.size(), "a graph has ", op.operator_name(), " make a tensor");
+    stack->push_back(taken[i]);
+  }
+}
+
+}  // namespace
+
+namespace at {
+using CUDAHooks = SimulatedHooks;  // the name that it is looked up by
+REGISTER_CUDA_HOOKS(CUDAHooks)
+}  // namespace at
+
+TORCH_LIBRARY_IMPL(_, CUDA, m) {
+  m.fallback(torch::CppFunction::makeFromBoxedFunction<&on_cpu>());
+}
+
+TORCH_LIBRARY_IMPL(aten, CUDA, m) {
+  m.impl("empty.memory_format", TORCH_FN(empty));
+  m.impl("empty_strided", TORCH_FN(empty_strided));
+  m.impl("as_strided", TORCH_FN(as_strided));
+  m.impl("view", TORCH_FN(view));
+  m.impl("_reshape_alias", TORCH_FN(reshape_alias));
+  m.impl("resize_", TORCH_FN(resize));
+  m.impl("record_stream", TORCH_FN(record_stream));
+  m.impl("copy_", TORCH_FN(copy));
+  m.impl("_copy_from", TORCH_FN(copy_from));
+  m.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
+  m.impl("_local_scalar_dense", TORCH_FN(item));
+  m.impl("mm.dtype_out", TORCH_FN(product));
+  m.impl("addmm.dtype_out", TORCH_FN(add_product));
+  m.impl("native_batch_norm", TORCH_FN(batch_norm));
+  m.impl("_fused_sdp_choice", TORCH_FN(attention_way));
+}
