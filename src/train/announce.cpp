@@ -61,8 +61,10 @@ void announce_device(const Config& config, const ComputeOn& place, const Communi
 
 void announce_ranks(const Placement& place, const Communicator& comm) {
   if (comm.world() == 1) return;
-  std::fprintf(stderr, "ranks: %d on %d %s, %d threads each\n", comm.world(), place.machines,
-               place.machines > 1 ? "machines" : "machine", torch::get_num_threads());
+  const int threads = torch::get_num_threads();
+  std::fprintf(stderr, "ranks: %d on %d %s, %d %s each\n", comm.world(), place.machines,
+               place.machines > 1 ? "machines" : "machine", threads,
+               threads > 1 ? "threads" : "thread");
 }
 
 }  // namespace pfc

@@ -35,9 +35,10 @@ std::string TrafficMeter::text() const {
     const Traffic& traffic = total_[static_cast<std::size_t>(collective)];
     if (traffic.bytes == 0) continue;
     const std::string name(name_of(collective));
-    lines += "\n  " + format("%-15s %16s bytes in %lld calls", name.c_str(),
-                             grouped(traffic.bytes / steps_).c_str(),
-                             static_cast<long long>(traffic.calls / steps_));
+    const std::int64_t calls = traffic.calls / steps_;
+    lines += "\n  " + format("%-15s %16s bytes in %lld %s", name.c_str(),
+                             grouped(traffic.bytes / steps_).c_str(), static_cast<long long>(calls),
+                             calls == 1 ? "call" : "calls");
   }
   return lines;
 }

@@ -170,7 +170,7 @@ TEST_F(TrainOnRanks, TheFirstWritesTheNetworkAndEachItsCentres) {
     rows += centers.tensor("centers").shape[0];
   }
   EXPECT_EQ(rows, kIdentities);
-  EXPECT_THAT(log_, HasSubstr("ranks: 2 on 1 machine, 1 threads each"));
+  EXPECT_THAT(log_, HasSubstr("ranks: 2 on 1 machine, 1 thread each"));
   EXPECT_THAT(log_, HasSubstr("sent by a rank in a step"));
 }
 
