@@ -1,4 +1,5 @@
 """What programs do on a simulated GPU is what they do on the CPU: programs.py LIBRARIES PFC WORK THEOREM"""
+import array
 import json
 import os
 import pathlib
@@ -41,6 +42,12 @@ def train(name, *settings, resume=False, **options):
 def losses(output):
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
+
+
+def numbers(npy):
+    content = npy.read_bytes()
+    header = 10 + int.from_bytes(content[8:10], "little")  # of format 1.0
+    return array.array("f", content[header:])
 
 
 def expect(holds, otherwise):
@@ -109,6 +116,10 @@ def embeds_as_the_cpu_does():
         run(pfc, "embed", model, "faces", "-o", f"{device}.npy", "--device", device)
     table = lambda lines: [line for line in lines if line.startswith("unseen ")]
     expect(table(said["cuda"]) == table(said["cpu"]) != [], said)
+    found, want = numbers(work / "cuda.npy"), numbers(work / "cpu.npy")
+    worst = max(abs(a - b) for a, b in zip(found, want))
+    print(f"largest difference of an embedding's number {worst:.1e} of {max(map(abs, want)):.1f}, allowed 1e-3")
+    expect(len(found) == len(want) == 64 * 512 and worst <= 1e-3, worst)
     for file in (work / "clean_cpu").iterdir():
         expect(file.read_bytes() == (work / "clean_cuda" / file.name).read_bytes(), file.name)
 
