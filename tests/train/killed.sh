@@ -23,10 +23,10 @@ cat >"$folder/run.toml" <<TOML
 data = { train = "$folder/faces", workers = 1 }
 model = { network = "tiny", embedding_size = 128 }
 head = { sample_rate = 0.5, update = "dense_equivalent" }
-train = { batch_size = 12, micro_batches = 2, steps = 60, threads = 1 }
+train = { batch_size = 12, micro_batches = 2, steps = 40, threads = 1 }
 checkpoint = { every = 2 }
 log = { every = 1 }
-eval = { sets = ["$folder/faces/unseen.bin"], every = 25 }
+eval = { sets = ["$folder/faces/unseen.bin"], every = 15 }
 TOML
 train() { "${launch[@]}" "$pfc" train "$folder/run.toml" --set "output=$folder/$1" "${@:2}"; }
 
@@ -34,8 +34,8 @@ train whole >"$folder/whole.log" 2>&1 || { cat "$folder/whole.log"; exit 1; }
 
 killed=0 saving=0 finished=0
 compare() {
-  for file in "$folder"/whole/checkpoints/step-000000060/*.safetensors; do
-    cmp "$file" "$folder/killed/checkpoints/step-000000060/${file##*/}"
+  for file in "$folder"/whole/checkpoints/step-000000040/*.safetensors; do
+    cmp "$file" "$folder/killed/checkpoints/step-000000040/${file##*/}"
   done
   cmp "$folder/whole/last.safetensors" "$folder/killed/last.safetensors"
   losses() { grep '"loss"' "$folder/$1/metrics.jsonl" | sed 's/"images_per_second.*//'; }

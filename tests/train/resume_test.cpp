@@ -28,6 +28,7 @@ class Resume : public SmallRun {
   void SetUp() override {
     SmallRun::SetUp();
     config_.head.sample_rate = 0.5;
+    config_.train.batch_size = 8;
     config_.train.micro_batches = 2;
     config_.checkpoint = {.every = 4, .keep_last = 3};
     config_.log.every = 1;
@@ -95,7 +96,7 @@ TEST_F(Resume, IsBitEqualWithAShuffleWindow) {
 }
 
 TEST_F(Resume, IsBitEqualOnAsManyRanks) {
-  config_.train.batch_size = 24;
+  config_.train.batch_size = 12;
   expect_bit_equal_resume(3);
 }
 
@@ -172,7 +173,7 @@ TEST_F(Resume, IsRefusedUnderAnotherPlanOrWithOtherData) {
   config_.train.batch_size = 32;
   EXPECT_THAT([&] { run(Start::kResume); },
               ThrowsMessage<Error>(HasSubstr("train.batch_size is 32")));
-  config_.train.batch_size = 16;
+  config_.train.batch_size = 8;
   FaceRecordWriter writer(folder_ / "train.rec");
   for (std::uint64_t identity = 0; identity < kIdentities; ++identity)
     writer.add(static_cast<std::int32_t>(identity), picture(identity, 0));
@@ -227,6 +228,8 @@ class StartFrom : public SmallRun {
  protected:
   void SetUp() override {
     SmallRun::SetUp();
+    config_.train.batch_size = 8;
+    config_.eval.sets = {};
     run();
     first_ = config_.output;
     config_.output = folder_ / "second";

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asks a training run to end, with each of the signals that clusters and people send: it finishes the step, saves, says
-# how to go on and exits with 0; resumed, it ends as a run that was never interrupted.
+# how to go on and exits with 0; resumed after the first signal, it ends as a run that was never interrupted.
 #
 #   tests/train/stopped.sh PFC RANKS
 #
@@ -50,7 +50,10 @@ for signal in $signals; do
   [ "$done" -lt "$all" ] || { echo "FAILED: it did all of its steps"; exit 1; }
   [ -d "$(printf '%s/%s/checkpoints/step-%09d' "$folder" "$run" "$done")" ] || {
     echo "FAILED: step $done, the last one, is not saved"; exit 1; }
-  (train "$run" --resume) >>"$folder/$run.log" 2>&1
-  cmp "$folder/whole/last.safetensors" "$folder/$run/last.safetensors"
-  echo "SIG$signal after step $done: saved, and ended as if never interrupted"
+  echo "SIG$signal after step $done: saved"
 done
+
+first=stopped-${signals%% *}
+(train "$first" --resume) >>"$folder/$first.log" 2>&1
+cmp "$folder/whole/last.safetensors" "$folder/$first/last.safetensors"
+echo "resumed, it ended as if never interrupted"
