@@ -12,14 +12,17 @@ namespace pfc {
 struct OnlineSoftmax {
   at::Tensor maximum;       ///< [N] of the logits met so far
   at::Tensor sum;           ///< [N] of exp(logit − maximum)
-  at::Tensor d_embeddings;  ///< [N, d] sum of exp(logit − maximum) · the class's unit centre
+  at::Tensor d_embeddings;  ///< [N, d] see add_gradient
 
   OnlineSoftmax(std::int64_t samples, std::int64_t dim);
 
   void clear();
-  /// cosines [classes, N] become exp(scale · cosine − maximum), with the maximum of now; unit
-  /// [classes, d] are the classes' unit centres.
-  void add(const at::Tensor& cosines, const at::Tensor& unit, double scale);
+  /// cosines [classes, N] become probabilities, exp(scale · cosine − maximum), with the maximum of
+  /// now.
+  void add(const at::Tensor& cosines, double scale);
+  /// What was last added, [classes, N] of it that count: d_embeddings gains the sum of probability
+  /// · the class's unit centre, unit [classes, d].
+  void add_gradient(const at::Tensor& probabilities, const at::Tensor& unit);
   /// As if this one had met the other's classes too.
   void merge(const OnlineSoftmax& other);
 

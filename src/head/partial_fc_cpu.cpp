@@ -59,6 +59,8 @@ class CpuHead final : public HeadSteps {
   template <typename Body>
   void for_each_gradient(Pending& in_flight, const Body& body);
   std::span<const LocalRow> rows(const Tile& tile) const;
+  template <typename Value>
+  void set_own(const at::Tensor& tile_values, const Tile& tile, const Value& value) const;
   at::Tensor cosines(Worker& worker, const Tile& tile);
   at::Tensor probabilities(Worker& worker, const Tile& tile);
   void weigh_embeddings(Worker& worker, const at::Tensor& shift) const;
@@ -208,6 +210,21 @@ std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
                                   static_cast<std::size_t>(tile.rows()));
 }
 
+/// tile_values [tile, N]: value(k) becomes what the k-th of the owned samples has with its class.
+template <typename Value>
+void CpuHead::set_own(const at::Tensor& tile_values, const Tile& tile, const Value& value) const {
+  float* const values = tile_values.data_ptr<float>();
+  for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
+    const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+    const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
+    values[row * tile_values.size(1) + sample] = value(k);
+  }
+}
+
+/// Of a sample's own class only p − 1 counts, which a GEMM in fewer bits would lose where p is near
+/// 1: its part of the gradients is added by itself, here as on a GPU.
+constexpr auto kByItself = [](std::int64_t) { return 0.0f; };
+
 /// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
 /// the filter masks. They lie where they are kept, if in this type. worker.unit holds the unit
 /// centres.
@@ -217,17 +234,12 @@ at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
   at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
                                          : worker.logits.narrow(0, 0, tile.rows());
   at::mm_out(z, unit, embeddings_.t());
-  float* const values = z.data_ptr<float>();
-  const std::int64_t samples = z.size(1);
   if (options_.interclass_filter > 0) {
-    kernels::mask_above(values, tile.rows(), samples,
+    kernels::mask_above(z.data_ptr<float>(), tile.rows(), z.size(1),
                         static_cast<float>(options_.interclass_filter));
   }
-  for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
-    const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
-    const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
-    values[row * samples + sample] = static_cast<float>(own_phi_.const_data_ptr<double>()[k]);
-  }
+  const double* const phi = own_phi_.const_data_ptr<double>();
+  set_own(z, tile, [&](std::int64_t k) { return static_cast<float>(phi[k]); });
   return z;
 }
 
@@ -255,7 +267,9 @@ void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
   for (Worker& worker : workers_) worker.softmax.clear();
   for_each_tile([&](Worker& worker, const Tile& tile) {
     const at::Tensor z = cosines(worker, tile);
-    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale);
+    worker.softmax.add(z, options_.scale);
+    set_own(z, tile, kByItself);
+    worker.softmax.add_gradient(z, worker.unit.narrow(0, 0, tile.rows()));
     kept_maximum_[tile.number].copy_(worker.softmax.maximum);
     if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
   });
@@ -277,19 +291,20 @@ void CpuHead::exchange(Communicator& comm) {
                              .view({comm.world(), samples, 3});
   const at::Tensor maxima = all.select(2, 0);
   const at::Tensor maximum = maxima.amax(0);
-  log_sum_ = maximum + (all.select(2, 1) * (maxima - maximum).exp_()).sum(0).log_();
-  const at::Tensor losses = log_sum_ - all.select(2, 2).amax(0);
+  const at::Tensor above = (all.select(2, 1) * (maxima - maximum).exp_()).sum(0).log_();
+  log_sum_ = maximum + above;
+  const at::Tensor losses = (maximum - all.select(2, 2).amax(0)) + above;
   const at::Tensor count = step_valid_.sum();
   loss_ += (at::where(valid_ > 0, losses, at::zeros_like(losses)).sum(at::kDouble) / count)
                .item<double>();
 
   weight_ = valid_ * (options_.scale / count);
   d_embeddings_.mul_((weight_ * (local.maximum - log_sum_).exp_()).unsqueeze(1));
-  // The GEMMs took a sample's own cosine for any other: p, where the margin makes it (p − 1)·φ′.
   const at::Tensor log_p = own_logits - log_sum_.index_select(0, own_samples_).to(at::kDouble);
-  const at::Tensor lacking = log_p.exp() - log_p.expm1() * own_slope_;
-  const at::Tensor own_weight =
-      (weight_.index_select(0, own_samples_) * lacking).to(at::kFloat).unsqueeze(1);
+  const at::Tensor own_weight =  // (1 − p)·φ′
+      (weight_.index_select(0, own_samples_) * -log_p.expm1() * own_slope_)
+          .to(at::kFloat)
+          .unsqueeze(1);
   d_own_center_.mul_(own_weight);
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
 }
@@ -302,6 +317,7 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
     kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
                          static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
                          worker.sink.data_ptr<float>());
+    set_own(z, tile, kByItself);
     weigh_embeddings(worker, log_sum_);
     return z;
   }

@@ -79,6 +79,7 @@ class GpuHead final : public HeadSteps {
         passes_{Passes(stream_), Passes(stream_)},
         lanes_{Lane(device_), Lane(device_)},
         scalars_(at::empty({sizeof(gpu::StepScalars)}, on_gpu(at::kByte))),
+        worth_(at::empty({1}, on_gpu(at::kFloat))),
         skip_(at::zeros({1}, on_gpu(at::kFloat))) {
     if (options.table.in_host_memory) staged_.emplace(table, stream_);
   }
@@ -246,15 +247,13 @@ class GpuHead final : public HeadSteps {
     const bool again = keep_ == Keep::kNothing;
     for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       const at::Tensor p = probabilities(lane, tile);
+      const auto* const maximum = tile_maximum_[number].const_data_ptr<float>();
       if (again) {
         cosines(lane, tile);
-        gpu::exp_tile(tile, logits(lane), own(), log_sum_.const_data_ptr<float>(), operand(p),
-                      current());
+        gpu::exp_tile(tile, logits(lane), own(), maximum, operand(p), current());
       }
-      const at::Tensor shift = again ? log_sum_ : tile_maximum_[number];
-      gpu::weigh_embeddings(embeddings_.const_data_ptr<float>(), joined(),
-                            shift.const_data_ptr<float>(), table_.dim(), operand(lane.weighted),
-                            current());
+      gpu::weigh_embeddings(embeddings_.const_data_ptr<float>(), joined(), maximum, table_.dim(),
+                            operand(lane.weighted), current());
       at::Tensor d_unit = lane.d_unit.narrow(0, 0, tile.classes.size);
       product(d_unit, p.t(), lane.weighted);
       gpu::subtract_own({owned_samples_.const_data_ptr<std::int32_t>(),
@@ -268,9 +267,9 @@ class GpuHead final : public HeadSteps {
       }
       gpu::update_rows(table(), tile.classes,
                        table_.optimizer().kind == CenterOptimizer::Kind::kAdamW,
-                       d_unit.const_data_ptr<float>(),
-                       inverse_norm_.const_data_ptr<float>() + tile.classes.begin, random_,
-                       skip_.const_data_ptr<float>(), current());
+                       {d_unit.const_data_ptr<float>(), worth_.const_data_ptr<float>(),
+                        inverse_norm_.const_data_ptr<float>() + tile.classes.begin},
+                       random_, skip_.const_data_ptr<float>(), current());
     });
   }
 
@@ -364,7 +363,7 @@ class GpuHead final : public HeadSteps {
             .world = world_,
             .samples = samples_,
             .log_sum = log_sum_.data_ptr<float>(),
-            .weight = weight_.data_ptr<float>(),
+            .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
             .skip = skip_.data_ptr<float>()};
   }
@@ -449,7 +448,6 @@ class GpuHead final : public HeadSteps {
     owned_samples_ = of_samples(at::kInt);
     owned_places_ = of_samples(at::kInt);
     log_sum_ = of_samples(at::kFloat);
-    weight_ = of_samples(at::kFloat);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);
     embeddings_ = of_embeddings(at::kFloat);
@@ -484,6 +482,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor valid_, valid_count_;     ///< [B], scalar
   std::int32_t missed_steps_ = 0;
   at::Tensor missed_;         ///< CenterTable::missed, there
+  at::Tensor worth_;          ///< [1] see gpu::CenterGradients
   at::Tensor loss_, skip_;    ///< scalar float64; [1], not 0 where nothing is updated
   at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
   bool accumulating_ = false;
@@ -500,7 +499,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor kept_;                                          ///< [N · S], or empty
   at::Tensor tile_maximum_;                                  ///< [tiles, N]
   at::Tensor micro_targets_, owned_samples_, owned_places_;  ///< [N]
-  at::Tensor log_sum_, weight_;                              ///< [N]
+  at::Tensor log_sum_;                                       ///< [N]
   at::Tensor own_phi_, own_slope_;                           ///< [N]
   at::Tensor embeddings_, x_;                                ///< [N, d]
   at::Tensor d_own_sample_, d_own_center_;                   ///< [N, d]

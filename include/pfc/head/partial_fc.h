@@ -17,7 +17,7 @@ namespace pfc {
 /// CPU they take float32.
 enum class GemmInput {
   kBFloat16,
-  kFloat16,  ///< finer, but probabilities below 6e-8 are lost
+  kFloat16,  ///< finer, but probabilities below 2e-12 are lost
   kTF32,     ///< float32, of which the multiplication uses 10 bits of precision
   kFloat32,
 };

@@ -22,6 +22,11 @@ inline constexpr std::int64_t kMostColumns = 8192;
 
 using Stream = CUstream_st*;
 
+/// Probabilities go into GEMMs times this, and so do the embeddings that centres' gradients are
+/// made of: float16 has nothing below 6e-8, where most probabilities of a million classes lie. It
+/// is a power of two, so that no digit changes, and half of what float16 holds.
+inline constexpr float kRaised = 32768;
+
 /// What GEMMs take in.
 enum class GemmType { kBFloat16, kFloat16, kFloat32 };
 /// Numbers for GEMMs.
@@ -117,7 +122,7 @@ struct TileShape {
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
   float* sum = nullptr;           ///< [N] of exp(logit − maximum)
-  float* d_embeddings = nullptr;  ///< [N, dim] shrinks where a maximum rises
+  float* d_embeddings = nullptr;  ///< [N, dim] times kRaised; shrinks where a maximum rises
   std::int64_t dim = 0;
 };
 
@@ -127,9 +132,10 @@ struct Logits {
   float threshold = 0;  ///< cosines above it leave the softmax; 2: none
 };
 
-/// One tile of pass 1: probabilities [N, size] = exp(scale·cosine − maximum), with φ in place of
-/// a sample's own cosine, the maximum that of the samples' logits up to here, which `tile_maximum`
-/// [N] keeps; zeros in columns without a class.
+/// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), with φ in
+/// place of a sample's own cosine, the maximum that of the samples' logits up to here, which
+/// `tile_maximum` [N] keeps; zeros in columns without a class, and in a sample's own: what comes of
+/// it, (p − 1)·φ′, is added in float32, where p − 1 is not lost to rounding.
 void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
@@ -138,9 +144,9 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses&
 void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::int64_t samples,
                    Stream stream);
 
-/// The same as softmax_tile with a maximum that is known: exp(scale·cosine − shift[sample]).
+/// The same probabilities again, from the maxima that softmax_tile kept.
 void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
-              const float* shift, Operand probabilities, Stream stream);
+              const float* tile_maximum, Operand probabilities, Stream stream);
 
 /// What all ranks' softmaxes make together.
 struct JoinedSoftmax {
@@ -148,8 +154,8 @@ struct JoinedSoftmax {
   const float* valid = nullptr;  ///< [N]
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
-  float* log_sum = nullptr;  ///< [N] log of the softmax's denominator
-  float* weight = nullptr;   ///< [N] scale·valid / count
+  float* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
+  float* worth = nullptr;    ///< [1] see CenterGradients
   double* loss = nullptr;    ///< [1] gains the samples' part
   float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite
 };
@@ -159,14 +165,22 @@ void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale,
                   std::int64_t samples, float* locals, Stream stream);
 void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream);
 
-/// d_embeddings becomes the loss's gradient: times weight·exp(maximum − log_sum), less what the
-/// margin makes of a sample's own class; d_center likewise becomes the loss's.
+/// d_embeddings becomes the loss's gradient: times scale / count·exp(maximum − log_sum) / kRaised,
+/// less a sample's own class's part. d_center becomes that part of CenterGradients.
 void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
                        const OwnClasses& own, float scale, Stream stream);
 
-/// weighted [N, dim] = embedding · weight · exp(shift − log_sum).
-void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined, const float* shift,
-                      std::int64_t dim, Operand weighted, Stream stream);
+/// weighted [N, dim] = kRaised · embedding · exp(tile_maximum − log_sum): with it a tile's
+/// probabilities make its d_unit.
+void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined,
+                      const float* tile_maximum, std::int64_t dim, Operand weighted, Stream stream);
+
+/// The loss's gradients by the unit centres of a tile.
+struct CenterGradients {
+  const float* d_unit = nullptr;        ///< [size, dim] the gradients / worth
+  const float* worth = nullptr;         ///< [1] scale / (count·kRaised²)
+  const float* inverse_norm = nullptr;  ///< [size] 1 / ‖centre‖
+};
 
 /// The owned samples of a micro-batch in the order of their classes.
 struct OwnedOrder {
@@ -179,10 +193,10 @@ struct OwnedOrder {
 void subtract_own(const OwnedOrder& owned, const float* d_center, const SampledRows& sampled,
                   std::int64_t dim, float* d_unit, Stream stream);
 
-/// The normalisation's backward and the optimizer's step, for rows whose gradients are d_unit
-/// [size, dim]; nothing where skip[0] is not 0. The optimizer is SGD or AdamW.
-void update_rows(const Table& table, const SampledRows& sampled, bool adamw, const float* d_unit,
-                 const float* inverse_norm, const CounterRandom& random, const float* skip,
+/// The normalisation's backward and the optimizer's step for a tile's rows; nothing where skip[0]
+/// is not 0. The optimizer is SGD or AdamW.
+void update_rows(const Table& table, const SampledRows& sampled, bool adamw,
+                 const CenterGradients& gradients, const CounterRandom& random, const float* skip,
                  Stream stream);
 
 /// Brings the table's first `count` rows through the steps they missed.

@@ -174,20 +174,25 @@ __global__ void read_rows_kernel(Table table, const W* weights, const V* state,
     store4(values + i * table.dim + j, row.weight(j));
 }
 
+/// Four numbers of the loss's gradient by a tile's i-th unit centre.
+__device__ float4 d_unit(const CenterGradients& gradients, const Table& table, std::int64_t i,
+                         std::int64_t j) {
+  return times(load4(gradients.d_unit + i * table.dim + j), gradients.worth[0]);
+}
+
 template <int kHeldVectors, class W, class V>
 __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows sampled,
-                                  const float* d_unit, const float* inverse_norm,
-                                  CounterRandom random, const float* skip) {
+                                  CenterGradients gradients, CounterRandom random,
+                                  const float* skip) {
   const std::int64_t i = warp_row();
   const std::int64_t row = row_at(sampled, i);
   if (row < 0 || skip[0] != 0) return;
   const StepScalars& rule = *sampled.step;
   const CaughtUp old(table, weights, state, row);
-  const float* const gradient = d_unit + i * table.dim;
-  const float inverse = inverse_norm[i];
+  const float inverse = gradients.inverse_norm[i];
   const auto load_weight = [&](std::int64_t j) { return old.weight(j); };
   const auto load_velocity = [&](std::int64_t j) { return old.velocity(j); };
-  const auto load_gradient = [&](std::int64_t j) { return load4(gradient + j); };
+  const auto load_gradient = [&](std::int64_t j) { return d_unit(gradients, table, i, j); };
   const auto x = held<kHeldVectors>(table.dim, load_weight);
   const auto g = held<kHeldVectors>(table.dim, load_gradient);
   const auto y = held<kHeldVectors>(table.dim, load_velocity);  // before the sum waits for the rest
@@ -217,9 +222,8 @@ __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows
 
 template <class W, class V>
 __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* squares,
-                                    SampledRows sampled, const float* d_unit,
-                                    const float* inverse_norm, CounterRandom random,
-                                    const float* skip) {
+                                    SampledRows sampled, CenterGradients gradients,
+                                    CounterRandom random, const float* skip) {
   constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1),
                  kBeta2 = static_cast<float>(AdamWStep::kBeta2),
                  kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
@@ -231,11 +235,10 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
   const StepScalars& rule = *sampled.step;
   const int update = table.updates[row] + 1;
   const AdamWStep step = formulas::adamw_step(rule.lr, rule.weight_decay, update);
-  const float* const gradient = d_unit + i * table.dim;
-  const float inverse = inverse_norm[i];
+  const float inverse = gradients.inverse_norm[i];
   float along = 0;
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
-    along += dot(load4(gradient + j), load4(weights + at + j));
+    along += dot(d_unit(gradients, table, i, j), load4(weights + at + j));
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
@@ -243,7 +246,7 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
   const RoundingKey other{key.second, key.first};  // three draws of 16 bits do not fit into 32
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
     const float4 x = load4(weights + at + j);
-    const float4 g = each(load4(gradient + j), x, [&](float d, float w) {
+    const float4 g = each(d_unit(gradients, table, i, j), x, [&](float d, float w) {
       return formulas::through_norm(d, w, along, inverse);
     });
     const float4 m = sum_of(kBeta1, load4(means + at + j), kRest1, g);
@@ -342,19 +345,19 @@ void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count,
   check_launch("read_rows");
 }
 
-void update_rows(const Table& table, const SampledRows& sampled, bool adamw, const float* d_unit,
-                 const float* inverse_norm, const CounterRandom& random, const float* skip,
+void update_rows(const Table& table, const SampledRows& sampled, bool adamw,
+                 const CenterGradients& gradients, const CounterRandom& random, const float* skip,
                  Stream stream) {
   const unsigned blocks = blocks_for(sampled.size, kRowWarps);
   with_types(table, [&](auto* weights, auto* state) {
     if (adamw) {
       update_adamw_kernel<<<blocks, kRowThreads, 0, stream>>>(
-          table, weights, state, static_cast<decltype(state)>(table.squares), sampled, d_unit,
-          inverse_norm, random, skip);
+          table, weights, state, static_cast<decltype(state)>(table.squares), sampled, gradients,
+          random, skip);
     } else {
       with_size(table.dim, [&](auto size) {
         update_sgd_kernel<size()><<<blocks, kRowThreads, 0, stream>>>(
-            table, weights, state, sampled, d_unit, inverse_norm, random, skip);
+            table, weights, state, sampled, gradients, random, skip);
       });
     }
   });

@@ -87,6 +87,11 @@ struct LogitRow {
       z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
     return z;
   }
+  /// kRaised·p, for GEMMs: 0 in the sample's own column.
+  __device__ float4 raised(float4 p, int j) const {
+    const auto of = [&](float x, int column) { return column == own ? 0 : kRaised * x; };
+    return {of(p.x, j), of(p.y, j + 1), of(p.z, j + 2), of(p.w, j + 3)};
+  }
 
  private:
   __device__ float other(float cosine) const {
@@ -133,7 +138,7 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
     const int j = first + k * step;
     if (j >= columns) continue;
     const float4 p = exp_of(held[k], shift);
-    store4(probabilities + i * tile.classes.size + j, p);
+    store4(probabilities + i * tile.classes.size + j, row.raised(p, j));
     sum += (p.x + p.y) + (p.z + p.w);
   }
   sum = block_reduce(sum, [](float a, float b) { return a + b; });
@@ -150,13 +155,14 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
 }
 
 template <class P>
-__global__ void exp_tile_kernel(TileShape tile, Logits logits, OwnClasses own, const float* shift,
-                                P* probabilities) {
+__global__ void exp_tile_kernel(TileShape tile, Logits logits, OwnClasses own,
+                                const float* tile_maximum, P* probabilities) {
   const std::int64_t i = blockIdx.x;
   const LogitRow row(tile, logits, own, i);
   const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
   for (int j = static_cast<int>(threadIdx.x) * 4; j < columns; j += step)
-    store4(probabilities + i * tile.classes.size + j, exp_of(row(j), shift[i]));
+    store4(probabilities + i * tile.classes.size + j,
+           row.raised(exp_of(row(j), tile_maximum[i]), j));
 }
 
 __global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
@@ -201,11 +207,9 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
     float sum = 0;
     for (std::int64_t rank = 0; rank < joined.world; ++rank)
       sum += of(rank, 1) * expf(of(rank, 0) - maximum);
-    const float log_sum = maximum + logf(sum);
-    const float valid = joined.valid[i];
-    joined.log_sum[i] = log_sum;
-    joined.weight[i] = static_cast<float>(double{valid} * scale / count);
-    if (valid > 0) loss += static_cast<double>(log_sum) - target;
+    const bool valid = joined.valid[i] > 0;
+    joined.log_sum[i] = valid ? maximum + logf(sum) : kInfinity;
+    if (valid) loss += static_cast<double>(maximum - target) + logf(sum);
   }
   parts[threadIdx.x] = loss;
   __syncthreads();
@@ -214,6 +218,7 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
     __syncthreads();
   }
   if (threadIdx.x != 0) return;
+  joined.worth[0] = static_cast<float>(scale / (count * kRaised * kRaised));
   joined.loss[0] += parts[0] / count;
   if (!isfinite(joined.loss[0])) joined.skip[0] = 1;
 }
@@ -221,21 +226,22 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
 __global__ void finish_embeddings_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
                                          float scale) {
   const std::int64_t i = blockIdx.x;
-  const float log_sum = joined.log_sum[i], weight = joined.weight[i];
-  const float factor = weight * expf(state.maximum[i] - log_sum);
+  const float log_sum = joined.log_sum[i];
+  const float weight = joined.valid[i] * scale / joined.count[0];
+  const float factor = weight * expf(state.maximum[i] - log_sum) / kRaised;
   float of_own = 0;
   const bool owned = own.targets[i] >= 0;
   if (owned) {
-    // The GEMMs took a sample's own cosine for any other: p, where the margin makes it (p − 1)·φ′.
     const double log_p = own.phi[i] * double{scale} - double{log_sum};
-    of_own = static_cast<float>(double{weight} * (exp(log_p) - expm1(log_p) * own.slope[i]));
+    of_own = static_cast<float>(-expm1(log_p) * own.slope[i]);  // (1 − p)·φ′
   }
+  const float of_center = of_own * joined.valid[i] * kRaised * kRaised;
   const std::int64_t at = i * state.dim;
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kSampleThreads * 4) {
     float4 d = times(load4(state.d_embeddings + at + j), factor);
     if (owned) {
-      d = sum_of(1, d, -of_own, load4(own.d_sample + at + j));
-      store4(own.d_center + at + j, times(load4(own.d_center + at + j), of_own));
+      d = sum_of(1, d, -of_own * weight, load4(own.d_sample + at + j));
+      store4(own.d_center + at + j, times(load4(own.d_center + at + j), of_center));
     }
     store4(state.d_embeddings + at + j, d);
   }
@@ -243,10 +249,11 @@ __global__ void finish_embeddings_kernel(JoinedSoftmax joined, SoftmaxState stat
 
 template <class T>
 __global__ void weigh_embeddings_kernel(const float* embeddings, JoinedSoftmax joined,
-                                        const float* shift, std::int64_t dim, T* weighted) {
+                                        const float* tile_maximum, std::int64_t dim, T* weighted) {
   const std::int64_t i = warp_row();
   if (i >= joined.samples) return;
-  const float factor = joined.weight[i] * expf(shift[i] - joined.log_sum[i]);
+  // A maximum above the sum is that of a tile where nothing counts: its probabilities are 0.
+  const float factor = kRaised * expf(fminf(tile_maximum[i] - joined.log_sum[i], 0));
   for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
     store4(weighted + i * dim + j, times(load4(embeddings + i * dim + j), factor));
 }
@@ -297,10 +304,10 @@ void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::in
 }
 
 void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
-              const float* shift, Operand probabilities, Stream stream) {
+              const float* tile_maximum, Operand probabilities, Stream stream) {
   with_type(probabilities, [&](auto* out) {
     exp_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
-        tile, logits, own, shift, out);
+        tile, logits, own, tile_maximum, out);
   });
   check_launch("exp_tile");
 }
@@ -324,11 +331,12 @@ void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
   check_launch("finish_embeddings");
 }
 
-void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined, const float* shift,
-                      std::int64_t dim, Operand weighted, Stream stream) {
+void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined,
+                      const float* tile_maximum, std::int64_t dim, Operand weighted,
+                      Stream stream) {
   with_type(weighted, [&](auto* out) {
     weigh_embeddings_kernel<<<blocks_for(joined.samples, kRowWarps), kRowThreads, 0, stream>>>(
-        embeddings, joined, shift, dim, out);
+        embeddings, joined, tile_maximum, dim, out);
   });
   check_launch("weigh_embeddings");
 }
