@@ -138,8 +138,16 @@ void check_parts() {
     staged.prefetch(sampler.draw(step + 1, {}));
     // Whatever the part holds is counted up in place.
     const std::int64_t count = classes.count();
-    at::from_blob(part.weights, {count, kDim}, at::TensorOptions(kGpu)).add_(1);
-    at::from_blob(part.updates, {count}, at::TensorOptions(kGpu).dtype(at::kInt)).add_(1);
+    const at::TensorOptions on_gpu(kGpu);
+    const auto counted_up = [&](void* data, at::IntArrayRef sizes, at::ScalarType type) {
+      at::for_blob(data, sizes)
+          .options(on_gpu.dtype(type))
+          .target_device(kGpu)
+          .make_tensor()
+          .add_(1);
+    };
+    counted_up(part.weights, {count, kDim}, at::kFloat);
+    counted_up(part.updates, {count}, at::kInt);
     staged.end();
     std::vector<std::int64_t> rows;
     for (const LocalRow row : classes.rows()) rows.push_back(row.v);
