@@ -39,8 +39,7 @@ struct HeadCase {
   PartialFcOptions head = {};
   bool in_host_memory = false;  ///< the GPU's table
   std::int64_t micro_batches = 1;
-  bool learnt =
-      false;  ///< samples are near their own centres, so that other classes are improbable
+  bool learnt = false;  ///< samples lie near their own centres: others are improbable
 };
 std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
 /// A step of the head -> the gradient of the embeddings.

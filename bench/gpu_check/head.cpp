@@ -54,9 +54,8 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
   const at::Tensor momentum = there.table().momentum().cpu(), wanted = cpu.table().momentum();
   expect_below(what + ": their momentum", error_of(momentum, wanted), limit);
-  // A negative's gradient is a thousandth of a positive's: it has to be looked at by itself. Where
-  // samples are learnt, float32 leaves three digits of a positive's 1 − p, but all of a negative's
-  // p.
+  // A negative's gradient is a thousandth of a positive's: it has to be looked at by itself. Of
+  // samples that are learnt float32 leaves three digits of a positive's 1 − p, all of another's p.
   const at::Tensor rows = negative.nonzero().squeeze(1);
   if (rows.size(0) > 0) {
     expect_below(what + ": that of classes without a sample",

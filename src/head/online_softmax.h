@@ -20,8 +20,8 @@ struct OnlineSoftmax {
   /// cosines [classes, N] become probabilities, exp(scale · cosine − maximum), with the maximum of
   /// now.
   void add(const at::Tensor& cosines, double scale);
-  /// What was last added, [classes, N] of it that count: d_embeddings gains the sum of probability
-  /// · the class's unit centre, unit [classes, d].
+  /// d_embeddings gains the sum of probability · unit centre: probabilities [classes, N] of the
+  /// tile that was added last, 0 where one is not to count; unit [classes, d].
   void add_gradient(const at::Tensor& probabilities, const at::Tensor& unit);
   /// As if this one had met the other's classes too.
   void merge(const OnlineSoftmax& other);
