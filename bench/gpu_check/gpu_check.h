@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "head/kernels/kernels_cuda.h"
@@ -29,6 +30,8 @@ std::string name(at::ScalarType type);
 
 kernels::cuda::Stream stream();
 void wait_for_gpu();
+/// The median of milliseconds that body() takes on the GPU when it is called many times in a row.
+double milliseconds(int rounds, int calls, const std::function<void()>& body);
 void give_memory_back();
 
 /// Classes, and a batch's labels among them.
@@ -57,7 +60,8 @@ void check_heads();
 void check_training();
 /// The head's speed against plain LibTorch's and against what the card's own ceilings allow.
 void measure_heads();
-/// How long each kernel of a step of the head and of training takes, by LibTorch's profiler.
+/// The speed of a tile's GEMMs, and how long each kernel of a step of the head and of training
+/// takes, by LibTorch's profiler.
 void profile();
 
 /// What a process measures that measures nothing else, so that none finds the memory of another.

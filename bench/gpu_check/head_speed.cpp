@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,9 +21,7 @@
 #include "run_self.h"
 
 namespace pfc::gpu_check {
-namespace {
 
-/// The median of milliseconds that body() takes on the GPU when it is called many times in a row.
 double milliseconds(int rounds, int calls, const std::function<void()>& body) {
   body();
   body();
@@ -46,6 +43,8 @@ double milliseconds(int rounds, int calls, const std::function<void()>& body) {
   cudaEventDestroy(end);
   return median(std::move(times));
 }
+
+namespace {
 
 /// What the card does at best.
 struct Ceilings {

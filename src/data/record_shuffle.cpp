@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Bytes = std::vector<std::byte>;
+using Buffer = std::vector<std::byte>;
 
 /// Every record with its key, in the order of the file.
 RecordList records_of(const RecordFile& file) {
@@ -65,7 +65,7 @@ class Shuffle {
   struct Part {
     std::uint64_t begin = 0;               // in the new file
     std::uint64_t size = 0;                // of what was dealt to it
-    Bytes waiting;                         // the last of that, not written yet
+    Buffer waiting;                        // the last of that, not written yet
     std::vector<std::uint32_t> keys = {};  // in the order in which they came
   };
 
@@ -87,7 +87,7 @@ class Shuffle {
   void deal() {
     from_.mapped().expect(Access::kSequential);
     for (Part& part : parts_) part.waiting.reserve(room_);
-    Bytes scratch;
+    Buffer scratch;
     PagesRead pages(from_.reader());
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const std::uint64_t offset = records_.offsets[i];
@@ -102,7 +102,7 @@ class Shuffle {
     }
     for (Part& part : parts_) {
       flush(part);
-      Bytes().swap(part.waiting);
+      Buffer().swap(part.waiting);
     }
   }
 
@@ -115,7 +115,7 @@ class Shuffle {
   /// Puts the records of a part in random order, from `begin` on, which is not behind its place;
   /// returns where they end.
   std::uint64_t mix(Part& part, std::uint64_t begin) {
-    Bytes bytes(part.size);
+    Buffer bytes(part.size);
     to_.read_at(part.begin, bytes);
     const RecordReader reader(bytes, options_.to.string());
     struct Placed {
@@ -123,7 +123,7 @@ class Shuffle {
       std::uint32_t key;
     };
     std::vector<Placed> placed;
-    Bytes scratch;
+    Buffer scratch;
     for (std::uint64_t offset = 0; const std::uint32_t key : part.keys) {
       const std::uint64_t end = reader.record_at(offset, scratch).end;
       placed.push_back({offset, end, key});
@@ -134,7 +134,7 @@ class Shuffle {
       const auto other = random_.below(static_cast<std::int64_t>(i), 1 + part_number, i);
       std::swap(placed[i - 1], placed[static_cast<std::size_t>(other)]);
     }
-    Bytes out;
+    Buffer out;
     for (const Placed& record : placed) {
       if (out.size() >= kWrite) {
         to_.write_at(begin, out);

@@ -9,13 +9,14 @@
 namespace pfc {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json json_of(const ReportCell& cell) {
-  if (!cell.value) return cell.text == ReportCell::none().text ? Json() : Json(cell.text);
+OrderedJson json_of(const ReportCell& cell) {
+  if (!cell.value)
+    return cell.text == ReportCell::none().text ? OrderedJson() : OrderedJson(cell.text);
   const double value = *cell.value;
   if (value == std::trunc(value) && std::abs(value) < 1e15) return static_cast<std::int64_t>(value);
-  return std::isfinite(value) ? Json(value) : Json();
+  return std::isfinite(value) ? OrderedJson(value) : OrderedJson();
 }
 
 }  // namespace
@@ -51,19 +52,19 @@ std::string to_text(const Report& report) {
 }
 
 std::string to_json(const Report& report) {
-  Json tables = Json::array();
+  OrderedJson tables = OrderedJson::array();
   for (const ReportTable& table : report.tables) {
-    Json rows = Json::array();
+    OrderedJson rows = OrderedJson::array();
     for (const auto& cells : table.rows) {
-      Json row;
+      OrderedJson row;
       for (std::size_t i = 0; i < cells.size(); ++i) row[table.columns[i]] = json_of(cells[i]);
       rows.push_back(std::move(row));
     }
     tables.push_back({{"title", table.title}, {"rows", rows}, {"notes", table.notes}});
   }
-  const Json json = {
+  const OrderedJson json = {
       {"title", report.title}, {"subtitle", report.subtitle}, {"tables", std::move(tables)}};
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 }  // namespace pfc

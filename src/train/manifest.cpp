@@ -12,7 +12,7 @@
 namespace pfc {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "partial-fc checkpoint 1";
 constexpr int kDepth = 5;  // manifest, files, file, its blocks, a checksum
@@ -34,28 +34,28 @@ class Reader {
     manifest.world = static_cast<int>(integer(root_, "world", 1, kMostRanks));
     manifest.config = text(root_, "config");
     manifest.seed = unsigned_of(member(root_, "seed"), "seed");
-    const Json& data = member(root_, "data");
+    const OrderedJson& data = member(root_, "data");
     manifest.images = integer(data, "images", 1);
     manifest.identities = integer(data, "identities", 1);
     manifest.labels = from_hex(member(data, "labels"), "labels");
-    for (const Json& key : array(data, "excluded")) {
+    for (const OrderedJson& key : array(data, "excluded")) {
       if (!key.is_string()) fail("excluded", "holds something other than strings");
       manifest.excluded.push_back(key.get<std::string>());
     }
     manifest.corrupt = integer(root_, "corrupt", 0);
-    const Json& best = member(root_, "best_accuracy");
+    const OrderedJson& best = member(root_, "best_accuracy");
     if (!best.is_number()) fail("best_accuracy", "not a number");
     manifest.best_accuracy = best.get<double>();
     if (root_.contains("loss_scaler")) {
-      const Json& scaler = member(root_, "loss_scaler");
-      const Json& factor = member(scaler, "factor");
+      const OrderedJson& scaler = member(root_, "loss_scaler");
+      const OrderedJson& factor = member(scaler, "factor");
       if (!factor.is_number() || !(factor.get<double>() > 0))
         fail("factor", "not a number above 0");
       manifest.loss_factor = factor.get<double>();
       manifest.loss_steps = integer(scaler, "steps", 0, std::numeric_limits<std::int32_t>::max());
       manifest.loss_skipped = integer(scaler, "skipped", 0, manifest.step);
     }
-    const Json& files = member(root_, "files");
+    const OrderedJson& files = member(root_, "files");
     if (!files.is_object()) fail("files", "not a JSON object");
     for (const auto& [file, sums] : files.items()) manifest.files[file] = checksums(file, sums);
     return manifest;
@@ -66,41 +66,41 @@ class Reader {
     throw DataError(name_, place, what);
   }
 
-  Json parse(std::string_view json) const {
-    const auto watch = [&](int depth, Json::parse_event_t, const Json&) {
+  OrderedJson parse(std::string_view json) const {
+    const auto watch = [&](int depth, OrderedJson::parse_event_t, const OrderedJson&) {
       if (depth > kDepth) fail("manifest", "nested too deeply");
       return true;
     };
     try {
-      Json root = Json::parse(json, watch);
+      OrderedJson root = OrderedJson::parse(json, watch);
       if (root.is_object()) return root;
-    } catch (const Json::parse_error& error) {
+    } catch (const OrderedJson::parse_error& error) {
       fail("byte " + std::to_string(error.byte), "not JSON");
-    } catch (const Json::exception&) {
+    } catch (const OrderedJson::exception&) {
       fail("manifest", "a number beyond every type");
     }
     fail("manifest", "not a JSON object");
   }
 
-  const Json& member(const Json& object, const char* key) const {
+  const OrderedJson& member(const OrderedJson& object, const char* key) const {
     if (!object.is_object()) fail(key, "not within a JSON object");
     const auto found = object.find(key);
     if (found == object.end()) fail(key, "missing");
     return *found;
   }
 
-  std::string text(const Json& object, const char* key) const {
-    const Json& value = member(object, key);
+  std::string text(const OrderedJson& object, const char* key) const {
+    const OrderedJson& value = member(object, key);
     if (!value.is_string()) fail(key, "not a string");
     return value.get<std::string>();
   }
 
-  std::uint64_t unsigned_of(const Json& value, std::string_view place) const {
+  std::uint64_t unsigned_of(const OrderedJson& value, std::string_view place) const {
     if (!value.is_number_unsigned()) fail(place, "not a whole number of 0 or more");
     return value.get<std::uint64_t>();
   }
 
-  std::int64_t integer(const Json& object, const char* key, std::int64_t least,
+  std::int64_t integer(const OrderedJson& object, const char* key, std::int64_t least,
                        std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
     const std::uint64_t value = unsigned_of(member(object, key), key);
     if (value < static_cast<std::uint64_t>(least) || value > static_cast<std::uint64_t>(most)) {
@@ -110,13 +110,13 @@ class Reader {
     return static_cast<std::int64_t>(value);
   }
 
-  const Json& array(const Json& object, const char* key) const {
-    const Json& value = member(object, key);
+  const OrderedJson& array(const OrderedJson& object, const char* key) const {
+    const OrderedJson& value = member(object, key);
     if (!value.is_array()) fail(key, "not a JSON array");
     return value;
   }
 
-  std::uint64_t from_hex(const Json& value, std::string_view place) const {
+  std::uint64_t from_hex(const OrderedJson& value, std::string_view place) const {
     if (value.is_string()) {
       const auto& digits = value.get_ref<const std::string&>();
       std::uint64_t number = 0;
@@ -127,13 +127,13 @@ class Reader {
     fail(place, "not a number in hexadecimal digits");
   }
 
-  Checksums checksums(const std::string& file, const Json& value) const {
+  Checksums checksums(const std::string& file, const OrderedJson& value) const {
     // Only a name, so that nothing outside the folder is read.
     if (file.empty() || file.find('/') != file.npos || file == "." || file == "..")
       fail("files", "'" + file + "' is no name of a file");
     Checksums sums;
     sums.bytes = unsigned_of(member(value, "bytes"), file);
-    for (const Json& block : array(value, "xxh3_of_8_mib"))
+    for (const OrderedJson& block : array(value, "xxh3_of_8_mib"))
       sums.blocks.push_back(from_hex(block, file));
     const std::uint64_t full = sums.bytes / Checksums::kBlockBytes;
     const std::uint64_t wanted = full + (sums.bytes % Checksums::kBlockBytes > 0 ? 1 : 0);
@@ -144,36 +144,36 @@ class Reader {
   }
 
   std::string_view name_;
-  Json root_;
+  OrderedJson root_;
 };
 
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
-  Json files = Json::object();
+  OrderedJson files = OrderedJson::object();
   for (const auto& [file, sums] : manifest.files) {
-    Json blocks = Json::array();
+    OrderedJson blocks = OrderedJson::array();
     for (const std::uint64_t block : sums.blocks) blocks.push_back(hex(block));
     files[file] = {{"bytes", sums.bytes}, {"xxh3_of_8_mib", std::move(blocks)}};
   }
-  Json json = {{"format", kFormat},
-               {"step", manifest.step},
-               {"world", manifest.world},
-               {"seed", manifest.seed},
-               {"data",
-                {{"images", manifest.images},
-                 {"identities", manifest.identities},
-                 {"labels", hex(manifest.labels)},
-                 {"excluded", manifest.excluded}}},
-               {"corrupt", manifest.corrupt},
-               {"best_accuracy", manifest.best_accuracy},
-               {"config", manifest.config},
-               {"files", std::move(files)}};
+  OrderedJson json = {{"format", kFormat},
+                      {"step", manifest.step},
+                      {"world", manifest.world},
+                      {"seed", manifest.seed},
+                      {"data",
+                       {{"images", manifest.images},
+                        {"identities", manifest.identities},
+                        {"labels", hex(manifest.labels)},
+                        {"excluded", manifest.excluded}}},
+                      {"corrupt", manifest.corrupt},
+                      {"best_accuracy", manifest.best_accuracy},
+                      {"config", manifest.config},
+                      {"files", std::move(files)}};
   if (manifest.loss_factor > 0)
     json["loss_scaler"] = {{"factor", manifest.loss_factor},
                            {"steps", manifest.loss_steps},
                            {"skipped", manifest.loss_skipped}};
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 Manifest parse_manifest(std::string_view json, std::string_view name) {

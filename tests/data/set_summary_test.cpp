@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-std::vector<std::byte> picture(std::uint8_t grey, int size = 112) {
+std::vector<std::byte> grey_png(std::uint8_t grey, int size = 112) {
   return encode_png(
       {size, size,
        std::vector<std::uint8_t>(
@@ -22,7 +22,7 @@ std::vector<std::byte> picture(std::uint8_t grey, int size = 112) {
 
 TEST(SetSummary, CountsImagesIdentitiesAndWhatTheyAre) {
   SetSummary summary;
-  const auto png = picture(7), small = picture(7, 96), other = bytes_of("no image");
+  const auto png = grey_png(7), small = grey_png(7, 96), other = bytes_of("no image");
   for (int i = 0; i < 5; ++i) summary.add({0, "a", png});
   summary.add({1, "b", small});
   summary.add({3, "c", other});
@@ -45,7 +45,7 @@ TEST(SetSummary, CountsImagesIdentitiesAndWhatTheyAre) {
 TEST(SetSummary, ShowsARowOfEachOfSomeIdentities) {
   SetSummary summary;
   for (int identity = 0; identity < 40; ++identity) {
-    const auto image = picture(static_cast<std::uint8_t>(identity));
+    const auto image = grey_png(static_cast<std::uint8_t>(identity));
     for (int i = 0; i < 10; ++i) summary.add({identity, "", image});
   }
   const RgbImage sheet = summary.sheet();

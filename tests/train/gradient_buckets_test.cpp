@@ -8,7 +8,7 @@
 namespace pfc {
 namespace {
 
-std::vector<at::Tensor> parameters() {
+std::vector<at::Tensor> some_parameters() {
   return {torch::ones({3, 4}).requires_grad_(), torch::ones({5}).requires_grad_(), torch::ones({2}),
           torch::ones({7}).requires_grad_()};
 }
@@ -21,7 +21,7 @@ at::Tensor loss_of(const std::vector<at::Tensor>& p, int rank) {
 TEST(RanksGradientBuckets, SumOverRanksHoweverTheyAreCut) {
   for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{50}, std::int64_t{1} << 20}) {
     on_ranks([&](Communicator& comm) {
-      const auto p = parameters();
+      const auto p = some_parameters();
       GradientBuckets gradients(p, comm, bytes);
       EXPECT_EQ(gradients.buckets(), bytes == 1 ? 3 : bytes == 50 ? 2 : 1);
       const float ranks = static_cast<float>(comm.world() * (comm.world() + 1)) / 2;
@@ -41,7 +41,7 @@ TEST(RanksGradientBuckets, SumOverRanksHoweverTheyAreCut) {
 
 TEST(RanksGradientBuckets, AddUpMicroBatchesAndTravelWithTheLast) {
   on_ranks([](Communicator& comm) {
-    const auto p = parameters();
+    const auto p = some_parameters();
     GradientBuckets gradients(p, comm);
     gradients.zero();
     const std::int64_t before = comm.traffic()[2].calls;
@@ -59,7 +59,7 @@ TEST(RanksGradientBuckets, AddUpMicroBatchesAndTravelWithTheLast) {
 
 TEST(RanksGradientBuckets, AParameterThatTheLossDoesNotUseHoldsNothingUp) {
   on_ranks([](Communicator& comm) {
-    const auto p = parameters();
+    const auto p = some_parameters();
     GradientBuckets gradients(p, comm, 1);
     gradients.zero();
     gradients.send_when_full();
@@ -72,7 +72,7 @@ TEST(RanksGradientBuckets, AParameterThatTheLossDoesNotUseHoldsNothingUp) {
 
 TEST(GradientBuckets, LeaveTheParametersAsTheyWere) {
   const auto comm = make_self_communicator();
-  const auto p = parameters();
+  const auto p = some_parameters();
   { const GradientBuckets gradients(p, *comm); }
   EXPECT_FALSE(p[0].grad().defined());
   p[0].sum().backward();
