@@ -5,8 +5,8 @@
 #   scripts/gpu_check.sh [--sanitize | --profile]
 #
 # It needs nvcc, CMake, a C++ compiler and PyTorch 2.11 or later in `python3`, and downloads nothing. With --sanitize
-# the kernels also run under compute-sanitizer; with --profile there are only tables of how long each kernel of a
-# step takes, of the head's and of training's. Exit status 77: no GPU.
+# the kernels also run under compute-sanitizer; with --profile there are only tables of how long the head's GEMMs and
+# each kernel of a step take, of the head's and of training's. Exit status 77: no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

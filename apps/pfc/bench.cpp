@@ -26,10 +26,6 @@ struct BenchCommand {
   int threads = 0;
 };
 
-std::string gigabytes(std::int64_t bytes) {
-  return format("%.2f GB", static_cast<double>(bytes) / 1e9);
-}
-
 std::string computed_on(const Communicator& comm) {
   if (comm.device().is_cuda()) return gpu(comm.device().index()).name;
   const int threads = at::get_num_threads();

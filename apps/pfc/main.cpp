@@ -1,3 +1,5 @@
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -8,6 +10,7 @@
 
 #include "commands.h"
 #include "pfc/base/error.h"
+#include "pfc/base/memory.h"
 #include "pfc/comm/launch.h"
 
 namespace {
@@ -80,6 +83,9 @@ int main(int argc, char** argv) {
     return run(argc, argv, launch);
   } catch (const pfc::UsageError& error) {
     return complain(error.what(), kWrongUsage, launch);
+  } catch (const c10::OutOfMemoryError& error) {
+    return complain(pfc::out_of_gpu_memory(error.what_without_backtrace(), "lower --batch"),
+                    kFailed, launch);
   } catch (const std::bad_alloc&) {
     return complain("out of memory", kFailed, launch);
   } catch (const std::exception& error) {

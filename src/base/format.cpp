@@ -28,6 +28,10 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
+std::string gigabytes(std::int64_t bytes) {
+  return format("%.2f GB", static_cast<double>(bytes) / 1e9);
+}
+
 std::string printable(std::string_view name) {
   constexpr std::size_t kLongest = 80;
   std::string text(name.substr(0, kLongest));

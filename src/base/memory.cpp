@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pfc {
@@ -84,6 +85,14 @@ void reset_peak_memory() {
   malloc_trim(0);
 #endif
   std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): sets the peak to what is resident now
+}
+
+std::string out_of_gpu_memory(const std::string& thrown, std::string_view advice) {
+  constexpr std::string_view kEnd = " is free.";
+  const std::size_t end = thrown.find(kEnd);
+  const std::string what = end == std::string::npos ? thrown.substr(0, thrown.find('\n'))
+                                                    : thrown.substr(0, end + kEnd.size() - 1);
+  return what + "; " + std::string(advice);
 }
 
 }  // namespace pfc

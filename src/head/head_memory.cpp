@@ -12,10 +12,6 @@
 namespace pfc {
 namespace {
 
-std::string gigabytes(std::int64_t bytes) {
-  return format("%.2f GB", static_cast<double>(bytes) / 1e9);
-}
-
 std::string numbers_of(const CenterTableOptions& options) {
   return std::to_string(options.dim) + " " + std::string(name_of(options.weights)) +
          " numbers each, with their optimizer's state in " + std::string(name_of(options.state));

@@ -271,10 +271,6 @@ double sum(const std::vector<Part>& parts, double Part::*value) {
                          [&](double so_far, const Part& part) { return so_far + part.*value; });
 }
 
-std::string gigabytes(double bytes) {
-  return format("%.1f GB", bytes / 1e9);
-}
-
 }  // namespace
 
 double Plan::bytes() const {
@@ -314,7 +310,8 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
     apart.head.table.device = at::kCUDA;
     apart.head.table.in_host_memory = true;
     if (fits(apart))
-      ways.push_back("the centres in the host's memory (" + gigabytes(make_plan(apart).host_bytes) +
+      ways.push_back("the centres in the host's memory (" +
+                     gigabytes(static_cast<std::int64_t>(make_plan(apart).host_bytes)) +
                      " a rank)");
   }
   for (std::int64_t times = 2; times <= kMostTimes; times *= 2) {

@@ -3,7 +3,6 @@
 #include <c10/core/ScalarType.h>
 
 #include <string>
-#include <string_view>
 
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
@@ -48,16 +47,6 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
 FreeMemory free_memory(at::Device device, int ranks_here) {
   const std::int64_t host = available_memory() / ranks_here;
   return {.device = device.is_cuda() ? gpu(device.index()).free_bytes : host, .host = host};
-}
-
-std::string out_of_memory(const std::string& thrown) {
-  constexpr std::string_view kEnd = "is free.";
-  const std::size_t end = thrown.find(kEnd);
-  const std::string what =
-      end == std::string::npos ? thrown.substr(0, thrown.find('\n')) : thrown.substr(0, end + 7);
-  return what +
-         "; lower train.batch_size, raise train.micro_batches, or lower head.workspace_mb; `pfc "
-         "plan` shows what fits";
 }
 
 }  // namespace pfc

@@ -27,8 +27,4 @@ at::ScalarType usual_precision(at::Device device);
 /// What one of `ranks_here` ranks of this machine may take.
 FreeMemory free_memory(at::Device device, int ranks_here);
 
-/// A sentence on what LibTorch throws where a GPU's memory runs out: what was asked for, what is
-/// free, and what to do.
-std::string out_of_memory(const std::string& thrown);
-
 }  // namespace pfc

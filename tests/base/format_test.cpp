@@ -19,5 +19,10 @@ TEST(Grouped, PutsACommaBeforeEveryThreeDigits) {
   EXPECT_EQ(grouped(-1234), "-1,234");
 }
 
+TEST(Gigabytes, AreOfAThousandMillionBytes) {
+  EXPECT_EQ(gigabytes(0), "0.00 GB");
+  EXPECT_EQ(gigabytes(1'234'567'890), "1.23 GB");
+}
+
 }  // namespace
 }  // namespace pfc

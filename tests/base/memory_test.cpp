@@ -72,5 +72,15 @@ TEST(AvailableMemory, IsAPartOfThePhysicalMemory) {
   EXPECT_LE(available_memory(), std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));
 }
 
+TEST(OutOfGpuMemory, SaysWhatWasAskedWhatIsFreeAndWhatToDo) {
+  const std::string asked =
+      "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total "
+      "capacity of 79.10 GiB of which 1.20 GiB is free";
+  EXPECT_EQ(out_of_gpu_memory(asked + ". Process 7 has 70 GiB in use.", "lower --batch"),
+            asked + "; lower --batch");
+  EXPECT_EQ(out_of_gpu_memory("CUDA out of memory\nmore", "lower --batch"),
+            "CUDA out of memory; lower --batch");
+}
+
 }  // namespace
 }  // namespace pfc

@@ -12,6 +12,9 @@ namespace pfc {
 /// 1234567 -> "1,234,567".
 std::string grouped(std::int64_t number);
 
+/// 1234567890 -> "1.23 GB".
+std::string gigabytes(std::int64_t bytes);
+
 /// A name from outside, fit for a line of an error: cut short, '?' for what is not ASCII or not
 /// printed.
 std::string printable(std::string_view name);

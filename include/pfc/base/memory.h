@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 
 namespace pfc {
 
@@ -21,5 +23,9 @@ std::int64_t peak_memory();
 /// From here on the peak is counted anew, of what follows: memory that was freed and kept is given
 /// back.
 void reset_peak_memory();
+
+/// A sentence on what LibTorch throws where a GPU's memory runs out: what was asked for, what is
+/// free, and what to do.
+std::string out_of_gpu_memory(const std::string& thrown, std::string_view advice);
 
 }  // namespace pfc
