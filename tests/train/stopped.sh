@@ -7,11 +7,11 @@
 # Exits with 77 (skipped) where RANKS is above 1 and there is no mpirun.
 set -euo pipefail
 pfc=$1 ranks=$2
-launch=() signals="TERM INT USR1" all=30
+launch=() signals="TERM INT USR1" all=30 endless=100000
 if [ "$ranks" -gt 1 ]; then
   command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
   # mpirun hands SIGUSR1 on; told to end, it waits this long before it tells its ranks, and again before it kills them.
-  launch=(mpirun -np "$ranks" --oversubscribe --mca odls_base_sigkill_timeout 3) signals="USR1 TERM" all=100
+  launch=(mpirun -np "$ranks" --oversubscribe --mca odls_base_sigkill_timeout 3) signals="USR1 TERM"
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 folder=$(mktemp -d)
@@ -25,17 +25,18 @@ train = { batch_size = 12, steps = $all, threads = 1 }
 log = { every = 1 }
 TOML
 train() { exec "${launch[@]}" "$pfc" train "$folder/run.toml" --set "output=$folder/$1" "${@:2}"; }
-steps() { grep -c '"loss"' "$folder/$1/metrics.jsonl" 2>/dev/null || true; }
+steps_done() { grep -c '"loss"' "$folder/$1/metrics.jsonl" 2>/dev/null || true; }
 
 (train whole) >"$folder/whole.log" 2>&1 || { cat "$folder/whole.log"; exit 1; }
 
+steps=$all  # of the first run, which is compared; the others need only be under way
 for signal in $signals; do
   run=stopped-$signal
   set -m  # or the shell makes what runs in its background ignore SIGINT
-  (train "$run") >"$folder/$run.log" 2>&1 &
+  (train "$run" --set "train.steps=$steps") >"$folder/$run.log" 2>&1 &
   set +m
   process=$!
-  until [ "$(steps "$run")" -ge 5 ] 2>/dev/null; do
+  until [ "$(steps_done "$run")" -ge 5 ] 2>/dev/null; do
     kill -0 "$process" 2>/dev/null || { cat "$folder/$run.log"; echo "FAILED: it ended before it was asked to"; exit 1; }
     sleep 0.05
   done
@@ -46,11 +47,12 @@ for signal in $signals; do
   if [ "$ranks" -gt 1 ] && [ "$signal" = TERM ]; then status=0; fi  # mpirun's own status says that it was ended
   [ "$status" -eq 0 ] || { echo "FAILED: exit status $status after SIG$signal"; exit 1; }
   grep -q -- '--resume goes on from there' "$folder/$run.log" || { echo "FAILED: it did not say how to go on"; exit 1; }
-  done=$(steps "$run")
-  [ "$done" -lt "$all" ] || { echo "FAILED: it did all of its steps"; exit 1; }
+  done=$(steps_done "$run")
+  [ "$done" -lt "$steps" ] || { echo "FAILED: it did all of its steps"; exit 1; }
   [ -d "$(printf '%s/%s/checkpoints/step-%09d' "$folder" "$run" "$done")" ] || {
     echo "FAILED: step $done, the last one, is not saved"; exit 1; }
   echo "SIG$signal after step $done: saved"
+  steps=$endless
 done
 
 first=stopped-${signals%% *}
