@@ -125,9 +125,9 @@ struct CpuHead::Worker {
 
 /// Each thread lists a share.
 void CpuHead::list_rows() {
-  constexpr std::int64_t kRowsAThread = 4096;
+  constexpr std::int64_t kListedAThread = 4096;
   rows_.resize(static_cast<std::size_t>(classes_.count()));
-  at::parallel_for(0, classes_.count(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, classes_.count(), kListedAThread, [&](std::int64_t begin, std::int64_t end) {
     classes_.list(begin, std::span(rows_).subspan(static_cast<std::size_t>(begin),
                                                   static_cast<std::size_t>(end - begin)));
   });
