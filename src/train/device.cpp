@@ -49,4 +49,10 @@ FreeMemory free_memory(at::Device device, int ranks_here) {
   return {.device = device.is_cuda() ? gpu(device.index()).free_bytes : host, .host = host};
 }
 
+std::string out_of_memory(const std::string& thrown) {
+  return out_of_gpu_memory(thrown,
+                           "lower train.batch_size, raise train.micro_batches, or lower "
+                           "head.workspace_mb; `pfc plan` shows what fits");
+}
+
 }  // namespace pfc

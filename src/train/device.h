@@ -27,4 +27,7 @@ at::ScalarType usual_precision(at::Device device);
 /// What one of `ranks_here` ranks of this machine may take.
 FreeMemory free_memory(at::Device device, int ranks_here);
 
+/// out_of_gpu_memory with what training can do about it.
+std::string out_of_memory(const std::string& thrown);
+
 }  // namespace pfc

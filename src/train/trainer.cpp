@@ -406,9 +406,7 @@ void train(const Config& config, Communicator& comm, Start start) {
   try {
     Run(config, comm, start).go();
   } catch (const c10::OutOfMemoryError& error) {
-    throw Error(out_of_gpu_memory(error.what_without_backtrace(),
-                                  "lower train.batch_size, raise train.micro_batches, or lower "
-                                  "head.workspace_mb; `pfc plan` shows what fits"));
+    throw Error(out_of_memory(error.what_without_backtrace()));
   }
   comm.barrier();  // every rank's files are there
 }

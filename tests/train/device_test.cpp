@@ -42,5 +42,20 @@ TEST(Device, ARunThatAsksForAGpuIsNotMadeOnACpu) {
               ThrowsMessage<Error>(HasSubstr("work on CPUs")));
 }
 
+TEST(Device, OutOfMemorySaysWhatWasAskedWhatIsFreeAndWhatToDo) {
+  std::string thrown;
+  try {
+    TORCH_CHECK_WITH(OutOfMemoryError, false,
+                     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity "
+                     "of 79.10 GiB of which 1.20 GiB is free. Process 7 has 70 GiB in use.");
+  } catch (const c10::OutOfMemoryError& error) {
+    thrown = error.what_without_backtrace();
+  }
+  EXPECT_EQ(out_of_memory(thrown),
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 "
+            "GiB of which 1.20 GiB is free; lower train.batch_size, raise train.micro_batches, or "
+            "lower head.workspace_mb; `pfc plan` shows what fits");
+}
+
 }  // namespace
 }  // namespace pfc
