@@ -23,8 +23,12 @@ double finest_far(const Roc& roc) {
 ChartCurve drawn(const RocCurve& curve) {
   const Roc& roc = curve.roc;
   ChartCurve line{std::string(curve.name), {{finest_far(roc), roc.at(finest_far(roc)).tar}}};
-  for (const RocPoint& point : roc.points()) {
-    if (point.false_accepts > 0) line.points.push_back({roc.far(point), roc.tar(point)});
+  const auto points = roc.points();
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const bool has_more =
+        i + 1 < points.size() && points[i + 1].false_accepts == points[i].false_accepts;
+    if (points[i].false_accepts > 0 && !has_more)
+      line.points.push_back({roc.far(points[i]), roc.tar(points[i])});
   }
   for (const double far : kFars) {
     const OperatingPoint point = roc.at(far);

@@ -74,8 +74,8 @@ TEST(RocSvg, SizeDoesNotGrowWithThePairs) {
   EXPECT_LT(draw(curve(200'000, 190'000)).size(), 100'000u);
 }
 
-TEST(RocSvg, ACurveNeverFallsNorLeavesThePlot) {
-  const std::string svg = draw(curve(3000, 2000));
+void expect_rises_in_the_plot(const Roc& roc) {
+  const std::string svg = draw(roc);
   double x = 84, y = 484;
   int steps = 0;
   const char* at = svg.c_str() + svg.find("d=\"M") + 4;
@@ -90,6 +90,20 @@ TEST(RocSvg, ACurveNeverFallsNorLeavesThePlot) {
   EXPECT_GT(steps, 10);
   EXPECT_EQ(x, 828);
   EXPECT_EQ(y, 84);
+}
+
+TEST(RocSvg, ACurveNeverFallsNorLeavesThePlot) {
+  expect_rises_in_the_plot(curve(3000, 2000));
+}
+
+TEST(RocSvg, ACurveWhoseBestScoreIsAnImpostorsNeitherFallsNorLeavesThePlot) {
+  std::vector<double> scores = {1000};  // then a half of the genuine ones, and both by turns
+  std::vector<std::uint8_t> same = {0};
+  for (int i = 0; i < 400; ++i) {
+    scores.push_back(999 - i);
+    same.push_back(i < 200 || i % 2 == 0);
+  }
+  expect_rises_in_the_plot(Roc(scores, same));
 }
 
 }  // namespace
