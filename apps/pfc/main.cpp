@@ -18,9 +18,11 @@ namespace {
 constexpr int kFailed = 1, kWrongUsage = 2;
 
 /// One line, whatever was thrown: LibTorch's messages go on with a stack trace. Where all ranks
-/// fail alike, the first one speaks for them: it ends the others before they do.
+/// fail alike, the first one speaks for them: it ends the others before they do, which takes a
+/// launcher up to a second.
 int complain(const std::string& what, int status, const pfc::Launch& launch) {
-  std::this_thread::sleep_for(std::min(launch.rank, 10) * std::chrono::milliseconds(200));
+  using namespace std::chrono_literals;
+  if (launch.rank > 0) std::this_thread::sleep_for(1s + std::min(launch.rank, 10) * 200ms);
   const std::string sentence = what.substr(0, what.find('\n'));
   const std::string who = "rank " + std::to_string(launch.rank) + ": ";
   const bool named = launch.world == 1 || sentence.starts_with("rank ");

@@ -105,7 +105,8 @@ TEST_F(Resume, OnOtherNumbersOfRanksTakesTheStepsOfTheRunThatWasNotInterrupted) 
   config_.train.batch_size = 12;
   config_.train.micro_batches = 1;
   config_.train.steps = 24;
-  config_.schedule = {.lr = 0.001, .power = 0};
+  // Small, so that what is learnt fast does not blow rounding up.
+  config_.schedule = {.lr = 3e-4, .power = 0};
   config_.eval.every = 0;
   config_.checkpoint = {.every = 4, .keep_last = 100};
   run_on(4);
@@ -119,7 +120,8 @@ TEST_F(Resume, OnOtherNumbersOfRanksTakesTheStepsOfTheRunThatWasNotInterrupted) 
     EXPECT_THAT(log_, HasSubstr("resumed after step 4, which 4 ranks saved"));
     ASSERT_EQ(losses().size(), want.size());
     EXPECT_NEAR(losses()[4], want[4], 1e-5 * want[4]) << world;
-    EXPECT_NEAR(losses()[23], want[23], 1e-3 * want[23]) << world;
+    for (std::size_t step = 5; step < want.size(); ++step)
+      EXPECT_NEAR(losses()[step], want[step], 1e-3 * want[step]) << step << " on " << world;
   }
 }
 
