@@ -1,13 +1,15 @@
 #include <cstdint>
-#include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "commands.h"
+#include "evaluation.h"
 #include "network_options.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/export/npy.h"
@@ -29,40 +31,48 @@ std::filesystem::path names_beside(std::filesystem::path npy) {
 void run_embed(const EmbedCommand& command) {
   const auto images = open_images(command.images);
   const auto network = command.network.load(command.model);
+  const auto comm = join_evaluation();
 
   std::unique_ptr<NpyWriter> rows;
-  AtomicFile names(names_beside(command.output));
-  ProgressLine line(images->size());
-  std::int64_t embedded = 0, left_out = 0;
+  std::optional<AtomicFile> names;
+  if (comm->is_first()) names.emplace(names_beside(command.output));
+  ProgressLine line(images->size(), 0, !comm->is_first());
+  std::int64_t embedded = 0;
   embed(*network, *images,
         {.embedding =
              [&](std::int64_t image, std::span<const float> embedding) {
+               ++embedded;
+               if (!comm->is_first()) return;
                if (!rows) {
                  rows = std::make_unique<NpyWriter>(command.output, std::ssize(embedding));
                }
                rows->add_row(embedding);
-               names.write(images->name(image) + "\n");
-               ++embedded;
+               names->write(images->name(image) + "\n");
              },
          .left_out =
              [&](std::int64_t image, const std::string& reason) {
-               line.note("left out: " + images->name(image) + ": " + reason);
-               ++left_out;
+               line.note("left out: " + printable(images->name(image)) + ": " + reason);
              }},
         {.batch_size = command.network.batch_size,
-         .progress = [&](std::int64_t done, std::int64_t total) {
-           line.show(done, std::to_string(done) + " of " + std::to_string(total) + " images");
-         }});
-  if (!rows) {
-    throw Error(command.images + ": none of " + std::to_string(left_out) +
+         .progress =
+             [&](std::int64_t done, std::int64_t total) {
+               line.show(done, grouped(done) + " of " + grouped(total) + " images");
+             }},
+        *comm);
+  if (embedded == 0) {
+    throw Error(command.images + ": none of " + grouped(images->size()) +
                 " images could be embedded");
   }
-  rows->commit();
-  names.commit();
-  std::cout << embedded << " embeddings in " << command.output << ", their names in "
-            << names_beside(command.output).string();
-  if (left_out > 0) std::cout << "; " << left_out << " images left out";
-  std::cout << "\n";
+  if (comm->is_first()) {
+    rows->commit();
+    names->commit();
+    std::cout << grouped(embedded) << " embeddings in " << command.output << ", their names in "
+              << names_beside(command.output).string();
+    if (const std::int64_t left_out = images->size() - embedded; left_out > 0)
+      std::cout << "; " << grouped(left_out) << " images left out";
+    std::cout << "\n";
+  }
+  comm->barrier();
 }
 
 }  // namespace
@@ -87,8 +97,9 @@ void add_embed(CLI::App& app) {
       "Examples:\n"
       "  pfc embed output/best.safetensors photos/ -o photos.npy\n"
       "  pfc embed output/best.safetensors faces/train.rec\n"
+      "  mpirun -np 8 pfc embed output/best.safetensors faces/train.rec -o faces.npy\n"
       "Rows are as the network gives them, not normalised. Images that do not decode as 112 x 112\n"
-      "are left out, each with its reason.");
+      "are left out, each with its reason. Ranks share the images.");
   command->callback([options] { run_embed(*options); });
 }
 

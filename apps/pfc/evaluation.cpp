@@ -1,6 +1,7 @@
 #include "evaluation.h"
 
 #include <iostream>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -40,27 +41,36 @@ void ModelOptions::add_options(CLI::App& command) {
 std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool with_mirrored,
                                               bool need_all, Communicator& comm) const {
   const auto backbone = network.load(model);
-  const std::int64_t share = (images.size() + comm.world() - 1) / comm.world();
-  ProgressLine line(share, 0, !comm.is_first());
-  Embeddings embeddings = embed_all(
-      *backbone, images, with_mirrored,
-      [&](const std::string& name, const std::string& reason) {
-        if (need_all) throw DataError(printable(name), "image", reason);
-        line.note("left out: " + printable(name) + ": " + reason);
-      },
-      {.batch_size = network.batch_size,
-       .progress =
-           [&](std::int64_t done, std::int64_t total) {
-             line.show(done, "embedding: " + grouped(done) + " of " + grouped(total) + " images");
-           }},
-      comm);
-  if (embeddings.images.empty())
-    throw Error("none of " + grouped(images.size()) + " images could be embedded");
-  const std::int64_t left_out = images.size() - std::ssize(embeddings.images);
-  if (left_out > 0 && comm.is_first()) line.note(grouped(left_out) + " images left out");
+  ProgressLine line(images.size(), 0, !comm.is_first());
+  std::vector<float> rows;
+  std::int64_t dim = 0;
   std::vector<std::string> names;
-  for (const std::int64_t image : embeddings.images) names.push_back(images.name(image));
-  return make_features(std::move(embeddings.values), embeddings.dim, std::move(names));
+  pfc::embed(*backbone, images,
+             {.embedding =
+                  [&](std::int64_t image, std::span<const float> row) {
+                    dim = std::ssize(row);
+                    if (rows.empty()) rows.reserve(static_cast<std::size_t>(images.size() * dim));
+                    rows.insert(rows.end(), row.begin(), row.end());
+                    names.push_back(images.name(image));
+                  },
+              .left_out =
+                  [&](std::int64_t image, const std::string& reason) {
+                    const std::string name = printable(images.name(image));
+                    if (need_all) throw DataError(name, "image", reason);
+                    line.note("left out: " + name + ": " + reason);
+                  }},
+             {.batch_size = network.batch_size,
+              .add_mirrored = with_mirrored,
+              .progress =
+                  [&](std::int64_t done, std::int64_t total) {
+                    line.show(done,
+                              "embedding: " + grouped(done) + " of " + grouped(total) + " images");
+                  }},
+             comm);
+  if (names.empty()) throw Error("none of " + grouped(images.size()) + " images could be embedded");
+  const std::int64_t left_out = images.size() - std::ssize(names);
+  if (left_out > 0 && comm.is_first()) line.note(grouped(left_out) + " images left out");
+  return make_features(std::move(rows), dim, std::move(names));
 }
 
 std::unique_ptr<Communicator> join_evaluation() {

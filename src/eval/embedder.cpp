@@ -94,60 +94,82 @@ int decoding_threads(const EmbedOptions& options, at::Device device) {
   return device.is_cpu() ? kBesideOneOnTheCpu : torch::get_num_threads();
 }
 
-/// Calls body(decoded) for one batch of images [begin, end) after another, its pixels where the
-/// network is, while the next one is decoded.
-template <typename Body>
-void for_each_batch(const Backbone& network, const ImageSource& images, std::int64_t begin,
-                    std::int64_t end, const EmbedOptions& options, const Body& body) {
-  const at::Device device = device_of(network);
-  const int threads = decoding_threads(options, device);
-  const auto decoding_from = [&](std::int64_t first) {
-    return std::make_unique<Decoding>(images, first, std::min(first + options.batch_size, end),
-                                      threads);
-  };
-  auto decoding = decoding_from(begin);
-  for (std::int64_t done = begin; done < end;) {
-    decoding->wait(device);
-    const auto decoded = std::exchange(decoding, nullptr);
-    done += decoded->size();
-    if (done < end) decoding = decoding_from(done);
-    body(*decoded);
-    if (options.progress) options.progress(done - begin, end - begin);
-  }
-}
-
-std::span<const float> values_of(const torch::Tensor& tensor) {
-  return {tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
-}
-
 /// pixels [n, 112, 112, 3] uint8, where the network is -> [n, d] in host memory.
 torch::Tensor embeddings_of(Backbone& network, const torch::Tensor& pixels) {
   return network.forward(to_network_input(pixels)).cpu();
 }
 
-/// A rank's images [begin, end) of all.
-struct Share {
-  Share(std::int64_t all, const Communicator& comm)
-      : total(all),
-        most((all + comm.world() - 1) / comm.world()),
-        // A rank whose share is empty embeds the last image too: it has to know the size of a row.
-        begin(std::min(comm.rank() * most, all - 1)),
-        end(std::min(begin + most, all)) {}
+/// The images [begin, end) that all ranks embed before they exchange rows: each a batch, in order.
+struct Round {
+  Round(std::int64_t first, std::int64_t all, std::int64_t batch_size, const Communicator& comm)
+      : begin(first),
+        end(std::min(begin + batch_size * comm.world(), all)),
+        most((end - begin + comm.world() - 1) / comm.world()),
+        my_begin(std::min(begin + comm.rank() * most, end)),
+        my_end(std::min(my_begin + most, end)) {}
 
-  std::int64_t total;
-  std::int64_t most;  ///< that a rank has; the last ones perhaps fewer or none
   std::int64_t begin, end;
+  std::int64_t most;              ///< that a rank has; in the last round some have fewer or none
+  std::int64_t my_begin, my_end;  ///< this rank's
 };
 
-/// The rows of this rank's share -> those of all, in order.
-std::vector<float> gather_rows(const std::vector<torch::Tensor>& mine, const Share& share,
-                               Communicator& comm) {
-  const torch::Tensor rows = torch::cat(mine);
-  const torch::Tensor padded = torch::zeros({share.most, rows.size(1)});
-  padded.narrow(0, 0, rows.size(0)).copy_(rows);
-  const torch::Tensor all = comm.all_gather(padded).wait().narrow(0, 0, share.total).contiguous();
-  const auto values = values_of(all);
-  return {values.begin(), values.end()};
+void require_the_same_images(const ImageSource& images, Communicator& comm) {
+  const torch::Tensor sizes = comm.all_gather(torch::tensor({images.size()})).wait();
+  for (int rank = 0; rank < comm.world(); ++rank) {
+    const auto theirs = sizes[rank].item<std::int64_t>(), first = sizes[0].item<std::int64_t>();
+    if (theirs == first) continue;
+    throw Error("rank " + std::to_string(rank) + " has " + std::to_string(theirs) +
+                " images and rank 0 " + std::to_string(first) +
+                ": ranks share the work on one set, which must be the same on all machines");
+  }
+}
+
+/// What ranks get of every image: rows_of(pixels) gives the rows [n, k] of a batch. On all ranks
+/// alike take(image, row [k]) is called for one image after another; left_out(image, reason) on the
+/// rank that met it.
+template <class RowsOf, class Take, class LeftOut>
+void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptions& options,
+                  Communicator& comm, const RowsOf& rows_of, const Take& take,
+                  const LeftOut& left_out) {
+  const torch::InferenceMode no_gradients;
+  const EvaluationMode evaluation(network);
+  const at::Device device = device_of(network);
+  const int threads = decoding_threads(options, device);
+  require_the_same_images(images, comm);
+  const auto decoding_of = [&](const Round& round) {
+    if (round.begin == round.end) return std::unique_ptr<Decoding>();
+    // A rank that has no image decodes the one before: it has to know the size of a row.
+    return std::make_unique<Decoding>(images, std::min(round.my_begin, round.end - 1), round.my_end,
+                                      threads);
+  };
+  Round round(0, images.size(), options.batch_size, comm);
+  for (auto decoding = decoding_of(round); decoding;) {
+    decoding->wait(device);
+    const auto decoded = std::move(decoding);
+    const Round next(round.end, images.size(), options.batch_size, comm);
+    decoding = decoding_of(next);
+    const torch::Tensor mine = rows_of(decoded->pixels());
+    const std::int64_t columns = mine.size(1);
+    // The last column says whether the row is an image's.
+    const torch::Tensor sent = torch::zeros({round.most, columns + 1});
+    sent.narrow(0, 0, mine.size(0)).narrow(1, 0, columns).copy_(mine);
+    for (std::int64_t i = round.my_begin; i < round.my_end; ++i) {
+      const std::int64_t number = i - round.my_begin;
+      const std::string& reason = decoded->reason(number);
+      if (reason.empty()) {
+        sent[number][columns] = 1;
+      } else {
+        left_out(i, reason);
+      }
+    }
+    const torch::Tensor all = comm.all_gather(sent).wait();
+    const float* row = all.const_data_ptr<float>();
+    for (std::int64_t i = round.begin; i < round.end; ++i, row += columns + 1) {
+      if (row[columns] == 1) take(i, std::span(row, static_cast<std::size_t>(columns)));
+    }
+    if (options.progress) options.progress(round.end, images.size());
+    round = next;
+  }
 }
 
 }  // namespace
@@ -164,78 +186,38 @@ EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseG
 }
 
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
-           const EmbedOptions& options) {
-  const torch::InferenceMode no_gradients;
-  const EvaluationMode evaluation(network);
-  for_each_batch(network, images, 0, images.size(), options, [&](const Decoding& decoded) {
-    const torch::Tensor rows = embeddings_of(network, decoded.pixels()).contiguous();
-    for (std::int64_t i = 0; i < decoded.size(); ++i) {
-      if (const std::string& reason = decoded.reason(i); reason.empty()) {
-        sink.embedding(decoded.begin() + i, values_of(rows[i]));
-      } else {
-        sink.left_out(decoded.begin() + i, reason);
-      }
-    }
-  });
+           const EmbedOptions& options, Communicator& comm) {
+  const auto rows_of = [&](const torch::Tensor& pixels) {
+    const torch::Tensor rows = embeddings_of(network, pixels);
+    return options.add_mirrored ? rows + embeddings_of(network, pixels.flip(2)) : rows;
+  };
+  for_each_row(network, images, options, comm, rows_of, sink.embedding, sink.left_out);
 }
 
-Embeddings embed_all(
-    Backbone& network, const ImageSource& images, bool with_mirrored,
-    const std::function<void(const std::string& name, const std::string& reason)>& left_out,
-    const EmbedOptions& options, Communicator& comm) {
-  const torch::InferenceMode no_gradients;
-  const EvaluationMode evaluation(network);
-  const Share mine(images.size(), comm);
-  std::vector<torch::Tensor> rows, present;
-  for_each_batch(network, images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
-    torch::Tensor embedded = embeddings_of(network, decoded.pixels());
-    if (with_mirrored) embedded = embedded + embeddings_of(network, decoded.pixels().flip(2));
-    torch::Tensor is_there = torch::ones({decoded.size(), 1});
-    for (std::int64_t i = 0; i < decoded.size(); ++i) {
-      if (decoded.reason(i).empty()) continue;
-      is_there[i] = 0;
-      left_out(images.name(decoded.begin() + i), decoded.reason(i));
-    }
-    rows.push_back(embedded);
-    present.push_back(is_there);
-  });
-  Embeddings result;
-  result.dim = rows.front().size(1);
-  const std::vector<float> all = gather_rows(rows, mine, comm);
-  const std::vector<float> there = gather_rows(present, mine, comm);
-  const auto dim = static_cast<std::size_t>(result.dim);
-  for (std::size_t i = 0; i < there.size(); ++i) {
-    if (there[i] == 0) continue;
-    const auto row = std::span(all).subspan(i * dim, dim);
-    result.values.insert(result.values.end(), row.begin(), row.end());
-    result.images.push_back(static_cast<std::int64_t>(i));
-  }
-  return result;
+void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
+           const EmbedOptions& options) {
+  embed(network, images, sink, options, *make_self_communicator());
 }
 
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
                            const EmbedOptions& options, Communicator& comm) {
-  const torch::InferenceMode no_gradients;
-  const EvaluationMode evaluation(network);
   PairEmbeddings result;
   result.set = set.name();
   for (std::int64_t pair = 0; pair < set.pairs(); ++pair) result.same.push_back(set.same(pair));
-  if (result.same.empty()) return result;
-
   const PairImages images(set);
-  const Share mine(images.size(), comm);
-  std::vector<torch::Tensor> originals, mirrored;
-  for_each_batch(network, images, mine.begin, mine.end, options, [&](const Decoding& decoded) {
-    for (std::int64_t i = 0; i < decoded.size(); ++i) {
-      if (const std::string& reason = decoded.reason(i); !reason.empty())
-        throw DataError(set.name(), images.name(decoded.begin() + i), reason);
-    }
-    originals.push_back(embeddings_of(network, decoded.pixels()));
-    mirrored.push_back(embeddings_of(network, decoded.pixels().flip(2)));
-  });
-  result.dim = originals.front().size(1);
-  result.originals = gather_rows(originals, mine, comm);
-  result.mirrored = gather_rows(mirrored, mine, comm);
+  const auto rows_of = [&](const torch::Tensor& pixels) {
+    return torch::cat({embeddings_of(network, pixels), embeddings_of(network, pixels.flip(2))}, 1);
+  };
+  const auto take = [&](std::int64_t, std::span<const float> row) {
+    const auto middle = row.begin() + std::ssize(row) / 2;
+    result.dim = std::ssize(row) / 2;
+    result.originals.insert(result.originals.end(), row.begin(), middle);
+    result.mirrored.insert(result.mirrored.end(), middle, row.end());
+  };
+  const auto refuse = [&](std::int64_t image, const std::string& reason) {
+    throw DataError(set.name(), images.name(image), reason);
+  };
+  for_each_row(network, images, options, comm, rows_of, take, refuse);
   return result;
 }
 

@@ -130,6 +130,48 @@ TEST(Embed, GivesEmbeddingsInOrderAndLeavesOutWhatDoesNotDecode) {
   }
 }
 
+TEST(RanksEmbed, AllGetEveryRowInOrderAndOneIsToldOfEachImageThatIsLeftOut) {
+  std::vector<std::byte> broken = face(9, 9);
+  broken.resize(broken.size() / 2);
+  const Images images({face(255, 0), broken, face(0, 255), face(0, 0), broken});
+  on_ranks([&](Communicator& comm) {
+    // Of the last round's images, at batches of 2 or 3, some ranks have none.
+    for (const std::int64_t batch_size : {1, 2, 3, 10}) {
+      Halves network;
+      std::vector<std::int64_t> numbers;
+      std::vector<float> values;
+      at::Tensor left_out = torch::zeros({images.size()});
+      embed(network, images,
+            {.embedding =
+                 [&](std::int64_t image, std::span<const float> embedding) {
+                   numbers.push_back(image);
+                   values.insert(values.end(), embedding.begin(), embedding.end());
+                 },
+             .left_out = [&](std::int64_t image, const std::string&) { left_out[image] += 1; }},
+            {.batch_size = batch_size, .add_mirrored = batch_size == 2}, comm);
+      EXPECT_THAT(numbers, ElementsAre(0, 2, 3));
+      if (batch_size == 2) {
+        EXPECT_THAT(values, ElementsAre(0, 0, 0, 0, -2, -2));
+      } else {
+        EXPECT_THAT(values, ElementsAre(1, -1, -1, 1, -1, -1));
+      }
+      comm.all_reduce(left_out).wait();
+      EXPECT_TRUE(left_out.equal(torch::tensor({0.f, 1.f, 0.f, 0.f, 1.f}))) << left_out;
+    }
+  });
+}
+
+TEST(RanksEmbed, ThatHaveOtherImagesAreRefused) {
+  on_ranks([](Communicator& comm) {
+    if (comm.world() == 1) return;
+    const Images images(std::vector<std::vector<std::byte>>(comm.is_first() ? 3 : 2, face(255, 0)));
+    Halves network;
+    EXPECT_THAT(
+        [&] { embed(network, images, {}, {}, comm); },
+        testing::ThrowsMessage<Error>(HasSubstr("rank 1 has 2 images and rank 0 3: ranks share")));
+  });
+}
+
 TEST_F(Embedder, BatchesAndThreadsDoNotMatter) {
   for (const std::int64_t batch_size : {1, 3, 4, 100}) {
     for (const int threads : {1, 2, 7}) {

@@ -21,10 +21,12 @@ class Backbone;
 
 struct EmbedOptions {
   std::int64_t batch_size = 64;  ///< images the network sees at a time
+  bool add_mirrored = false;  ///< a row is the sum of an image's and its mirror image's embedding
   /// That decode the next batch while the network is at work; 0: two where it works on the CPU, all
   /// that the process has where it works on a GPU.
   int threads = 0;
-  /// Called after each batch with the images done and their number; may be empty.
+  /// Called after each batch with the images that all ranks have done, and their number; may be
+  /// empty.
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
@@ -40,34 +42,23 @@ EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseG
                                         int local_rank);
 
 struct EmbeddingSink {
-  /// An image and its embedding [d], in the order of images.
+  /// An image and its embedding [d], in the order of images; on all ranks alike.
   std::function<void(std::int64_t image, std::span<const float> embedding)> embedding;
-  /// An image that is left out, and why: it does not decode as 112 × 112.
+  /// An image that is left out, and why: it does not decode as 112 × 112. On the rank that met it.
   std::function<void(std::int64_t image, const std::string& reason)> left_out;
 };
 
-/// Embeds every image of a source. The network works in evaluation mode and is given back in the
-/// mode it came in.
+/// Embeds every image of a source, each rank its share of the batches; all ranks call it together,
+/// with as many images, else it throws Error. The network works in evaluation mode and is given
+/// back in the mode it came in.
+void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
+           const EmbedOptions& options, Communicator& comm);
+/// The same in a world of one.
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options = {});
 
-struct Embeddings {
-  std::int64_t dim = 0;
-  std::vector<float> values;         ///< [images.size(), dim]
-  std::vector<std::int64_t> images;  ///< the number of each in the source, ascending
-};
-
-/// Embeds every image of a source, each rank its share; all ranks call it together and get all. An
-/// image's row is its embedding, or the sum of its and its mirror image's. `left_out` is told, on
-/// the rank that met it, of an image that does not decode.
-Embeddings embed_all(
-    Backbone& network, const ImageSource& images, bool with_mirrored,
-    const std::function<void(const std::string& name, const std::string& reason)>& left_out,
-    const EmbedOptions& options, Communicator& comm);
-
-/// Embeds every image of a set and its mirror image, each rank its share; all ranks call it
-/// together and get all. Throws DataError, naming set and image, where one does not decode as 112 ×
-/// 112.
+/// Embeds every image of a set and its mirror image, shared out as `embed` does; all ranks get all.
+/// Throws DataError, naming set and image, where one does not decode as 112 × 112.
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
                            const EmbedOptions& options, Communicator& comm);
 /// The same in a world of one.
