@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "evaluation.h"
 #include "face_walk.h"
 #include "network_options.h"
 #include "pfc/base/error.h"
@@ -77,6 +78,7 @@ void run_clean(CleanCommand command) {
   for (const char* name : {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"})
     require_new(command.output / name);
   const auto network = command.network.load(command.model);
+  const auto comm = join_evaluation();
   open_faces(command.input);  // what is wrong with it is said before anything is made
   fs::create_directories(command.output);
   CleanOptions& options = command.options;
@@ -87,13 +89,14 @@ void run_clean(CleanCommand command) {
   std::string current;
   options.progress = [&](const std::string& doing, std::int64_t done, std::int64_t total) {
     if (stop.made()) throw Error("stopped; the same command begins again");
-    if (doing != current) line = std::make_unique<ProgressLine>(total);
+    if (doing != current) line = std::make_unique<ProgressLine>(total, 0, !comm->is_first());
     current = doing;
     line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
   };
   const CleanReport report = clean(
-      *network, [&] { return open_faces(command.input); }, options);
+      *network, [&] { return open_faces(command.input); }, options, *comm);
   line.reset();
+  if (!comm->is_first()) return;
   write_lists(command.output, report);
   print(command, report);
 }
@@ -139,8 +142,9 @@ void add_data_clean(CLI::App& data) {
       "Nothing is changed: `pfc data filter` takes the lists. Where a network was trained on the "
       "set "
       "itself, it has\nlearnt some of its mistakes.\n\n"
-      "Example:\n"
-      "  pfc data clean output/best.safetensors faces -o lists");
+      "Examples:\n"
+      "  pfc data clean output/best.safetensors faces -o lists\n"
+      "  mpirun -np 8 pfc data clean output/best.safetensors glint360k -o lists");
   command->callback([options] { run_clean(*options); });
 }
 

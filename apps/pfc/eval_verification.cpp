@@ -50,6 +50,7 @@ void run_verification(const VerificationCommand& command) {
   comm->barrier();
   if (!comm->is_first()) return;
   std::vector<ImageOfRow> images;
+  images.reserve(sets.size());
   for (const VerificationSet& set : sets) {
     images.emplace_back([&set](std::int64_t image) -> std::optional<RgbImage> {
       return decode_image(set.image(image));

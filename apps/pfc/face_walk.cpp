@@ -48,7 +48,7 @@ std::string FaceWalk::copied() const {
 }
 
 std::filesystem::path new_rec(const std::filesystem::path& out) {
-  const std::filesystem::path rec = out.extension() == ".rec" ? out : out / "train.rec";
+  std::filesystem::path rec = out.extension() == ".rec" ? out : out / "train.rec";
   require_new(rec);
   return rec;
 }

@@ -156,6 +156,7 @@ void run_ranks(int world, const std::function<void(Communicator& comm)>& body,
                std::chrono::milliseconds timeout) {
   Meeting meeting(world, timeout);
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(world));
   for (int rank = 0; rank < world; ++rank) {
     threads.emplace_back([&, rank] {
       at::set_num_threads(1);

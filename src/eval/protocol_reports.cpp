@@ -161,8 +161,8 @@ void add_set(Report& report, const VerificationResult& result, const ImageOfRow&
     ReportPictures pictures{std::string(same ? kOnePerson : kTwoPeople) + ", " + result.set, {}};
     for (const std::int64_t pair : hardest_pairs(result.scores, result.same, same)) {
       add_pair(pictures,
-               format("%.4f  pair %lld", cosine(static_cast<std::size_t>(pair)),
-                      static_cast<long long>(pair + 1)),
+               format("%.4f  pair %s", cosine(static_cast<std::size_t>(pair)),
+                      std::to_string(pair + 1).c_str()),
                image(2 * pair), image(2 * pair + 1));
     }
     report.pictures.push_back(std::move(pictures));

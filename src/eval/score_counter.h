@@ -18,7 +18,7 @@ class ScoreCounter {
 
   /// A score of float32 never lies in a lower bin than a smaller one.
   static std::int64_t bin(float score, std::int64_t bins) {
-    const auto place = static_cast<std::int32_t>((score + 1.0f) * static_cast<float>(bins / 2));
+    const auto place = static_cast<std::int32_t>((score + 1.0f) * bins_a_unit(bins));
     return std::clamp<std::int32_t>(place, 0, static_cast<std::int32_t>(bins - 1));
   }
 
@@ -27,7 +27,7 @@ class ScoreCounter {
     constexpr std::size_t kPiece = 256;  // a constant, so that the compiler makes vectors of it
     float highest = -std::numeric_limits<float>::infinity();
     std::array<std::int32_t, kPiece> places;
-    const float scale = static_cast<float>(bins_ / 2);
+    const float scale = bins_a_unit(bins_);
     const auto last = static_cast<std::int32_t>(bins_ - 1);
     std::size_t i = 0;
     for (; i + kPiece <= scores.size(); i += kPiece) {
@@ -58,6 +58,10 @@ class ScoreCounter {
   }
 
  private:
+  static float bins_a_unit(std::int64_t bins) {
+    const std::int64_t half = bins / 2;
+    return static_cast<float>(half);
+  }
   std::size_t size() const { return static_cast<std::size_t>(bins_); }
 
   void settle() {

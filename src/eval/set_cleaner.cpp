@@ -77,13 +77,14 @@ at::Tensor cosines_to_others(const at::Tensor& rows, const at::Tensor& in) {
 class Cleaner {
  public:
   Cleaner(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
-          const CleanOptions& options)
-      : network_(network), open_(open), options_(options) {}
+          const CleanOptions& options, Communicator& comm)
+      : network_(network), open_(open), options_(options), comm_(comm) {}
 
   CleanReport run() {
     look_at_identities();
     if (report_.identities == 0) throw Error("no image of the set can be embedded");
     report_.far = options_.far.value_or(impostors_.above(0.01));
+    agree_with_the_first();
     look_at_far_images();
     keep_one_of_two();
     compare_identities();
@@ -99,16 +100,18 @@ class Cleaner {
     HeldImages block;
     std::vector<std::int64_t> numbers;
     const auto flush = [&] {
+      report_.not_embedded += block.size();
       embed(network_, block,
             {.embedding =
                  [&](std::int64_t i, std::span<const float> embedding) {
+                   --report_.not_embedded;
                    const at::Tensor row = at::from_blob(const_cast<float*>(embedding.data()),
                                                         {std::ssize(embedding)}, at::kFloat);
                    take(block.name(i), block.identity(i), numbers[static_cast<std::size_t>(i)],
                         row / row.norm().clamp_min(1e-12));
                  },
-             .left_out = [&](std::int64_t, const std::string&) { ++report_.not_embedded; }},
-            {.batch_size = options_.batch_size});
+             .left_out = [](std::int64_t, const std::string&) {}},
+            {.batch_size = options_.batch_size}, comm_);
       block.clear();
       numbers.clear();
       const StreamProgress progress = source->progress();
@@ -207,6 +210,16 @@ class Cleaner {
     return at::from_blob(centers_.data() + first * dim, {count, dim}, at::kHalf).to(at::kFloat);
   }
 
+  /// Ranks reckon alike but for the last bits, where they have other processors or numbers of
+  /// threads; which images are looked at again must be the same on all.
+  void agree_with_the_first() {
+    at::Tensor far = at::scalar_tensor(report_.far, at::kDouble);
+    comm_.broadcast(far).wait();
+    report_.far = far.item<double>();
+    at::Tensor cosines = at::from_blob(cosines_.data(), {std::ssize(cosines_)}, at::kFloat);
+    comm_.broadcast(cosines).wait();
+  }
+
   void look_at_far_images() {
     const auto is_far = [&](std::int64_t number) {
       const auto i = static_cast<std::size_t>(number);
@@ -286,6 +299,7 @@ class Cleaner {
   Backbone& network_;
   const std::function<std::unique_ptr<FaceSource>()>& open_;
   const CleanOptions& options_;
+  Communicator& comm_;
   CleanReport report_;
   std::vector<std::int64_t> places_;        // by identity: its number in identities_, or -1
   std::vector<std::int64_t> identities_;    // in the order in which they came
@@ -298,8 +312,8 @@ class Cleaner {
 }  // namespace
 
 CleanReport clean(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
-                  const CleanOptions& options) {
-  return Cleaner(network, open, options).run();
+                  const CleanOptions& options, Communicator& comm) {
+  return Cleaner(network, open, options, comm).run();
 }
 
 }  // namespace pfc

@@ -1,5 +1,7 @@
 #include "pfc/head/center_file.h"
 
+#include <ATen/Functions.h>
+
 #include <algorithm>
 #include <span>
 #include <utility>

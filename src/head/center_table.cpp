@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "head/gpu_table.h"
 #include "head/kernels/kernels.h"
@@ -139,6 +140,9 @@ struct CenterTable::History {
   SkippedSteps skipped;
   at::Tensor seen;  ///< [rows] int32: steps, of those in `skipped`, that the row has been through
 
+  History(const CenterOptimizer& optimizer, at::Tensor none_seen)
+      : skipped(optimizer.momentum, optimizer.weight_decay), seen(std::move(none_seen)) {}
+
   kernels::CatchUp missed(LocalRow row) const {
     return skipped.since(seen.const_data_ptr<std::int32_t>()[row.v]);
   }
@@ -178,9 +182,7 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
     updates_ = memory_->take({rows}, at::kInt);
   }
   if (is_dense(options)) {
-    history_ = std::make_unique<History>(
-        SkippedSteps(options.optimizer.momentum, options.optimizer.weight_decay),
-        memory_->take({rows}, at::kInt));
+    history_ = std::make_unique<History>(options.optimizer, memory_->take({rows}, at::kInt));
   }
 
   if (lies_on_gpu(options)) {
@@ -297,7 +299,7 @@ void CenterTable::catch_up_in_host_memory() {
 at::Tensor CenterTable::missed() const {
   if (!history_) return {};
   const std::int64_t steps = history_->skipped.size();
-  const at::Tensor maps = at::empty({steps + 1, 4}, at::kFloat);
+  at::Tensor maps = at::empty({steps + 1, 4}, at::kFloat);
   auto* const to = reinterpret_cast<kernels::CatchUp*>(maps.data_ptr<float>());
   for (std::int64_t i = 0; i <= steps; ++i) to[i] = history_->skipped.since(i);
   return maps;
@@ -331,7 +333,7 @@ void CenterTable::resume(std::int64_t steps, std::span<const double> learning_ra
 at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {
   if (on_gpu_) return on_gpu_->rows(rows);
   const Rows w(weights_), v(momentum_);
-  const at::Tensor values = at::empty({std::ssize(rows), options_.dim}, at::kFloat);
+  at::Tensor values = at::empty({std::ssize(rows), options_.dim}, at::kFloat);
   float* out = values.data_ptr<float>();
   for (const LocalRow row : rows) {
     kernels::read_row(w[row], v[row], history_ ? history_->missed(row) : kernels::CatchUp(),

@@ -24,6 +24,24 @@ at::Tensor unit_rows(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
 
+/// What one thread has to itself.
+struct Worker {
+  OnlineSoftmax softmax;  ///< over the tiles of this worker
+  at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
+  at::Tensor logits;      ///< [tile, N] cosines, then probabilities
+  at::Tensor weighted;    ///< [N, d] see weigh_embeddings …
+  at::Tensor shift;       ///< [N] … and what they are for
+  at::Tensor sink;        ///< [N] sums that nobody asks for
+
+  Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
+      : softmax(samples, dim),
+        unit(at::empty({tile, dim}, at::kFloat)),
+        logits(at::empty({tile, samples}, at::kFloat)),
+        weighted(at::empty({samples, dim}, at::kFloat)),
+        shift(at::empty({samples}, at::kFloat)),
+        sink(at::zeros({samples}, at::kFloat)) {}
+};
+
 /// On the CPU: tiles that fit a core's cache, shared by threads.
 class CpuHead final : public HeadSteps {
  public:
@@ -40,7 +58,6 @@ class CpuHead final : public HeadSteps {
 
  private:
   using Keep = PartialFc::Keep;
-  struct Worker;
   struct Tile {
     std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
     /// Of the owned samples, those whose class is among these rows.
@@ -103,24 +120,6 @@ class CpuHead final : public HeadSteps {
   at::Tensor inverse_norm_;      ///< [S]
   at::Tensor kept_;              ///< [S, N] exp(logit − maximum of its worker by then), or [0, N]
   at::Tensor kept_maximum_;      ///< [T, N] that maximum
-};
-
-/// What one thread has to itself.
-struct CpuHead::Worker {
-  OnlineSoftmax softmax;  ///< over the tiles of this worker
-  at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
-  at::Tensor logits;      ///< [tile, N] cosines, then probabilities
-  at::Tensor weighted;    ///< [N, d] see weigh_embeddings …
-  at::Tensor shift;       ///< [N] … and what they are for
-  at::Tensor sink;        ///< [N] sums that nobody asks for
-
-  Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
-      : softmax(samples, dim),
-        unit(at::empty({tile, dim}, at::kFloat)),
-        logits(at::empty({tile, samples}, at::kFloat)),
-        weighted(at::empty({samples, dim}, at::kFloat)),
-        shift(at::empty({samples}, at::kFloat)),
-        sink(at::zeros({samples}, at::kFloat)) {}
 };
 
 /// Each thread lists a share.
@@ -313,7 +312,7 @@ void CpuHead::exchange(Communicator& comm) {
 /// gradient by the unit centres.
 at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
   if (keep_ == Keep::kNothing) {
-    const at::Tensor z = cosines(worker, tile);
+    at::Tensor z = cosines(worker, tile);
     kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
                          static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
                          worker.sink.data_ptr<float>());
@@ -322,7 +321,7 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
     return z;
   }
   weigh_embeddings(worker, kept_maximum_[tile.number]);
-  const at::Tensor kept = kept_.narrow(0, tile.begin, tile.rows());
+  at::Tensor kept = kept_.narrow(0, tile.begin, tile.rows());
   if (keep_ == Keep::kFloat32) return kept;
   return worker.logits.narrow(0, 0, tile.rows()).copy_(kept);
 }

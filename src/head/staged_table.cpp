@@ -81,7 +81,7 @@ void StagedTable::store(int number) {
 }
 
 c10::Event& StagedTable::event(Mark mark, int slot) {
-  return events_[static_cast<std::size_t>(static_cast<int>(mark) * kSlots + slot)];
+  return events_[static_cast<std::size_t>(mark) * kSlots + static_cast<std::size_t>(slot)];
 }
 
 void StagedTable::record(Lane lane, Mark mark, int slot) {

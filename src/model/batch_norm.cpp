@@ -98,6 +98,7 @@ std::int64_t as_value(Communicator* comm) {
   return reinterpret_cast<std::int64_t>(comm);
 }
 Communicator* as_communicator(const c10::IValue& value) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): it was one
   return reinterpret_cast<Communicator*>(value.toInt());
 }
 
@@ -196,7 +197,7 @@ class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatch
     const auto dims = all_but_channels(x);
     const auto [variance, mean] =
         at::var_mean(x.to(wide(x)), dims, /*correction=*/0, /*keepdim=*/false);
-    const auto count = static_cast<double>(x.numel() / x.size(1));
+    const std::int64_t count = x.numel() / x.size(1);
     const auto moments = over_ranks({mean.to(at::kDouble), variance.to(at::kDouble),
                                      at::full({}, count, mean.options().dtype(at::kDouble))},
                                     *state.comm);

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pfc/base/error.h"
@@ -86,7 +87,7 @@ Checksums save_optimizer(const torch::optim::Optimizer& optimizer, const Backbon
          tensor.sizes().vec(),
          {static_cast<const std::byte*>(alive.back().const_data_ptr()), alive.back().nbytes()}});
   }
-  return write_safetensors(path, std::move(views), {{"format", kFormat}});
+  return write_safetensors(path, views, {{"format", kFormat}});
 }
 
 void load_optimizer(const std::filesystem::path& path, const Backbone& backbone,

@@ -7,6 +7,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
+#include "ranks.h"
 
 namespace pfc {
 namespace {
@@ -54,13 +55,18 @@ class PaintedFaces final : public FaceSource {
   std::vector<std::byte> encoded_;
 };
 
-CleanReport cleaned(const std::vector<Painted>& faces, const CleanOptions& options) {
+CleanReport cleaned(const std::vector<Painted>& faces, const CleanOptions& options,
+                    Communicator& comm) {
   Colour network;
   return clean(
-      network, [&] { return std::make_unique<PaintedFaces>(faces); }, options);
+      network, [&] { return std::make_unique<PaintedFaces>(faces); }, options, comm);
 }
 
-TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
+CleanReport cleaned(const std::vector<Painted>& faces, const CleanOptions& options) {
+  return cleaned(faces, options, *make_self_communicator());
+}
+
+void expect_strangers_duplicates_and_one_person_twice(Communicator& comm) {
   const std::vector<Painted> faces = {
       {0, 90, 20, 0},  {0, 90, -20, 0}, {0, 90, 0, 25},  {0, 0, 0, 90},  // a stranger, like 5
       {2, 0, 90, 20},  {2, 0, 90, -20}, {2, 0, 91, -20},                 // a duplicate
@@ -68,7 +74,8 @@ TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
       {5, 20, 0, 90},  {5, -20, 0, 90}, {5, 0, 25, 90},  {6, 95, 30, 0},
       {6, 95, -30, 0},    // looks like 0
       {9, -90, -90, 0}};  // alone
-  const CleanReport report = cleaned(faces, {.far = 0.5, .duplicate = 0.999, .same = 0.95});
+  const CleanReport report =
+      cleaned(faces, {.far = 0.5, .duplicate = 0.999, .same = 0.95, .batch_size = 4}, comm);
   EXPECT_EQ(report.identities, 5);
   EXPECT_EQ(report.alone, 1);
   EXPECT_EQ(report.not_embedded, 1);
@@ -85,6 +92,14 @@ TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
   ASSERT_EQ(report.same.size(), 1u);
   EXPECT_EQ(report.same[0].identity, 0);
   EXPECT_EQ(report.same[0].other, 6);
+}
+
+TEST(Clean, FindsStrangersDuplicatesAndOnePersonUnderTwoNames) {
+  expect_strangers_duplicates_and_one_person_twice(*make_self_communicator());
+}
+
+TEST(RanksClean, ShareTheImagesAndAllFindTheSame) {
+  on_ranks(expect_strangers_duplicates_and_one_person_twice);
 }
 
 TEST(Clean, TakesWhatAWrongIdentityReachesForFarWhereNothingIsSaid) {
