@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/dataset_sources.h"
+#include "data/record_file.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -88,9 +89,13 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   try {
     auto path = std::filesystem::absolute(options.path).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();  // "faces/" is "faces"
-    if (std::filesystem::is_regular_file(path)) return open_rec_dataset(path, options);
+    const std::string want = ", want a .rec file or a folder of images";
+    if (std::filesystem::is_regular_file(path)) {
+      if (!is_rec(path)) throw Error(options.path.string() + ": is no .rec" + want);
+      return open_rec_dataset(path, options);
+    }
     if (!std::filesystem::is_directory(path)) {
-      throw Error(options.path.string() + ": not found, want a .rec file or a folder of images");
+      throw Error(options.path.string() + ": not found" + want);
     }
     const auto rec = path / "train.rec";
     return std::filesystem::exists(rec) ? open_rec_dataset(rec, options)

@@ -1,5 +1,6 @@
 #include "data/record_file.h"
 
+#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -37,6 +38,15 @@ void write_index(const fs::path& cache, const RecordIndex& index, const RecordSo
 }
 
 }  // namespace
+
+bool is_rec(const fs::path& path) {
+  if (path.extension() == ".rec") return true;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return true;  // what reads it says why it cannot
+  std::uint32_t magic = 0;
+  file.read(reinterpret_cast<char*>(&magic), sizeof(magic));
+  return magic == kRecordMagic;
+}
 
 RecordFile::RecordFile(const fs::path& rec)
     : source_{stamp_of(rec), stamp_of(idx_path_of(rec))}, mapped_(rec), reader_(mapped_) {}

@@ -9,6 +9,9 @@
 
 namespace pfc {
 
+/// Whether a file's name says that it is a `.rec`, or else its first bytes do.
+bool is_rec(const std::filesystem::path& path);
+
 /// A `.rec` that is open, and where its images are.
 class RecordFile {
  public:

@@ -306,6 +306,17 @@ TEST(OpenDataset, SaysWhatIsNotThere) {
               ThrowsMessage<Error>(HasSubstr("no images, want one folder an identity")));
 }
 
+TEST(OpenDataset, TellsARecOfAnyNameByItsFirstBytes) {
+  const TemporaryFolder folder;
+  write_text(folder / "faces.txt", "no records");
+  EXPECT_THAT(opening({.path = folder / "faces.txt"}),
+              ThrowsMessage<Error>(HasSubstr("faces.txt: is no .rec, want a .rec file or")));
+  FaceRecordWriter writer(folder / "faces");
+  writer.add(0, bytes_of("x"));
+  writer.commit();
+  EXPECT_EQ(open_dataset({.path = folder / "faces"})->size(), 1);
+}
+
 class RealFaces : public testing::Test {
  protected:
   void SetUp() override {

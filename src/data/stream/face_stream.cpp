@@ -1,6 +1,7 @@
 #include "pfc/data/face_stream.h"
 
 #include "data/image_file.h"
+#include "data/record_file.h"
 #include "data/stream/sources.h"
 #include "pfc/base/error.h"
 
@@ -35,7 +36,8 @@ std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& roo
     if (fs::is_regular_file(path)) {
       if (path.extension() == ".lst") return open_lst_faces(path, root);
       if (is_tar_name(path)) return open_tar_faces({path});
-      return open_rec_faces(path);
+      if (is_rec(path)) return open_rec_faces(path);
+      throw Error(path.string() + ": is no .rec, .lst or .tar");
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());

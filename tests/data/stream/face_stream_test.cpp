@@ -189,6 +189,9 @@ TEST_F(FaceStream, RefusesImagesOfDifferentSizesAndCountsThoseWithoutOne) {
 TEST_F(FaceStream, SaysWhatIsNotThere) {
   EXPECT_THAT([&] { open_faces(folder_ / "none"); },
               ThrowsMessage<Error>(HasSubstr("none: not found, want a .rec, a .lst, a .tar")));
+  write_text(folder_ / "faces.zip", "PK");
+  EXPECT_THAT([&] { open_faces(folder_ / "faces.zip"); },
+              ThrowsMessage<Error>(HasSubstr("faces.zip: is no .rec, .lst or .tar")));
   EXPECT_THAT([&] { open_faces(folder_.path()); },
               ThrowsMessage<Error>(HasSubstr("no images, want one folder an identity")));
 }
