@@ -169,12 +169,6 @@ void check_softmax(at::ScalarType type, double threshold) {
   const auto on_gpu = at::TensorOptions(kGpu);
   const at::Tensor cosines = torch::rand({samples, first + second}, on_gpu) * 1.6 - 0.8;
   const at::Tensor targets = torch::randint(-1, first + second, {samples}, on_gpu.dtype(at::kInt));
-  const at::Tensor phi = torch::rand({samples}, on_gpu.dtype(at::kDouble)) * 0.8;
-  const at::Tensor slope = torch::ones_like(phi), d_own = torch::zeros({samples, kDim}, on_gpu);
-  const at::Tensor d_center = torch::zeros_like(d_own);
-  const gpu::OwnClasses own{targets.const_data_ptr<std::int32_t>(), phi.data_ptr<double>(),
-                            slope.data_ptr<double>(), d_own.data_ptr<float>(),
-                            d_center.data_ptr<float>()};
   const at::Tensor maximum = torch::full({samples}, -INFINITY, on_gpu);
   const at::Tensor sum = torch::zeros({samples}, on_gpu);
   const at::Tensor d = torch::ones({samples, kDim}, on_gpu);
@@ -193,17 +187,15 @@ void check_softmax(at::ScalarType type, double threshold) {
     tiles.push_back(z);
     probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
     gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
-                      {z.const_data_ptr<float>(), scale, static_cast<float>(threshold)}, own, state,
-                      operand(probabilities.back()), tile_maximum[t].data_ptr<float>(), stream());
+                      {z.const_data_ptr<float>(), scale, static_cast<float>(threshold)},
+                      targets.const_data_ptr<std::int32_t>(), state, operand(probabilities.back()),
+                      tile_maximum[t].data_ptr<float>(), stream());
   }
   at::Tensor logits = cosines.to(at::kDouble);
   logits = torch::where(logits > threshold, torch::full_like(logits, -INFINITY), logits);
-  const at::Tensor owned = targets.ge(0).nonzero().squeeze(1);
-  logits.index_put_({owned, targets.index_select(0, owned).to(at::kLong)},
-                    phi.index_select(0, owned));
-  logits = logits * scale;
   const at::Tensor own_column =
       torch::arange(first + second, on_gpu.dtype(at::kInt)).eq(targets.unsqueeze(1));
+  logits = logits.masked_fill(own_column, -INFINITY) * scale;
   const at::Tensor most = logits.amax(1);
   const std::string what = "softmax_tile " + name(type) + (threshold < 1 ? ", filtered" : "");
   expect_below(what + ": maximum", error_of(maximum, most), 1e-6);
@@ -214,8 +206,7 @@ void check_softmax(at::ScalarType type, double threshold) {
         ((logits.narrow(1, begin, count) - tile_maximum[t].to(at::kDouble).unsqueeze(1)).exp() *
          gpu::kRaised)
             .to(at::kFloat)
-            .to(type)
-            .masked_fill_(own_column.narrow(1, begin, count), 0);
+            .to(type);
     const at::Tensor found = probabilities[static_cast<std::size_t>(t)];
     expect_below(what + ": probabilities of tile " + std::to_string(t) + " so rounded",
                  error_of(found.narrow(1, 0, count), wanted), limit_of(type));
@@ -225,7 +216,8 @@ void check_softmax(at::ScalarType type, double threshold) {
     gpu::exp_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
                   {tiles[static_cast<std::size_t>(t)].const_data_ptr<float>(), scale,
                    static_cast<float>(threshold)},
-                  own, tile_maximum[t].const_data_ptr<float>(), operand(p), stream());
+                  targets.const_data_ptr<std::int32_t>(), tile_maximum[t].const_data_ptr<float>(),
+                  operand(p), stream());
     expect_below("exp_tile " + name(type) + " so rounded", error_of(p.narrow(1, 0, count), wanted),
                  limit_of(type));
   }

@@ -3,16 +3,10 @@
 #include <ATen/Functions.h>
 
 #include <cmath>
-#include <limits>
 
 #include "head/kernels/kernels.h"
 
 namespace pfc {
-namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-}  // namespace
 
 OnlineSoftmax::OnlineSoftmax(std::int64_t samples, std::int64_t dim)
     : maximum(at::empty({samples}, at::kFloat)),
@@ -21,7 +15,7 @@ OnlineSoftmax::OnlineSoftmax(std::int64_t samples, std::int64_t dim)
       scratch_(at::empty({samples}, at::kFloat)) {}
 
 void OnlineSoftmax::clear() {
-  maximum.fill_(-kInfinity);
+  maximum.fill_(kNoLogit);
   sum.zero_();
   d_embeddings.zero_();
 }
@@ -41,12 +35,12 @@ void OnlineSoftmax::add(const at::Tensor& cosines, double scale) {
   const std::int64_t classes = cosines.size(0), samples = cosines.size(1);
   const auto s = static_cast<float>(scale);
   float* const tile = cosines.data_ptr<float>();
-  float* const scratch = scratch_.fill_(-kInfinity).data_ptr<float>();
+  float* const scratch = scratch_.fill_(kNoLogit).data_ptr<float>();
   kernels::column_max(tile, classes, samples, scratch);
   for (std::int64_t i = 0; i < samples; ++i) {
     raise(i, s * scratch[i]);
     const float shift = maximum.const_data_ptr<float>()[i];
-    scratch[i] = shift == -kInfinity ? 0 : shift;  // nothing but masked classes so far: exp(−∞)
+    scratch[i] = shift == kNoLogit ? 0 : shift;  // nothing but masked classes so far: exp(−∞)
   }
   kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<float>());
 }

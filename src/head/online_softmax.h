@@ -3,8 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 
 namespace pfc {
+
+/// Of a class that does not count; and the maximum over none.
+inline constexpr float kNoLogit = -std::numeric_limits<float>::infinity();
 
 /// The softmax of N samples over classes that are met tile by tile, and its gradient by the
 /// samples, for one thread (online softmax: Milakov and Gimelshein, arXiv 1805.02867). Where a tile

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "head/head_steps.h"
+#include "head/kernels/formulas.h"
 #include "head/kernels/kernels.h"
 #include "head/online_softmax.h"
 
@@ -76,9 +76,8 @@ class CpuHead final : public HeadSteps {
   template <typename Body>
   void for_each_gradient(Pending& in_flight, const Body& body);
   std::span<const LocalRow> rows(const Tile& tile) const;
-  template <typename Value>
-  void set_own(const at::Tensor& tile_values, const Tile& tile, const Value& value) const;
   at::Tensor cosines(Worker& worker, const Tile& tile);
+  void join_own(const at::Tensor& others, const at::Tensor& own);
   at::Tensor probabilities(Worker& worker, const Tile& tile);
   void weigh_embeddings(Worker& worker, const at::Tensor& shift) const;
 
@@ -100,6 +99,7 @@ class CpuHead final : public HeadSteps {
   at::Tensor valid_;                       ///< [N]
   at::Tensor d_embeddings_;                ///< [N, d]
   at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
+  at::Tensor rest_;                        ///< [N] 1 − p of the own class
   at::Tensor weight_;                      ///< [N] s·valid / number of the step's valid samples
 
   // Of the n owned samples, in the order of their classes. What the margin adds to their gradients
@@ -209,24 +209,9 @@ std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
                                   static_cast<std::size_t>(tile.rows()));
 }
 
-/// tile_values [tile, N]: value(k) becomes what the k-th of the owned samples has with its class.
-template <typename Value>
-void CpuHead::set_own(const at::Tensor& tile_values, const Tile& tile, const Value& value) const {
-  float* const values = tile_values.data_ptr<float>();
-  for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
-    const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
-    const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
-    values[row * tile_values.size(1) + sample] = value(k);
-  }
-}
-
-/// Of a sample's own class only p − 1 counts, which a GEMM in fewer bits would lose where p is near
-/// 1: its part of the gradients is added by itself, here as on a GPU.
-constexpr auto kByItself = [](std::int64_t) { return 0.0f; };
-
-/// [tile, N]: cosines of the tile's classes and the samples; φ in place of a sample's own, −∞ where
-/// the filter masks. They lie where they are kept, if in this type. worker.unit holds the unit
-/// centres.
+/// [tile, N]: cosines of the tile's classes and the samples; −∞ where the filter masks and where a
+/// class is the sample's own, which joins the others in `exchange`. They lie where they are kept,
+/// if in this type. worker.unit holds the unit centres.
 at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
   const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
   table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
@@ -237,8 +222,11 @@ at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
     kernels::mask_above(z.data_ptr<float>(), tile.rows(), z.size(1),
                         static_cast<float>(options_.interclass_filter));
   }
-  const double* const phi = own_phi_.const_data_ptr<double>();
-  set_own(z, tile, [&](std::int64_t k) { return static_cast<float>(phi[k]); });
+  for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
+    const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+    const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
+    z.data_ptr<float>()[row * z.size(1) + sample] = kNoLogit;
+  }
   return z;
 }
 
@@ -267,7 +255,6 @@ void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
   for_each_tile([&](Worker& worker, const Tile& tile) {
     const at::Tensor z = cosines(worker, tile);
     worker.softmax.add(z, options_.scale);
-    set_own(z, tile, kByItself);
     worker.softmax.add_gradient(z, worker.unit.narrow(0, 0, tile.rows()));
     kept_maximum_[tile.number].copy_(worker.softmax.maximum);
     if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
@@ -281,31 +268,43 @@ void CpuHead::exchange(Communicator& comm) {
   const at::NoGradGuard no_grad;
   const OnlineSoftmax& local = workers_.front().softmax;
   const std::int64_t samples = local.maximum.size(0);
-  const at::Tensor own_logits = own_phi_ * options_.scale;
   const at::Tensor targets =
-      at::full({samples}, -std::numeric_limits<double>::infinity(), at::kFloat)
-          .index_put_({own_samples_}, own_logits.to(at::kFloat));
+      at::full({samples}, kNoLogit, at::kFloat)
+          .index_put_({own_samples_}, (own_phi_ * options_.scale).to(at::kFloat));
   const at::Tensor all = comm.all_gather(at::stack({local.maximum, local.sum, targets}, 1))
                              .wait()
                              .view({comm.world(), samples, 3});
   const at::Tensor maxima = all.select(2, 0);
   const at::Tensor maximum = maxima.amax(0);
-  const at::Tensor above = (all.select(2, 1) * (maxima - maximum).exp_()).sum(0).log_();
-  log_sum_ = maximum + above;
-  const at::Tensor losses = (maximum - all.select(2, 2).amax(0)) + above;
-  const at::Tensor count = step_valid_.sum();
-  loss_ += (at::where(valid_ > 0, losses, at::zeros_like(losses)).sum(at::kDouble) / count)
-               .item<double>();
+  const at::Tensor shift = maximum.masked_fill(maximum == kNoLogit, 0);  // no other class counts
+  const at::Tensor sum = (all.select(2, 1) * (maxima - shift).exp_()).to(at::kDouble).sum(0);
+  const at::Tensor others = shift.to(at::kDouble) + sum.log();
+  join_own(others, all.select(2, 2).amax(0).to(at::kDouble));
 
-  weight_ = valid_ * (options_.scale / count);
+  weight_ = valid_ * (options_.scale / step_valid_.sum());
   d_embeddings_.mul_((weight_ * (local.maximum - log_sum_).exp_()).unsqueeze(1));
-  const at::Tensor log_p = own_logits - log_sum_.index_select(0, own_samples_).to(at::kDouble);
   const at::Tensor own_weight =  // (1 − p)·φ′
-      (weight_.index_select(0, own_samples_) * -log_p.expm1() * own_slope_)
-          .to(at::kFloat)
-          .unsqueeze(1);
+      ((weight_ * rest_).index_select(0, own_samples_) * own_slope_).to(at::kFloat).unsqueeze(1);
   d_own_center_.mul_(own_weight);
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
+}
+
+/// others [N]: log of the sum of the other classes' exponentials; own [N]: the own ones' logits.
+/// Both float64.
+void CpuHead::join_own(const at::Tensor& others, const at::Tensor& own) {
+  const std::int64_t samples = others.size(0);
+  log_sum_ = at::empty({samples}, at::kFloat);
+  rest_ = at::empty({samples}, at::kFloat);
+  double losses = 0;
+  for (std::int64_t i = 0; i < samples; ++i) {
+    const double logit = own.const_data_ptr<double>()[i];
+    const auto [loss, rest] =
+        kernels::formulas::own_loss(others.const_data_ptr<double>()[i], logit);
+    log_sum_.data_ptr<float>()[i] = static_cast<float>(logit + loss);
+    rest_.data_ptr<float>()[i] = static_cast<float>(rest);
+    if (valid_.const_data_ptr<float>()[i] > 0) losses += loss;
+  }
+  loss_ += losses / step_valid_.sum().item<double>();
 }
 
 /// [tile, N]: what pass 1 made of the tile's logits; worker.weighted becomes what turns it into the
@@ -316,7 +315,6 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
     kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
                          static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
                          worker.sink.data_ptr<float>());
-    set_own(z, tile, kByItself);
     weigh_embeddings(worker, log_sum_);
     return z;
   }

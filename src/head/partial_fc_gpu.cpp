@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
 #include "head/kernels/kernels_cuda.h"
+#include "head/online_softmax.h"
 #include "head/staged_table.h"
 #include "head/table_view.h"
 #include "head/upload.h"
@@ -27,7 +27,6 @@ namespace {
 
 namespace gpu = kernels::cuda;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNoFilter = 2;  // above every cosine
 
 std::int64_t padded(std::int64_t rows) {
@@ -226,15 +225,15 @@ class GpuHead final : public HeadSteps {
                              options_.margin.terms(), own(), current());
     x_.copy_(embeddings_);
     for (Lane& lane : lanes_) {
-      lane.maximum.fill_(-kInfinity);
+      lane.maximum.fill_(kNoLogit);
       lane.sum.zero_();
       lane.d_embeddings.zero_();
     }
     for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       cosines(lane, tile);
       const at::Tensor p = probabilities(lane, tile);
-      gpu::softmax_tile(tile, logits(lane), own(), state(lane, lane.d_embeddings), operand(p),
-                        tile_maximum_[number].data_ptr<float>(), current());
+      gpu::softmax_tile(tile, logits(lane), own().targets, state(lane, lane.d_embeddings),
+                        operand(p), tile_maximum_[number].data_ptr<float>(), current());
       add_product(lane.d_embeddings, p, lane.unit.narrow(0, 0, tile.classes.size));
     });
     gpu::merge_softmax(state(lanes_[0], lanes_[0].d_embeddings),
@@ -250,7 +249,7 @@ class GpuHead final : public HeadSteps {
       const auto* const maximum = tile_maximum_[number].const_data_ptr<float>();
       if (again) {
         cosines(lane, tile);
-        gpu::exp_tile(tile, logits(lane), own(), maximum, operand(p), current());
+        gpu::exp_tile(tile, logits(lane), own().targets, maximum, operand(p), current());
       }
       gpu::weigh_embeddings(embeddings_.const_data_ptr<float>(), joined(), maximum, table_.dim(),
                             operand(lane.weighted), current());
@@ -363,6 +362,7 @@ class GpuHead final : public HeadSteps {
             .world = world_,
             .samples = samples_,
             .log_sum = log_sum_.data_ptr<float>(),
+            .rest = rest_.data_ptr<float>(),
             .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
             .skip = skip_.data_ptr<float>()};
@@ -448,6 +448,7 @@ class GpuHead final : public HeadSteps {
     owned_samples_ = of_samples(at::kInt);
     owned_places_ = of_samples(at::kInt);
     log_sum_ = of_samples(at::kFloat);
+    rest_ = of_samples(at::kFloat);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);
     embeddings_ = of_embeddings(at::kFloat);
@@ -499,7 +500,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor kept_;                                          ///< [N · S], or empty
   at::Tensor tile_maximum_;                                  ///< [tiles, N]
   at::Tensor micro_targets_, owned_samples_, owned_places_;  ///< [N]
-  at::Tensor log_sum_;                                       ///< [N]
+  at::Tensor log_sum_, rest_;                                ///< [N]
   at::Tensor own_phi_, own_slope_;                           ///< [N]
   at::Tensor embeddings_, x_;                                ///< [N, d]
   at::Tensor d_own_sample_, d_own_center_;                   ///< [N, d]

@@ -276,6 +276,50 @@ TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
   }
 }
 
+TEST(PartialFc, OfLearntSamplesNoDigitsAreLost) {
+  const auto error = [](const at::Tensor& found, const at::Tensor& want) {
+    return ((found - want).norm() / want.norm()).item<double>();
+  };
+  for (const double scale : {32.0, 64.0}) {
+    Case c = with_margin("learnt", Margin::cosface(0), [](at::Tensor cosine) { return cosine; });
+    c.head.scale = scale;
+    c.head.table.optimizer.weight_decay = 0;  // the momentum is the gradient
+    c.sample_rate = 1;
+    c.labels = {3, 17, 60, 40, 89, 0, 5};
+    PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+    const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
+    const at::Tensor weights = head.table().weights();
+    for (std::size_t i = 0; i < c.labels.size(); ++i) {
+      weights[c.labels[i]].copy_(embeddings[static_cast<std::int64_t>(i)] +
+                                 0.05 * torch::randn({kDim}));
+    }
+    const Result want =
+        naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
+    take_step(head, c, embeddings, draw(c, 0), 0.1);
+    EXPECT_LT(want.loss, 1e-4);  // 1 − p
+    EXPECT_NEAR(head.loss(), want.loss, 1e-4 * want.loss) << scale;
+    EXPECT_LT(error(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings),
+              1e-4)
+        << scale;
+    EXPECT_LT(error(head.table().momentum(), want.momentum), 1e-4) << scale;
+  }
+}
+
+TEST(PartialFc, AClassThatIsAloneHasNoLossAndMovesNothing) {
+  Case c = cosface("alone");
+  c.sample_rate = 1;
+  c.classes = 1;
+  c.labels = {0, 0};
+  c.valid = {1, 1};
+  PartialFc head(c.head, ClassShard(c.classes, 0, 1));
+  const at::Tensor weights = head.table().weights().clone();
+  take_step(head, c, embeddings_of(2), draw(c, 0), 0.1);
+  EXPECT_EQ(head.loss(), 0);
+  EXPECT_EQ(head.d_embeddings().abs().max().item<float>(), 0);
+  const double decay = 0.1 * c.head.table.optimizer.weight_decay;
+  EXPECT_LT((head.table().weights() - weights * (1 - decay)).abs().max().item<double>(), 1e-7);
+}
+
 TEST(PartialFc, RisingMaximaLoseNothing) {
   // Classes sorted so that every tile's largest logit is above all before it, by far more than exp
   // can hold.

@@ -57,6 +57,21 @@ PFC_ON_GPU T mask_above(T cosine, T threshold) {
   return cosine > threshold ? -std::numeric_limits<T>::infinity() : cosine;
 }
 
+/// What a softmax makes of a sample's own class.
+struct OwnLoss {
+  double loss;  ///< −log p
+  double rest;  ///< 1 − p, the other classes' share
+};
+
+/// From the logit of a sample's own class and the log of the sum of the others' exponentials. Both
+/// are functions of the difference of these, so that a sample which is learnt, whose p is near 1,
+/// loses no digits: log(1 + ε) of a sum that its own class is in would have those of ε that float32
+/// holds beside 1.
+PFC_ON_GPU inline OwnLoss own_loss(double log_others, double own_logit) {
+  const double gap = log_others - own_logit, small = std::exp(-std::abs(gap));
+  return {std::max(gap, 0.0) + std::log1p(small), (gap > 0 ? 1.0 : small) / (1 + small)};
+}
+
 /// exp(scale · cosine − shift), where shift is a maximum of the row's logits.
 template <typename T>
 PFC_ON_GPU T shifted_exp(T cosine, T scale, T shift) {

@@ -118,7 +118,7 @@ struct TileShape {
   SampledRows classes = {};
 };
 
-/// Of a softmax over tiles (online softmax), for N samples.
+/// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own.
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
   float* sum = nullptr;           ///< [N] of exp(logit − maximum)
@@ -132,11 +132,11 @@ struct Logits {
   float threshold = 0;  ///< cosines above it leave the softmax; 2: none
 };
 
-/// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), with φ in
-/// place of a sample's own cosine, the maximum that of the samples' logits up to here, which
-/// `tile_maximum` [N] keeps; zeros in columns without a class, and in a sample's own: what comes of
-/// it, (p − 1)·φ′, is added in float32, where p − 1 is not lost to rounding.
-void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+/// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), the maximum
+/// that of the samples' logits up to here, which `tile_maximum` [N] keeps; zeros in columns without
+/// a class, and in a sample's own, `targets` [N] as OwnClasses has them: that joins the others in
+/// `join_softmax`, where p − 1 is not lost to rounding.
+void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
 
@@ -145,7 +145,7 @@ void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::in
                    Stream stream);
 
 /// The same probabilities again, from the maxima that softmax_tile kept.
-void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
               const float* tile_maximum, Operand probabilities, Stream stream);
 
 /// What all ranks' softmaxes make together.
@@ -155,6 +155,7 @@ struct JoinedSoftmax {
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
   float* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
+  float* rest = nullptr;     ///< [N] 1 − p of a sample's own class; 0 where valid is 0
   float* worth = nullptr;    ///< [1] see CenterGradients
   double* loss = nullptr;    ///< [1] gains the samples' part
   float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite

@@ -63,20 +63,19 @@ __global__ void prepare_own_kernel(Table table, const W* weights, const V* state
   own.slope[i] = phi.slope;
 }
 
-/// The logits of a sample's row, four columns at a time, −∞ where a class does not count.
+/// The logits of a sample's row, four columns at a time, −∞ where a class does not count and where
+/// it is the sample's own.
 struct LogitRow {
   const float* cosines;
   int count, own;  ///< columns; the sample's own one, or outside of them
-  float phi, scale, threshold;
+  float scale, threshold;
 
-  __device__ LogitRow(const TileShape& tile, const Logits& logits, const OwnClasses& classes,
+  __device__ LogitRow(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
                       std::int64_t i)
       : cosines(logits.cosines + i * tile.classes.size),
         count(static_cast<int>(std::clamp<std::int64_t>(
             tile.classes.step->count - tile.classes.begin, 0, tile.classes.size))),
-        own(classes.targets[i] < 0 ? -1
-                                   : static_cast<int>(classes.targets[i] - tile.classes.begin)),
-        phi(own < 0 || own >= count ? 0.0f : static_cast<float>(classes.phi[i])),
+        own(targets[i] < 0 ? -1 : static_cast<int>(targets[i] - tile.classes.begin)),
         scale(logits.scale),
         threshold(logits.threshold) {}
 
@@ -87,20 +86,12 @@ struct LogitRow {
       z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
     return z;
   }
-  /// kRaised·p, for GEMMs: 0 in the sample's own column.
-  __device__ float4 raised(float4 p, int j) const {
-    const auto of = [&](float x, int column) { return column == own ? 0 : kRaised * x; };
-    return {of(p.x, j), of(p.y, j + 1), of(p.z, j + 2), of(p.w, j + 3)};
-  }
 
  private:
   __device__ float other(float cosine) const {
     return scale * formulas::mask_above(cosine, threshold);
   }
-  __device__ float at(float z, int j) const {
-    if (j == own) return scale * phi;
-    return j >= count ? -kInfinity : z;
-  }
+  __device__ float at(float z, int j) const { return j == own || j >= count ? -kInfinity : z; }
 };
 
 __device__ float largest(float4 z) {
@@ -114,10 +105,10 @@ __device__ float4 exp_of(float4 z, float shift) {
 /// The logits are read once, and held.
 template <class P>
 __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
-    softmax_tile_kernel(TileShape tile, Logits logits, OwnClasses own, SoftmaxState state,
-                        P* probabilities, float* tile_maximum) {
+    softmax_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
+                        SoftmaxState state, P* probabilities, float* tile_maximum) {
   const std::int64_t i = blockIdx.x;
-  const LogitRow row(tile, logits, own, i);
+  const LogitRow row(tile, logits, targets, i);
   const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
   const int first = static_cast<int>(threadIdx.x) * 4;
   float4 held[kHeld];
@@ -138,7 +129,7 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
     const int j = first + k * step;
     if (j >= columns) continue;
     const float4 p = exp_of(held[k], shift);
-    store4(probabilities + i * tile.classes.size + j, row.raised(p, j));
+    store4(probabilities + i * tile.classes.size + j, times(p, kRaised));
     sum += (p.x + p.y) + (p.z + p.w);
   }
   sum = block_reduce(sum, [](float a, float b) { return a + b; });
@@ -155,14 +146,14 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
 }
 
 template <class P>
-__global__ void exp_tile_kernel(TileShape tile, Logits logits, OwnClasses own,
+__global__ void exp_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
                                 const float* tile_maximum, P* probabilities) {
   const std::int64_t i = blockIdx.x;
-  const LogitRow row(tile, logits, own, i);
+  const LogitRow row(tile, logits, targets, i);
   const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
   for (int j = static_cast<int>(threadIdx.x) * 4; j < columns; j += step)
     store4(probabilities + i * tile.classes.size + j,
-           row.raised(exp_of(row(j), tile_maximum[i]), j));
+           times(exp_of(row(j), tile_maximum[i]), kRaised));
 }
 
 __global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
@@ -204,12 +195,15 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
       maximum = fmaxf(maximum, of(rank, 0));
       target = fmaxf(target, of(rank, 2));
     }
+    const float shift = maximum == -kInfinity ? 0 : maximum;  // no other class counts
     float sum = 0;
     for (std::int64_t rank = 0; rank < joined.world; ++rank)
-      sum += of(rank, 1) * expf(of(rank, 0) - maximum);
+      sum += of(rank, 1) * expf(of(rank, 0) - shift);
+    const auto own = formulas::own_loss(double{shift} + log(double{sum}), target);
     const bool valid = joined.valid[i] > 0;
-    joined.log_sum[i] = valid ? maximum + logf(sum) : kInfinity;
-    if (valid) loss += static_cast<double>(maximum - target) + logf(sum);
+    joined.log_sum[i] = valid ? static_cast<float>(target + own.loss) : kInfinity;
+    joined.rest[i] = valid ? static_cast<float>(own.rest) : 0;
+    if (valid) loss += own.loss;
   }
   parts[threadIdx.x] = loss;
   __syncthreads();
@@ -229,13 +223,9 @@ __global__ void finish_embeddings_kernel(JoinedSoftmax joined, SoftmaxState stat
   const float log_sum = joined.log_sum[i];
   const float weight = joined.valid[i] * scale / joined.count[0];
   const float factor = weight * expf(state.maximum[i] - log_sum) / kRaised;
-  float of_own = 0;
   const bool owned = own.targets[i] >= 0;
-  if (owned) {
-    const double log_p = own.phi[i] * double{scale} - double{log_sum};
-    of_own = static_cast<float>(-expm1(log_p) * own.slope[i]);  // (1 − p)·φ′
-  }
-  const float of_center = of_own * joined.valid[i] * kRaised * kRaised;
+  const float of_own = owned ? static_cast<float>(joined.rest[i] * own.slope[i]) : 0;
+  const float of_center = of_own * kRaised * kRaised;
   const std::int64_t at = i * state.dim;
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kSampleThreads * 4) {
     float4 d = times(load4(state.d_embeddings + at + j), factor);
@@ -286,13 +276,13 @@ void prepare_own_classes(const Table& table, const SampledRows& sampled, const f
   check_launch("prepare_own_classes");
 }
 
-void softmax_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream) {
   with_type(probabilities, [&](auto* out) {
     const unsigned warps = blocks_for(tile.classes.size, 4 * kHeld * kWarp);
     softmax_tile_kernel<<<static_cast<unsigned>(tile.samples), warps * kWarp, 0, stream>>>(
-        tile, logits, own, state, out, tile_maximum);
+        tile, logits, targets, state, out, tile_maximum);
   });
   check_launch("softmax_tile");
 }
@@ -303,11 +293,11 @@ void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::in
   check_launch("merge_softmax");
 }
 
-void exp_tile(const TileShape& tile, const Logits& logits, const OwnClasses& own,
+void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
               const float* tile_maximum, Operand probabilities, Stream stream) {
   with_type(probabilities, [&](auto* out) {
     exp_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
-        tile, logits, own, tile_maximum, out);
+        tile, logits, targets, tile_maximum, out);
   });
   check_launch("exp_tile");
 }
