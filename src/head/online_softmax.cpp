@@ -31,7 +31,7 @@ void OnlineSoftmax::raise(std::int64_t sample, float largest) {
   for (std::int64_t j = 0; j < dim; ++j) row[j] *= shrink;
 }
 
-void OnlineSoftmax::add(const at::Tensor& cosines, double scale) {
+void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, double scale) {
   const std::int64_t classes = cosines.size(0), samples = cosines.size(1);
   const auto s = static_cast<float>(scale);
   float* const tile = cosines.data_ptr<float>();
@@ -43,10 +43,7 @@ void OnlineSoftmax::add(const at::Tensor& cosines, double scale) {
     scratch[i] = shift == kNoLogit ? 0 : shift;  // nothing but masked classes so far: exp(−∞)
   }
   kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<float>());
-}
-
-void OnlineSoftmax::add_gradient(const at::Tensor& probabilities, const at::Tensor& unit) {
-  d_embeddings.addmm_(probabilities.t(), unit);
+  d_embeddings.addmm_(cosines.t(), unit);
 }
 
 void OnlineSoftmax::merge(const OnlineSoftmax& other) {

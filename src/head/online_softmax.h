@@ -16,17 +16,14 @@ inline constexpr float kNoLogit = -std::numeric_limits<float>::infinity();
 struct OnlineSoftmax {
   at::Tensor maximum;       ///< [N] of the logits met so far
   at::Tensor sum;           ///< [N] of exp(logit − maximum)
-  at::Tensor d_embeddings;  ///< [N, d] see add_gradient
+  at::Tensor d_embeddings;  ///< [N, d] sum of exp(logit − maximum) · unit centre
 
   OnlineSoftmax(std::int64_t samples, std::int64_t dim);
 
   void clear();
-  /// cosines [classes, N] become probabilities, exp(scale · cosine − maximum), with the maximum of
-  /// now.
-  void add(const at::Tensor& cosines, double scale);
-  /// d_embeddings gains the sum of probability · unit centre: probabilities [classes, N] of the
-  /// tile that was added last, 0 where one is not to count; unit [classes, d].
-  void add_gradient(const at::Tensor& probabilities, const at::Tensor& unit);
+  /// A tile of classes: cosines [classes, N], −∞ where one does not count, become exp(scale ·
+  /// cosine − maximum), with the maximum of now; unit [classes, d].
+  void add(const at::Tensor& cosines, const at::Tensor& unit, double scale);
   /// As if this one had met the other's classes too.
   void merge(const OnlineSoftmax& other);
 

@@ -254,8 +254,7 @@ void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
   for (Worker& worker : workers_) worker.softmax.clear();
   for_each_tile([&](Worker& worker, const Tile& tile) {
     const at::Tensor z = cosines(worker, tile);
-    worker.softmax.add(z, options_.scale);
-    worker.softmax.add_gradient(z, worker.unit.narrow(0, 0, tile.rows()));
+    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale);
     kept_maximum_[tile.number].copy_(worker.softmax.maximum);
     if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
   });
