@@ -84,6 +84,8 @@ Launch find_launch(const Variable& variable) {
                                      : kFirstPort + number(variable, "SLURM_JOB_ID") % kPorts;
   }
   check(launch);
+  // One process has nobody to meet, and need not have the GPU that ranks meet on.
+  if (launch.way == Launch::Way::kRendezvous && launch.world == 1) launch.way = Launch::Way::kAlone;
   return launch;
 }
 

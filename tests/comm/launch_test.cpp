@@ -99,6 +99,15 @@ TEST(Launch, SrunWithPmixIsMpis) {
   EXPECT_EQ(launch(with(kSrun, "PMIX_RANK", "3")).way, Launch::Way::kMpi);
 }
 
+TEST(Launch, TheOnlyProcessOfSrunOrTorchrunIsAlone) {
+  Variables srun = with(with(kSrun, "SLURM_STEP_NUM_TASKS", "1"), "SLURM_PROCID", "0");
+  srun["SLURM_LOCALID"] = "0";
+  EXPECT_EQ(launch(srun).way, Launch::Way::kAlone);
+  Variables torchrun = with(with(kTorchrun, "WORLD_SIZE", "1"), "RANK", "0");
+  torchrun["LOCAL_RANK"] = "0";
+  EXPECT_EQ(launch(torchrun).way, Launch::Way::kAlone);
+}
+
 TEST(Launch, AnSbatchScriptItselfIsAlone) {
   EXPECT_EQ(launch({{"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}}).way, Launch::Way::kAlone);
 }
