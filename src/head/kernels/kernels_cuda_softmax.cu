@@ -11,6 +11,12 @@ namespace {
 constexpr int kHeld = 4, kLogitThreads = kMostColumns / 4 / kHeld, kLogitBlocks = 3;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+/// What is subtracted from logits that have this maximum: of none, or only such as do not count,
+/// the exponentials are 0 then, and not NaN.
+__device__ float shift_of(float maximum) {
+  return maximum == -kInfinity ? 0 : maximum;
+}
+
 /// Over a block of whole warps; every thread gets it.
 template <class Join>
 __device__ float block_reduce(float x, Join join) {
@@ -122,7 +128,7 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
   }
   most = block_reduce(most, [](float a, float b) { return fmaxf(a, b); });
   const float before = state.maximum[i], now = fmaxf(before, most);
-  const float shift = now == -kInfinity ? 0 : now;  // nothing but masked classes so far
+  const float shift = shift_of(now);
   float sum = 0;
 #pragma unroll
   for (int k = 0; k < kHeld; ++k) {
@@ -159,7 +165,7 @@ __global__ void exp_tile_kernel(TileShape tile, Logits logits, const std::int32_
 __global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
   const std::int64_t i = blockIdx.x;
   const float ours = state.maximum[i], theirs = other.maximum[i], now = fmaxf(ours, theirs);
-  const float shift = now == -kInfinity ? 0 : now;
+  const float shift = shift_of(now);
   const float keep = expf(ours - shift), add = expf(theirs - shift);
   __syncthreads();  // all have read what the first one changes
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4) {
@@ -195,7 +201,7 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
       maximum = fmaxf(maximum, of(rank, 0));
       target = fmaxf(target, of(rank, 2));
     }
-    const float shift = maximum == -kInfinity ? 0 : maximum;  // no other class counts
+    const float shift = shift_of(maximum);
     float sum = 0;
     for (std::int64_t rank = 0; rank < joined.world; ++rank)
       sum += of(rank, 1) * expf(of(rank, 0) - shift);
