@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/ceil_divide.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -44,7 +45,7 @@ RgbImage contact_sheet(std::span<const RgbImage> images, const ContactSheetOptio
   const int step_y = images.front().height + options.gap;
   const auto count = static_cast<int>(images.size());
   const int columns = std::min(options.columns, count);
-  const int rows = (count + columns - 1) / columns;
+  const int rows = ceil_divide(count, columns);
 
   RgbImage sheet{columns * step_x - options.gap, rows * step_y - options.gap, {}};
   sheet.pixels.assign(std::size_t{3} * static_cast<std::size_t>(sheet.width) *

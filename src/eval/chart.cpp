@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/ceil_divide.h"
 #include "eval/svg.h"
 #include "pfc/base/format.h"
 
@@ -227,7 +228,7 @@ double rate_axis_start(double least) {
 std::string chart_svg(const Chart& chart) {
   constexpr std::size_t kColumns = 3;
   constexpr double kColumn = (kPlotRight - kPlotLeft) / kColumns;
-  const std::size_t rows = (chart.curves.size() + kColumns - 1) / kColumns;
+  const std::size_t rows = ceil_divide(chart.curves.size(), kColumns);
   std::string svg = svg_chart_begin(chart, kLegendTop + kLegendRow * static_cast<double>(rows));
   for (std::size_t i = 0; i < chart.curves.size(); ++i) {
     const double x = kPlotLeft + kColumn * static_cast<double>(i % kColumns);

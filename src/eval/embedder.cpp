@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ceil_divide.h"
 #include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
@@ -104,7 +105,7 @@ struct Round {
   Round(std::int64_t first, std::int64_t all, std::int64_t batch_size, const Communicator& comm)
       : begin(first),
         end(std::min(begin + batch_size * comm.world(), all)),
-        most((end - begin + comm.world() - 1) / comm.world()),
+        most(ceil_divide<std::int64_t>(end - begin, comm.world())),
         my_begin(std::min(begin + comm.rank() * most, end)),
         my_end(std::min(my_begin + most, end)) {}
 

@@ -8,14 +8,9 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/ceil_divide.h"
+
 namespace pfc {
-namespace {
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
-}  // namespace
 
 std::int64_t count_blocks(std::int64_t rows, std::int64_t columns, const BlockShape& shape) {
   return ceil_divide(rows, shape.rows) * ceil_divide(columns, shape.columns);

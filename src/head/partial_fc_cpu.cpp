@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ceil_divide.h"
 #include "head/head_steps.h"
 #include "head/kernels/formulas.h"
 #include "head/kernels/kernels.h"
@@ -15,10 +16,6 @@
 
 namespace pfc {
 namespace {
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 at::Tensor unit_rows(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);

@@ -6,10 +6,7 @@ namespace pfc {
 
 EpochOrder::EpochOrder(std::int64_t images, std::int64_t window, std::uint64_t seed,
                        std::int64_t epoch)
-    : images_(images),
-      window_((window + kBlock - 1) / kBlock * kBlock),
-      seed_(seed),
-      epoch_(epoch) {
+    : images_(images), window_(ceil_divide(window, kBlock) * kBlock), seed_(seed), epoch_(epoch) {
   const auto a = static_cast<std::uint64_t>(epoch);
   if (window == 0) {
     order_.emplace(images, CounterRandom(seed, Stream::kEpochOrder), a);
@@ -28,7 +25,7 @@ ImageRange EpochOrder::block(std::int64_t block) const {
 
 void EpochOrder::enter_window(std::int64_t window) {
   const std::int64_t places = std::min(window_, images_ - window * window_);
-  const std::int64_t windows = (images_ + window_ - 1) / window_;
+  const std::int64_t windows = ceil_divide(images_, window_);
   order_.emplace(places, CounterRandom(seed_, Stream::kWindowOrder),
                  static_cast<std::uint64_t>(epoch_ * windows + window));
   current_ = window;

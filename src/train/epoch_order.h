@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/ceil_divide.h"
 #include "pfc/base/random.h"
 
 namespace pfc {
@@ -30,7 +31,7 @@ class EpochOrder {
   std::int64_t image(std::int64_t place);
 
   /// How many blocks an epoch has.
-  std::int64_t blocks() const { return (images_ + kBlock - 1) / kBlock; }
+  std::int64_t blocks() const { return ceil_divide(images_, kBlock); }
   /// How many blocks are mixed with each other.
   std::int64_t blocks_in_window() const { return window_ / kBlock; }
   /// The images of the block-th block, where there is a window; `count` may reach over the end of

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string>
 
+#include "base/ceil_divide.h"
 #include "head/kernels/kernels_cuda.h"
 #include "pfc/base/error.h"
 
@@ -28,7 +29,7 @@ inline void check_launch(const char* kernel) {
 }
 
 inline unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
-  return static_cast<unsigned>((items + per_block - 1) / per_block);
+  return static_cast<unsigned>(ceil_divide(items, per_block));
 }
 
 // Four numbers in memory, whatever their type.
