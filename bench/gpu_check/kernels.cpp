@@ -171,11 +171,12 @@ void check_softmax(at::ScalarType type, double threshold) {
   const at::Tensor targets = torch::randint(-1, first + second, {samples}, on_gpu.dtype(at::kInt));
   const at::Tensor maximum = torch::full({samples}, -INFINITY, on_gpu);
   const at::Tensor sum = torch::zeros({samples}, on_gpu);
-  const at::Tensor d = torch::ones({samples, kDim}, on_gpu);
+  constexpr std::int64_t kParts = 3;
+  const at::Tensor d = torch::empty({kParts, samples, kDim}, on_gpu);
   const at::Tensor tile_maximum = torch::empty({2, samples}, on_gpu);
-  const gpu::SoftmaxState state{maximum.data_ptr<float>(), sum.data_ptr<float>(),
-                                d.data_ptr<float>(), kDim};
-  std::vector<at::Tensor> probabilities, again;
+  const gpu::SoftmaxState state{
+      maximum.data_ptr<float>(), sum.data_ptr<float>(), d.data_ptr<float>(), kParts, samples, kDim};
+  std::vector<at::Tensor> probabilities;
   std::vector<at::Tensor> tiles;
   // Where the classes end, for either tile.
   const at::Tensor ends[] = {send({.count = first}), send({.count = first + second})};
@@ -186,6 +187,7 @@ void check_softmax(at::ScalarType type, double threshold) {
     z.narrow(1, 0, count).copy_(cosines.narrow(1, begin, count));
     tiles.push_back(z);
     probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
+    d.fill_(t == 0 ? NAN : 1);  // before the first tile there is no sum
     gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
                       {z.const_data_ptr<float>(), scale, static_cast<float>(threshold)},
                       targets.const_data_ptr<std::int32_t>(), state, operand(probabilities.back()),
@@ -200,6 +202,9 @@ void check_softmax(at::ScalarType type, double threshold) {
   const std::string what = "softmax_tile " + name(type) + (threshold < 1 ? ", filtered" : "");
   expect_below(what + ": maximum", error_of(maximum, most), 1e-6);
   expect_below(what + ": sum", error_of(sum, (logits - most.unsqueeze(1)).exp().sum(1)), 1e-5);
+  const at::Tensor shrink = (tile_maximum[0] - tile_maximum[1]).to(at::kDouble).exp().view({-1, 1});
+  expect_below(what + ": the sum so far", error_of(d, shrink.expand({kParts, samples, kDim})),
+               1e-6);
   for (int t = 0; t < 2; ++t) {
     const std::int64_t begin = t * first, count = t == 0 ? first : second;
     const at::Tensor wanted =
@@ -221,6 +226,40 @@ void check_softmax(at::ScalarType type, double threshold) {
     expect_below("exp_tile " + name(type) + " so rounded", error_of(p.narrow(1, 0, count), wanted),
                  limit_of(type));
   }
+}
+
+/// Of two lanes, one of which met no class for the first sample.
+void check_merge() {
+  constexpr std::int64_t kParts = 3, kSamples = 96;
+  struct State {
+    at::Tensor maximum = random({kSamples}) * 20, sum = random({kSamples}).abs() + 1,
+               d = random({kParts, kSamples, kDim});
+    gpu::SoftmaxState state() const {
+      return {maximum.data_ptr<float>(),
+              sum.data_ptr<float>(),
+              d.data_ptr<float>(),
+              kParts,
+              kSamples,
+              kDim};
+    }
+    /// By this maximum of both.
+    at::Tensor factor(const at::Tensor& most) const {
+      return (maximum.to(at::kDouble) - most).exp();
+    }
+  } ours, theirs;
+  theirs.maximum[0] = -INFINITY;
+  const at::Tensor most = at::maximum(ours.maximum, theirs.maximum).to(at::kDouble);
+  const auto both = [&](const auto& what) {
+    return at::Tensor(what(ours, ours.factor(most)) + what(theirs, theirs.factor(most)));
+  };
+  const at::Tensor sum = both([](const State& of, const at::Tensor& f) { return f * of.sum; });
+  const at::Tensor d = both([](const State& of, const at::Tensor& f) {
+    return f.unsqueeze(1) * of.d.to(at::kDouble).sum(0);
+  });
+  gpu::merge_softmax(ours.state(), theirs.state(), stream());
+  expect_below("merge_softmax: maximum", error_of(ours.maximum, most), 1e-6);
+  expect_below("merge_softmax: sum", error_of(ours.sum, sum), 1e-6);
+  expect_below("merge_softmax: the sum so far", error_of(ours.d[0], d), 1e-6);
 }
 
 /// The same change to the same rows on the CPU; bfloat16 draws the same random bits.
@@ -292,6 +331,7 @@ void check_kernels() {
   }
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) check_softmax(type, 2);
   check_softmax(at::kFloat, 0.3);
+  check_merge();
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     check_update(type, /*adamw=*/false);
     check_update(type, /*adamw=*/true);

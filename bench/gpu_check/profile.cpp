@@ -12,6 +12,7 @@
 
 #include "gpu_check/our_head.h"
 #include "gpu_check/small_training.h"
+#include "head/head_steps.h"
 
 namespace pfc::gpu_check {
 namespace {
@@ -91,8 +92,8 @@ void print_profile(const std::string& what, const std::function<void()>& step) {
   std::printf("\n");
 }
 
-/// The GEMMs of a tile of the head, each by itself; the one that sums over classes has the fewest
-/// blocks, so it is also tried in several parts.
+/// The GEMMs of a tile of the head, each by itself; the one that sums over classes in any number of
+/// parts that the head may take (sum_parts).
 void print_products() {
   constexpr std::int64_t kSamples = 1024, kClasses = 8192;
   constexpr auto kType = at::kBFloat16;
@@ -100,8 +101,7 @@ void print_products() {
                    p = random({kSamples, kClasses}, kType);
   const auto wide = at::TensorOptions(kGpu).dtype(at::kFloat);
   at::Tensor cosines = torch::empty({kSamples, kClasses}, wide),
-             d_unit = torch::empty({kClasses, kDim}, wide),
-             d_embeddings = torch::zeros({kSamples, kDim}, wide);
+             d_unit = torch::empty({kClasses, kDim}, wide);
   const auto print = [&](const std::string& what, const std::function<void()>& product) {
     const double ms = milliseconds(5, 20, product);
     std::printf("%9.1f us %6.0f TFLOP/s  %s\n", 1e3 * ms,
@@ -112,13 +112,11 @@ void print_products() {
               static_cast<long long>(kDim));
   print("cosines = x unit'", [&] { at::mm_out(cosines, x, unit.t(), at::kFloat); });
   print("d_unit = p' x", [&] { at::mm_out(d_unit, p.t(), x, at::kFloat); });
-  print("d_embeddings += p unit",
-        [&] { at::addmm_out(d_embeddings, d_embeddings, p, unit, at::kFloat); });
-  for (const std::int64_t parts : {2, 4, 8}) {
+  for (std::int64_t parts = 1; parts <= kMostSumParts; parts *= 2) {
     const at::Tensor of_p = p.view({kSamples, parts, -1}).transpose(0, 1),
                      of_unit = unit.view({parts, -1, kDim});
     at::Tensor sums = torch::zeros({parts, kSamples, kDim}, wide);
-    print("the same in " + std::to_string(parts) + " parts",
+    print("d_embeddings += p unit, parts: " + std::to_string(parts),
           [&] { at::baddbmm_out(sums, sums, of_p, of_unit, at::kFloat); });
   }
   std::printf("\n");

@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
+#include "base/ceil_divide.h"
 #include "head/head_steps.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -23,11 +25,20 @@ int tiles_at_once(at::Device device) {
   return device.is_cuda() ? kGpuLanes : at::get_num_threads();
 }
 
+std::int64_t sum_parts(std::int64_t samples, std::int64_t dim) {
+  constexpr std::int64_t kSide = 128, kBlocks = 128;
+  const std::int64_t blocks = ceil_divide(samples, kSide) * ceil_divide(dim, kSide);
+  const std::int64_t parts = kBlocks / std::max<std::int64_t>(blocks, 1);
+  return static_cast<std::int64_t>(std::bit_floor(
+      static_cast<std::uint64_t>(std::clamp<std::int64_t>(parts, 1, kMostSumParts))));
+}
+
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step) {
   constexpr std::int64_t kFloat = bytes_of(NumberType::kFloat32);
   const std::int64_t dim = options.table.dim, tile = PartialFc::tile_rows(options);
-  const std::int64_t worker = 2 * step.samples * dim + tile * dim + tile * step.samples;
+  const std::int64_t sums = options.table.device.is_cuda() ? sum_parts(step.samples, dim) : 1;
+  const std::int64_t worker = (1 + sums) * step.samples * dim + tile * dim + tile * step.samples;
   HeadMemory memory;
   memory.table = shard.rows() * bytes_a_row(options.table);
   memory.step = PartialFc::kept_bytes(options, step.rows, step.samples) +
@@ -70,7 +81,7 @@ void require_head_memory(const PartialFcOptions& options, const ClassShard& shar
   if (host_serves && (apart || need.table < available)) {
     text += "lower head.sample_rate or train.batch_size, ";
   }
-  const std::int64_t times = (needed + available - 1) / std::max<std::int64_t>(available, 1);
+  const std::int64_t times = ceil_divide(needed, std::max<std::int64_t>(available, 1));
   text +=
       "or share them among " + grouped(shard.world() * times) + " ranks with as much memory each";
   throw Error(text);

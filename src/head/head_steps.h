@@ -12,6 +12,12 @@ namespace pfc {
 /// Streams that take tiles by turns on a GPU.
 inline constexpr int kGpuLanes = 2;
 
+/// How many parts of a tile's classes a GPU sums over at the same time, a power of two up to
+/// kMostSumParts. The sums of N samples alone, [N, d], are too few blocks for its multiprocessors:
+/// of 1,024 samples with 512 numbers 32 of 128 × 128, and an H100 has 132.
+std::int64_t sum_parts(std::int64_t samples, std::int64_t dim);
+inline constexpr std::int64_t kMostSumParts = 8;
+
 /// PartialFc's work on one kind of device; its header says what each does.
 class HeadSteps {
  public:

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ceil_divide.h"
 #include "head/cuda_graph.h"
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
@@ -29,8 +30,10 @@ namespace gpu = kernels::cuda;
 
 constexpr float kNoFilter = 2;  // above every cosine
 
+/// A tile's parts are multiples of kWidth too.
 std::int64_t padded(std::int64_t rows) {
-  return (rows + gpu::kWidth - 1) / gpu::kWidth * gpu::kWidth;
+  constexpr std::int64_t kMultiple = gpu::kWidth * kMostSumParts;
+  return ceil_divide(rows, kMultiple) * kMultiple;
 }
 
 at::ScalarType gemm_type(const PartialFcOptions& options) {
@@ -119,15 +122,15 @@ class GpuHead final : public HeadSteps {
     order_owned();
     send_scalars();
     on_own_stream([&] { passes().first.run([&] { pass1(); }); });
-    d_embeddings_ = lanes_[0].d_embeddings.clone();
+    d_embeddings_ = lanes_[0].d_embeddings[0].clone();
   }
 
   void exchange(Communicator& comm) override {
     const at::NoGradGuard no_grad;
     const auto scale = static_cast<float>(options_.scale);
     const at::Tensor locals = at::empty({samples_, 3}, on_gpu(at::kFloat));
-    gpu::pack_softmax(state(lanes_[0], d_embeddings_), own(), scale, samples_,
-                      locals.data_ptr<float>(), current());
+    gpu::pack_softmax(state(lanes_[0], d_embeddings_), own(), scale, locals.data_ptr<float>(),
+                      current());
     all_ = comm.all_gather(locals).wait();
     world_ = comm.world();
     gpu::join_softmax(joined(), scale, current());
@@ -183,7 +186,7 @@ class GpuHead final : public HeadSteps {
     at::Tensor cosines = {}, again = {};  ///< [N · tile]; probabilities that are not kept
     at::Tensor weighted = {};             ///< [N, d]
     at::Tensor maximum = {}, sum = {};    ///< [N] of the lane's own tiles
-    at::Tensor d_embeddings = {};         ///< [N, d]
+    at::Tensor d_embeddings = {};         ///< [parts, N, d]
 
     explicit Lane(at::Device device)
         : stream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
@@ -227,17 +230,19 @@ class GpuHead final : public HeadSteps {
     for (Lane& lane : lanes_) {
       lane.maximum.fill_(kNoLogit);
       lane.sum.zero_();
-      lane.d_embeddings.zero_();
     }
+    for (std::int64_t idle = tiles(); idle < kGpuLanes; ++idle)
+      lanes_[static_cast<std::size_t>(idle)].d_embeddings.zero_();
     for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       cosines(lane, tile);
       const at::Tensor p = probabilities(lane, tile);
       gpu::softmax_tile(tile, logits(lane), own().targets, state(lane, lane.d_embeddings),
                         operand(p), tile_maximum_[number].data_ptr<float>(), current());
-      add_product(lane.d_embeddings, p, lane.unit.narrow(0, 0, tile.classes.size));
+      add_sums(lane.d_embeddings, p, lane.unit.narrow(0, 0, tile.classes.size),
+               /*begin=*/number < kGpuLanes);
     });
     gpu::merge_softmax(state(lanes_[0], lanes_[0].d_embeddings),
-                       state(lanes_[1], lanes_[1].d_embeddings), samples_, current());
+                       state(lanes_[1], lanes_[1].d_embeddings), current());
   }
 
   /// The gradients of a tile's centres; added up, or with what was added up into the update.
@@ -271,6 +276,8 @@ class GpuHead final : public HeadSteps {
                        random_, skip_.const_data_ptr<float>(), current());
     });
   }
+
+  std::int64_t tiles() const { return ceil_divide(inverse_norm_.size(0), tile_rows_); }
 
   /// Calls body(lane, number, tile) for every tile, on the lane's stream.
   template <class Body>
@@ -322,12 +329,16 @@ class GpuHead final : public HeadSteps {
       at::mm_out(to, a, b, at::kFloat);
     }
   }
-  /// to += a·b in float32.
-  void add_product(at::Tensor& to, const at::Tensor& a, const at::Tensor& b) const {
+  /// to [parts, N, d] += p [N, size] · unit [size, d] in float32, or =, each part's classes to its
+  /// own.
+  void add_sums(at::Tensor& to, const at::Tensor& p, const at::Tensor& unit, bool begin) const {
+    const std::int64_t parts = to.size(0);
+    const at::Tensor a = p.view({p.size(0), parts, -1}).transpose(0, 1),
+                     b = unit.view({parts, -1, unit.size(1)});
     if (input_ == at::kFloat) {
-      to.addmm_(a, b);
+      to.baddbmm_(a, b, begin ? 0 : 1);
     } else {
-      at::addmm_out(to, to, a, b, at::kFloat);
+      at::baddbmm_out(to, to, a, b, at::kFloat, begin ? 0 : 1);
     }
   }
 
@@ -352,8 +363,12 @@ class GpuHead final : public HeadSteps {
             d_own_center_.data_ptr<float>()};
   }
   gpu::SoftmaxState state(const Lane& lane, const at::Tensor& d_embeddings) const {
-    return {lane.maximum.data_ptr<float>(), lane.sum.data_ptr<float>(),
-            d_embeddings.data_ptr<float>(), table_.dim()};
+    return {.maximum = lane.maximum.data_ptr<float>(),
+            .sum = lane.sum.data_ptr<float>(),
+            .d_embeddings = d_embeddings.data_ptr<float>(),
+            .parts = d_embeddings.dim() == 3 ? d_embeddings.size(0) : 1,
+            .samples = samples_,
+            .dim = table_.dim()};
   }
   gpu::JoinedSoftmax joined() const {
     return {.all = all_.defined() ? all_.const_data_ptr<float>() : nullptr,
@@ -363,6 +378,7 @@ class GpuHead final : public HeadSteps {
             .samples = samples_,
             .log_sum = log_sum_.data_ptr<float>(),
             .rest = rest_.data_ptr<float>(),
+            .losses = losses_.data_ptr<double>(),
             .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
             .skip = skip_.data_ptr<float>()};
@@ -441,14 +457,16 @@ class GpuHead final : public HeadSteps {
       lane.weighted = of_embeddings(input_);
       lane.maximum = of_samples(at::kFloat);
       lane.sum = of_samples(at::kFloat);
-      lane.d_embeddings = of_embeddings(at::kFloat);
+      lane.d_embeddings =
+          at::empty({sum_parts(samples, table_.dim()), samples, table_.dim()}, on_gpu(at::kFloat));
     }
-    tile_maximum_ = at::empty({(most + tile_rows_ - 1) / tile_rows_, samples}, on_gpu(at::kFloat));
+    tile_maximum_ = at::empty({tiles(), samples}, on_gpu(at::kFloat));
     micro_targets_ = of_samples(at::kInt);
     owned_samples_ = of_samples(at::kInt);
     owned_places_ = of_samples(at::kInt);
     log_sum_ = of_samples(at::kFloat);
     rest_ = of_samples(at::kFloat);
+    losses_ = of_samples(at::kDouble);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);
     embeddings_ = of_embeddings(at::kFloat);
@@ -500,7 +518,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor kept_;                                          ///< [N · S], or empty
   at::Tensor tile_maximum_;                                  ///< [tiles, N]
   at::Tensor micro_targets_, owned_samples_, owned_places_;  ///< [N]
-  at::Tensor log_sum_, rest_;                                ///< [N]
+  at::Tensor log_sum_, rest_, losses_;                       ///< [N]
   at::Tensor own_phi_, own_slope_;                           ///< [N]
   at::Tensor embeddings_, x_;                                ///< [N, d]
   at::Tensor d_own_sample_, d_own_center_;                   ///< [N, d]

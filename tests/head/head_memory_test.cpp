@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
+#include "head/head_steps.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
 #include "pfc/train/benchmark.h"
@@ -41,6 +42,14 @@ TEST(HeadMemory, OfAStepFallsBackFromFloat32ToBFloat16ToNothingKept) {
   EXPECT_EQ(with_workspace(4 * numbers), least + 4 * numbers);
   EXPECT_EQ(with_workspace(4 * numbers - 1), least + 2 * numbers);
   EXPECT_EQ(with_workspace(2 * numbers - 1), least);
+}
+
+TEST(SumParts, AreAsManyAsKeepAGpuAtWorkAndAPowerOfTwo) {
+  EXPECT_EQ(sum_parts(1024, 512), 4);
+  EXPECT_EQ(sum_parts(1025, 512), 2);
+  EXPECT_EQ(sum_parts(1, 512), kMostSumParts);
+  EXPECT_EQ(sum_parts(0, 512), kMostSumParts);
+  EXPECT_EQ(sum_parts(100'000, 512), 1);
 }
 
 TEST(HeadMemory, IsWhatTheHeadTakes) {

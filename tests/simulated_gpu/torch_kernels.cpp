@@ -201,7 +201,7 @@ at::Scalar item(const at::Tensor& self) {
 
 // ---- Operators that CPUs have otherwise
 
-/// GEMMs of half precision into float32, which are the GPUs' alone.
+/// GEMMs of half precision into float32, which are the GPUs' alone; of matrices or lists of them.
 at::Tensor& add_product(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
                         at::ScalarType type, const at::Scalar& beta, const at::Scalar& alpha,
                         at::Tensor& out) {
@@ -210,8 +210,9 @@ at::Tensor& add_product(const at::Tensor& self, const at::Tensor& a, const at::T
               "a product of ", a.scalar_type(), " and ", b.scalar_type(), " into ", type);
   simulated_gpu::submit([=] {
     const at::AutoDispatchBelowAutograd plainly;
-    on_host(out).copy_(
-        at::addmm(on_host(self), on_host(a).to(type), on_host(b).to(type), beta, alpha));
+    const at::Tensor of_a = on_host(a).to(type), of_b = on_host(b).to(type);
+    on_host(out).copy_(a.dim() == 2 ? at::addmm(on_host(self), of_a, of_b, beta, alpha)
+                                    : at::baddbmm(on_host(self), of_a, of_b, beta, alpha));
   });
   return out;
 }
@@ -307,6 +308,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("_local_scalar_dense", TORCH_FN(item));
   m.impl("mm.dtype_out", TORCH_FN(product));
   m.impl("addmm.dtype_out", TORCH_FN(add_product));
+  m.impl("baddbmm.dtype_out", TORCH_FN(add_product));
   m.impl("native_batch_norm", TORCH_FN(batch_norm));
   m.impl("_fused_sdp_choice", TORCH_FN(attention_way));
 }

@@ -118,12 +118,13 @@ struct TileShape {
   SampledRows classes = {};
 };
 
-/// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own.
+/// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own;
+/// the gradient's sum is kept in parts.
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
   float* sum = nullptr;           ///< [N] of exp(logit − maximum)
-  float* d_embeddings = nullptr;  ///< [N, dim] times kRaised; shrinks where a maximum rises
-  std::int64_t dim = 0;
+  float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks where a maximum rises
+  std::int64_t parts = 1, samples = 0, dim = 0;
 };
 
 struct Logits {
@@ -140,9 +141,9 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
 
-/// As if `state` had met the other's classes too.
-void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::int64_t samples,
-                   Stream stream);
+/// As if `state` had met the classes of the other, of as many parts, too; its first part becomes
+/// the whole sum.
+void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, Stream stream);
 
 /// The same probabilities again, from the maxima that softmax_tile kept.
 void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
@@ -156,14 +157,15 @@ struct JoinedSoftmax {
   std::int64_t world = 1, samples = 0;
   float* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
   float* rest = nullptr;     ///< [N] 1 − p of a sample's own class; 0 where valid is 0
+  double* losses = nullptr;  ///< [N] −log p of a sample's own class; 0 where valid is 0
   float* worth = nullptr;    ///< [1] see CenterGradients
   double* loss = nullptr;    ///< [1] gains the samples' part
   float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite
 };
 
 /// locals [N, 3]: this rank's part of JoinedSoftmax::all.
-void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale,
-                  std::int64_t samples, float* locals, Stream stream);
+void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale, float* locals,
+                  Stream stream);
 void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream);
 
 /// d_embeddings becomes the loss's gradient: times scale / count·exp(maximum − log_sum) / kRaised,

@@ -108,6 +108,11 @@ __device__ float4 exp_of(float4 z, float shift) {
   return {__expf(z.x - shift), __expf(z.y - shift), __expf(z.z - shift), __expf(z.w - shift)};
 }
 
+/// [dim] of a sample's sum.
+__device__ float* sums_of(const SoftmaxState& state, std::int64_t part, std::int64_t i) {
+  return state.d_embeddings + (part * state.samples + i) * state.dim;
+}
+
 /// The logits are read once, and held.
 template <class P>
 __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
@@ -140,10 +145,12 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
   }
   sum = block_reduce(sum, [](float a, float b) { return a + b; });
   const float shrink = before == now ? 1 : expf(before - now);
-  if (shrink != 1) {
-    float* const d = state.d_embeddings + i * state.dim;
-    for (std::int64_t j = first; j < state.dim; j += step)
-      store4(d + j, times(load4(d + j), shrink));
+  if (shrink != 1 && before != -kInfinity) {  // there is a sum
+    for (std::int64_t part = 0; part < state.parts; ++part) {
+      float* const d = sums_of(state, part, i);
+      for (std::int64_t j = first; j < state.dim; j += step)
+        store4(d + j, times(load4(d + j), shrink));
+    }
   }
   if (threadIdx.x != 0) return;  // every thread has read the maximum: the reductions are barriers
   state.maximum[i] = now;
@@ -169,8 +176,13 @@ __global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
   const float keep = expf(ours - shift), add = expf(theirs - shift);
   __syncthreads();  // all have read what the first one changes
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4) {
-    float* const d = state.d_embeddings + i * state.dim + j;
-    store4(d, sum_of(keep, load4(d), add, load4(other.d_embeddings + i * state.dim + j)));
+    float4 sum = {0, 0, 0, 0};
+    for (std::int64_t part = 0; part < state.parts; ++part) {
+      const float4 both =
+          sum_of(keep, load4(sums_of(state, part, i) + j), add, load4(sums_of(other, part, i) + j));
+      sum = sum_of(1, sum, 1, both);
+    }
+    store4(sums_of(state, 0, i) + j, sum);
   }
   if (threadIdx.x != 0) return;
   state.maximum[i] = now;
@@ -178,39 +190,44 @@ __global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
 }
 
 __global__ void pack_softmax_kernel(SoftmaxState state, OwnClasses own, float scale,
-                                    std::int64_t samples, float* locals) {
+                                    float* locals) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= samples) return;
+  if (i >= state.samples) return;
   locals[3 * i] = state.maximum[i];
   locals[3 * i + 1] = state.sum[i];
   locals[3 * i + 2] =
       own.targets[i] < 0 ? -kInfinity : static_cast<float>(own.phi[i] * double{scale});
 }
 
+__global__ void join_softmax_kernel(JoinedSoftmax joined) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= joined.samples) return;
+  const auto of = [&](std::int64_t rank, int what) {
+    return joined.all[(rank * joined.samples + i) * 3 + what];
+  };
+  float maximum = -kInfinity, target = -kInfinity;
+  for (std::int64_t rank = 0; rank < joined.world; ++rank) {
+    maximum = fmaxf(maximum, of(rank, 0));
+    target = fmaxf(target, of(rank, 2));
+  }
+  const float shift = shift_of(maximum);
+  float sum = 0;
+  for (std::int64_t rank = 0; rank < joined.world; ++rank)
+    sum += of(rank, 1) * expf(of(rank, 0) - shift);
+  const auto own = formulas::own_loss(double{shift} + log(double{sum}), target);
+  const bool valid = joined.valid[i] > 0;
+  joined.log_sum[i] = valid ? static_cast<float>(target + own.loss) : kInfinity;
+  joined.rest[i] = valid ? static_cast<float>(own.rest) : 0;
+  joined.losses[i] = valid ? own.loss : 0;
+}
+
 /// One block: the loss is summed in the same order always.
-__global__ void join_softmax_kernel(JoinedSoftmax joined, float scale) {
+__global__ void sum_losses_kernel(JoinedSoftmax joined, float scale) {
   __shared__ double parts[kSampleThreads];
   const double count = joined.count[0];
   double loss = 0;
-  for (std::int64_t i = threadIdx.x; i < joined.samples; i += kSampleThreads) {
-    const auto of = [&](std::int64_t rank, int what) {
-      return joined.all[(rank * joined.samples + i) * 3 + what];
-    };
-    float maximum = -kInfinity, target = -kInfinity;
-    for (std::int64_t rank = 0; rank < joined.world; ++rank) {
-      maximum = fmaxf(maximum, of(rank, 0));
-      target = fmaxf(target, of(rank, 2));
-    }
-    const float shift = shift_of(maximum);
-    float sum = 0;
-    for (std::int64_t rank = 0; rank < joined.world; ++rank)
-      sum += of(rank, 1) * expf(of(rank, 0) - shift);
-    const auto own = formulas::own_loss(double{shift} + log(double{sum}), target);
-    const bool valid = joined.valid[i] > 0;
-    joined.log_sum[i] = valid ? static_cast<float>(target + own.loss) : kInfinity;
-    joined.rest[i] = valid ? static_cast<float>(own.rest) : 0;
-    if (valid) loss += own.loss;
-  }
+  for (std::int64_t i = threadIdx.x; i < joined.samples; i += kSampleThreads)
+    loss += joined.losses[i];
   parts[threadIdx.x] = loss;
   __syncthreads();
   for (int half = kSampleThreads / 2; half > 0; half /= 2) {
@@ -293,9 +310,9 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
   check_launch("softmax_tile");
 }
 
-void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, std::int64_t samples,
-                   Stream stream) {
-  merge_softmax_kernel<<<static_cast<unsigned>(samples), kRowThreads, 0, stream>>>(state, other);
+void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, Stream stream) {
+  merge_softmax_kernel<<<static_cast<unsigned>(state.samples), kRowThreads, 0, stream>>>(state,
+                                                                                         other);
   check_launch("merge_softmax");
 }
 
@@ -308,15 +325,17 @@ void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* t
   check_launch("exp_tile");
 }
 
-void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale,
-                  std::int64_t samples, float* locals, Stream stream) {
-  pack_softmax_kernel<<<blocks_for(samples, kSampleThreads), kSampleThreads, 0, stream>>>(
-      state, own, scale, samples, locals);
+void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale, float* locals,
+                  Stream stream) {
+  pack_softmax_kernel<<<blocks_for(state.samples, kSampleThreads), kSampleThreads, 0, stream>>>(
+      state, own, scale, locals);
   check_launch("pack_softmax");
 }
 
 void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream) {
-  join_softmax_kernel<<<1, kSampleThreads, 0, stream>>>(joined, scale);
+  constexpr int kThreads = 64;  // so that a thousand samples have more than a few multiprocessors
+  join_softmax_kernel<<<blocks_for(joined.samples, kThreads), kThreads, 0, stream>>>(joined);
+  sum_losses_kernel<<<1, kSampleThreads, 0, stream>>>(joined, scale);
   check_launch("join_softmax");
 }
 
