@@ -19,6 +19,7 @@
 #include "head/kernels/kernels_cuda.h"
 #include "head/online_softmax.h"
 #include "head/staged_table.h"
+#include "head/step_inputs.h"
 #include "head/table_view.h"
 #include "head/upload.h"
 #include "pfc/comm/gpus.h"
@@ -80,7 +81,7 @@ class GpuHead final : public HeadSteps {
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_)},
         lanes_{Lane(device_), Lane(device_)},
-        scalars_(at::empty({sizeof(gpu::StepScalars)}, on_gpu(at::kByte))),
+        inputs_(device_),
         worth_(at::empty({1}, on_gpu(at::kFloat))),
         skip_(at::zeros({1}, on_gpu(at::kFloat))) {
     if (options.table.in_host_memory) staged_.emplace(table, stream_);
@@ -88,8 +89,7 @@ class GpuHead final : public HeadSteps {
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override {
     const at::NoGradGuard no_grad;
-    step_ = {.count = classes.count()};
-    targets_ = classes.targets;
+    inputs_.begin(classes);
     reserve_rows();
     if (staged_) {
       slot_ = staged_->begin(classes);
@@ -98,7 +98,7 @@ class GpuHead final : public HeadSteps {
     }
     valid_ = valid.to(device_, /*non_blocking=*/true);
     valid_count_ = valid_.sum();
-    send_missed();
+    if (inputs_.send_missed(table_)) forget_graphs();
     loss_ = at::zeros({}, on_gpu(at::kDouble));
     skip_.zero_();
     accumulating_ = false;
@@ -119,8 +119,7 @@ class GpuHead final : public HeadSteps {
     reserve_samples(embeddings.size(0));
     first_ = first;
     embeddings_.copy_(embeddings);
-    order_owned();
-    send_scalars();
+    inputs_.send_samples(first);
     on_own_stream([&] { passes().first.run([&] { pass1(); }); });
     d_embeddings_ = lanes_[0].d_embeddings[0].clone();
   }
@@ -143,14 +142,7 @@ class GpuHead final : public HeadSteps {
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override {
     const at::NoGradGuard no_grad;
     if (skip.defined()) at::maximum_out(skip_, skip_, skip.view({1}));
-    const CenterOptimizer& optimizer = table_.optimizer();
-    step_.sgd = {static_cast<float>(lr), static_cast<float>(optimizer.momentum),
-                 static_cast<float>(optimizer.weight_decay)};
-    step_.lr = lr;
-    step_.weight_decay = optimizer.weight_decay;
-    step_.steps_seen = missed_steps_;
-    step_.change = static_cast<std::uint64_t>(2 * table_.steps());
-    send_scalars();
+    inputs_.send_rule(table_, lr);
     in_flight.poll();
     on_own_stream([&] {
       if (accumulating_) {
@@ -260,10 +252,8 @@ class GpuHead final : public HeadSteps {
                             operand(lane.weighted), current());
       at::Tensor d_unit = lane.d_unit.narrow(0, 0, tile.classes.size);
       product(d_unit, p.t(), lane.weighted);
-      gpu::subtract_own({owned_samples_.const_data_ptr<std::int32_t>(),
-                         owned_places_.const_data_ptr<std::int32_t>(), samples_},
-                        d_own_center_.const_data_ptr<float>(), tile.classes, table_.dim(),
-                        d_unit.data_ptr<float>(), current());
+      gpu::subtract_own(inputs_.owned(), d_own_center_.const_data_ptr<float>(), tile.classes,
+                        table_.dim(), d_unit.data_ptr<float>(), current());
       if (accumulating_) d_unit.add_(so_far(tile));
       if (!last) {
         so_far(tile).copy_(d_unit);
@@ -345,12 +335,11 @@ class GpuHead final : public HeadSteps {
   // ---- What the kernels are handed
 
   gpu::Table table() const {
-    return staged_ ? staged_->part(slot_, missed_) : view_of(table_, missed_);
+    return staged_ ? staged_->part(slot_, inputs_.missed()) : view_of(table_, inputs_.missed());
   }
   Passes& passes() { return passes_[static_cast<std::size_t>(slot_)]; }
   gpu::SampledRows sampled(std::int64_t begin, std::int64_t size) const {
-    return {rows_.const_data_ptr<std::int64_t>(),
-            static_cast<const gpu::StepScalars*>(scalars_.data_ptr()), begin, size};
+    return {rows_.const_data_ptr<std::int64_t>(), inputs_.scalars(), begin, size};
   }
   gpu::Logits logits(const Lane& lane) const {
     return {lane.cosines.const_data_ptr<float>(), static_cast<float>(options_.scale),
@@ -358,9 +347,8 @@ class GpuHead final : public HeadSteps {
                                            : kNoFilter};
   }
   gpu::OwnClasses own() const {
-    return {micro_targets_.const_data_ptr<std::int32_t>(), own_phi_.data_ptr<double>(),
-            own_slope_.data_ptr<double>(), d_own_sample_.data_ptr<float>(),
-            d_own_center_.data_ptr<float>()};
+    return {inputs_.targets(), own_phi_.data_ptr<double>(), own_slope_.data_ptr<double>(),
+            d_own_sample_.data_ptr<float>(), d_own_center_.data_ptr<float>()};
   }
   gpu::SoftmaxState state(const Lane& lane, const at::Tensor& d_embeddings) const {
     return {.maximum = lane.maximum.data_ptr<float>(),
@@ -384,49 +372,14 @@ class GpuHead final : public HeadSteps {
             .skip = skip_.data_ptr<float>()};
   }
 
-  // ---- What a step brings
-
-  void send_scalars() {
-    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&step_);
-    upload(std::span(bytes, sizeof(step_)), scalars_);
-  }
-
-  /// In the same place from step to step, until it outgrows it.
-  void send_missed() {
-    const at::Tensor missed = table_.missed();
-    if (!missed.defined()) return;
-    missed_steps_ = static_cast<std::int32_t>(missed.size(0));
-    if (!missed_.defined() || missed_.size(0) < missed.size(0)) {
-      missed_ = at::empty({2 * missed.size(0), 4}, on_gpu(at::kFloat));
-      forget_graphs();
-    }
-    missed_.narrow(0, 0, missed.size(0)).copy_(missed.pin_memory(), /*non_blocking=*/true);
-  }
-
-  /// The micro-batch's owned samples, by their classes.
-  void order_owned() {
-    const std::span targets =
-        std::span(std::as_const(targets_))
-            .subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(samples_));
-    const auto target = [&](std::int32_t i) { return targets[static_cast<std::size_t>(i)]; };
-    std::vector<std::int32_t> order, places;
-    for (std::int32_t i = 0; i < samples_; ++i) {
-      if (target(i) >= 0) order.push_back(i);
-    }
-    std::ranges::stable_sort(order, {}, target);
-    std::ranges::transform(order, std::back_inserter(places), target);
-    step_.owned = std::ssize(order);
-    upload(targets, micro_targets_);
-    upload(std::span(std::as_const(order)), owned_samples_);
-    upload(std::span(std::as_const(places)), owned_places_);
-  }
+  // ---- What is kept from step to step
 
   /// For as many rows as any step may sample: a draw holds S₀ to S₀ + B.
   void reserve_rows() {
-    const std::int64_t needed = padded(step_.count);
+    const std::int64_t needed = padded(inputs_.rows());
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
     const std::int64_t all = table_.shard().rows();
-    const std::int64_t most = padded(std::min(step_.count + std::ssize(targets_), all));
+    const std::int64_t most = padded(std::min(inputs_.rows() + inputs_.batch(), all));
     // Of a table in host memory a slot holds the step's rows one after another.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
@@ -442,6 +395,7 @@ class GpuHead final : public HeadSteps {
   void reserve_samples(std::int64_t samples) {
     if (samples_ == samples) return;
     samples_ = samples;
+    inputs_.reserve(samples);
     forget_graphs();
     const std::int64_t most = inverse_norm_.size(0), tile = lanes_[0].unit.size(0);
     const auto of_samples = [&](at::ScalarType type) { return at::empty({samples}, on_gpu(type)); };
@@ -461,9 +415,6 @@ class GpuHead final : public HeadSteps {
           at::empty({sum_parts(samples, table_.dim()), samples, table_.dim()}, on_gpu(at::kFloat));
     }
     tile_maximum_ = at::empty({tiles(), samples}, on_gpu(at::kFloat));
-    micro_targets_ = of_samples(at::kInt);
-    owned_samples_ = of_samples(at::kInt);
-    owned_places_ = of_samples(at::kInt);
     log_sum_ = of_samples(at::kFloat);
     rest_ = of_samples(at::kFloat);
     losses_ = of_samples(at::kDouble);
@@ -495,15 +446,11 @@ class GpuHead final : public HeadSteps {
   std::array<Lane, kGpuLanes> lanes_;
 
   // Of the step under way.
-  gpu::StepScalars step_;
-  at::Tensor scalars_;                 ///< the same, there
-  std::vector<std::int32_t> targets_;  ///< [B] places in the sampled rows
-  at::Tensor valid_, valid_count_;     ///< [B], scalar
-  std::int32_t missed_steps_ = 0;
-  at::Tensor missed_;         ///< CenterTable::missed, there
-  at::Tensor worth_;          ///< [1] see gpu::CenterGradients
-  at::Tensor loss_, skip_;    ///< scalar float64; [1], not 0 where nothing is updated
-  at::Tensor d_unit_so_far_;  ///< [S, d] what `accumulate` added up
+  StepInputs inputs_;
+  at::Tensor valid_, valid_count_;  ///< [B], scalar
+  at::Tensor worth_;                ///< [1] see gpu::CenterGradients
+  at::Tensor loss_, skip_;          ///< scalar float64; [1], not 0 where nothing is updated
+  at::Tensor d_unit_so_far_;        ///< [S, d] what `accumulate` added up
   bool accumulating_ = false;
 
   // Of the micro-batch under way.
@@ -514,14 +461,13 @@ class GpuHead final : public HeadSteps {
   // Kept from step to step: most rows S, N samples.
   std::int64_t samples_ = 0;
   Keep keep_ = Keep::kNothing;
-  at::Tensor rows_, inverse_norm_;                           ///< [S]
-  at::Tensor kept_;                                          ///< [N · S], or empty
-  at::Tensor tile_maximum_;                                  ///< [tiles, N]
-  at::Tensor micro_targets_, owned_samples_, owned_places_;  ///< [N]
-  at::Tensor log_sum_, rest_, losses_;                       ///< [N]
-  at::Tensor own_phi_, own_slope_;                           ///< [N]
-  at::Tensor embeddings_, x_;                                ///< [N, d]
-  at::Tensor d_own_sample_, d_own_center_;                   ///< [N, d]
+  at::Tensor rows_, inverse_norm_;          ///< [S]
+  at::Tensor kept_;                         ///< [N · S], or empty
+  at::Tensor tile_maximum_;                 ///< [tiles, N]
+  at::Tensor log_sum_, rest_, losses_;      ///< [N]
+  at::Tensor own_phi_, own_slope_;          ///< [N]
+  at::Tensor embeddings_, x_;               ///< [N, d]
+  at::Tensor d_own_sample_, d_own_center_;  ///< [N, d]
 };
 
 }  // namespace

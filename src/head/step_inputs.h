@@ -1,0 +1,54 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <iterator>
+#include <vector>
+
+#include "head/kernels/kernels_cuda.h"
+#include "pfc/head/center_table.h"
+#include "pfc/head/sampler.h"
+
+namespace pfc {
+
+/// What a step brings to the kernels, in a GPU's memory, on the current stream: in the same place
+/// from step to step, so that graphs may hold it.
+class StepInputs {
+ public:
+  explicit StepInputs(at::Device device) : device_(device) {}
+
+  void begin(const SampledClasses& classes);
+  /// For micro-batches of so many samples. It moves.
+  void reserve(std::int64_t samples);
+  /// Of the step's samples those from `first` on, with the step's scalars.
+  void send_samples(std::int64_t first);
+  /// How the optimizer updates the step's rows.
+  void send_rule(const CenterTable& table, double lr);
+  /// CenterTable::missed. Whether it moved: it outgrows its place now and then.
+  bool send_missed(const CenterTable& table);
+
+  std::int64_t rows() const { return scalars_.count; }             ///< S
+  std::int64_t batch() const { return std::ssize(own_classes_); }  ///< B
+
+  const kernels::cuda::StepScalars* scalars() const;
+  /// [N] OwnClasses::targets.
+  const std::int32_t* targets() const { return numbers(0); }
+  kernels::cuda::OwnedOrder owned() const { return {numbers(1), numbers(2), samples_}; }
+  /// Undefined where no row misses a step.
+  const at::Tensor& missed() const { return missed_; }
+
+ private:
+  /// The n-th N of what comes after the scalars.
+  const std::int32_t* numbers(std::int64_t n) const;
+
+  at::Device device_;
+  kernels::cuda::StepScalars scalars_;
+  std::vector<std::int32_t> own_classes_;  ///< [B] places in the sampled rows
+  std::int64_t samples_ = 0;
+  at::Tensor sent_;                ///< int32: the scalars, [3, N] targets, owned samples, places
+  std::int32_t missed_steps_ = 0;  ///< n + 1
+  at::Tensor missed_;              ///< [≥ n + 1, 4]
+};
+
+}  // namespace pfc
