@@ -19,6 +19,11 @@ case "${1:-}" in
   *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
 
+if [ $sanitize = yes ] && ! command -v compute-sanitizer >/dev/null; then
+  echo "gpu_check.sh: compute-sanitizer is not in PATH: it comes with the CUDA toolkit, or by itself as" \
+       "nvidia-cuda-sanitizer-api of PyPI" >&2
+  exit 2
+fi
 libtorch=${PFC_LIBTORCH:-$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')}
 generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
 arch=native

@@ -31,8 +31,12 @@ std::size_t bytes_of_gpu() {
   return option("SIMULATED_GPU_BYTES", std::size_t{6} << 30);
 }
 
+thread_local int accesses = 0;  ///< see Access
+
 /// The memory of all GPUs. A key of the processor's keeps the host out of it (pkeys(7)); where it
-/// has none, nothing does.
+/// has none, nothing does. With SIMULATED_GPU_GUARDS=1 what is taken ends before a page that may
+/// not be touched, and is one when it is given back: for programs whose allocator keeps nothing
+/// (PYTORCH_NO_CUDA_MEMORY_CACHING=1).
 class DeviceMemory {
  public:
   static DeviceMemory& instance() {
@@ -49,18 +53,26 @@ class DeviceMemory {
   }
 
   cudaError_t take(void** to, std::size_t bytes) {
-    constexpr std::size_t kMultiple = 512;
-    const std::size_t size = (bytes + kMultiple - 1) / kMultiple * kMultiple;
+    constexpr std::size_t kVector = 16,
+                          kMultiple = 512;  // what kernels load at once; what CUDA has
+    const std::size_t size = rounded(bytes, guards_ ? kVector : kMultiple);
     const std::lock_guard lock(mutex_);
     *to = nullptr;
     if (in_use_ + size > bytes_of_gpu()) return cudaErrorMemoryAllocation;
     if (const auto freed = free_.find(size); freed != free_.end()) {
       *to = freed->second;
       free_.erase(freed);
+    } else if (guards_) {
+      const std::size_t pages = rounded(size, kPage);
+      *to = begin_ + used_ + pages - size;
+      used_ += pages;
+      forbid(begin_ + used_, kPage);
+      used_ += kPage;
     } else {
       *to = begin_ + used_;
       used_ += size;
     }
+    if (used_ > kReserved) std::abort();
     taken_[*to] = size;
     in_use_ += size;
     const Access access;
@@ -73,14 +85,27 @@ class DeviceMemory {
     const auto found = taken_.find(at);
     if (found == taken_.end()) return cudaErrorInvalidValue;
     in_use_ -= found->second;
-    free_.emplace(found->second, at);
+    if (guards_) {
+      const std::size_t pages = rounded(found->second, kPage);
+      forbid(static_cast<char*>(at) + found->second - pages, pages);
+    } else {
+      free_.emplace(found->second, at);
+    }
     taken_.erase(found);
     return cudaSuccess;
   }
   std::size_t in_use() const { return in_use_; }
 
  private:
-  static constexpr std::size_t kReserved = std::size_t{64} << 30;
+  static constexpr std::size_t kReserved = std::size_t{64} << 30, kPage = 4096;
+
+  static std::size_t rounded(std::size_t bytes, std::size_t multiple) {
+    return (bytes + multiple - 1) / multiple * multiple;
+  }
+  static void forbid(char* page, std::size_t bytes) {
+    if (::madvise(page, bytes, MADV_DONTNEED) != 0 || ::mprotect(page, bytes, PROT_NONE) != 0)
+      std::abort();
+  }
 
   DeviceMemory() {
     void* const at = ::mmap(nullptr, kReserved, PROT_READ | PROT_WRITE,
@@ -88,8 +113,8 @@ class DeviceMemory {
     if (at == MAP_FAILED) std::abort();
     begin_ = static_cast<char*>(at);
     key_ = ::pkey_alloc(0, PKEY_DISABLE_ACCESS);
-    if (key_ < 0) return;
-    if (::pkey_mprotect(at, kReserved, PROT_READ | PROT_WRITE, key_) != 0) std::abort();
+    if (key_ >= 0 && ::pkey_mprotect(at, kReserved, PROT_READ | PROT_WRITE, key_) != 0)
+      std::abort();
     struct sigaction action {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO;
@@ -97,8 +122,10 @@ class DeviceMemory {
   }
 
   static void on_fault(int, siginfo_t* info, void*) {
-    std::fprintf(stderr, "simulated GPU: the host touched %s memory at %p\n",
-                 instance().holds(info->si_addr) ? "the GPU's" : "no", info->si_addr);
+    const char* const what = !instance().holds(info->si_addr) ? "no memory was touched"
+                             : accesses > 0                   ? "memory was touched that nobody has"
+                                                              : "the host touched the GPU's memory";
+    std::fprintf(stderr, "simulated GPU: %s, at %p\n", what, info->si_addr);
     std::array<void*, 60> frames{};
     ::backtrace_symbols_fd(frames.data(), ::backtrace(frames.data(), frames.size()), 2);
     ::_exit(139);
@@ -106,6 +133,7 @@ class DeviceMemory {
 
   char* begin_ = nullptr;
   int key_ = -1;
+  bool guards_ = option("SIMULATED_GPU_GUARDS", 0) != 0;
   std::mutex mutex_;
   std::size_t used_ = 0;
   std::atomic<std::size_t> in_use_ = 0;
@@ -115,7 +143,7 @@ class DeviceMemory {
 
 using Graph = std::vector<std::function<void()>>;
 
-thread_local int accesses = 0, current_device = 0;
+thread_local int current_device = 0;
 thread_local Graph* recording = nullptr;
 
 cudaError_t copy(void* to, const void* from, std::size_t bytes) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <csetjmp>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -72,13 +73,21 @@ void meet(std::size_t kind, unsigned first, unsigned last) {
   while (!std::all_of(threads.begin() + first, threads.begin() + last, has_come)) pause();
 }
 
+/// The k-th of so many blocks, or threads of one, to have its turn; SIMULATED_GPU_BACKWARDS=1 has
+/// the last one begin. What depends on the order is a race.
+unsigned turn(unsigned k, unsigned count) {
+  static const bool backwards = std::getenv("SIMULATED_GPU_BACKWARDS") != nullptr;
+  return backwards ? count - 1 - k : k;
+}
+
 void run_block(unsigned size) {
   for (unsigned i = 0; i < size; ++i) {
     threads[i]->is_over = false;
     threads[i]->meetings = {};
   }
   for (unsigned left = size; left > 0;) {
-    for (unsigned i = 0; i < size; ++i) {
+    for (unsigned k = 0; k < size; ++k) {
+      const unsigned i = turn(k, size);
       if (threads[i]->is_over) continue;
       thread_in_block = {i};
       go_on();
@@ -110,8 +119,8 @@ void run_blocks(unsigned blocks, unsigned size, const std::function<void()>& thr
   work = &thread;
   threads_of_block = {size};
   while (threads.size() < size) threads.push_back(std::make_unique<Thread>());
-  for (unsigned block = 0; block < blocks; ++block) {
-    block_in_grid = {block};
+  for (unsigned k = 0; k < blocks; ++k) {
+    block_in_grid = {turn(k, blocks)};
     run_block(size);
   }
 }

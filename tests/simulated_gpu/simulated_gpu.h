@@ -10,7 +10,9 @@
 ///
 /// What it does notice: the host's touching a GPU's memory (it ends the program with a stack),
 /// tensors of the host or of another GPU among an operator's, memory that is read before it was
-/// written (it holds NaN), and in a graph whatever cannot be recorded.
+/// written (it holds NaN), in a graph whatever cannot be recorded, and if it is told to
+/// (SIMULATED_GPU_GUARDS, SIMULATED_GPU_BACKWARDS), what reaches beyond an allocation and what
+/// depends on the order of threads.
 namespace simulated_gpu {
 
 /// Does the work, which may touch the GPU's memory; records it while a graph is recorded.
