@@ -12,9 +12,12 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <vector>
+#include <random>
+#include <string_view>
+#include <utility>
 
 #include "simulated_gpu.h"
+#include "timeline.h"
 
 namespace simulated_gpu {
 namespace {
@@ -141,20 +144,57 @@ class DeviceMemory {
   std::multimap<std::size_t, void*> free_;
 };
 
-using Graph = std::vector<std::function<void()>>;
+/// What streams do while one of them, on which it is launched, records.
+struct Graph {
+  Timeline streams = {};
+  cudaStream_t origin = nullptr;
+};
 
-thread_local int current_device = 0;
-thread_local Graph* recording = nullptr;
-
-cudaError_t copy(void* to, const void* from, std::size_t bytes) {
-  submit([=] { std::memcpy(to, from, bytes); });
+/// Where a stream was.
+struct Event {
+  const Timeline* of = nullptr;
+  cudaStream_t stream = nullptr;
+  std::size_t count = 0;
+};
+Event& at(cudaEvent_t event) {
+  return *reinterpret_cast<Event*>(event);
+}
+cudaError_t make(cudaEvent_t* event) {
+  *event = reinterpret_cast<cudaEvent_t>(new Event);
   return cudaSuccess;
 }
 
-/// Streams and events are places in memory: everything is over when it was submitted.
-template <class Handle>
-cudaError_t make(Handle* handle) {
-  *handle = reinterpret_cast<Handle>(new char);
+std::recursive_mutex mutex;
+Timeline streams;
+thread_local int current_device = 0;
+thread_local bool at_work = false;  ///< what is submitted is part of it
+thread_local Graph* recording = nullptr;
+
+std::string_view late() {
+  static const char* const set = std::getenv("SIMULATED_GPU_LATE");
+  return set == nullptr ? "" : set;
+}
+std::mt19937 random_numbers(1);
+
+/// What streams do by themselves when something was put on this one.
+void get_on_by_themselves(cudaStream_t stream) {
+  if (late() == "all" || (late() == "default" && stream == nullptr)) return;
+  if (late() != "random") return streams.advance(stream);
+  while (random_numbers() % 2 == 0) streams.advance_some(random_numbers);
+}
+
+/// Has streams get on, until what body() asks for is done.
+template <class Body>
+void get_on(const Body& body) {
+  const std::lock_guard lock(mutex);
+  const Access access;
+  const bool before = std::exchange(at_work, true);
+  body();
+  at_work = before;
+}
+
+cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
+  submit(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
 
@@ -171,10 +211,23 @@ Access::~Access() {
   if (--accesses == 0) DeviceMemory::instance().close();
 }
 
-void submit(std::function<void()> work) {
-  if (recording != nullptr) return recording->push_back(std::move(work));
-  const Access access;
-  work();
+void submit(cudaStream_t stream, std::function<void()> work) {
+  if (at_work) return work();
+  if (recording != nullptr) {
+    if (stream != recording->origin && recording->streams.count(stream) == 0) {
+      std::fprintf(stderr,
+                   "simulated GPU: a graph is recorded, and work is put on another stream\n");
+      std::abort();
+    }
+    return recording->streams.put(stream, std::move(work));
+  }
+  const std::lock_guard lock(mutex);
+  streams.put(stream, std::move(work));
+  get_on([&] { get_on_by_themselves(stream); });
+}
+void finish(cudaStream_t stream) {
+  if (at_work) return;
+  get_on([&] { streams.advance(stream); });
 }
 bool is_recording() {
   return recording != nullptr;
@@ -225,6 +278,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
+  get_on([] { streams.advance_all(); });
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
@@ -252,6 +306,7 @@ cudaError_t cudaMalloc(void** to, size_t bytes) {
   return DeviceMemory::instance().take(to, bytes);
 }
 cudaError_t cudaFree(void* at) {
+  cudaDeviceSynchronize();
   return DeviceMemory::instance().give_back(at);
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
@@ -266,26 +321,37 @@ cudaError_t cudaHostUnregister(void*) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  return copy(to, from, bytes);
+  copy(to, from, bytes, nullptr);
+  return cudaStreamSynchronize(nullptr);
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  return copy(to, from, bytes);
+                            cudaStream_t stream) {
+  return copy(to, from, bytes, stream);
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, cudaStream_t) {
-  return copy(to, from, bytes);
+cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes,
+                                cudaStream_t stream) {
+  return copy(to, from, bytes, stream);
 }
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
-  return make(stream);
-}
-cudaError_t cudaStreamQuery(cudaStream_t) {
+  *stream = reinterpret_cast<cudaStream_t>(new char);
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  return streams.is_done(stream, streams.count(stream)) ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (recording != nullptr) return cudaErrorStreamCaptureUnsupported;
+  finish(stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard lock(mutex);
+  Timeline& here = recording != nullptr ? recording->streams : streams;
+  if (at(event).of == nullptr) return cudaSuccess;  // it was never recorded
+  if (at(event).of != &here) return cudaErrorStreamCaptureIsolation;
+  here.put_wait(stream, at(event).stream, at(event).count);
   return cudaSuccess;
 }
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
@@ -295,24 +361,30 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return make(event);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete reinterpret_cast<char*>(event);
+  delete &at(event);
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   *milliseconds = 1;
   return cudaSuccess;
 }
-cudaError_t cudaEventQuery(cudaEvent_t) {
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  const auto& [of, stream, count] = at(event);
+  return of == nullptr || streams.is_done(stream, count) ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  Timeline& here = recording != nullptr ? recording->streams : streams;
+  at(event) = {&here, stream, here.count(stream)};
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const auto& [of, stream, count] = at(event);
+  if (of == &streams) get_on([&] { streams.advance(stream, count); });
   return cudaSuccess;
 }
 
-// A graph is what was submitted while it was recorded.
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
   return cudaSuccess;
 }
@@ -326,8 +398,8 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* stat
   *status = capture_status();
   return cudaSuccess;
 }
-cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-  recording = new Graph;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  recording = new Graph{.origin = stream};
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
@@ -346,9 +418,13 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t recorded) {
   delete reinterpret_cast<Graph*>(recorded);
   return cudaSuccess;
 }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t recorded, cudaStream_t) {
-  const Access access;
-  for (const std::function<void()>& work : *reinterpret_cast<Graph*>(recorded)) work();
+cudaError_t cudaGraphLaunch(cudaGraphExec_t recorded, cudaStream_t stream) {
+  submit(stream, [graph = *reinterpret_cast<Graph*>(recorded)]() mutable {
+    const std::size_t all = graph.streams.count(graph.origin);
+    while (late() == "random" && !graph.streams.is_done(graph.origin, all))
+      graph.streams.advance_some(random_numbers);
+    graph.streams.advance(graph.origin);
+  });
   return cudaSuccess;
 }
 

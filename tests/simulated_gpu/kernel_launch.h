@@ -35,9 +35,9 @@ std::uint64_t exchange(std::uint64_t bits, unsigned other);
 void run_blocks(unsigned blocks, unsigned threads, const std::function<void()>& thread);
 
 template <class Kernel>
-auto launch(unsigned blocks, unsigned threads, int, cudaStream_t, const Kernel& kernel) {
+auto launch(unsigned blocks, unsigned threads, int, cudaStream_t stream, const Kernel& kernel) {
   return [=](auto... arguments) {
-    submit([=] { run_blocks(blocks, threads, [&] { kernel(arguments...); }); });
+    submit(stream, [=] { run_blocks(blocks, threads, [&] { kernel(arguments...); }); });
   };
 }
 

@@ -42,11 +42,12 @@ struct ncclComm {
 
   /// Each sends its bytes; with all of them there, take() makes the result.
   template <class Take>
-  ncclResult_t share(const void* from, void* to, std::size_t bytes, const Take& take) {
+  ncclResult_t share(const void* from, void* to, std::size_t bytes, cudaStream_t stream,
+                     const Take& take) {
     if (!simulated_gpu::is_device_memory(from) || !simulated_gpu::is_device_memory(to) ||
         bytes > kPart)
       return ncclInvalidArgument;
-    simulated_gpu::submit([this, from, bytes, take] {
+    simulated_gpu::submit(stream, [this, from, bytes, take] {
       std::memcpy(part(rank), from, bytes);
       meet();
       take();
@@ -143,28 +144,29 @@ const char* ncclGetErrorString(ncclResult_t) {
 }
 
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDataType_t type,
-                           ncclComm_t comm, cudaStream_t) {
+                           ncclComm_t comm, cudaStream_t stream) {
   const std::size_t bytes = count * size_of(type);
-  return comm->share(from, to, bytes, [=] {
+  return comm->share(from, to, bytes, stream, [=] {
     for (int of = 0; of < comm->world; ++of)
       std::memcpy(static_cast<char*>(to) + static_cast<std::size_t>(of) * bytes, comm->part(of),
                   bytes);
   });
 }
 ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type,
-                           ncclRedOp_t, ncclComm_t comm, cudaStream_t) {
-  return comm->share(from, to, count * size_of(type), [=] { comm->sum(to, 0, count, type); });
+                           ncclRedOp_t, ncclComm_t comm, cudaStream_t stream) {
+  return comm->share(from, to, count * size_of(type), stream,
+                     [=] { comm->sum(to, 0, count, type); });
 }
 ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t count, ncclDataType_t type,
-                               ncclRedOp_t, ncclComm_t comm, cudaStream_t) {
+                               ncclRedOp_t, ncclComm_t comm, cudaStream_t stream) {
   const auto rank = static_cast<std::size_t>(comm->rank);
   const std::size_t bytes = static_cast<std::size_t>(comm->world) * count * size_of(type);
-  return comm->share(from, to, bytes, [=] { comm->sum(to, rank * count, count, type); });
+  return comm->share(from, to, bytes, stream, [=] { comm->sum(to, rank * count, count, type); });
 }
 ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type,
-                           int root, ncclComm_t comm, cudaStream_t) {
+                           int root, ncclComm_t comm, cudaStream_t stream) {
   const std::size_t bytes = count * size_of(type);
-  return comm->share(from, to, bytes, [=] { std::memcpy(to, comm->part(root), bytes); });
+  return comm->share(from, to, bytes, stream, [=] { std::memcpy(to, comm->part(root), bytes); });
 }
 
 }  // extern "C"

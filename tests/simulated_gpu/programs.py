@@ -74,6 +74,20 @@ def trains_as_the_cpu_does():
         shutil.rmtree(want)
 
 
+def waits_for_what_it_needs():
+    """Whenever streams get on (simulated_gpu.h)."""
+    want = train("cpu", "train.micro_batches=2", "train.device=cpu")
+    for late in "all", "default", "random":
+        for memory in "device", "host":
+            print(late, memory)
+            way = [*EXACT, "train.micro_batches=2", f"head.center_memory={memory}"]
+            expect_close(train(f"{late}_{memory}", *way, SIMULATED_GPU_LATE=late), want)
+    model = work / "cpu/last.safetensors"
+    for late in "", "all", "random":
+        run(pfc, "embed", model, "faces", "-o", f"embedded_{late}.npy", "--device", "cuda", SIMULATED_GPU_LATE=late)
+        expect((work / f"embedded_{late}.npy").read_bytes() == (work / "embedded_.npy").read_bytes(), late)
+
+
 def ranks_train_as_one_does():
     same = [*EXACT, "model.sync_bn=true"]
     want = train("one", *same)

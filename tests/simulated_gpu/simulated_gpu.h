@@ -1,10 +1,15 @@
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include <functional>
 
 /// A GPU that is none: CUDA's run time, NCCL and LibTorch's kernels for GPUs, made of the CPU's, so
 /// that everything the programs do on a GPU is run where there is none. What it is not: fast, or
-/// asynchronous. Work is done when it is submitted, so a wait that is missing is not noticed here.
+/// asynchronous. Work is done when it is submitted. So that a wait which is missing shows, whoever
+/// should have waited, SIMULATED_GPU_LATE=all has it done as late as can be, when somebody waits
+/// for it; =default that of the default stream alone, and all other before it; =random at random,
+/// by the same numbers each time.
 ///
 /// Programs are to run with OMP_NUM_THREADS=1: other threads of a loop may not touch the memory.
 ///
@@ -15,8 +20,10 @@
 /// depends on the order of threads.
 namespace simulated_gpu {
 
-/// Does the work, which may touch the GPU's memory; records it while a graph is recorded.
-void submit(std::function<void()> work);
+/// Puts work on a stream, which may touch the GPU's memory; records it while a graph is recorded.
+void submit(cudaStream_t stream, std::function<void()> work);
+/// Returns when all is done that the stream holds.
+void finish(cudaStream_t stream);
 bool is_recording();
 bool is_device_memory(const void* at);
 

@@ -11,8 +11,10 @@
 #include <ATen/ops/view_native.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -28,7 +30,6 @@ void setHasPrimaryContext(bool (*function)(DeviceIndex));  // in none of its hea
 
 namespace {
 
-using simulated_gpu::Access;
 using MaybeTensor = std::optional<at::Tensor>;
 
 // ---- What LibTorch asks its CUDA library
@@ -101,7 +102,7 @@ struct SimulatedHooks final : at::CUDAHooksInterface {
   at::Allocator* getCUDADeviceAllocator() const override {
     return c10::cuda::CUDACachingAllocator::get();
   }
-  void deviceSynchronize(at::DeviceIndex) const override {}
+  void deviceSynchronize(at::DeviceIndex) const override { c10::cuda::device_synchronize(); }
 };
 
 // ---- Tensors of a GPU
@@ -160,6 +161,15 @@ const at::Tensor& resize(const at::Tensor& self, c10::SymIntArrayRef sizes,
 }
 void record_stream(at::Tensor&, at::Stream) {}
 
+cudaStream_t current() {
+  return c10::cuda::getCurrentCUDAStream().stream();
+}
+/// While it lives the host may do what comes after all that the current stream holds.
+struct Now {
+  Now() { simulated_gpu::finish(current()); }
+  simulated_gpu::Access access;
+};
+
 /// The same memory, as the host's.
 at::Tensor on_host(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.is_cpu()) return tensor;
@@ -170,17 +180,20 @@ MaybeTensor on_host(const MaybeTensor& tensor) {
   return tensor ? MaybeTensor(on_host(*tensor)) : std::nullopt;
 }
 
-at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool) {
+at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   TORCH_CHECK(self.is_cpu() || source.is_cpu() || self.device() == source.device(),
               "a copy between GPUs");
   for (const at::Tensor& end : {self, source}) {
     TORCH_CHECK(end.is_cuda() || !simulated_gpu::is_recording(),
                 "a graph copies from or to the host");
   }
-  simulated_gpu::submit([self, source] {
+  // Pinned memory is kept until it was copied; a GPU's may be somebody else's by then.
+  simulated_gpu::submit(current(), [to = on_host(self), from = on_host(source)] {
     const at::AutoDispatchBelowAutograd plainly;
-    on_host(self).copy_(on_host(source));
+    to.copy_(from);
   });
+  const at::Tensor& host = self.is_cpu() ? self : source;
+  if (host.is_cpu() && !(non_blocking && host.is_pinned())) simulated_gpu::finish(current());
   return self;
 }
 at::Tensor copy_from(const at::Tensor& self, const at::Tensor& to, bool non_blocking) {
@@ -189,13 +202,13 @@ at::Tensor copy_from(const at::Tensor& self, const at::Tensor& to, bool non_bloc
 }
 at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& to) {
   to.resize_(self.sizes());
-  const Access access;
+  const Now now;
   const at::AutoDispatchBelowAutograd plainly;
   return on_host(to).copy_(on_host(self));
 }
 at::Scalar item(const at::Tensor& self) {
   TORCH_CHECK(!simulated_gpu::is_recording(), "a graph is recorded, and the host reads a number");
-  const Access access;
+  const Now now;
   return at::_local_scalar_dense(on_host(self));
 }
 
@@ -208,12 +221,13 @@ at::Tensor& add_product(const at::Tensor& self, const at::Tensor& a, const at::T
   TORCH_CHECK(type == at::kFloat && a.scalar_type() == b.scalar_type() && a.element_size() == 2 &&
                   a.is_cuda() && b.is_cuda() && out.is_cuda(),
               "a product of ", a.scalar_type(), " and ", b.scalar_type(), " into ", type);
-  simulated_gpu::submit([=] {
-    const at::AutoDispatchBelowAutograd plainly;
-    const at::Tensor of_a = on_host(a).to(type), of_b = on_host(b).to(type);
-    on_host(out).copy_(a.dim() == 2 ? at::addmm(on_host(self), of_a, of_b, beta, alpha)
-                                    : at::baddbmm(on_host(self), of_a, of_b, beta, alpha));
-  });
+  simulated_gpu::submit(
+      current(), [=, sum = on_host(out), self = on_host(self), a = on_host(a), b = on_host(b)] {
+        const at::AutoDispatchBelowAutograd plainly;
+        const at::Tensor of_a = a.to(type), of_b = b.to(type);
+        sum.copy_(a.dim() == 2 ? at::addmm(self, of_a, of_b, beta, alpha)
+                               : at::baddbmm(self, of_a, of_b, beta, alpha));
+      });
   return out;
 }
 at::Tensor& product(const at::Tensor& a, const at::Tensor& b, at::ScalarType type,
@@ -225,7 +239,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
     const at::Tensor& x, const MaybeTensor& weight, const MaybeTensor& bias,
     const MaybeTensor& mean, const MaybeTensor& variance, bool training, double momentum,
     double epsilon) {
-  const Access access;
+  const Now now;
   const at::AutoDispatchBelowAutograd plainly;
   const auto [y, of_batch, deviation] =
       at::native_batch_norm(on_host(x), on_host(weight), on_host(bias), on_host(mean),
@@ -261,26 +275,63 @@ void require_one_gpu(const c10::OperatorHandle& op, const torch::jit::Stack& sta
   }
 }
 
+/// Which argument a result is, or −1.
+int argument_of(const c10::FunctionSchema& schema, const c10::Argument& result) {
+  const auto& arguments = schema.arguments();
+  const auto found = std::ranges::find_if(arguments, [&](const c10::Argument& argument) {
+    return result.alias_info() && argument.alias_info() &&
+           *argument.alias_info() == *result.alias_info();
+  });
+  return found == arguments.end() ? -1 : static_cast<int>(found - arguments.begin());
+}
+
+/// The same without a share in a GPU's memory.
+c10::IValue borrowed(const c10::IValue& value) {
+  const auto borrow = [](const at::Tensor& tensor) {
+    if (!tensor.defined() || tensor.is_cpu()) return tensor;
+    return at::for_blob(const_cast<void*>(tensor.const_data_ptr()), tensor.sizes())
+        .strides(tensor.strides())
+        .options(tensor.options().requires_grad(false))
+        .target_device(tensor.device())
+        .make_tensor();
+  };
+  if (value.isTensor()) return borrow(value.toTensor());
+  if (!value.isTensorList()) return value;
+  c10::List<at::Tensor> list;
+  for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(borrow(tensor));
+  return list;
+}
+
+/// Whether it makes tensors, or gives an empty one the size of its result.
+bool makes_memory(const c10::FunctionSchema& schema, const torch::jit::Stack& stack) {
+  const auto taken = torch::jit::last(stack, schema.arguments().size());
+  return std::ranges::any_of(schema.returns(), [&](const c10::Argument& result) {
+    const int i = argument_of(schema, result);
+    if (i < 0) return true;
+    const c10::IValue& value = taken[static_cast<std::size_t>(i)];
+    return value.isTensor() && value.toTensor().numel() == 0;
+  });
+}
+
 void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   require_one_gpu(op, *stack);
-  if (!simulated_gpu::is_recording()) {
-    const Access access;
+  const auto& schema = op.schema();
+  if (makes_memory(schema, *stack)) {
+    TORCH_CHECK(!simulated_gpu::is_recording(), "a graph has ", op.operator_name(),
+                " make a tensor");
+    const Now now;
     return at::native::cpu_fallback(op, stack);
   }
-  const auto& arguments = op.schema().arguments();
-  torch::jit::Stack taken = torch::jit::pop(*stack, arguments.size());
-  simulated_gpu::submit([op, taken] {
-    torch::jit::Stack again = taken;
+  const torch::jit::Stack taken = torch::jit::pop(*stack, schema.arguments().size());
+  torch::jit::Stack lent;
+  for (const c10::IValue& value : taken) lent.push_back(borrowed(value));
+  simulated_gpu::submit(current(), [op, lent] {
+    const at::AutoDispatchBelowAutograd plainly;
+    torch::jit::Stack again = lent;
     at::native::cpu_fallback(op, &again);
   });
-  for (const c10::Argument& result : op.schema().returns()) {
-    std::size_t i = 0;
-    while (i < arguments.size() && !(result.alias_info() && arguments[i].alias_info() &&
-                                     *arguments[i].alias_info() == *result.alias_info()))
-      ++i;
-    TORCH_CHECK(i < arguments.size(), "a graph has ", op.operator_name(), " make a tensor");
-    stack->push_back(taken[i]);
-  }
+  for (const c10::Argument& result : schema.returns())
+    stack->push_back(taken[static_cast<std::size_t>(argument_of(schema, result))]);
 }
 
 }  // namespace
