@@ -82,6 +82,8 @@ def waits_for_what_it_needs():
             print(late, memory)
             way = [*EXACT, "train.micro_batches=2", f"head.center_memory={memory}"]
             expect_close(train(f"{late}_{memory}", *way, SIMULATED_GPU_LATE=late), want)
+            way.append("model.sync_bn=true")
+            expect_close(train(f"{late}_{memory}_two", *way, ranks=2, gpus=2, SIMULATED_GPU_LATE=late), want)
     model = work / "cpu/last.safetensors"
     for late in "", "all", "random":
         run(pfc, "embed", model, "faces", "-o", f"embedded_{late}.npy", "--device", "cuda", SIMULATED_GPU_LATE=late)
