@@ -188,9 +188,11 @@ template <class Body>
 void get_on(const Body& body) {
   const std::lock_guard lock(mutex);
   const Access access;
-  const bool before = std::exchange(at_work, true);
+  const struct AtWork {
+    bool before = std::exchange(at_work, true);
+    ~AtWork() { at_work = before; }
+  } restored;
   body();
-  at_work = before;
 }
 
 cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
@@ -370,8 +372,9 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) 
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
-  const auto& [of, stream, count] = at(event);
-  return of == nullptr || streams.is_done(stream, count) ? cudaSuccess : cudaErrorNotReady;
+  const Event& there = at(event);
+  const bool over = there.of == nullptr || streams.is_done(there.stream, there.count);
+  return over ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
@@ -380,8 +383,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  const auto& [of, stream, count] = at(event);
-  if (of == &streams) get_on([&] { streams.advance(stream, count); });
+  const Event& there = at(event);
+  if (there.of == &streams) get_on([&] { streams.advance(there.stream, there.count); });
   return cudaSuccess;
 }
 
