@@ -32,6 +32,7 @@ add_executable(gpu_check
   src/head/sampler.cpp
   src/head/skipped_steps.cpp
   src/head/staged_table.cpp
+  src/head/step_inputs.cpp
   src/head/upload.cpp
   src/model/backbone.cpp
   src/model/batch_norm.cpp

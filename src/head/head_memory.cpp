@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <bit>
 #include <string>
 
 #include "base/ceil_divide.h"
@@ -23,14 +22,6 @@ std::string numbers_of(const CenterTableOptions& options) {
 
 int tiles_at_once(at::Device device) {
   return device.is_cuda() ? kGpuLanes : at::get_num_threads();
-}
-
-std::int64_t sum_parts(std::int64_t samples, std::int64_t dim) {
-  constexpr std::int64_t kSide = 128, kBlocks = 128;
-  const std::int64_t blocks = ceil_divide(samples, kSide) * ceil_divide(dim, kSide);
-  const std::int64_t parts = kBlocks / std::max<std::int64_t>(blocks, 1);
-  return static_cast<std::int64_t>(std::bit_floor(
-      static_cast<std::uint64_t>(std::clamp<std::int64_t>(parts, 1, kMostSumParts))));
 }
 
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,

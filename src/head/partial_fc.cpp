@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
+#include "base/ceil_divide.h"
 #include "head/head_steps.h"
 #include "pfc/base/error.h"
 
@@ -31,6 +33,14 @@ std::int64_t rows_in_cache(std::int64_t dim) {
 }
 
 }  // namespace
+
+std::int64_t sum_parts(std::int64_t samples, std::int64_t dim) {
+  constexpr std::int64_t kSide = 128, kBlocks = 128;
+  const std::int64_t blocks = ceil_divide(samples, kSide) * ceil_divide(dim, kSide);
+  const std::int64_t parts = kBlocks / std::max<std::int64_t>(blocks, 1);
+  return static_cast<std::int64_t>(std::bit_floor(
+      static_cast<std::uint64_t>(std::clamp<std::int64_t>(parts, 1, kMostSumParts))));
+}
 
 PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
     : options_(checked(options)),
