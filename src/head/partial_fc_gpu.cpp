@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <utility>
-#include <vector>
 
 #include "base/ceil_divide.h"
 #include "head/cuda_graph.h"

@@ -358,7 +358,6 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   m.impl("_local_scalar_dense", TORCH_FN(item));
   m.impl("mm.dtype_out", TORCH_FN(product));
-  m.impl("addmm.dtype_out", TORCH_FN(add_product));
   m.impl("baddbmm.dtype_out", TORCH_FN(add_product));
   m.impl("native_batch_norm", TORCH_FN(batch_norm));
   m.impl("_fused_sdp_choice", TORCH_FN(attention_way));
