@@ -49,6 +49,6 @@ add_executable(gpu_check
   src/train/update_backbone.cpp
 )
 target_include_directories(gpu_check PRIVATE include src bench)
-target_compile_options(gpu_check PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+target_compile_options(gpu_check PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--ftz=true>)
 target_link_libraries(gpu_check PRIVATE LibTorch::Cuda)
 pfc_warnings(gpu_check)

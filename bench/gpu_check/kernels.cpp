@@ -2,6 +2,7 @@
 
 #include <c10/cuda/CUDAStream.h>
 
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -35,8 +36,9 @@ const gpu::StepScalars* pointer(const at::Tensor& scalars) {
   return static_cast<const gpu::StepScalars*>(scalars.data_ptr());
 }
 
-/// A table and some of its rows.
+/// A table and some of its rows, of which samples own kOwned.
 struct Case {
+  static constexpr std::int64_t kOwned = 3;
   at::Tensor weights, momentum, squares, updates, rows, scalars;
 
   Case(at::ScalarType type, std::int64_t count, std::int64_t picked)
@@ -48,6 +50,7 @@ struct Case {
                              .narrow(0, 0, picked)
                              .sort())),
         scalars(send({.count = picked,
+                      .owned = kOwned,
                       .sgd = {0.1f, 0.9f, 5e-4f},
                       .lr = 0.1,
                       .weight_decay = 5e-4,
@@ -228,38 +231,183 @@ void check_softmax(at::ScalarType type, double threshold) {
   }
 }
 
-/// Of two lanes, one of which met no class for the first sample.
+/// Of three lanes, one of which met no class for the first sample; every other sample's class is
+/// another rank's.
 void check_merge() {
-  constexpr std::int64_t kParts = 3, kSamples = 96;
-  struct State {
-    at::Tensor maximum = random({kSamples}) * 20, sum = random({kSamples}).abs() + 1,
-               d = random({kParts, kSamples, kDim});
-    gpu::SoftmaxState state() const {
-      return {maximum.data_ptr<float>(),
-              sum.data_ptr<float>(),
-              d.data_ptr<float>(),
-              kParts,
-              kSamples,
-              kDim};
-    }
-    /// By this maximum of both.
-    at::Tensor factor(const at::Tensor& most) const {
-      return (maximum.to(at::kDouble) - most).exp();
-    }
-  } ours, theirs;
-  theirs.maximum[0] = -INFINITY;
-  const at::Tensor most = at::maximum(ours.maximum, theirs.maximum).to(at::kDouble);
-  const auto both = [&](const auto& what) {
-    return at::Tensor(what(ours, ours.factor(most)) + what(theirs, theirs.factor(most)));
+  constexpr std::int64_t kLanes = 3, kParts = 2, kSamples = 96;
+  constexpr float kScale = 64;
+  const at::TensorOptions on_gpu(kGpu);
+  const at::Tensor maximum = random({kLanes, kSamples}) * 20,
+                   sum = random({kLanes, kSamples}).abs() + 1,
+                   d = random({kLanes, kParts, kSamples, kDim});
+  maximum[1][0] = -INFINITY;
+  const at::Tensor most = std::get<0>(maximum.max(0)).to(at::kDouble);
+  const at::Tensor factor = (maximum.to(at::kDouble) - most).exp();
+  const at::Tensor wanted_sum = (factor * sum).sum(0);
+  const at::Tensor wanted_d = (factor.view({kLanes, 1, kSamples, 1}) * d).sum(0).sum(0);
+  const at::Tensor targets = torch::arange(kSamples, on_gpu.dtype(at::kInt)).remainder(2) - 1;
+  const at::Tensor phi = torch::rand({kSamples}, on_gpu.dtype(at::kDouble)),
+                   locals = torch::full({kSamples, 3}, NAN, on_gpu);
+  gpu::merge_softmax(
+      {maximum.data_ptr<float>(), sum.data_ptr<float>(), d.data_ptr<float>(), kParts, kSamples,
+       kDim},
+      kLanes, {.targets = targets.const_data_ptr<std::int32_t>(), .phi = phi.data_ptr<double>()},
+      kScale, locals.data_ptr<float>(), stream());
+  expect_below("merge_softmax: maximum", error_of(maximum[0], most), 1e-6);
+  expect_below("merge_softmax: sum", error_of(sum[0], wanted_sum), 1e-6);
+  expect_below("merge_softmax: the sum so far", error_of(d[0][0], wanted_d), 1e-6);
+  const at::Tensor own = targets.ge(0);
+  expect_below("merge_softmax: what other ranks are told",
+               error_of(locals.masked_select(own.unsqueeze(1)).view({-1, 3}),
+                        at::stack({most, wanted_sum, phi * kScale}, 1)
+                            .masked_select(own.unsqueeze(1))
+                            .view({-1, 3})),
+               1e-6);
+  if (!locals.select(1, 2).masked_select(own.logical_not()).eq(-INFINITY).all().item<bool>())
+    fail("merge_softmax: classes of other ranks have a logit");
+}
+
+/// What a micro-batch begins with, and what its samples' own classes are to them: of 120 rows,
+/// every third sample's is another rank's.
+void check_own_classes(at::ScalarType type) {
+  constexpr std::int64_t kSamples = 96, kLanes = 2;
+  const Case c(type, 500, 120);
+  const at::TensorOptions on_gpu(kGpu);
+  const at::Tensor embeddings = random({kSamples, kDim}) / std::sqrt(double{kDim}),
+                   kept = torch::full({kSamples, kDim}, NAN, on_gpu),
+                   x = torch::full({kSamples, kDim}, NAN, on_gpu.dtype(at::kBFloat16)),
+                   maximum = torch::full({kLanes, kSamples}, NAN, on_gpu),
+                   sum = torch::full({kLanes, kSamples}, NAN, on_gpu);
+  const gpu::Samples samples{kept.data_ptr<float>(), operand(x), kSamples};
+  gpu::begin_samples(embeddings.const_data_ptr<float>(), samples,
+                     {.maximum = maximum.data_ptr<float>(),
+                      .sum = sum.data_ptr<float>(),
+                      .samples = kSamples,
+                      .dim = kDim},
+                     kLanes, stream());
+  if (!kept.equal(embeddings) || !x.equal(embeddings.to(at::kBFloat16)) ||
+      !maximum.cpu().eq(-INFINITY).all().item<bool>() || !sum.cpu().eq(0).all().item<bool>())
+    fail("begin_samples: not the samples, or a softmax that met a class");
+
+  std::vector<std::int32_t> places;
+  for (std::int32_t i = 0; i < kSamples; ++i) places.push_back(i % 3 == 0 ? -1 : (5 * i) % 120);
+  const at::Tensor targets = torch::tensor(places, at::kInt).to(kGpu);
+  const auto of_samples = [&] { return torch::zeros({kSamples}, on_gpu.dtype(at::kDouble)); };
+  const auto of_rows = [&] { return torch::zeros({kSamples, kDim}, on_gpu); };
+  const at::Tensor phi = of_samples(), slope = of_samples(), d_sample = of_rows(),
+                   d_center = of_rows();
+  const Margin margin = Margin::arcface(0.5);
+  gpu::prepare_own_classes(c.table(), c.sampled(120), samples, margin.terms(),
+                           {.targets = targets.const_data_ptr<std::int32_t>(),
+                            .phi = phi.data_ptr<double>(),
+                            .slope = slope.data_ptr<double>(),
+                            .d_sample = d_sample.data_ptr<float>(),
+                            .d_center = d_center.data_ptr<float>()},
+                           stream());
+  const auto unit = [](const at::Tensor& of) { return of / of.norm(2, 1, true); };
+  const at::Tensor owned = targets.cpu().ge(0).to(at::kDouble).unsqueeze(1);
+  const at::Tensor sample = unit(embeddings.cpu().to(at::kDouble)),
+                   center =
+                       unit(c.weights.cpu()
+                                .to(at::kDouble)
+                                .index_select(0, c.rows.cpu().index_select(
+                                                     0, targets.cpu().clamp_min(0).to(at::kLong))));
+  const at::Tensor cosine = (sample * center).sum(at::IntArrayRef{1}, true);
+  const at::Tensor theta = cosine.acos();
+  const std::string what = "prepare_own_classes, " + name(type) + ": ";
+  expect_below(what + "margin", error_of(phi, ((theta + 0.5).cos() * owned).squeeze(1)), 1e-12);
+  expect_below(what + "its slope",
+               error_of(slope, ((theta + 0.5).sin() / theta.sin() * owned).squeeze(1)), 1e-12);
+  expect_below(what + "cosine by the sample",
+               error_of(d_sample, (center - cosine * sample) * owned), 1e-5);
+  expect_below(what + "cosine by the centre",
+               error_of(d_center, (sample - cosine * center) * owned), 1e-5);
+}
+
+/// Three ranks' parts of a softmax, of which this one owns every third sample's class; every fifth
+/// sample is not valid.
+void check_join() {
+  constexpr std::int64_t kWorld = 3, kSamples = 95;
+  constexpr float kScale = 32;
+  const at::TensorOptions on_gpu(kGpu);
+  at::Tensor all = random({kWorld, kSamples, 3}).cpu();
+  all.select(2, 1).abs_().add_(1);
+  const at::Tensor numbers = torch::arange(kSamples);
+  for (std::int64_t rank = 0; rank < kWorld; ++rank)
+    all.select(2, 2)[rank].masked_fill_(numbers.remainder(kWorld).ne(rank), -INFINITY);
+  const at::Tensor
+      valid = numbers.remainder(5).ne(4).to(at::kFloat).to(kGpu),
+      targets = torch::where(numbers.remainder(kWorld).eq(0), numbers, -1).to(at::kInt).to(kGpu),
+      slope = torch::rand({kSamples}, at::kDouble).to(kGpu), sums = random({kSamples, kDim}),
+      d_sample = random({kSamples, kDim}), d_center = random({kSamples, kDim}),
+      parts = all.to(kGpu), maximum = parts.select(2, 0)[0].contiguous(),
+      d = torch::full({kSamples, kDim}, NAN, on_gpu),
+      log_sum = torch::full({kSamples}, NAN, on_gpu), count = torch::full({1}, NAN, on_gpu),
+      worth = torch::full({1}, NAN, on_gpu), skip = torch::full({1}, NAN, on_gpu),
+      loss = torch::full({1}, NAN, on_gpu.dtype(at::kDouble)),
+      losses = torch::full({kSamples}, NAN, on_gpu.dtype(at::kDouble));
+  const at::Tensor center_before = d_center.cpu().to(at::kDouble);
+  gpu::begin_loss(valid.const_data_ptr<float>(), kSamples, count.data_ptr<float>(),
+                  loss.data_ptr<double>(), skip.data_ptr<float>(), stream());
+  const gpu::JoinedSoftmax joined{.all = parts.const_data_ptr<float>(),
+                                  .valid = valid.const_data_ptr<float>(),
+                                  .count = count.const_data_ptr<float>(),
+                                  .world = kWorld,
+                                  .samples = kSamples,
+                                  .log_sum = log_sum.data_ptr<float>(),
+                                  .losses = losses.data_ptr<double>(),
+                                  .worth = worth.data_ptr<float>(),
+                                  .loss = loss.data_ptr<double>(),
+                                  .skip = skip.data_ptr<float>()};
+  gpu::join_softmax(joined,
+                    {.maximum = maximum.data_ptr<float>(),
+                     .d_embeddings = sums.data_ptr<float>(),
+                     .samples = kSamples,
+                     .dim = kDim},
+                    {.targets = targets.const_data_ptr<std::int32_t>(),
+                     .slope = slope.data_ptr<double>(),
+                     .d_sample = d_sample.data_ptr<float>(),
+                     .d_center = d_center.data_ptr<float>()},
+                    kScale, d.data_ptr<float>(), stream());
+  all = all.to(at::kDouble);
+  const at::Tensor target = all.select(2, 2).amax(0),
+                   others = (all.select(2, 0) + all.select(2, 1).log()).logsumexp(0),
+                   whole = at::logaddexp(others, target), rest = 1 - (target - whole).exp();
+  const at::Tensor v = valid.cpu().to(at::kDouble), share = v / v.sum(), of_loss = whole - target;
+  const at::Tensor own = rest * slope.cpu() * targets.cpu().ge(0) * v;
+  const at::Tensor of_others =
+      kScale * share * (all.select(2, 0)[0] - whole).exp() / double{gpu::kRaised};
+  expect_below("begin_loss, join_softmax: loss", error_of(loss, (of_loss * share).sum().view({1})),
+               1e-6);
+  expect_below("join_softmax: its samples'", error_of(losses, of_loss * v), 1e-6);
+  expect_below("join_softmax: gradient of embeddings",
+               error_of(d, of_others.unsqueeze(1) * sums.cpu() -
+                               (kScale * share * own).unsqueeze(1) * d_sample.cpu()),
+               1e-5);
+  constexpr double kTwice = double{gpu::kRaised} * gpu::kRaised;
+  const at::Tensor is_owned = targets.cpu().ge(0).unsqueeze(1);
+  expect_below("join_softmax: that of own centres",
+               error_of(d_center, at::where(is_owned, (own * kTwice).unsqueeze(1) * center_before,
+                                            center_before)),
+               1e-5);
+  expect_below("join_softmax: what a gradient is worth",
+               error_of(worth, kScale / (v.sum() * kTwice).view({1})), 1e-6);
+  if (skip.cpu().item<float>() != 0) fail("join_softmax: a finite loss is to be skipped");
+
+  // Weighted for one tile, then for another, in which every second maximum is the same.
+  const at::Tensor x = random({kSamples, kDim}), before = torch::rand({kSamples}).sub(3).to(kGpu),
+                   now = (before.cpu() + 0.25 * numbers.remainder(2)).to(kGpu);
+  const at::Tensor weighted = torch::full({kSamples, kDim}, NAN, on_gpu);
+  const gpu::Samples samples{.embeddings = x.data_ptr<float>(), .count = kSamples};
+  const auto weigh = [&](const at::Tensor& maxima, const float* last) {
+    gpu::weigh_embeddings(samples, joined, maxima.const_data_ptr<float>(), last, kDim,
+                          operand(weighted), stream());
+    const at::Tensor factor = v * (maxima.cpu().to(at::kDouble) - whole).exp();
+    return error_of(weighted, (factor * double{gpu::kRaised}).unsqueeze(1) * x.cpu());
   };
-  const at::Tensor sum = both([](const State& of, const at::Tensor& f) { return f * of.sum; });
-  const at::Tensor d = both([](const State& of, const at::Tensor& f) {
-    return f.unsqueeze(1) * of.d.to(at::kDouble).sum(0);
-  });
-  gpu::merge_softmax(ours.state(), theirs.state(), stream());
-  expect_below("merge_softmax: maximum", error_of(ours.maximum, most), 1e-6);
-  expect_below("merge_softmax: sum", error_of(ours.sum, sum), 1e-6);
-  expect_below("merge_softmax: the sum so far", error_of(ours.d[0], d), 1e-6);
+  expect_below("weigh_embeddings", weigh(before, nullptr), 1e-5);
+  expect_below("weigh_embeddings, some maxima are the last tile's",
+               weigh(now, before.const_data_ptr<float>()), 1e-5);
 }
 
 /// The same change to the same rows on the CPU; bfloat16 draws the same random bits.
@@ -269,16 +417,34 @@ void check_update(at::ScalarType type, bool adamw) {
   const at::Tensor inverse = 1 / c.weights.index_select(0, c.rows).to(at::kFloat).norm(2, 1);
   const at::Tensor skip = torch::ones({1}, at::TensorOptions(kGpu));
   constexpr float kWorth = 0x1p-30f;
-  const at::Tensor handed = d_unit / kWorth, worth = skip * kWorth;
+  const at::Tensor worth = skip * kWorth;
+  // Two samples own one row, one another; another micro-batch went before.
+  const auto numbers = [](std::vector<std::int32_t> list) {
+    return torch::tensor(list, at::kInt).to(kGpu);
+  };
+  const at::Tensor owned = numbers({2, 0, 1}), places = numbers({5, 5, 776});
+  const at::Tensor d_center = random({Case::kOwned, kDim}) * 0.01 / kWorth,
+                   so_far = random({777, kDim}) * 0.01 / kWorth;
+  const at::Tensor handed = d_unit / kWorth - so_far;
+  handed.index_add_(0, places, d_center.index_select(0, owned));
+  const at::Tensor first = torch::full({777}, -1, at::TensorOptions(kGpu).dtype(at::kInt));
+  const gpu::OwnedOrder order = {owned.const_data_ptr<std::int32_t>(),
+                                 places.const_data_ptr<std::int32_t>(),
+                                 first.data_ptr<std::int32_t>()};
+  gpu::find_owned(order, pointer(c.scalars), Case::kOwned, stream());
+  const gpu::CenterGradients gradients = {.d_unit = handed.const_data_ptr<float>(),
+                                          .owned = order,
+                                          .d_center = d_center.const_data_ptr<float>(),
+                                          .so_far = so_far.const_data_ptr<float>(),
+                                          .worth = worth.const_data_ptr<float>(),
+                                          .inverse_norm = inverse.const_data_ptr<float>()};
   const CounterRandom rounding(3, Stream::kRounding);
   const at::Tensor w = c.weights.cpu(), v = c.momentum.cpu(), s = c.squares.cpu(),
                    rows = c.rows.cpu(), gradient = d_unit.cpu(), norms = inverse.cpu(),
                    updates = c.updates.cpu();
   const auto update = [&] {
-    gpu::update_rows(c.table(), c.sampled(777), adamw,
-                     {handed.const_data_ptr<float>(), worth.const_data_ptr<float>(),
-                      inverse.const_data_ptr<float>()},
-                     rounding, skip.const_data_ptr<float>(), stream());
+    gpu::update_rows(c.table(), c.sampled(777), adamw, gradients, rounding,
+                     skip.const_data_ptr<float>(), stream());
   };
   update();
   const std::string what = std::string("update_rows ") + (adamw ? "AdamW " : "SGD ") + name(type);
@@ -319,6 +485,8 @@ void check_update(at::ScalarType type, bool adamw) {
   expect_below(what + ": weights, of the CPU's", error_of(c.weights, w), limit_of(type));
   expect_below(what + ": state, of the CPU's", error_of(c.momentum, v), limit_of(type));
   if (adamw) expect_below(what + ": squares, of the CPU's", error_of(c.squares, s), limit_of(type));
+  gpu::sum_gradients(c.sampled(777), gradients, kDim, so_far.data_ptr<float>(), stream());
+  expect_below("sum_gradients", error_of(so_far * kWorth, d_unit), 1e-6);
 }
 
 }  // namespace
@@ -332,6 +500,8 @@ void check_kernels() {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) check_softmax(type, 2);
   check_softmax(at::kFloat, 0.3);
   check_merge();
+  for (const auto type : {at::kFloat, at::kBFloat16}) check_own_classes(type);
+  check_join();
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     check_update(type, /*adamw=*/false);
     check_update(type, /*adamw=*/true);

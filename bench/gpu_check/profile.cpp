@@ -95,7 +95,7 @@ void print_profile(const std::string& what, const std::function<void()>& step) {
 /// The GEMMs of a tile of the head, each by itself; the one that sums over classes in any number of
 /// parts that the head may take (sum_parts).
 void print_products() {
-  constexpr std::int64_t kSamples = 1024, kClasses = 8192;
+  constexpr std::int64_t kSamples = 1024, kClasses = 16'384;
   constexpr auto kType = at::kBFloat16;
   const at::Tensor x = random({kSamples, kDim}, kType), unit = random({kClasses, kDim}, kType),
                    p = random({kSamples, kClasses}, kType);

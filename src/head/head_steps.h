@@ -10,7 +10,7 @@
 namespace pfc {
 
 /// Streams that take tiles by turns on a GPU.
-inline constexpr int kGpuLanes = 2;
+inline constexpr int kGpuLanes = 4;
 
 /// How many parts of a tile's classes a GPU sums over at the same time, a power of two up to
 /// kMostSumParts. The sums of N samples alone, [N, d], are too few blocks for its multiprocessors:

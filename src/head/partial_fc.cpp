@@ -50,10 +50,11 @@ PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
 
 PartialFc::~PartialFc() = default;
 
-std::int64_t PartialFc::tile_rows(const PartialFcOptions& options) {
-  constexpr std::int64_t kOfGpu = 1 << 13;
+std::int64_t PartialFc::tile_rows(const PartialFcOptions& options, std::int64_t samples) {
   if (options.tile_rows > 0) return options.tile_rows;
-  return options.table.device.is_cuda() ? kOfGpu : rows_in_cache(options.table.dim);
+  if (!options.table.device.is_cuda()) return rows_in_cache(options.table.dim);
+  constexpr std::int64_t kMostRows = 1 << 14, kMostLogits = 1 << 24;
+  return std::clamp<std::int64_t>(kMostLogits / std::max<std::int64_t>(samples, 1), 1, kMostRows);
 }
 
 PartialFc::Keep PartialFc::keep(const PartialFcOptions& options, std::int64_t rows,

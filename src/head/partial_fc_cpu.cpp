@@ -42,8 +42,7 @@ struct Worker {
 /// On the CPU: tiles that fit a core's cache, shared by threads.
 class CpuHead final : public HeadSteps {
  public:
-  CpuHead(const PartialFcOptions& options, CenterTable& table)
-      : options_(options), table_(table), tile_rows_(PartialFc::tile_rows(options)) {}
+  CpuHead(const PartialFcOptions& options, CenterTable& table) : options_(options), table_(table) {}
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override;
   void forward(const at::Tensor& embeddings, std::int64_t first) override;
@@ -80,7 +79,7 @@ class CpuHead final : public HeadSteps {
 
   const PartialFcOptions& options_;
   CenterTable& table_;
-  std::int64_t tile_rows_;
+  std::int64_t tile_rows_ = 0;
 
   // Of the step under way: S sampled rows.
   SampledClasses classes_;
@@ -137,6 +136,7 @@ void CpuHead::reserve() {
   // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
   // reservation.
   const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
+  tile_rows_ = PartialFc::tile_rows(options_, samples);
   const std::int64_t tile = std::min(tile_rows_, most);
   keep_ = PartialFc::keep(options_, most, samples);
   inverse_norm_ = at::empty({most}, at::kFloat);

@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "base/ceil_divide.h"
 #include "head/cuda_graph.h"
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
 #include "head/kernels/kernels_cuda.h"
-#include "head/online_softmax.h"
 #include "head/staged_table.h"
 #include "head/step_inputs.h"
 #include "head/table_view.h"
@@ -62,26 +62,25 @@ class Float32Precision {
   bool before_;
 };
 
-/// On a GPU: the passes run from graphs, over tiles of some thousand classes. Two lanes, each a
-/// stream, take the tiles by turns, so that the GEMMs of one, which are bound by arithmetic, run
-/// beside what the other moves through memory. Tiles cover as many rows as any step may sample, so
-/// that all steps are the same launches. The classes of a sample lie in a row, the other way round
-/// than on the CPU.
+/// On a GPU: the passes run from graphs, over tiles of some thousand classes. Lanes, each a stream,
+/// take the tiles by turns, so that none of a multiprocessor's time goes by between one's kernels.
+/// Tiles cover as many rows as any step may sample, so that all steps are the same launches. The
+/// classes of a sample lie in a row, the other way round than on the CPU.
 class GpuHead final : public HeadSteps {
  public:
   GpuHead(const PartialFcOptions& options, CenterTable& table)
       : options_(options),
         table_(table),
         device_(options.table.device),
-        tile_rows_(std::min(padded(PartialFc::tile_rows(options)), gpu::kMostColumns)),
         input_(gemm_type(options)),
         random_(options.table.seed, Stream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_)},
-        lanes_{Lane(device_), Lane(device_)},
+        lanes_(make_lanes(device_)),
         inputs_(device_),
+        valid_count_(at::empty({1}, on_gpu(at::kFloat))),
         worth_(at::empty({1}, on_gpu(at::kFloat))),
-        skip_(at::zeros({1}, on_gpu(at::kFloat))) {
+        skip_(at::empty({1}, on_gpu(at::kFloat))) {
     if (options.table.in_host_memory) staged_.emplace(table, stream_);
   }
 
@@ -95,10 +94,10 @@ class GpuHead final : public HeadSteps {
       list_on_gpu(classes, rows_);
     }
     valid_ = valid.to(device_, /*non_blocking=*/true);
-    valid_count_ = valid_.sum();
     if (inputs_.send_missed(table_)) forget_graphs();
-    loss_ = at::zeros({}, on_gpu(at::kDouble));
-    skip_.zero_();
+    loss_ = at::empty({}, on_gpu(at::kDouble));
+    gpu::begin_loss(valid_.const_data_ptr<float>(), valid_.size(0), valid_count_.data_ptr<float>(),
+                    loss_.data_ptr<double>(), skip_.data_ptr<float>(), current());
     accumulating_ = false;
   }
 
@@ -116,22 +115,21 @@ class GpuHead final : public HeadSteps {
     const at::NoGradGuard no_grad;
     reserve_samples(embeddings.size(0));
     first_ = first;
-    embeddings_.copy_(embeddings);
     inputs_.send_samples(first);
-    on_own_stream([&] { passes().first.run([&] { pass1(); }); });
-    d_embeddings_ = lanes_[0].d_embeddings[0].clone();
+    const at::Tensor rows = embeddings.contiguous();
+    on_own_stream([&] {
+      gpu::begin_samples(rows.const_data_ptr<float>(), samples(), state(0), kGpuLanes, current());
+      passes().first.run([&] { pass1(); });
+    });
   }
 
   void exchange(Communicator& comm) override {
     const at::NoGradGuard no_grad;
-    const auto scale = static_cast<float>(options_.scale);
-    const at::Tensor locals = at::empty({samples_, 3}, on_gpu(at::kFloat));
-    gpu::pack_softmax(state(lanes_[0], d_embeddings_), own(), scale, locals.data_ptr<float>(),
-                      current());
-    all_ = comm.all_gather(locals).wait();
+    all_ = comm.all_gather(locals_).wait();
     world_ = comm.world();
-    gpu::join_softmax(joined(), scale, current());
-    gpu::finish_embeddings(joined(), state(lanes_[0], d_embeddings_), own(), scale, current());
+    d_embeddings_ = at::empty({samples_, table_.dim()}, on_gpu(at::kFloat));
+    gpu::join_softmax(joined(), state(0), own(), scale(), d_embeddings_.data_ptr<float>(),
+                      current());
   }
 
   at::Tensor loss() const override { return loss_; }
@@ -171,16 +169,18 @@ class GpuHead final : public HeadSteps {
 
   /// What works on one tile after another.
   struct Lane {
+    std::int64_t number;
     c10::cuda::CUDAStream stream;
     at::Tensor unit = {}, d_unit = {};    ///< [tile, d] for GEMMs; float32
     at::Tensor cosines = {}, again = {};  ///< [N · tile]; probabilities that are not kept
     at::Tensor weighted = {};             ///< [N, d]
-    at::Tensor maximum = {}, sum = {};    ///< [N] of the lane's own tiles
-    at::Tensor d_embeddings = {};         ///< [parts, N, d]
-
-    explicit Lane(at::Device device)
-        : stream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
   };
+  static std::vector<Lane> make_lanes(at::Device device) {
+    std::vector<Lane> lanes;
+    for (int i = 0; i < kGpuLanes; ++i)
+      lanes.push_back({i, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())});
+    return lanes;
+  }
 
   /// Recorded for one slot's addresses.
   struct Passes {
@@ -214,70 +214,74 @@ class GpuHead final : public HeadSteps {
 
   void pass1() {
     const Float32Precision precision(options_.gemm == GemmInput::kTF32);
-    gpu::prepare_own_classes(table(), sampled(0, 0), embeddings_.const_data_ptr<float>(), samples_,
-                             options_.margin.terms(), own(), current());
-    x_.copy_(embeddings_);
-    for (Lane& lane : lanes_) {
-      lane.maximum.fill_(kNoLogit);
-      lane.sum.zero_();
-    }
-    for (std::int64_t idle = tiles(); idle < kGpuLanes; ++idle)
-      lanes_[static_cast<std::size_t>(idle)].d_embeddings.zero_();
-    for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
+    const auto own_classes = [&] {
+      gpu::prepare_own_classes(table(), sampled(0, 0), samples(), options_.margin.terms(), own(),
+                               current());
+      owned_first_.fill_(-1);
+      gpu::find_owned(owned(), inputs_.scalars(), samples_, current());
+    };
+    for_each_tile(own_classes, [&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       cosines(lane, tile);
       const at::Tensor p = probabilities(lane, tile);
-      gpu::softmax_tile(tile, logits(lane), own().targets, state(lane, lane.d_embeddings),
-                        operand(p), tile_maximum_[number].data_ptr<float>(), current());
-      add_sums(lane.d_embeddings, p, lane.unit.narrow(0, 0, tile.classes.size),
-               /*begin=*/number < kGpuLanes);
+      gpu::softmax_tile(tile, logits(lane), own().targets, state(lane.number), operand(p),
+                        maximum_of(number), current());
+      at::Tensor sums = sums_[lane.number];
+      add_sums(sums, p, lane.unit.narrow(0, 0, tile.classes.size), /*begin=*/number < kGpuLanes);
     });
-    gpu::merge_softmax(state(lanes_[0], lanes_[0].d_embeddings),
-                       state(lanes_[1], lanes_[1].d_embeddings), current());
+    gpu::merge_softmax(state(0), std::min<std::int64_t>(tiles(), kGpuLanes), own(), scale(),
+                       locals_.data_ptr<float>(), current());
   }
 
   /// The gradients of a tile's centres; added up, or with what was added up into the update.
   void pass2(bool last) {
     const Float32Precision precision(options_.gemm == GemmInput::kTF32);
     const bool again = keep_ == Keep::kNothing;
-    for_each_tile([&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
+    const auto nothing = [] {};
+    for_each_tile(nothing, [&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       const at::Tensor p = probabilities(lane, tile);
-      const auto* const maximum = tile_maximum_[number].const_data_ptr<float>();
+      const float* const maximum = maximum_of(number);
       if (again) {
         cosines(lane, tile);
         gpu::exp_tile(tile, logits(lane), own().targets, maximum, operand(p), current());
       }
-      gpu::weigh_embeddings(embeddings_.const_data_ptr<float>(), joined(), maximum, table_.dim(),
-                            operand(lane.weighted), current());
+      gpu::weigh_embeddings(samples(), joined(), maximum,
+                            number < kGpuLanes ? nullptr : maximum_of(number - kGpuLanes),
+                            table_.dim(), operand(lane.weighted), current());
       at::Tensor d_unit = lane.d_unit.narrow(0, 0, tile.classes.size);
       product(d_unit, p.t(), lane.weighted);
-      gpu::subtract_own(inputs_.owned(), d_own_center_.const_data_ptr<float>(), tile.classes,
-                        table_.dim(), d_unit.data_ptr<float>(), current());
-      if (accumulating_) d_unit.add_(so_far(tile));
+      const gpu::CenterGradients gradients = {
+          .d_unit = d_unit.const_data_ptr<float>(),
+          .owned = owned(),
+          .d_center = d_own_center_.const_data_ptr<float>(),
+          .so_far = accumulating_ ? so_far(tile) : nullptr,
+          .worth = worth_.const_data_ptr<float>(),
+          .inverse_norm = inverse_norm_.const_data_ptr<float>() + tile.classes.begin};
       if (!last) {
-        so_far(tile).copy_(d_unit);
+        gpu::sum_gradients(tile.classes, gradients, table_.dim(), so_far(tile), current());
         return;
       }
       gpu::update_rows(table(), tile.classes,
-                       table_.optimizer().kind == CenterOptimizer::Kind::kAdamW,
-                       {d_unit.const_data_ptr<float>(), worth_.const_data_ptr<float>(),
-                        inverse_norm_.const_data_ptr<float>() + tile.classes.begin},
-                       random_, skip_.const_data_ptr<float>(), current());
+                       table_.optimizer().kind == CenterOptimizer::Kind::kAdamW, gradients, random_,
+                       skip_.const_data_ptr<float>(), current());
     });
   }
 
-  std::int64_t tiles() const { return ceil_divide(inverse_norm_.size(0), tile_rows_); }
+  std::int64_t tiles() const { return ceil_divide(inverse_norm_.size(0), tile_rows()); }
+  std::int64_t tile_rows() const { return lanes_.front().unit.size(0); }
 
-  /// Calls body(lane, number, tile) for every tile, on the lane's stream.
-  template <class Body>
-  void for_each_tile(const Body& body) {
+  /// Calls body(lane, number, tile) for every tile, on the lane's stream, and `beside` on the
+  /// head's.
+  template <class Beside, class Body>
+  void for_each_tile(const Beside& beside, const Body& body) {
     c10::Event begun(at::kCUDA);
     begun.record(stream_.unwrap());
     for (const Lane& lane : lanes_) begun.block(lane.stream.unwrap());
+    beside();
     const std::int64_t rows = inverse_norm_.size(0);
-    for (std::int64_t begin = 0, number = 0; begin < rows; begin += tile_rows_, ++number) {
+    for (std::int64_t begin = 0, number = 0; begin < rows; begin += tile_rows(), ++number) {
       Lane& lane = lanes_[static_cast<std::size_t>(number) % lanes_.size()];
       const c10::cuda::CUDAStreamGuard on_lane(lane.stream);
-      const std::int64_t size = std::min(tile_rows_, rows - begin);
+      const std::int64_t size = std::min(tile_rows(), rows - begin);
       body(lane, number, gpu::TileShape{samples_, sampled(begin, size)});
     }
     for (const Lane& lane : lanes_) {
@@ -305,8 +309,12 @@ class GpuHead final : public HeadSteps {
     return where.narrow(0, begin * samples_, samples_ * size).view({samples_, size});
   }
 
-  at::Tensor so_far(const gpu::TileShape& tile) const {
-    return d_unit_so_far_.narrow(0, tile.classes.begin, tile.classes.size);
+  float* so_far(const gpu::TileShape& tile) const {
+    return d_unit_so_far_.data_ptr<float>() + tile.classes.begin * table_.dim();
+  }
+  /// [N] see gpu::softmax_tile.
+  float* maximum_of(std::int64_t tile) const {
+    return tile_maximum_.data_ptr<float>() + tile * samples_;
   }
 
   /// to = a·b in float32.
@@ -340,7 +348,7 @@ class GpuHead final : public HeadSteps {
     return {rows_.const_data_ptr<std::int64_t>(), inputs_.scalars(), begin, size};
   }
   gpu::Logits logits(const Lane& lane) const {
-    return {lane.cosines.const_data_ptr<float>(), static_cast<float>(options_.scale),
+    return {lane.cosines.const_data_ptr<float>(), scale(),
             options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
                                            : kNoFilter};
   }
@@ -348,14 +356,19 @@ class GpuHead final : public HeadSteps {
     return {inputs_.targets(), own_phi_.data_ptr<double>(), own_slope_.data_ptr<double>(),
             d_own_sample_.data_ptr<float>(), d_own_center_.data_ptr<float>()};
   }
-  gpu::SoftmaxState state(const Lane& lane, const at::Tensor& d_embeddings) const {
-    return {.maximum = lane.maximum.data_ptr<float>(),
-            .sum = lane.sum.data_ptr<float>(),
-            .d_embeddings = d_embeddings.data_ptr<float>(),
-            .parts = d_embeddings.dim() == 3 ? d_embeddings.size(0) : 1,
+  gpu::Samples samples() const { return {embeddings_.data_ptr<float>(), operand(x_), samples_}; }
+  gpu::OwnedOrder owned() const {
+    return {inputs_.owned_samples(), inputs_.owned_places(), owned_first_.data_ptr<std::int32_t>()};
+  }
+  gpu::SoftmaxState state(std::int64_t lane) const {
+    return {.maximum = maximum_.data_ptr<float>() + lane * samples_,
+            .sum = sum_.data_ptr<float>() + lane * samples_,
+            .d_embeddings = sums_[lane].data_ptr<float>(),
+            .parts = sums_.size(1),
             .samples = samples_,
             .dim = table_.dim()};
   }
+  float scale() const { return static_cast<float>(options_.scale); }
   gpu::JoinedSoftmax joined() const {
     return {.all = all_.defined() ? all_.const_data_ptr<float>() : nullptr,
             .valid = valid_.const_data_ptr<float>() + first_,
@@ -363,7 +376,6 @@ class GpuHead final : public HeadSteps {
             .world = world_,
             .samples = samples_,
             .log_sum = log_sum_.data_ptr<float>(),
-            .rest = rest_.data_ptr<float>(),
             .losses = losses_.data_ptr<double>(),
             .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
@@ -381,10 +393,7 @@ class GpuHead final : public HeadSteps {
     // Of a table in host memory a slot holds the step's rows one after another.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
-    for (Lane& lane : lanes_) {
-      lane.unit = at::empty({std::min(tile_rows_, most), table_.dim()}, on_gpu(input_));
-      lane.d_unit = at::empty_like(lane.unit, on_gpu(at::kFloat));
-    }
+    owned_first_ = at::empty({most}, on_gpu(at::kInt));
     if (staged_) staged_->reserve(most);
     samples_ = 0;  // what is of samples depends on it
   }
@@ -395,7 +404,9 @@ class GpuHead final : public HeadSteps {
     samples_ = samples;
     inputs_.reserve(samples);
     forget_graphs();
-    const std::int64_t most = inverse_norm_.size(0), tile = lanes_[0].unit.size(0);
+    const std::int64_t most = inverse_norm_.size(0);
+    const std::int64_t tile =
+        std::min({padded(PartialFc::tile_rows(options_, samples)), gpu::kMostColumns, most});
     const auto of_samples = [&](at::ScalarType type) { return at::empty({samples}, on_gpu(type)); };
     const auto of_embeddings = [&](at::ScalarType type) {
       return at::empty({samples, table_.dim()}, on_gpu(type));
@@ -404,17 +415,19 @@ class GpuHead final : public HeadSteps {
     const bool again = keep_ == Keep::kNothing;
     kept_ = at::empty({again ? 0 : samples * most}, on_gpu(input_));
     for (Lane& lane : lanes_) {
+      lane.unit = at::empty({tile, table_.dim()}, on_gpu(input_));
+      lane.d_unit = at::empty_like(lane.unit, on_gpu(at::kFloat));
       lane.cosines = at::empty({samples * tile}, on_gpu(at::kFloat));
       lane.again = at::empty({again ? samples * tile : 0}, on_gpu(input_));
       lane.weighted = of_embeddings(input_);
-      lane.maximum = of_samples(at::kFloat);
-      lane.sum = of_samples(at::kFloat);
-      lane.d_embeddings =
-          at::empty({sum_parts(samples, table_.dim()), samples, table_.dim()}, on_gpu(at::kFloat));
     }
+    maximum_ = at::empty({kGpuLanes, samples}, on_gpu(at::kFloat));
+    sum_ = at::empty_like(maximum_);
+    sums_ = at::empty({kGpuLanes, sum_parts(samples, table_.dim()), samples, table_.dim()},
+                      on_gpu(at::kFloat));
+    locals_ = at::empty({samples, 3}, on_gpu(at::kFloat));
     tile_maximum_ = at::empty({tiles(), samples}, on_gpu(at::kFloat));
     log_sum_ = of_samples(at::kFloat);
-    rest_ = of_samples(at::kFloat);
     losses_ = of_samples(at::kDouble);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);
@@ -434,18 +447,17 @@ class GpuHead final : public HeadSteps {
   const PartialFcOptions& options_;
   CenterTable& table_;
   at::Device device_;
-  std::int64_t tile_rows_;
   at::ScalarType input_;  ///< of GEMMs
   CounterRandom random_;
   c10::cuda::CUDAStream stream_;
   std::optional<StagedTable> staged_;  ///< of a table in host memory
   int slot_ = 0;                       ///< of it, with the step's rows
   std::array<Passes, StagingDevice::kSlots> passes_;
-  std::array<Lane, kGpuLanes> lanes_;
+  std::vector<Lane> lanes_;
 
   // Of the step under way.
   StepInputs inputs_;
-  at::Tensor valid_, valid_count_;  ///< [B], scalar
+  at::Tensor valid_, valid_count_;  ///< [B], [1]
   at::Tensor worth_;                ///< [1] see gpu::CenterGradients
   at::Tensor loss_, skip_;          ///< scalar float64; [1], not 0 where nothing is updated
   at::Tensor d_unit_so_far_;        ///< [S, d] what `accumulate` added up
@@ -460,9 +472,12 @@ class GpuHead final : public HeadSteps {
   std::int64_t samples_ = 0;
   Keep keep_ = Keep::kNothing;
   at::Tensor rows_, inverse_norm_;          ///< [S]
+  at::Tensor owned_first_;                  ///< [S] see gpu::OwnedOrder
   at::Tensor kept_;                         ///< [N · S], or empty
   at::Tensor tile_maximum_;                 ///< [tiles, N]
-  at::Tensor log_sum_, rest_, losses_;      ///< [N]
+  at::Tensor maximum_, sum_, sums_;         ///< see SoftmaxState, [lanes, …]
+  at::Tensor locals_;                       ///< [N, 3] see gpu::merge_softmax
+  at::Tensor log_sum_, losses_;             ///< [N]
   at::Tensor own_phi_, own_slope_;          ///< [N]
   at::Tensor embeddings_, x_;               ///< [N, d]
   at::Tensor d_own_sample_, d_own_center_;  ///< [N, d]

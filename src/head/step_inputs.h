@@ -34,7 +34,9 @@ class StepInputs {
   const kernels::cuda::StepScalars* scalars() const;
   /// [N] OwnClasses::targets.
   const std::int32_t* targets() const { return numbers(0); }
-  kernels::cuda::OwnedOrder owned() const { return {numbers(1), numbers(2), samples_}; }
+  // See kernels::cuda::OwnedOrder.
+  const std::int32_t* owned_samples() const { return numbers(1); }
+  const std::int32_t* owned_places() const { return numbers(2); }
   /// Undefined where no row misses a step.
   const at::Tensor& missed() const { return missed_; }
 

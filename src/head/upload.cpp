@@ -1,6 +1,7 @@
 #include "head/upload.h"
 
 #include <ATen/Functions.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
@@ -10,10 +11,17 @@
 namespace pfc {
 
 void upload_bytes(std::span<const std::byte> bytes, const at::Tensor& to) {
+  constexpr std::ptrdiff_t kWord = sizeof(std::uint32_t);
+  TORCH_CHECK(std::ssize(bytes) % kWord == 0, bytes.size(), " bytes are no whole words");
   const at::Tensor pinned =
       at::empty({std::ssize(bytes)}, at::TensorOptions(at::kByte).pinned_memory(true));
   std::ranges::copy(bytes, static_cast<std::byte*>(pinned.data_ptr()));
-  to.view(at::kByte).narrow(0, 0, std::ssize(bytes)).copy_(pinned, /*non_blocking=*/true);
+  const auto stream = c10::cuda::getCurrentCUDAStream(to.device().index());
+  kernels::cuda::upload_words(static_cast<const std::uint32_t*>(pinned.const_data_ptr()),
+                              std::ssize(bytes) / kWord, static_cast<std::uint32_t*>(to.data_ptr()),
+                              stream);
+  at::getHostAllocator(at::kCUDA)->record_event(
+      pinned.data_ptr(), pinned.storage().data_ptr().get_context(), stream.unwrap());
 }
 
 void list_on_gpu(const SampledClasses& classes, const at::Tensor& rows) {

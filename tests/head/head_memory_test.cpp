@@ -44,6 +44,16 @@ TEST(HeadMemory, OfAStepFallsBackFromFloat32ToBFloat16ToNothingKept) {
   EXPECT_EQ(with_workspace(2 * numbers - 1), least);
 }
 
+TEST(TileRows, OfAGpuAreFewerWhereThereAreMoreSamples) {
+  PartialFcOptions options;
+  options.table.device = at::kCUDA;
+  EXPECT_EQ(PartialFc::tile_rows(options, 1), 16'384);
+  EXPECT_EQ(PartialFc::tile_rows(options, 1024), 16'384);
+  EXPECT_EQ(PartialFc::tile_rows(options, 8192), 2'048);
+  options.tile_rows = 100;
+  EXPECT_EQ(PartialFc::tile_rows(options, 8192), 100);
+}
+
 TEST(SumParts, AreAsManyAsKeepAGpuAtWorkAndAPowerOfTwo) {
   EXPECT_EQ(sum_parts(1024, 512), 4);
   EXPECT_EQ(sum_parts(1025, 512), 2);

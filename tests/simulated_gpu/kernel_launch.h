@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 #include "simulated_gpu/simulated_gpu.h"
@@ -60,6 +61,14 @@ T __shfl_xor_sync(unsigned, T x, int step) {
   bits = simulated_gpu::exchange(bits, threadIdx.x ^ static_cast<unsigned>(step));
   std::memcpy(&x, &bits, sizeof(x));
   return x;
+}
+template <class T>
+T __ldcs(const T* at) {
+  return *at;
+}
+template <class T>
+void __stcs(T* at, std::type_identity_t<T> x) {
+  *at = x;
 }
 inline float __uint_as_float(unsigned bits) {
   float x = 0;

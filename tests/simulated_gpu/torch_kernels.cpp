@@ -17,9 +17,11 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "simulated_gpu.h"
@@ -53,7 +55,12 @@ class PinnedMemory final : public at::HostAllocator {
   void copy_data(void* to, const void* from, std::size_t bytes) const override {
     std::memcpy(to, from, bytes);
   }
-  bool record_event(void*, void*, c10::Stream) override { return true; }
+  /// It is somebody else's only when the stream has come as far.
+  bool record_event(void* at, void*, c10::Stream stream) override {
+    const std::lock_guard lock(mutex_);
+    used_by_[at].push_back(c10::cuda::CUDAStream(stream));
+    return true;
+  }
   void empty_cache() override {}
   at::HostStats get_stats() override { return {}; }
   void reset_accumulated_stats() override {}
@@ -64,17 +71,25 @@ class PinnedMemory final : public at::HostAllocator {
 
   std::mutex mutex_;
   std::map<const char*, std::size_t> sizes_;
+  std::map<void*, std::vector<c10::cuda::CUDAStream>> used_by_;
 };
 
 PinnedMemory pinned_memory;
 REGISTER_HOST_ALLOCATOR(at::kCUDA, &pinned_memory)
 
 void PinnedMemory::give_back(void* at) {
+  std::size_t size = 0;
+  std::vector<c10::cuda::CUDAStream> streams;
   {
     const std::lock_guard lock(pinned_memory.mutex_);
-    pinned_memory.sizes_.erase(static_cast<const char*>(at));
+    size = pinned_memory.sizes_.extract(static_cast<const char*>(at)).mapped();
+    if (auto used = pinned_memory.used_by_.extract(at)) streams = std::move(used.mapped());
   }
-  std::free(at);
+  const std::shared_ptr<void> memory(at, [size](void* data) {
+    std::memset(data, 0xff, size);
+    std::free(data);
+  });
+  for (const c10::cuda::CUDAStream& stream : streams) simulated_gpu::submit(stream, [memory] {});
 }
 
 [[maybe_unused]] const bool kHasContexts = [] {

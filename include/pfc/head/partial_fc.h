@@ -28,7 +28,8 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
-  /// Class centres that a thread works on at a time, or a GPU; 0: from a thread's cache, or 8,192.
+  /// Class centres that a thread works on at a time, or a GPU; 0: from a thread's cache, or 16,384,
+  /// fewer for more than 1,024 samples.
   std::int64_t tile_rows = 0;
   /// For keeping probabilities between the two passes: in float32 where that fits, else in
   /// bfloat16, else they are computed again. A GPU keeps them as its GEMMs take them.
@@ -100,8 +101,8 @@ class PartialFc {
   /// Pass 2 of a micro-batch that is not the step's last: the gradients are added up.
   void accumulate(Pending& in_flight);
 
-  /// Class centres that a thread, or a GPU, works on at a time.
-  static std::int64_t tile_rows(const PartialFcOptions& options);
+  /// Class centres that a thread, or a GPU, works on at a time, for so many samples.
+  static std::int64_t tile_rows(const PartialFcOptions& options, std::int64_t samples);
   /// What is kept between the passes, in bytes, for so many sampled rows and samples.
   static std::int64_t kept_bytes(const PartialFcOptions& options, std::int64_t rows,
                                  std::int64_t samples);

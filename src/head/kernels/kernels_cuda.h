@@ -18,7 +18,7 @@ namespace pfc::kernels::cuda {
 
 inline constexpr std::int64_t kWidth = 8;
 /// No tile has more columns.
-inline constexpr std::int64_t kMostColumns = 8192;
+inline constexpr std::int64_t kMostColumns = 16384;
 
 using Stream = CUstream_st*;
 
@@ -71,6 +71,10 @@ struct SampledRows {
   std::int64_t begin = 0, size = 0;
 };
 
+/// Of pinned host memory into the GPU's, in whole words of 4 bytes. Small things only: a copy has
+/// to wait for its engine, which this does not.
+void upload_words(const std::uint32_t* from, std::int64_t count, std::uint32_t* to, Stream stream);
+
 /// rows [drawn.count() + others] = a step's sampled rows, ascending (SampledClasses::list).
 /// listed [others].
 void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
@@ -107,10 +111,15 @@ struct OwnClasses {
   float* d_center = nullptr;              ///< [N, dim] x̂ − cos·ŵ
 };
 
-/// embeddings [N, dim] float32, of about unit length.
-void prepare_own_classes(const Table& table, const SampledRows& sampled, const float* embeddings,
-                         std::int64_t samples, const Margin::Terms& margin, const OwnClasses& own,
-                         Stream stream);
+/// A micro-batch's embeddings, of about unit length.
+struct Samples {
+  float* embeddings = nullptr;  ///< [N, dim]
+  Operand x = {};               ///< [N, dim] the same for GEMMs
+  std::int64_t count = 0;       ///< N
+};
+
+void prepare_own_classes(const Table& table, const SampledRows& sampled, const Samples& samples,
+                         const Margin::Terms& margin, const OwnClasses& own, Stream stream);
 
 /// A tile's logits: those of `classes.size` columns for each sample.
 struct TileShape {
@@ -119,13 +128,17 @@ struct TileShape {
 };
 
 /// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own;
-/// the gradient's sum is kept in parts.
+/// the gradient's sum is kept in parts. Lanes have one each, one after another.
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
   float* sum = nullptr;           ///< [N] of exp(logit − maximum)
   float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks where a maximum rises
   std::int64_t parts = 1, samples = 0, dim = 0;
 };
+
+/// Makes `samples` of embeddings [N, dim]; the lanes have met no class.
+void begin_samples(const float* embeddings, const Samples& samples, const SoftmaxState& state,
+                   std::int64_t lanes, Stream stream);
 
 struct Logits {
   const float* cosines = nullptr;  ///< [N, size]
@@ -141,9 +154,10 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
 
-/// As if `state` had met the classes of the other, of as many parts, too; its first part becomes
-/// the whole sum.
-void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, Stream stream);
+/// As if the first lane's state had met the classes of all lanes; its first part becomes the whole
+/// sum. locals [N, 3] becomes this rank's part of JoinedSoftmax::all.
+void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
+                   float scale, float* locals, Stream stream);
 
 /// The same probabilities again, from the maxima that softmax_tile kept.
 void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
@@ -156,45 +170,53 @@ struct JoinedSoftmax {
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
   float* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
-  float* rest = nullptr;     ///< [N] 1 − p of a sample's own class; 0 where valid is 0
   double* losses = nullptr;  ///< [N] −log p of a sample's own class; 0 where valid is 0
   float* worth = nullptr;    ///< [1] see CenterGradients
   double* loss = nullptr;    ///< [1] gains the samples' part
   float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite
 };
 
-/// locals [N, 3]: this rank's part of JoinedSoftmax::all.
-void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale, float* locals,
-                  Stream stream);
-void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream);
-
-/// d_embeddings becomes the loss's gradient: times scale / count·exp(maximum − log_sum) / kRaised,
-/// less a sample's own class's part. d_center becomes that part of CenterGradients.
-void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
-                       const OwnClasses& own, float scale, Stream stream);
+/// A step's loss before its first micro-batch: 0, with nothing to skip, and the number of valid
+/// samples of valid [batch].
+void begin_loss(const float* valid, std::int64_t batch, float* count, double* loss, float* skip,
+                Stream stream);
+/// Of the ranks' parts. d_embeddings [N, dim] = the loss's gradient: the sum of `state` times scale
+/// / count·exp(maximum − log_sum) / kRaised, less a sample's own class's part. own.d_center becomes
+/// that part of CenterGradients.
+void join_softmax(const JoinedSoftmax& joined, const SoftmaxState& state, const OwnClasses& own,
+                  float scale, float* d_embeddings, Stream stream);
 
 /// weighted [N, dim] = kRaised · embedding · exp(tile_maximum − log_sum): with it a tile's
-/// probabilities make its d_unit.
-void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined,
-                      const float* tile_maximum, std::int64_t dim, Operand weighted, Stream stream);
-
-/// The loss's gradients by the unit centres of a tile.
-struct CenterGradients {
-  const float* d_unit = nullptr;        ///< [size, dim] the gradients / worth
-  const float* worth = nullptr;         ///< [1] scale / (count·kRaised²)
-  const float* inverse_norm = nullptr;  ///< [size] 1 / ‖centre‖
-};
+/// probabilities make its d_unit. It holds what it is for the maxima `before`, or null; only rows
+/// whose maximum is another are written.
+void weigh_embeddings(const Samples& samples, const JoinedSoftmax& joined,
+                      const float* tile_maximum, const float* before, std::int64_t dim,
+                      Operand weighted, Stream stream);
 
 /// The owned samples of a micro-batch in the order of their classes.
 struct OwnedOrder {
   const std::int32_t* samples = nullptr;  ///< [step->owned]
   const std::int32_t* places = nullptr;   ///< [step->owned] ascending, in the sampled rows
-  std::int64_t most = 0;                  ///< step->owned is not above it
+  std::int32_t* first = nullptr;  ///< [S] of each row's samples the first in this order, or −1
 };
 
-/// d_unit [size, dim], less the owned samples' d_center, in their order.
-void subtract_own(const OwnedOrder& owned, const float* d_center, const SampledRows& sampled,
-                  std::int64_t dim, float* d_unit, Stream stream);
+/// Makes order.first, which is −1 everywhere, what it is to be. `most` is not below step->owned.
+void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t most, Stream stream);
+
+/// The loss's gradients by the unit centres of a tile: worth times d_unit, less the owned samples'
+/// d_center, and with so_far.
+struct CenterGradients {
+  const float* d_unit = nullptr;  ///< [size, dim]
+  OwnedOrder owned = {};
+  const float* d_center = nullptr;      ///< [N, dim] OwnClasses::d_center
+  const float* so_far = nullptr;        ///< [size, dim] of micro-batches before, or null
+  const float* worth = nullptr;         ///< [1] scale / (count·kRaised²)
+  const float* inverse_norm = nullptr;  ///< [size] 1 / ‖centre‖
+};
+
+/// total [size, dim] = the gradients / worth. It may be `so_far`.
+void sum_gradients(const SampledRows& sampled, const CenterGradients& gradients, std::int64_t dim,
+                   float* total, Stream stream);
 
 /// The normalisation's backward and the optimizer's step for a tile's rows; nothing where skip[0]
 /// is not 0. The optimizer is SGD or AdamW.

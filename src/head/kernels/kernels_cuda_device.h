@@ -39,28 +39,42 @@ struct Nothing {};  // a row of zeros that keeps nothing
 inline __device__ float4 load4(const float* at) {
   return *reinterpret_cast<const float4*>(at);
 }
-inline __device__ float4 load4(const BFloat16* at) {
-  const uint2 bits = *reinterpret_cast<const uint2*>(at);
+inline __device__ float4 from_bits(uint2 bits) {
   const auto upper = [](unsigned x) { return __uint_as_float(x); };
   return {upper(bits.x << 16), upper(bits.x & 0xffff0000u), upper(bits.y << 16),
           upper(bits.y & 0xffff0000u)};
 }
-inline __device__ float4 load4(const Nothing*) {
+
+// What comes by once a step does not push out of the cache what the next kernel reads.
+
+inline __device__ float4 load4_once(const float* at) {
+  return __ldcs(reinterpret_cast<const float4*>(at));
+}
+inline __device__ float4 load4_once(const BFloat16* at) {
+  return from_bits(__ldcs(reinterpret_cast<const uint2*>(at)));
+}
+inline __device__ float4 load4_once(const Nothing*) {
   return {0, 0, 0, 0};
 }
 
 inline __device__ void store4(float* at, float4 x) {
   *reinterpret_cast<float4*>(at) = x;
 }
+/// Numbers of 16 bits each, two by two.
+inline __device__ void store_pairs(void* at, unsigned first, unsigned second) {
+  *static_cast<uint2*>(at) = {first, second};
+}
+template <class Pair>
+__device__ unsigned bits_of(Pair pair) {
+  static_assert(sizeof(Pair) == sizeof(unsigned));
+  return *reinterpret_cast<const unsigned*>(&pair);
+}
 inline __device__ void store4(__nv_bfloat16* at, float4 x) {
-  __nv_bfloat162* const pairs = reinterpret_cast<__nv_bfloat162*>(at);
-  pairs[0] = __float22bfloat162_rn({x.x, x.y});
-  pairs[1] = __float22bfloat162_rn({x.z, x.w});
+  store_pairs(at, bits_of(__float22bfloat162_rn({x.x, x.y})),
+              bits_of(__float22bfloat162_rn({x.z, x.w})));
 }
 inline __device__ void store4(__half* at, float4 x) {
-  __half2* const pairs = reinterpret_cast<__half2*>(at);
-  pairs[0] = __float22half2_rn({x.x, x.y});
-  pairs[1] = __float22half2_rn({x.z, x.w});
+  store_pairs(at, bits_of(__float22half2_rn({x.x, x.y})), bits_of(__float22half2_rn({x.z, x.w})));
 }
 inline __device__ void store4(BFloat16* at, float4 x) {
   store4(reinterpret_cast<__nv_bfloat16*>(at), x);
@@ -69,18 +83,17 @@ inline __device__ void store4(BFloat16* at, float4 x) {
 /// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part` says
 /// which 16 of the 32 random bits are used, so that a row and its state draw different ones.
 inline __device__ void round4(float* at, float4 x, const RoundingKey&, std::uint32_t, int) {
-  store4(at, x);
+  __stcs(reinterpret_cast<float4*>(at), x);
 }
 inline __device__ void round4(BFloat16* at, float4 x, const RoundingKey& key, std::uint32_t j,
                               int part) {
   const auto rounded = [&](float value, std::uint32_t place) {
     const std::uint32_t bits = formulas::rounding_bits(key, place) >> part;
-    return formulas::round_stochastically(value, static_cast<std::uint16_t>(bits));
+    return static_cast<unsigned>(
+        formulas::round_stochastically(value, static_cast<std::uint16_t>(bits)));
   };
-  at[0] = rounded(x.x, j);
-  at[1] = rounded(x.y, j + 1);
-  at[2] = rounded(x.z, j + 2);
-  at[3] = rounded(x.w, j + 3);
+  __stcs(reinterpret_cast<uint2*>(at), {rounded(x.x, j) | rounded(x.y, j + 1) << 16,
+                                        rounded(x.z, j + 2) | rounded(x.w, j + 3) << 16});
 }
 inline __device__ void round4(Nothing*, float4, const RoundingKey&, std::uint32_t, int) {}
 
@@ -99,10 +112,19 @@ inline __device__ float4 sum_of(float a, float4 x, float b, float4 y) {
   return each(x, y, [&](float p, float q) { return a * p + b * q; });
 }
 
+// Over a warp; every lane gets it.
+
+template <class T, class Join>
+__device__ T warp_reduce(T x, const Join& join) {
+  for (int step = kWarp / 2; step > 0; step /= 2) x = join(x, __shfl_xor_sync(kAllLanes, x, step));
+  return x;
+}
 template <class T>
 __device__ T warp_sum(T x) {
-  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
-  return x;
+  return warp_reduce(x, [](T a, T b) { return a + b; });
+}
+inline __device__ float warp_max(float x) {
+  return warp_reduce(x, [](float a, float b) { return fmaxf(a, b); });
 }
 
 /// 1 / ‖w‖ from the sum of squares, written so that a NaN gives a NaN.
@@ -171,12 +193,15 @@ struct CaughtUp {
         missed(missed_by(table, row)),
         any(table.to_now != nullptr) {}
   __device__ float4 weight(std::int64_t j) const {
-    const float4 x = load4(w + j);
-    return any ? sum_of(missed.w_w, x, missed.w_v, load4(v + j)) : x;
+    const float4 x = load4_once(w + j);
+    return any ? weight(x, load4_once(v + j)) : x;
   }
-  __device__ float4 velocity(std::int64_t j) const {
-    const float4 y = load4(v + j);
-    return any ? sum_of(missed.v_w, load4(w + j), missed.v_v, y) : y;
+  // Of what the table holds of both.
+  __device__ float4 weight(float4 x, float4 y) const {
+    return any ? sum_of(missed.w_w, x, missed.w_v, y) : x;
+  }
+  __device__ float4 velocity(float4 x, float4 y) const {
+    return any ? sum_of(missed.v_w, x, missed.v_v, y) : y;
   }
 };
 

@@ -40,24 +40,33 @@ __device__ void for_lane(std::int64_t dim, const F& f) {
     for (std::int64_t j = lane_start(); j < dim; j += kLaneStep) f(0, j);
   }
 }
-/// Four numbers at each of a lane's places: held, or loaded again by load(j).
-template <int kHeldVectors, class Load>
+/// Four numbers at each of a lane's places: held, or loaded again by load(j). What `finish` makes
+/// of them is made when all of them, and what was loaded before, are on their way.
+template <int kHeldVectors, class Load, class Finish>
 struct Held {
   const Load& load;
+  Finish finish;
   float4 values[kHeldVectors > 0 ? kHeldVectors : 1];
 
-  __device__ Held(std::int64_t dim, const Load& from) : load(from) {
-    if constexpr (kHeldVectors > 0)
+  __device__ Held(std::int64_t dim, const Load& from, const Finish& then)
+      : load(from), finish(then) {
+    if constexpr (kHeldVectors > 0) {
       for_lane<kHeldVectors>(dim, [&](int k, std::int64_t j) { values[k] = load(j); });
+      for_lane<kHeldVectors>(dim, [&](int k, std::int64_t j) { values[k] = finish(values[k], j); });
+    }
   }
   __device__ float4 operator()(int k, std::int64_t j) const {
     if constexpr (kHeldVectors > 0) return values[k];
-    return load(j);
+    return finish(load(j), j);
   }
 };
-template <int kHeldVectors, class Load>
-__device__ Held<kHeldVectors, Load> held(std::int64_t dim, const Load& load) {
-  return {dim, load};
+struct AsLoaded {
+  __device__ float4 operator()(float4 x, std::int64_t) const { return x; }
+};
+template <int kHeldVectors, class Load, class Finish = AsLoaded>
+__device__ Held<kHeldVectors, Load, Finish> held(std::int64_t dim, const Load& load,
+                                                 const Finish& finish = {}) {
+  return {dim, load, finish};
 }
 
 /// Calls body with kUsual or 0 as a constant.
@@ -88,6 +97,19 @@ __global__ void fill_normal_kernel(Table table, W* weights, std::int64_t count, 
   const auto first = formulas::normal_pair<float>(words[0], words[1]);
   const auto second = formulas::normal_pair<float>(words[2], words[3]);
   store4(weights + at, times({first[0], first[1], second[0], second[1]}, deviation));
+}
+
+__global__ void upload_words_kernel(const std::uint32_t* from, std::int64_t count,
+                                    std::uint32_t* to) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
+  if (i < count) to[i] = from[i];
+}
+
+__global__ void find_owned_kernel(OwnedOrder order, const StepScalars* step) {
+  const std::int64_t k = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
+  if (k >= step->owned) return;
+  const std::int32_t place = order.places[k];
+  if (k == 0 || order.places[k - 1] != place) order.first[place] = static_cast<std::int32_t>(k);
 }
 
 /// Each of the two ascending lists that are merged says how many of the other's lie below its own.
@@ -174,10 +196,42 @@ __global__ void read_rows_kernel(Table table, const W* weights, const V* state,
     store4(values + i * table.dim + j, row.weight(j));
 }
 
-/// Four numbers of the loss's gradient by a tile's i-th unit centre.
-__device__ float4 d_unit(const CenterGradients& gradients, const Table& table, std::int64_t i,
-                         std::int64_t j) {
-  return times(load4(gradients.d_unit + i * table.dim + j), gradients.worth[0]);
+/// The loss's gradient by a tile's i-th unit centre, divided by worth.
+struct CenterGradient {
+  const CenterGradients& all;
+  const SampledRows& sampled;
+  std::int64_t dim, i;
+  std::int32_t first;  ///< see OwnedOrder
+
+  __device__ CenterGradient(const CenterGradients& gradients, const SampledRows& sampled,
+                            std::int64_t dim, std::int64_t i)
+      : all(gradients),
+        sampled(sampled),
+        dim(dim),
+        i(i),
+        first(gradients.owned.first[sampled.begin + i]) {}
+  /// Four numbers of d_unit from j on.
+  __device__ float4 load(std::int64_t j) const { return load4_once(all.d_unit + i * dim + j); }
+  __device__ float4 finish(float4 d, std::int64_t j) const {
+    for (std::int32_t k = first; k >= 0 && is_its(k); ++k)
+      d = sum_of(1, d, -1, load4(all.d_center + all.owned.samples[k] * dim + j));
+    return all.so_far == nullptr ? d : sum_of(1, d, 1, load4(all.so_far + i * dim + j));
+  }
+  __device__ float4 operator()(std::int64_t j) const { return finish(load(j), j); }
+
+ private:
+  __device__ bool is_its(std::int32_t k) const {
+    return k < sampled.step->owned && all.owned.places[k] == sampled.begin + i;
+  }
+};
+
+__global__ void sum_gradients_kernel(SampledRows sampled, CenterGradients gradients,
+                                     std::int64_t dim, float* total) {
+  const std::int64_t i = warp_row();
+  if (i >= sampled.size) return;
+  const CenterGradient gradient(gradients, sampled, dim, i);
+  for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
+    store4(total + i * dim + j, gradient(j));
 }
 
 template <int kHeldVectors, class W, class V>
@@ -189,22 +243,26 @@ __global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows
   if (row < 0 || skip[0] != 0) return;
   const StepScalars& rule = *sampled.step;
   const CaughtUp old(table, weights, state, row);
-  const float inverse = gradients.inverse_norm[i];
-  const auto load_weight = [&](std::int64_t j) { return old.weight(j); };
-  const auto load_velocity = [&](std::int64_t j) { return old.velocity(j); };
-  const auto load_gradient = [&](std::int64_t j) { return d_unit(gradients, table, i, j); };
+  const float inverse = gradients.inverse_norm[i], worth = gradients.worth[0];
+  const auto load_weight = [&](std::int64_t j) { return load4_once(old.w + j); };
+  const auto load_velocity = [&](std::int64_t j) { return load4_once(old.v + j); };
+  const CenterGradient gradient(gradients, sampled, table.dim, i);
+  const auto load_d_unit = [&](std::int64_t j) { return gradient.load(j); };
+  const auto finish = [&](float4 d, std::int64_t j) { return times(gradient.finish(d, j), worth); };
   const auto x = held<kHeldVectors>(table.dim, load_weight);
-  const auto g = held<kHeldVectors>(table.dim, load_gradient);
-  const auto y = held<kHeldVectors>(table.dim, load_velocity);  // before the sum waits for the rest
+  const auto y = held<kHeldVectors>(table.dim, load_velocity);
+  const auto g = held<kHeldVectors>(table.dim, load_d_unit, finish);
+  const auto weight = [&](int k, std::int64_t j) { return old.weight(x(k, j), y(k, j)); };
   float along = 0;
-  for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) { along += dot(g(k, j), x(k, j)); });
+  for_lane<kHeldVectors>(table.dim,
+                         [&](int k, std::int64_t j) { along += dot(g(k, j), weight(k, j)); });
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
     key = rounding_key(random, class_of(table, row), rule.change);
   const formulas::SgdStep sgd = rule.sgd;
   for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) {
-    const float4 w = x(k, j), before = y(k, j), d = g(k, j);
+    const float4 w = weight(k, j), before = old.velocity(x(k, j), y(k, j)), d = g(k, j);
     const auto velocity = [&](float v, float weight, float d_unit_j) {
       return sgd.momentum * v + formulas::through_norm(d_unit_j, weight, along, inverse) +
              sgd.weight_decay * weight;
@@ -235,22 +293,24 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
   const StepScalars& rule = *sampled.step;
   const int update = table.updates[row] + 1;
   const AdamWStep step = formulas::adamw_step(rule.lr, rule.weight_decay, update);
-  const float inverse = gradients.inverse_norm[i];
+  const float inverse = gradients.inverse_norm[i], worth = gradients.worth[0];
+  const CenterGradient gradient(gradients, sampled, table.dim, i);
+  const auto d_unit = [&](std::int64_t j) { return times(gradient(j), worth); };
   float along = 0;
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
-    along += dot(d_unit(gradients, table, i, j), load4(weights + at + j));
+    along += dot(d_unit(j), load4_once(weights + at + j));
   along = warp_sum(along) * inverse;
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
     key = rounding_key(random, class_of(table, row), rule.change);
   const RoundingKey other{key.second, key.first};  // three draws of 16 bits do not fit into 32
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
-    const float4 x = load4(weights + at + j);
-    const float4 g = each(d_unit(gradients, table, i, j), x, [&](float d, float w) {
+    const float4 x = load4_once(weights + at + j);
+    const float4 g = each(d_unit(j), x, [&](float d, float w) {
       return formulas::through_norm(d, w, along, inverse);
     });
-    const float4 m = sum_of(kBeta1, load4(means + at + j), kRest1, g);
-    const float4 v = sum_of(kBeta2, load4(squares + at + j), kRest2,
+    const float4 m = sum_of(kBeta1, load4_once(means + at + j), kRest1, g);
+    const float4 v = sum_of(kBeta2, load4_once(squares + at + j), kRest2,
                             each(g, g, [](float a, float b) { return a * b; }));
     const float4 move = each(m, v, [&](float mean, float square) {
       return mean / (std::sqrt(square) * step.root_correction + kEpsilon);
@@ -272,7 +332,8 @@ __global__ void catch_up_kernel(Table table, W* weights, V* state, std::int64_t 
   const CaughtUp old(table, weights, state, row);
   const RoundingKey key = rounding_key(random, class_of(table, row), change);
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
-    const float4 w = old.weight(j), v = old.velocity(j);
+    const float4 x = load4_once(old.w + j), y = load4_once(old.v + j);
+    const float4 w = old.weight(x, y), v = old.velocity(x, y);
     const auto place = static_cast<std::uint32_t>(j);
     if constexpr (!std::is_same_v<V, Nothing>)
       round4(state + row * table.dim + j, v, key, place, 16);
@@ -281,6 +342,20 @@ __global__ void catch_up_kernel(Table table, W* weights, V* state, std::int64_t 
 }
 
 }  // namespace
+
+void upload_words(const std::uint32_t* from, std::int64_t count, std::uint32_t* to, Stream stream) {
+  if (count == 0) return;
+  upload_words_kernel<<<blocks_for(count, kSampleThreads), kSampleThreads, 0, stream>>>(from, count,
+                                                                                        to);
+  check_launch("upload_words");
+}
+
+void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t most,
+                Stream stream) {
+  if (most == 0) return;
+  find_owned_kernel<<<blocks_for(most, kSampleThreads), kSampleThreads, 0, stream>>>(order, step);
+  check_launch("find_owned");
+}
 
 void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
                std::int64_t* rows, Stream stream) {
@@ -343,6 +418,13 @@ void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count,
         table, weights, state, rows, count, values);
   });
   check_launch("read_rows");
+}
+
+void sum_gradients(const SampledRows& sampled, const CenterGradients& gradients, std::int64_t dim,
+                   float* total, Stream stream) {
+  sum_gradients_kernel<<<blocks_for(sampled.size, kRowWarps), kRowThreads, 0, stream>>>(
+      sampled, gradients, dim, total);
+  check_launch("sum_gradients");
 }
 
 void update_rows(const Table& table, const SampledRows& sampled, bool adamw,

@@ -1,14 +1,17 @@
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "head/kernels/kernels_cuda_device.h"
 
 namespace pfc::kernels::cuda {
 namespace {
 
-/// A softmax's block: of its sample's logits a thread holds kHeld times four. Three blocks share a
-/// multiprocessor, so that one reads while others reckon.
-constexpr int kHeld = 4, kLogitThreads = kMostColumns / 4 / kHeld, kLogitBlocks = 3;
+/// A softmax's block: of its sample's logits a thread holds kHeld times four. A multiprocessor has
+/// kLogitThreads of them, at least two blocks, so that one reads while the other reckons.
+constexpr int kHeld = 8, kLogitThreads = 1024;
+/// Exponentials alone: blocks share a row.
+constexpr int kExpHeld = 4, kExpColumns = kSampleThreads * 4 * kExpHeld;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What is subtracted from logits that have this maximum: of none, or only such as do not count,
@@ -21,7 +24,7 @@ __device__ float shift_of(float maximum) {
 template <class Join>
 __device__ float block_reduce(float x, Join join) {
   __shared__ float parts[kWarp];
-  for (int step = kWarp / 2; step > 0; step /= 2) x = join(x, __shfl_xor_sync(kAllLanes, x, step));
+  x = warp_reduce(x, join);
   __syncthreads();  // the parts of the reduction before may still be read
   if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = x;
   __syncthreads();
@@ -30,14 +33,30 @@ __device__ float block_reduce(float x, Join join) {
   return all;
 }
 
+template <class T>
+__global__ void begin_samples_kernel(const float* embeddings, Samples samples, T* rounded,
+                                     SoftmaxState state, std::int64_t lanes) {
+  const std::int64_t i = warp_row();
+  if (i >= samples.count) return;
+  for (std::int64_t j = lane_start(); j < state.dim; j += kLaneStep) {
+    const float4 x = load4(embeddings + i * state.dim + j);
+    store4(samples.embeddings + i * state.dim + j, x);
+    store4(rounded + i * state.dim + j, x);
+  }
+  for (std::int64_t lane = threadIdx.x % kWarp; lane < lanes; lane += kWarp) {
+    state.maximum[lane * samples.count + i] = -kInfinity;
+    state.sum[lane * samples.count + i] = 0;
+  }
+}
+
 template <class W, class V>
 __global__ void prepare_own_kernel(Table table, const W* weights, const V* state,
-                                   SampledRows sampled, const float* embeddings,
-                                   std::int64_t samples, Margin::Terms margin, OwnClasses own) {
+                                   SampledRows sampled, Samples samples, Margin::Terms margin,
+                                   OwnClasses own) {
   const std::int64_t i = warp_row();
-  if (i >= samples || own.targets[i] < 0) return;
+  if (i >= samples.count || own.targets[i] < 0) return;
   const CaughtUp row(table, weights, state, sampled.rows[own.targets[i]]);
-  const float* const x = embeddings + i * table.dim;
+  const float* const x = samples.embeddings + i * table.dim;
   double xx = 0, ww = 0, xw = 0;
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
     const float4 a = load4(x + j), b = row.weight(j);
@@ -69,43 +88,48 @@ __global__ void prepare_own_kernel(Table table, const W* weights, const V* state
   own.slope[i] = phi.slope;
 }
 
-/// The logits of a sample's row, four columns at a time, −∞ where a class does not count and where
-/// it is the sample's own.
-struct LogitRow {
-  const float* cosines;
+/// Which columns of a sample's row count: those with a class, not the sample's own, below the
+/// threshold. The others' cosines become −∞.
+struct CountedColumns {
   int count, own;  ///< columns; the sample's own one, or outside of them
-  float scale, threshold;
+  float threshold;
 
-  __device__ LogitRow(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
-                      std::int64_t i)
-      : cosines(logits.cosines + i * tile.classes.size),
-        count(static_cast<int>(std::clamp<std::int64_t>(
+  __device__ CountedColumns(const TileShape& tile, const Logits& logits,
+                            const std::int32_t* targets, std::int64_t i)
+      : count(static_cast<int>(std::clamp<std::int64_t>(
             tile.classes.step->count - tile.classes.begin, 0, tile.classes.size))),
         own(targets[i] < 0 ? -1 : static_cast<int>(targets[i] - tile.classes.begin)),
-        scale(logits.scale),
         threshold(logits.threshold) {}
 
-  __device__ float4 operator()(int j) const {
-    float4 z = load4(cosines + j);
-    z = {other(z.x), other(z.y), other(z.z), other(z.w)};
-    if ((own >= j && own < j + 4) || j + 4 > count)
+  /// Of four columns from j on.
+  __device__ float4 operator()(float4 z, int j) const {
+    if (threshold < 1)  // else all are below it
+      z = {below(z.x), below(z.y), below(z.z), below(z.w)};
+    if (static_cast<unsigned>(own - j) < 4 || j + 4 > count)
       z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
     return z;
   }
 
  private:
-  __device__ float other(float cosine) const {
-    return scale * formulas::mask_above(cosine, threshold);
-  }
+  __device__ float below(float cosine) const { return formulas::mask_above(cosine, threshold); }
   __device__ float at(float z, int j) const { return j == own || j >= count ? -kInfinity : z; }
 };
 
 __device__ float largest(float4 z) {
   return fmaxf(fmaxf(z.x, z.y), fmaxf(z.z, z.w));
 }
-__device__ float4 exp_of(float4 z, float shift) {
-  // The fast exponential's error grows with its argument, which is near 0 for all that counts.
-  return {__expf(z.x - shift), __expf(z.y - shift), __expf(z.z - shift), __expf(z.w - shift)};
+__device__ float total(float4 z) {
+  return (z.x + z.y) + (z.z + z.w);
+}
+/// kRaised·exp(scale·cosine − shift).
+__device__ float4 exp_of(float4 cosines, float scale, float shift) {
+  constexpr float kLog2OfE = 1.44269504f, kLog2OfRaised = 15;
+  static_assert(kRaised == 1 << 15);
+  // The last rounding's error grows with the argument, which is near 0 for all that counts.
+  const auto exp = [&](float cosine) {
+    return exp2f(fmaf(fmaf(scale, cosine, -shift), kLog2OfE, kLog2OfRaised));
+  };
+  return {exp(cosines.x), exp(cosines.y), exp(cosines.z), exp(cosines.w)};
 }
 
 /// [dim] of a sample's sum.
@@ -113,42 +137,65 @@ __device__ float* sums_of(const SoftmaxState& state, std::int64_t part, std::int
   return state.d_embeddings + (part * state.samples + i) * state.dim;
 }
 
-/// The logits are read once, and held.
-template <class P>
-__global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
+/// What a thread of a block of kThreads holds of a row of cosines, whose columns from `first` on
+/// are the block's: all is on its way before any of it is looked at.
+template <int kVectors, int kThreads>
+struct HeldCosines {
+  int place, columns;  ///< of the first vector; of the row
+  float4 values[kVectors];
+
+  __device__ HeldCosines(const float* row, int first, int columns)
+      : place(first + static_cast<int>(threadIdx.x) * 4), columns(columns) {
+    const float* const from = row + place;
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) {
+      if (place + k * kStep < columns) values[k] = load4_once(from + k * kStep);
+    }
+  }
+  __device__ void keep(const CountedColumns& counted) {
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) values[k] = counted(values[k], place + k * kStep);
+  }
+  /// Calls f with every vector and its place.
+  template <class F>
+  __device__ void each(const F& f) const {
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) {
+      if (place + k * kStep < columns) f(values[k], place + k * kStep);
+    }
+  }
+
+ private:
+  static constexpr int kStep = kThreads * 4;
+};
+
+/// The logits are read once.
+template <int kThreads, class P>
+__global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
     softmax_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
                         SoftmaxState state, P* probabilities, float* tile_maximum) {
   const std::int64_t i = blockIdx.x;
-  const LogitRow row(tile, logits, targets, i);
-  const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
-  const int first = static_cast<int>(threadIdx.x) * 4;
-  float4 held[kHeld];
+  const int columns = static_cast<int>(tile.classes.size);
+  const float before = state.maximum[i];
+  HeldCosines<kHeld, kThreads> held(logits.cosines + i * columns, 0, columns);
+  held.keep(CountedColumns(tile, logits, targets, i));
   float most = -kInfinity;
-#pragma unroll
-  for (int k = 0; k < kHeld; ++k) {
-    const int j = first + k * step;
-    if (j >= columns) continue;
-    held[k] = row(j);
-    most = fmaxf(most, largest(held[k]));
-  }
+  held.each([&](float4 z, int) { most = fmaxf(most, largest(z)); });
   most = block_reduce(most, [](float a, float b) { return fmaxf(a, b); });
-  const float before = state.maximum[i], now = fmaxf(before, most);
-  const float shift = shift_of(now);
+  const float now = fmaxf(before, logits.scale * most), shift = shift_of(now);
+  P* const out = probabilities + i * columns;
   float sum = 0;
-#pragma unroll
-  for (int k = 0; k < kHeld; ++k) {
-    const int j = first + k * step;
-    if (j >= columns) continue;
-    const float4 p = exp_of(held[k], shift);
-    store4(probabilities + i * tile.classes.size + j, times(p, kRaised));
-    sum += (p.x + p.y) + (p.z + p.w);
-  }
-  sum = block_reduce(sum, [](float a, float b) { return a + b; });
+  held.each([&](float4 z, int j) {
+    const float4 p = exp_of(z, logits.scale, shift);
+    store4(out + j, p);
+    sum += total(p);
+  });
+  sum = block_reduce(sum, [](float a, float b) { return a + b; }) / kRaised;
   const float shrink = before == now ? 1 : expf(before - now);
   if (shrink != 1 && before != -kInfinity) {  // there is a sum
     for (std::int64_t part = 0; part < state.parts; ++part) {
       float* const d = sums_of(state, part, i);
-      for (std::int64_t j = first; j < state.dim; j += step)
+      for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4)
         store4(d + j, times(load4(d + j), shrink));
     }
   }
@@ -160,141 +207,172 @@ __global__ void __launch_bounds__(kLogitThreads, kLogitBlocks)
 
 template <class P>
 __global__ void exp_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
-                                const float* tile_maximum, P* probabilities) {
-  const std::int64_t i = blockIdx.x;
-  const LogitRow row(tile, logits, targets, i);
-  const int columns = static_cast<int>(tile.classes.size), step = static_cast<int>(blockDim.x) * 4;
-  for (int j = static_cast<int>(threadIdx.x) * 4; j < columns; j += step)
-    store4(probabilities + i * tile.classes.size + j,
-           times(exp_of(row(j), tile_maximum[i]), kRaised));
+                                const float* tile_maximum, unsigned blocks_a_row,
+                                P* probabilities) {
+  const std::int64_t i = blockIdx.x / blocks_a_row;
+  const int columns = static_cast<int>(tile.classes.size);
+  const int first = static_cast<int>(blockIdx.x % blocks_a_row) * kExpColumns;
+  const float shift = tile_maximum[i];
+  P* const out = probabilities + i * columns;
+  HeldCosines<kExpHeld, kSampleThreads> held(logits.cosines + i * columns, first, columns);
+  held.keep(CountedColumns(tile, logits, targets, i));
+  held.each([&](float4 z, int j) { store4(out + j, exp_of(z, logits.scale, shift)); });
 }
 
-__global__ void merge_softmax_kernel(SoftmaxState state, SoftmaxState other) {
+__global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, OwnClasses own,
+                                     float scale, float* locals) {
   const std::int64_t i = blockIdx.x;
-  const float ours = state.maximum[i], theirs = other.maximum[i], now = fmaxf(ours, theirs);
-  const float shift = shift_of(now);
-  const float keep = expf(ours - shift), add = expf(theirs - shift);
-  __syncthreads();  // all have read what the first one changes
+  const auto of_lane = [&](const float* values, std::int64_t lane) {
+    return values[lane * state.samples + i];
+  };
+  float maximum = -kInfinity;
+  for (std::int64_t lane = 0; lane < lanes; ++lane)
+    maximum = fmaxf(maximum, of_lane(state.maximum, lane));
+  const float shift = shift_of(maximum);
+  const auto factor = [&](std::int64_t lane) { return expf(of_lane(state.maximum, lane) - shift); };
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4) {
     float4 sum = {0, 0, 0, 0};
-    for (std::int64_t part = 0; part < state.parts; ++part) {
-      const float4 both =
-          sum_of(keep, load4(sums_of(state, part, i) + j), add, load4(sums_of(other, part, i) + j));
-      sum = sum_of(1, sum, 1, both);
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      const float keep = factor(lane);
+#pragma unroll 4  // so that as many are on their way at once
+      for (std::int64_t part = 0; part < state.parts; ++part)
+        sum = sum_of(1, sum, keep, load4(sums_of(state, lane * state.parts + part, i) + j));
     }
     store4(sums_of(state, 0, i) + j, sum);
   }
+  __syncthreads();  // all have read what the first one changes
   if (threadIdx.x != 0) return;
-  state.maximum[i] = now;
-  state.sum[i] = keep * state.sum[i] + add * other.sum[i];
-}
-
-__global__ void pack_softmax_kernel(SoftmaxState state, OwnClasses own, float scale,
-                                    float* locals) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= state.samples) return;
-  locals[3 * i] = state.maximum[i];
-  locals[3 * i + 1] = state.sum[i];
+  float sum = 0;
+  for (std::int64_t lane = 0; lane < lanes; ++lane) sum += factor(lane) * of_lane(state.sum, lane);
+  state.maximum[i] = maximum;
+  state.sum[i] = sum;
+  locals[3 * i] = maximum;
+  locals[3 * i + 1] = sum;
   locals[3 * i + 2] =
       own.targets[i] < 0 ? -kInfinity : static_cast<float>(own.phi[i] * double{scale});
 }
 
-__global__ void join_softmax_kernel(JoinedSoftmax joined) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= joined.samples) return;
-  const auto of = [&](std::int64_t rank, int what) {
-    return joined.all[(rank * joined.samples + i) * 3 + what];
-  };
-  float maximum = -kInfinity, target = -kInfinity;
-  for (std::int64_t rank = 0; rank < joined.world; ++rank) {
-    maximum = fmaxf(maximum, of(rank, 0));
-    target = fmaxf(target, of(rank, 2));
-  }
-  const float shift = shift_of(maximum);
-  float sum = 0;
-  for (std::int64_t rank = 0; rank < joined.world; ++rank)
-    sum += of(rank, 1) * expf(of(rank, 0) - shift);
-  const auto own = formulas::own_loss(double{shift} + log(double{sum}), target);
-  const bool valid = joined.valid[i] > 0;
-  joined.log_sum[i] = valid ? static_cast<float>(target + own.loss) : kInfinity;
-  joined.rest[i] = valid ? static_cast<float>(own.rest) : 0;
-  joined.losses[i] = valid ? own.loss : 0;
-}
-
-/// One block: the loss is summed in the same order always.
-__global__ void sum_losses_kernel(JoinedSoftmax joined, float scale) {
+/// Over a block of kSampleThreads; the first thread gets it.
+__device__ double block_sum(double x) {
   __shared__ double parts[kSampleThreads];
-  const double count = joined.count[0];
-  double loss = 0;
-  for (std::int64_t i = threadIdx.x; i < joined.samples; i += kSampleThreads)
-    loss += joined.losses[i];
-  parts[threadIdx.x] = loss;
+  parts[threadIdx.x] = x;
   __syncthreads();
   for (int half = kSampleThreads / 2; half > 0; half /= 2) {
     if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
     __syncthreads();
   }
-  if (threadIdx.x != 0) return;
-  joined.worth[0] = static_cast<float>(scale / (count * kRaised * kRaised));
-  joined.loss[0] += parts[0] / count;
-  if (!isfinite(joined.loss[0])) joined.skip[0] = 1;
+  return parts[0];
 }
 
-__global__ void finish_embeddings_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
-                                         float scale) {
+/// One block.
+__global__ void begin_loss_kernel(const float* valid, std::int64_t batch, float* count,
+                                  double* loss, float* skip) {
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < batch; i += kSampleThreads) sum += valid[i];
+  sum = block_sum(sum);
+  if (threadIdx.x != 0) return;
+  count[0] = static_cast<float>(sum);
+  loss[0] = 0;
+  skip[0] = 0;
+}
+
+/// A block has a sample; the ranks' parts are joined by its first warp.
+__global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
+                                    float scale, float* d_embeddings) {
+  __shared__ float shared_log_sum, shared_rest;
   const std::int64_t i = blockIdx.x;
-  const float log_sum = joined.log_sum[i];
+  const auto of = [&](std::int64_t rank, int what) {
+    return joined.all[(rank * joined.samples + i) * 3 + what];
+  };
+  if (threadIdx.x < kWarp) {
+    float maximum = -kInfinity, target = -kInfinity;
+    for (std::int64_t rank = threadIdx.x; rank < joined.world; rank += kWarp) {
+      maximum = fmaxf(maximum, of(rank, 0));
+      target = fmaxf(target, of(rank, 2));
+    }
+    const float shift = shift_of(warp_max(maximum));
+    target = warp_max(target);
+    float sum = 0;
+    for (std::int64_t rank = threadIdx.x; rank < joined.world; rank += kWarp)
+      sum += of(rank, 1) * expf(of(rank, 0) - shift);
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) {
+      const bool valid = joined.valid[i] > 0;
+      const auto loss = formulas::own_loss(double{shift} + log(double{sum}), target);
+      shared_log_sum = valid ? static_cast<float>(target + loss.loss) : kInfinity;
+      shared_rest = valid ? static_cast<float>(loss.rest) : 0;
+      joined.log_sum[i] = shared_log_sum;
+      joined.losses[i] = valid ? loss.loss : 0;
+    }
+  }
+  __syncthreads();
   const float weight = joined.valid[i] * scale / joined.count[0];
-  const float factor = weight * expf(state.maximum[i] - log_sum) / kRaised;
+  const float factor = weight * expf(state.maximum[i] - shared_log_sum) / kRaised;
   const bool owned = own.targets[i] >= 0;
-  const float of_own = owned ? static_cast<float>(joined.rest[i] * own.slope[i]) : 0;
+  const float of_own = owned ? static_cast<float>(shared_rest * own.slope[i]) : 0;
   const float of_center = of_own * kRaised * kRaised;
   const std::int64_t at = i * state.dim;
-  for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kSampleThreads * 4) {
+  for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kRowThreads * 4) {
     float4 d = times(load4(state.d_embeddings + at + j), factor);
     if (owned) {
       d = sum_of(1, d, -of_own * weight, load4(own.d_sample + at + j));
       store4(own.d_center + at + j, times(load4(own.d_center + at + j), of_center));
     }
-    store4(state.d_embeddings + at + j, d);
+    store4(d_embeddings + at + j, d);
   }
+}
+
+/// One block: the loss is summed in the same order always.
+__global__ void sum_losses_kernel(JoinedSoftmax joined, float scale) {
+  const double count = joined.count[0];
+  double loss = 0;
+  for (std::int64_t i = threadIdx.x; i < joined.samples; i += kSampleThreads)
+    loss += joined.losses[i];
+  loss = block_sum(loss);
+  if (threadIdx.x != 0) return;
+  joined.worth[0] = static_cast<float>(scale / (count * kRaised * kRaised));
+  joined.loss[0] += loss / count;
+  if (!isfinite(joined.loss[0])) joined.skip[0] = 1;
 }
 
 template <class T>
-__global__ void weigh_embeddings_kernel(const float* embeddings, JoinedSoftmax joined,
-                                        const float* tile_maximum, std::int64_t dim, T* weighted) {
+__global__ void weigh_embeddings_kernel(Samples samples, JoinedSoftmax joined,
+                                        const float* tile_maximum, const float* before,
+                                        std::int64_t dim, T* weighted) {
   const std::int64_t i = warp_row();
-  if (i >= joined.samples) return;
+  if (i >= samples.count) return;
+  if (before != nullptr && before[i] == tile_maximum[i]) return;
   // A maximum above the sum is that of a tile where nothing counts: its probabilities are 0.
   const float factor = kRaised * expf(fminf(tile_maximum[i] - joined.log_sum[i], 0));
   for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
-    store4(weighted + i * dim + j, times(load4(embeddings + i * dim + j), factor));
+    store4(weighted + i * dim + j, times(load4(samples.embeddings + i * dim + j), factor));
 }
 
-__global__ void subtract_own_kernel(OwnedOrder owned, const float* d_center, SampledRows sampled,
-                                    std::int64_t dim, float* d_unit) {
-  std::int64_t k = warp_row();
-  const std::int64_t last = sampled.step->owned;
-  if (k >= last) return;
-  const std::int32_t place = owned.places[k];
-  if (place < sampled.begin || place >= sampled.begin + sampled.size) return;  // another tile's
-  if (k > 0 && owned.places[k - 1] == place) return;  // the class's first sample does it
-  float* const d = d_unit + (place - sampled.begin) * dim;
-  for (; k < last && owned.places[k] == place; ++k) {
-    const float* const own = d_center + owned.samples[k] * dim;
-    for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
-      store4(d + j, sum_of(1, load4(d + j), -1, load4(own + j)));
-  }
+/// Calls body with how many threads, a constant, hold a row of so many columns.
+template <class Body>
+void with_threads(std::int64_t columns, const Body& body) {
+  constexpr int kMost = kMostColumns / 4 / kHeld;
+  if (columns <= kMostColumns / 4) return body(std::integral_constant<int, kMost / 4>());
+  if (columns <= kMostColumns / 2) return body(std::integral_constant<int, kMost / 2>());
+  body(std::integral_constant<int, kMost>());
 }
 
 }  // namespace
 
-void prepare_own_classes(const Table& table, const SampledRows& sampled, const float* embeddings,
-                         std::int64_t samples, const Margin::Terms& margin, const OwnClasses& own,
-                         Stream stream) {
+void begin_samples(const float* embeddings, const Samples& samples, const SoftmaxState& state,
+                   std::int64_t lanes, Stream stream) {
+  with_type(samples.x, [&](auto* rounded) {
+    begin_samples_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
+        embeddings, samples, rounded, state, lanes);
+  });
+  check_launch("begin_samples");
+}
+
+void prepare_own_classes(const Table& table, const SampledRows& sampled, const Samples& samples,
+                         const Margin::Terms& margin, const OwnClasses& own, Stream stream) {
   with_types(table, [&](const auto* weights, const auto* state) {
-    prepare_own_kernel<<<blocks_for(samples, kRowWarps), kRowThreads, 0, stream>>>(
-        table, weights, state, sampled, embeddings, samples, margin, own);
+    prepare_own_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, sampled, samples, margin, own);
   });
   check_launch("prepare_own_classes");
 }
@@ -303,64 +381,54 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream) {
   with_type(probabilities, [&](auto* out) {
-    const unsigned warps = blocks_for(tile.classes.size, 4 * kHeld * kWarp);
-    softmax_tile_kernel<<<static_cast<unsigned>(tile.samples), warps * kWarp, 0, stream>>>(
-        tile, logits, targets, state, out, tile_maximum);
+    with_threads(tile.classes.size, [&](auto size) {
+      softmax_tile_kernel<size()><<<static_cast<unsigned>(tile.samples), size(), 0, stream>>>(
+          tile, logits, targets, state, out, tile_maximum);
+    });
   });
   check_launch("softmax_tile");
 }
 
-void merge_softmax(const SoftmaxState& state, const SoftmaxState& other, Stream stream) {
-  merge_softmax_kernel<<<static_cast<unsigned>(state.samples), kRowThreads, 0, stream>>>(state,
-                                                                                         other);
+void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
+                   float scale, float* locals, Stream stream) {
+  merge_softmax_kernel<<<static_cast<unsigned>(state.samples), kRowThreads, 0, stream>>>(
+      state, lanes, own, scale, locals);
   check_launch("merge_softmax");
 }
 
 void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
               const float* tile_maximum, Operand probabilities, Stream stream) {
   with_type(probabilities, [&](auto* out) {
-    exp_tile_kernel<<<static_cast<unsigned>(tile.samples), kSampleThreads, 0, stream>>>(
-        tile, logits, targets, tile_maximum, out);
+    const unsigned blocks_a_row = blocks_for(tile.classes.size, kExpColumns);
+    const unsigned blocks = static_cast<unsigned>(tile.samples) * blocks_a_row;
+    exp_tile_kernel<<<blocks, kSampleThreads, 0, stream>>>(tile, logits, targets, tile_maximum,
+                                                           blocks_a_row, out);
   });
   check_launch("exp_tile");
 }
 
-void pack_softmax(const SoftmaxState& state, const OwnClasses& own, float scale, float* locals,
-                  Stream stream) {
-  pack_softmax_kernel<<<blocks_for(state.samples, kSampleThreads), kSampleThreads, 0, stream>>>(
-      state, own, scale, locals);
-  check_launch("pack_softmax");
+void begin_loss(const float* valid, std::int64_t batch, float* count, double* loss, float* skip,
+                Stream stream) {
+  begin_loss_kernel<<<1, kSampleThreads, 0, stream>>>(valid, batch, count, loss, skip);
+  check_launch("begin_loss");
 }
 
-void join_softmax(const JoinedSoftmax& joined, float scale, Stream stream) {
-  constexpr int kThreads = 64;  // so that a thousand samples have more than a few multiprocessors
-  join_softmax_kernel<<<blocks_for(joined.samples, kThreads), kThreads, 0, stream>>>(joined);
+void join_softmax(const JoinedSoftmax& joined, const SoftmaxState& state, const OwnClasses& own,
+                  float scale, float* d_embeddings, Stream stream) {
+  join_softmax_kernel<<<static_cast<unsigned>(joined.samples), kRowThreads, 0, stream>>>(
+      joined, state, own, scale, d_embeddings);
   sum_losses_kernel<<<1, kSampleThreads, 0, stream>>>(joined, scale);
   check_launch("join_softmax");
 }
 
-void finish_embeddings(const JoinedSoftmax& joined, const SoftmaxState& state,
-                       const OwnClasses& own, float scale, Stream stream) {
-  finish_embeddings_kernel<<<static_cast<unsigned>(joined.samples), kSampleThreads, 0, stream>>>(
-      joined, state, own, scale);
-  check_launch("finish_embeddings");
-}
-
-void weigh_embeddings(const float* embeddings, const JoinedSoftmax& joined,
-                      const float* tile_maximum, std::int64_t dim, Operand weighted,
-                      Stream stream) {
+void weigh_embeddings(const Samples& samples, const JoinedSoftmax& joined,
+                      const float* tile_maximum, const float* before, std::int64_t dim,
+                      Operand weighted, Stream stream) {
   with_type(weighted, [&](auto* out) {
-    weigh_embeddings_kernel<<<blocks_for(joined.samples, kRowWarps), kRowThreads, 0, stream>>>(
-        embeddings, joined, tile_maximum, dim, out);
+    weigh_embeddings_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
+        samples, joined, tile_maximum, before, dim, out);
   });
   check_launch("weigh_embeddings");
-}
-
-void subtract_own(const OwnedOrder& owned, const float* d_center, const SampledRows& sampled,
-                  std::int64_t dim, float* d_unit, Stream stream) {
-  subtract_own_kernel<<<blocks_for(owned.most, kRowWarps), kRowThreads, 0, stream>>>(
-      owned, d_center, sampled, dim, d_unit);
-  check_launch("subtract_own");
 }
 
 }  // namespace pfc::kernels::cuda
