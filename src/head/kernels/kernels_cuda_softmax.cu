@@ -125,7 +125,7 @@ __device__ float total(float4 z) {
 __device__ float4 exp_of(float4 cosines, float scale, float shift) {
   constexpr float kLog2OfE = 1.44269504f, kLog2OfRaised = 15;
   static_assert(kRaised == 1 << 15);
-  // The last rounding's error grows with the argument, which is near 0 for all that counts.
+  // A rounding's error grows with what is rounded: for all that counts near 0, and then near 15.
   const auto exp = [&](float cosine) {
     return exp2f(fmaf(fmaf(scale, cosine, -shift), kLog2OfE, kLog2OfRaised));
   };
