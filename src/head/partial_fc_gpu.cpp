@@ -177,6 +177,7 @@ class GpuHead final : public HeadSteps {
   };
   static std::vector<Lane> make_lanes(at::Device device) {
     std::vector<Lane> lanes;
+    lanes.reserve(kGpuLanes);
     for (int i = 0; i < kGpuLanes; ++i)
       lanes.push_back({i, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())});
     return lanes;
