@@ -6,7 +6,8 @@ endif()
 add_executable(gpu_check
   bench/gpu_check/head.cpp
   bench/gpu_check/head_speed.cpp
-  bench/gpu_check/kernels.cpp
+  bench/gpu_check/kernels_rows.cpp
+  bench/gpu_check/kernels_softmax.cpp
   bench/gpu_check/main.cpp
   bench/gpu_check/profile.cpp
   bench/gpu_check/training.cpp

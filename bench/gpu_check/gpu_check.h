@@ -52,8 +52,9 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
 
 // The parts. Each prints what it finds.
 
-/// Every kernel against the CPU's and float64.
-void check_kernels();
+// Every kernel against the CPU's and float64.
+void check_row_kernels();
+void check_softmax_kernels();
 /// Steps of the head against the CPU's head.
 void check_heads();
 /// The embeddings of r18, and a hundred steps of it with the head.

@@ -46,7 +46,10 @@ int run_checks(const std::string& part) {
     attempt(profile);
     return failures() == 0 ? 0 : 1;
   }
-  if (part != "--heads") attempt(check_kernels);
+  if (part != "--heads") {
+    attempt(check_row_kernels);
+    attempt(check_softmax_kernels);
+  }
   if (part == "--kernels") return failures() == 0 ? 0 : 1;
   attempt(check_heads);
   if (part == "--heads") return failures() == 0 ? 0 : 1;

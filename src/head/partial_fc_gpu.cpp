@@ -63,9 +63,9 @@ class Float32Precision {
 };
 
 /// On a GPU: the passes run from graphs, over tiles of some thousand classes. Lanes, each a stream,
-/// take the tiles by turns, so that none of a multiprocessor's time goes by between one's kernels.
-/// Tiles cover as many rows as any step may sample, so that all steps are the same launches. The
-/// classes of a sample lie in a row, the other way round than on the CPU.
+/// take the tiles by turns, so that one's kernels fill the gaps between another's. Tiles cover as
+/// many rows as any step may sample, so that all steps are the same launches. The classes of a
+/// sample lie in a row, the other way round than on the CPU.
 class GpuHead final : public HeadSteps {
  public:
   GpuHead(const PartialFcOptions& options, CenterTable& table)

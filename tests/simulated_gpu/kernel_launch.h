@@ -75,7 +75,4 @@ inline float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, sizeof(x));
   return x;
 }
-inline float __expf(float x) {
-  return std::exp(x);
-}
 using std::isfinite;
