@@ -24,10 +24,15 @@ if [ $sanitize = yes ] && ! command -v compute-sanitizer >/dev/null; then
        "nvidia-cuda-sanitizer-api of PyPI" >&2
   exit 2
 fi
-libtorch=${PFC_LIBTORCH:-$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')}
+libtorch=${PFC_LIBTORCH:-$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))' 2>/dev/null || true)}
+if [ -z "$libtorch" ]; then
+  echo "gpu_check.sh: python3 has no torch: it wants PyTorch 2.11 or later there, or PFC_LIBTORCH=/path/to/libtorch" >&2
+  exit 2
+fi
 generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
 arch=native
 nvidia-smi >/dev/null 2>&1 || arch='80;90'  # built all the same, then says that there is no GPU
+echo "== Building, a minute on 16 cores (build/gpu_check/build.log)"
 mkdir -p build/gpu_check
 cmake -S . -B build/gpu_check -G "$generator" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CUDA_ARCHITECTURES=$arch" \
       -DPFC_GPU_CHECK=ON -DPFC_LIBTORCH="$libtorch" >build/gpu_check/configure.log ||
