@@ -1,30 +1,131 @@
 #include "pfc/base/files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <optional>
 #include <utility>
 
+#include "base/retry_io.h"
+#include "base/temporary_file.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, std::string_view doing) {
-  throw Error(path.string() + ": cannot " + std::string(doing) + ": " + std::strerror(errno));
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const fs::path& path, std::string_view doing) {
+  throw IoError(path, doing, errno);
+}
+
+/// A descriptor that is closed at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int number() const { return number_; }
+  /// Closes it now; false where that fails, as where a file server refuses what was written.
+  bool close() { return ::close(std::exchange(number_, -1)) == 0; }
+
+ private:
+  int number_;
+};
+
+int open_to_read(const fs::path& path) {
+  return retry_io([&] {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) fail(path, "open");
+    return descriptor;
+  });
+}
+
+/// All of `bytes` by `write_some(bytes)`, a system call that writes some of them.
+template <class WriteSome>
+void write_all(std::span<const std::byte> bytes, const fs::path& path,
+               const WriteSome& write_some) {
+  while (!bytes.empty()) {
+    const ssize_t written = write_some(bytes);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      // The bytes are those of a mapped file that cannot be read: where this process reads them, it
+      // is told which file that is (tell_file_faults).
+      if (errno == EFAULT) static_cast<void>(*static_cast<const volatile std::byte*>(bytes.data()));
+      fail(path, "write");
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+/// Whether a link is one of /proc, which leads to something that is open and may have no name.
+bool in_proc(const fs::path& link) {
+  struct statfs info {};
+  const fs::path folder = link.has_parent_path() ? link.parent_path() : ".";
+  return ::statfs(folder.c_str(), &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
+}
+
+/// N of /dev/fd/N, which is a link into /proc; opened by its name, a file would be written from its
+/// start, over what standard output has in it.
+std::optional<int> own_descriptor(const fs::path& link) {
+  std::error_code none;
+  if (!fs::equivalent(link.parent_path(), "/proc/self/fd", none)) return std::nullopt;
+  const std::string name = link.filename().string();
+  int number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc{} || end != name.data() + name.size()) return std::nullopt;
+  return number;
+}
+
+/// What is to be written: a regular file that is there or not, or else what is open already.
+struct Destination {
+  fs::path file;        ///< links followed
+  int descriptor = -1;  ///< of what is no regular file
+};
+
+Destination destination_of(const fs::path& path) {
+  constexpr int kMostLinks = 40;  // the kernel's limit
+  Destination to{path};
+  struct stat info {};
+  for (int links = 0;; ++links) {
+    if (::lstat(to.file.c_str(), &info) != 0) {
+      if (errno == ENOENT) return to;
+      fail(path, "write");
+    }
+    if (!S_ISLNK(info.st_mode)) break;
+    if (links == kMostLinks) throw IoError(path, "write", ELOOP);
+    if (in_proc(to.file)) {
+      const auto number = own_descriptor(to.file);
+      to.descriptor = number ? ::fcntl(*number, F_DUPFD_CLOEXEC, 0)
+                             : ::open(to.file.c_str(), O_WRONLY | O_CLOEXEC);
+      if (to.descriptor < 0) fail(path, "write");
+      return to;
+    }
+    to.file = to.file.parent_path() / fs::read_symlink(to.file);
+  }
+  if (S_ISREG(info.st_mode)) return to;
+  to.descriptor = ::open(to.file.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  if (to.descriptor < 0) fail(path, "write");
+  return to;
 }
 
 /// Makes a rename durable: the folder's entry reaches the disk too.
-void sync_folder_of(const std::filesystem::path& path) {
-  std::filesystem::path folder = path.parent_path();
+void sync_folder_of(const fs::path& path) {
+  fs::path folder = path.parent_path();
   if (folder.empty()) folder = ".";
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0)
@@ -35,24 +136,16 @@ void sync_folder_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail(path_, "open");
+MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
+  const Descriptor file(open_to_read(path_));
   struct stat info {};
-  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(descriptor);
-    throw Error(path_.string() + ": not a regular file");
-  }
+  if (::fstat(file.number(), &info) != 0) fail(path_, "open");
+  if (!S_ISREG(info.st_mode)) throw Error(path_.string() + ": not a regular file");
   const auto size = static_cast<std::size_t>(info.st_size);
-  if (size > 0) {
-    void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
-    if (address == MAP_FAILED) {
-      ::close(descriptor);
-      fail(path_, "map into memory");
-    }
-    bytes_ = {static_cast<const std::byte*>(address), size};
-  }
-  ::close(descriptor);
+  if (size == 0) return;
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.number(), 0);
+  if (address == MAP_FAILED) fail(path_, "map into memory");
+  bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
 MappedFile::~MappedFile() {
@@ -87,30 +180,30 @@ void MappedFile::forget() const {
   ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-  temporary_ = path_;
-  // Neither another process nor another thread of this one writes to the same temporary file.
-  static std::atomic<unsigned> count{0};
-  temporary_ += ".tmp" + std::to_string(::getpid()) + "." + std::to_string(count++);
-  descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail(temporary_, "create");
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  Destination to = destination_of(path_);
+  target_ = std::move(to.file);
+  descriptor_ = to.descriptor;
+  if (descriptor_ >= 0) {
+    std::cout.flush();  // it may be standard output: what was said before comes before
+    return;
+  }
+  const TemporaryFile made = create_temporary(target_);
+  temporary_ = made.path;
+  descriptor_ = made.descriptor;
+  remove_left_over(target_.has_parent_path() ? target_.parent_path() : ".", made);
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail(temporary_, "write");
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+  write_all(bytes, path_, [this](std::span<const std::byte> rest) {
+    return ::write(descriptor_, rest.data(), rest.size());
+  });
 }
 
 void AtomicFile::write(std::string_view text) {
@@ -118,16 +211,12 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
+  write_all(bytes, path_, [&](std::span<const std::byte> rest) {
     const ssize_t written =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail(temporary_, "write");
-    }
-    offset += static_cast<std::uint64_t>(written);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+        ::pwrite(descriptor_, rest.data(), rest.size(), static_cast<off_t>(offset));
+    if (written > 0) offset += static_cast<std::uint64_t>(written);
+    return written;
+  });
 }
 
 void AtomicFile::read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
@@ -135,48 +224,97 @@ void AtomicFile::read_at(std::uint64_t offset, std::span<std::byte> bytes) const
     const ssize_t found =
         ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (found < 0 && errno == EINTR) continue;
-    if (found == 0) throw Error(temporary_.string() + ": ends before what was written to it");
-    if (found < 0) fail(temporary_, "read");
+    if (found == 0) throw Error(path_.string() + ": ends before what was written to it");
+    if (found < 0) fail(path_, "read back");
     offset += static_cast<std::uint64_t>(found);
     bytes = bytes.subspan(static_cast<std::size_t>(found));
   }
 }
 
 void AtomicFile::resize(std::uint64_t size) {
-  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail(temporary_, "resize");
+  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail(path_, "resize");
 }
 
 void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0) fail(temporary_, "sync");
-  const int closed = ::close(std::exchange(descriptor_, -1));
-  if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  Descriptor file(std::exchange(descriptor_, -1));
+  const bool in_place = temporary_.empty();
+  // Renamed before it is closed: the lock goes with the descriptor, and a file that has its old
+  // name and no lock is taken for left over.
+  const bool written = in_place || (::fsync(file.number()) == 0 &&
+                                    ::rename(temporary_.c_str(), target_.c_str()) == 0);
+  if (!written) {
     const int error = errno;
     ::unlink(temporary_.c_str());
-    errno = error;
-    fail(path_, "write");
+    throw IoError(path_, "write", error);
   }
-  sync_folder_of(path_);
+  if (!file.close()) fail(path_, "write");
+  if (!in_place) sync_folder_of(target_);
 }
 
-void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+void rename_durably(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail(from, "rename to " + to.string());
   sync_folder_of(to);
 }
 
-void write_file(const std::filesystem::path& path, std::string_view text) {
+void write_file(const fs::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
 }
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(path, "open");
-  std::ostringstream text;
-  // Copying nothing would count as a failure, and an empty file is none.
-  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
-  if (in.bad() || text.fail()) fail(path, "read");
-  return std::move(text).str();
+void write_in_place(const fs::path& path, std::span<const std::byte> bytes) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (file.number() < 0) fail(path, "create");
+  write_all(bytes, path, [&](std::span<const std::byte> rest) {
+    return ::write(file.number(), rest.data(), rest.size());
+  });
+  if (!file.close()) fail(path, "write");
+}
+
+namespace {
+
+/// Reads a file into what resize(size) makes room in.
+template <class Bytes>
+void read_whole(const fs::path& path, Bytes& bytes) {
+  constexpr std::size_t kPiece = std::size_t{64} << 10;
+  retry_io([&] {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.number() < 0) fail(path, "open");
+    struct stat info {};
+    if (::fstat(file.number(), &info) != 0) fail(path, "open");
+    // A byte more than the file has, so that its end is seen; pipes do not say what they have.
+    bytes.resize(static_cast<std::size_t>(std::max<off_t>(info.st_size, 0)) + 1);
+    std::size_t size = 0;
+    for (;;) {
+      if (size == bytes.size()) bytes.resize(size + std::max(size, kPiece));
+      const ssize_t found = ::read(file.number(), bytes.data() + size, bytes.size() - size);
+      if (found < 0 && errno == EINTR) continue;
+      if (found < 0) fail(path, "read");
+      if (found == 0) break;
+      size += static_cast<std::size_t>(found);
+    }
+    bytes.resize(size);
+  });
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path) {
+  std::string text;
+  read_whole(path, text);
+  return text;
+}
+
+void read_file(const fs::path& path, std::vector<std::byte>& bytes) {
+  read_whole(path, bytes);
+}
+
+std::string expand_home(std::string path) {
+  if (path != "~" && !path.starts_with("~/")) return path;
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0')
+    throw Error(path + ": HOME is not set, so ~ stands for no folder: name it in full");
+  return home + path.substr(1);
 }
 
 }  // namespace pfc

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -67,7 +66,7 @@ class MegafaceFeatures final : public Features {
     std::vector<float> row = read(i);
     if (std::ssize(row) != values_) {
       throw DataError(path(i).string(), "header",
-                      std::to_string(row.size()) + " values, want " + std::to_string(values_) +
+                      counted(row.size(), "value") + ", want " + std::to_string(values_) +
                           " as in " + path(0).string());
     }
     if (marked_ && row.back() != 0) std::ranges::fill(row, 0.0f);
@@ -136,8 +135,8 @@ std::vector<float> parse_megaface_feature(std::span<const std::byte> bytes,
   const auto count = static_cast<std::size_t>(field(0));
   if (bytes.size() - kHeader != 4 * count) {
     throw DataError(name, "offset 0",
-                    "says " + std::to_string(count) + " values, " +
-                        std::to_string(bytes.size() - kHeader) + " bytes follow");
+                    "says " + counted(count, "value") + ", " +
+                        counted(bytes.size() - kHeader, "byte") + " follow");
   }
   std::vector<float> values(count);
   std::memcpy(values.data(), bytes.data() + kHeader, 4 * count);
@@ -150,10 +149,7 @@ void write_megaface_feature(const fs::path& path, std::span<const float> values)
   bytes.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   fs::create_directories(path.parent_path());
   // A million of them: not synced one by one, as AtomicFile would.
-  std::ofstream file(path, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) throw Error(path.string() + ": cannot write");
+  write_in_place(path, std::as_bytes(std::span(bytes)));
 }
 
 std::unique_ptr<Features> open_megaface_features(const fs::path& folder, const std::string& algo,

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace pfc {
 
@@ -17,6 +19,21 @@ class Error : public std::runtime_error {
 class DataError : public Error {
  public:
   DataError(std::string_view file, std::string_view place, std::string_view what);
+};
+
+/// What the system refused to do with a file: `train.rec: cannot open: Permission denied`. It says
+/// nothing of what is in the file, so nobody may take it for a broken image or an empty list.
+class IoError : public Error {
+ public:
+  /// `doing` is what was tried ("open"), `error` the errno.
+  IoError(const std::filesystem::path& path, std::string_view doing, int error);
+
+  std::error_code code() const { return code_; }
+  /// Whether the file is not there at all.
+  bool not_found() const;
+
+ private:
+  std::error_code code_;
 };
 
 /// The command line is wrong; `pfc` exits with 2.

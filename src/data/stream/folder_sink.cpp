@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <optional>
 
 #include "data/buffered_file.h"
 #include "data/image_file.h"
 #include "data/partial_folder.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 #include "pfc/data/face_stream.h"
 #include "pfc/data/image_codec.h"
 
@@ -53,11 +51,7 @@ class FolderSink final : public FaceSink {
         std::ranges::equal(read_image_file(path, scratch_), image)) {
       return;  // an earlier run wrote it
     }
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    file.write(reinterpret_cast<const char*>(image.data()),
-               static_cast<std::streamsize>(image.size()));
-    file.close();
-    if (!file) throw Error(path.string() + ": cannot write: " + std::strerror(errno));
+    write_in_place(path, image);
   }
 
   PartialFolder folder_;
