@@ -2,33 +2,52 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "commands.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 #include "pfc/base/memory.h"
+#include "pfc/base/program.h"
+#include "pfc/base/progress.h"
 #include "pfc/comm/launch.h"
 
 namespace {
 
 constexpr int kFailed = 1, kWrongUsage = 2;
 
-/// One line, whatever was thrown: LibTorch's messages go on with a stack trace. Where all ranks
-/// fail alike, the first one speaks for them: it ends the others before they do, which takes a
-/// launcher up to a second.
-int complain(const std::string& what, int status, const pfc::Launch& launch) {
+/// What begins a sentence on an error.
+std::string speaker(const pfc::Launch& launch) {
+  return launch.world == 1 ? "pfc: " : "pfc: rank " + std::to_string(launch.rank) + ": ";
+}
+
+/// Where all ranks fail alike, the first one speaks for them: it ends the others before they do,
+/// which takes a launcher up to a second.
+int complain(std::string_view sentence, int status, const pfc::Launch& launch) {
   using namespace std::chrono_literals;
   if (launch.rank > 0) std::this_thread::sleep_for(1s + std::min(launch.rank, 10) * 200ms);
-  const std::string sentence = what.substr(0, what.find('\n'));
-  const std::string who = "rank " + std::to_string(launch.rank) + ": ";
-  const bool named = launch.world == 1 || sentence.starts_with("rank ");
-  std::fprintf(stderr, "pfc: %s%s\n", named ? "" : who.c_str(), sentence.c_str());
+  const std::string who = sentence.starts_with("rank ") ? "pfc: " : speaker(launch);
+  pfc::tell(who + std::string(sentence));
   if (launch.world > 1) pfc::end_all_ranks(status);
   return status;
+}
+
+/// LibTorch's messages go on with a stack trace.
+std::string_view first_line(std::string_view text) {
+  return text.substr(0, text.find('\n'));
+}
+
+/// Shells make the home folder of ~/ only where it begins a word; who quotes it, or writes
+/// --report=~/lfw.html, means the same. (What --set sets is the configuration's.)
+std::string expand_argument(const std::string& argument) {
+  const auto equals = argument.starts_with("--") ? argument.find('=') : argument.npos;
+  const std::size_t value = equals == argument.npos ? 0 : equals + 1;
+  return argument.substr(0, value) + pfc::expand_home(argument.substr(value));
 }
 
 /// CLI11 would only say that a command is missing.
@@ -65,12 +84,17 @@ int run(int argc, char** argv, const pfc::Launch& launch) {
   pfc::add_plan(app);
   pfc::add_data(app);
   if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
+  std::vector<std::string> expanded;
+  std::vector<const char*> arguments;
+  for (int i = 0; i < argc; ++i) expanded.push_back(expand_argument(argv[i]));
+  for (const std::string& argument : expanded) arguments.push_back(argument.c_str());
   try {
-    app.parse(argc, argv);
+    app.parse(argc, arguments.data());
   } catch (const CLI::Success& help_or_version) {
     app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    return complain(std::string(error.what()) + " (pfc --help says more)", kWrongUsage, launch);
+    return complain(std::string(first_line(error.what())) + " (pfc --help says more)", kWrongUsage,
+                    launch);
   }
   std::cout.flush();
   return std::cout ? 0 : complain("standard output: cannot write", kFailed, launch);
@@ -79,9 +103,12 @@ int run(int argc, char** argv, const pfc::Launch& launch) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  pfc::open_standard_descriptors();
+  const pfc::PrintableOutput printable;
   pfc::Launch launch;
   try {
     launch = pfc::find_launch();
+    pfc::tell_file_faults(speaker(launch));
     return run(argc, argv, launch);
   } catch (const pfc::UsageError& error) {
     return complain(error.what(), kWrongUsage, launch);
@@ -90,7 +117,9 @@ int main(int argc, char** argv) {
                     kFailed, launch);
   } catch (const std::bad_alloc&) {
     return complain("out of memory", kFailed, launch);
-  } catch (const std::exception& error) {
+  } catch (const pfc::Error& error) {
     return complain(error.what(), kFailed, launch);
+  } catch (const std::exception& error) {
+    return complain(first_line(error.what()), kFailed, launch);
   }
 }

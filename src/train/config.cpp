@@ -109,6 +109,7 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
     auto value = node.value_exact<std::string>();
     const auto& choices = field.choices;
     if (value && !choices.empty() && std::ranges::find(choices, *value) == choices.end()) return {};
+    if (value) value = expand_home(std::move(*value));  // only a path begins so
     return value;
   } else {
     std::optional<double> number;
@@ -213,7 +214,7 @@ void apply_file(const std::filesystem::path& path, std::vector<std::filesystem::
     const Place place = place_of(path.string(), base->source());
     const auto name = base->value_exact<std::string>();
     if (!name) place.fail("base is " + shown(*base) + ", want the path of a file as a string");
-    const std::filesystem::path next = path.parent_path() / *name;
+    const std::filesystem::path next = path.parent_path() / expand_home(*name);
     std::error_code missing;
     const auto file = std::filesystem::canonical(next, missing);
     if (missing) place.fail("base is " + excerpt(*name) + ", but there is no " + next.string());
