@@ -62,6 +62,8 @@ AlignCounts align_images(
       std::vector<std::byte> scratch;
       const RgbImage picture = decode_image(images.image(i, scratch));
       face = align_face(picture, landmarks_of(images.name(i), picture));
+    } catch (const IoError&) {  // nothing is known of the picture
+      throw;
     } catch (const Error& error) {
       return {.kept = false, .reason = error.what()};
     }

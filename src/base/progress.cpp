@@ -3,12 +3,16 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <utility>
+
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
 
 constexpr std::int64_t kShares = 20;
 constexpr std::chrono::milliseconds kRefresh{200};
+constexpr std::chrono::seconds kShortestSilence{1};  // where there is no terminal
 constexpr std::chrono::minutes kLongestSilence{1};
 
 }  // namespace
@@ -26,12 +30,18 @@ std::string format_duration(std::chrono::seconds duration) {
   return text;
 }
 
-ProgressLine::ProgressLine(std::int64_t total, std::int64_t done, bool quiet)
-    : total_(total),
+void tell(std::string_view line) {
+  std::fprintf(stderr, "%s\n", printable_line(line).c_str());
+}
+
+ProgressLine::ProgressLine(std::int64_t total, std::int64_t done, bool quiet,
+                           std::function<Clock::time_point()> now)
+    : now_(std::move(now)),
+      total_(total),
       quiet_(quiet),
       terminal_(::isatty(STDERR_FILENO) != 0),
-      start_(Clock::now()),
-      shown_(start_ - kRefresh) {
+      start_(now_()),
+      shown_(terminal_ ? start_ - kRefresh : start_) {
   while (next_share_ <= kShares && done * kShares > next_share_ * total_) ++next_share_;
 }
 
@@ -40,17 +50,21 @@ ProgressLine::~ProgressLine() {
 }
 
 bool ProgressLine::due(std::int64_t done) const {
-  if (quiet_) return false;
-  if (terminal_) return done == total_ || Clock::now() - shown_ >= kRefresh;
-  return done * kShares >= next_share_ * total_ || Clock::now() - shown_ >= kLongestSilence;
+  if (quiet_ || ended_) return false;
+  if (done >= total_) return true;
+  const auto silent = now_() - shown_;
+  if (terminal_) return silent >= kRefresh;
+  return silent >= kLongestSilence ||
+         (silent >= kShortestSilence && done * kShares >= next_share_ * total_);
 }
 
 void ProgressLine::show(std::int64_t done, std::string_view text) {
   if (!due(done)) return;
-  shown_ = Clock::now();
+  shown_ = now_();
   next_share_ = done * kShares / total_ + 1;
-  std::string line(text);
-  if (done >= total_) {
+  ended_ = done >= total_;
+  std::string line = printable_line(text);
+  if (ended_) {
     line += "  took " +
             format_duration(std::chrono::duration_cast<std::chrono::seconds>(shown_ - start_));
   } else if (!first_) {
@@ -61,18 +75,13 @@ void ProgressLine::show(std::int64_t done, std::string_view text) {
     line += "  ETA " + format_duration(std::chrono::seconds(
                            static_cast<std::int64_t>(each * static_cast<double>(total_ - done))));
   }
-  if (terminal_) {
-    std::fprintf(stderr, "\r\033[K%s", line.c_str());
-  } else {
-    std::fprintf(stderr, "%s\n", line.c_str());
-  }
-  open_ = terminal_;
+  open_ = terminal_ && !ended_;
+  std::fprintf(stderr, "%s%s%s", terminal_ ? "\r\033[K" : "", line.c_str(), open_ ? "" : "\n");
   std::fflush(stderr);
 }
 
 void ProgressLine::note(std::string_view text) {
-  std::fprintf(stderr, "%s%.*s\n", open_ ? "\r\033[K" : "", static_cast<int>(text.size()),
-               text.data());
+  std::fprintf(stderr, "%s%s\n", open_ ? "\r\033[K" : "", printable_line(text).c_str());
   open_ = false;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/retry_io.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 
@@ -24,12 +25,12 @@ std::string one_line(std::string_view text) {
 }
 
 std::string content_of(const std::filesystem::path& file) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(file, none)) return {};
   try {
     return read_file(file);
-  } catch (const Error&) {
-    return {};  // the images it names are met again, as if there were no list
+  } catch (const IoError& error) {
+    // A list that is there and cannot be read is not an empty one: the run would see another set.
+    if (may_pass(error)) throw;
+    return {};
   }
 }
 

@@ -15,7 +15,8 @@ namespace pfc {
 /// processes may append at the same time.
 class ExclusionList {
  public:
-  /// `source` is one line that changes when the source does.
+  /// `source` is one line that changes when the source does. Throws IoError where the file is there
+  /// and cannot be read.
   ExclusionList(std::filesystem::path file, std::string_view source);
 
   /// Forgets what was read from the file, which keeps it, for `keys`.

@@ -17,6 +17,7 @@ struct FileStamp {
   std::string text() const;
 };
 
+/// Throws IoError where it is not known whether there is such a file.
 FileStamp stamp_of(const std::filesystem::path& file);
 
 }  // namespace pfc

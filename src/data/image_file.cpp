@@ -1,10 +1,10 @@
 #include "data/image_file.h"
 
 #include <algorithm>
-#include <fstream>
 #include <string>
 
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 
 namespace pfc {
 
@@ -22,13 +22,11 @@ bool is_image_name(const std::filesystem::path& path) {
 
 std::span<const std::byte> read_image_file(const std::filesystem::path& path,
                                            std::vector<std::byte>& scratch) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  if (!in) throw DataError(path.string(), "image", "cannot be opened");
-  const std::streamoff size = in.tellg();
-  scratch.resize(static_cast<std::size_t>(std::max<std::streamoff>(size, 0)));
-  in.seekg(0);
-  if (!in.read(reinterpret_cast<char*>(scratch.data()), size)) {
-    throw DataError(path.string(), "image", "cannot be read");
+  try {
+    read_file(path, scratch);
+  } catch (const IoError& error) {
+    if (!error.not_found()) throw;
+    throw DataError(path.string(), "image", "is not there");
   }
   return scratch;
 }

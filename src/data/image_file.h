@@ -27,7 +27,8 @@ std::vector<std::string> names_in(const std::filesystem::path& folder, Predicate
   return names;
 }
 
-/// The whole of an image file, in `scratch`. Throws DataError where it cannot be read.
+/// The whole of an image file, in `scratch`. Throws DataError where it is not there and IoError
+/// where it cannot be read, which says nothing of the image.
 std::span<const std::byte> read_image_file(const std::filesystem::path& path,
                                            std::vector<std::byte>& scratch);
 

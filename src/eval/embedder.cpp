@@ -14,6 +14,7 @@
 #include "base/ceil_divide.h"
 #include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/model/backbone.h"
@@ -72,6 +73,8 @@ class Decoding {
     std::uint8_t* const pixels = pixels_.data_ptr<std::uint8_t>() + i * kBytes;
     try {
       images.face(begin_ + i, scratch, pixels);
+    } catch (const IoError&) {  // nothing is known of the image
+      throw;
     } catch (const Error& error) {
       std::fill_n(pixels, kBytes, std::uint8_t{0});
       reasons_[static_cast<std::size_t>(i)] = error.what();
@@ -119,8 +122,8 @@ void require_the_same_images(const ImageSource& images, Communicator& comm) {
   for (int rank = 0; rank < comm.world(); ++rank) {
     const auto theirs = sizes[rank].item<std::int64_t>(), first = sizes[0].item<std::int64_t>();
     if (theirs == first) continue;
-    throw Error("rank " + std::to_string(rank) + " has " + std::to_string(theirs) +
-                " images and rank 0 " + std::to_string(first) +
+    throw Error("rank " + std::to_string(rank) + " has " + counted(theirs, "image") +
+                " and rank 0 " + std::to_string(first) +
                 ": ranks share the work on one set, which must be the same on all machines");
   }
 }

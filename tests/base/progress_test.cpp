@@ -1,8 +1,13 @@
 #include "pfc/base/progress.h"
 
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <string>
 
 namespace pfc {
 namespace {
@@ -13,13 +18,29 @@ TEST(FormatDuration, CountsHoursOnlyWhereThereAreSome) {
   EXPECT_EQ(format_duration(std::chrono::seconds(3723)), "1:02:03");
 }
 
-TEST(ProgressLine, PrintsAboutTwentyLinesWhereThereIsNoTerminal) {
-  testing::internal::CaptureStderr();
-  {
-    ProgressLine progress(1000);
-    for (std::int64_t done = 1; done <= 1000; ++done) progress.show(done, "working");
+/// A clock that goes on when it is told to.
+struct Clock {
+  std::chrono::milliseconds passed{0};
+
+  auto reader() {
+    return [this] { return ProgressLine::Clock::time_point() + passed; };
   }
-  const std::string text = testing::internal::GetCapturedStderr();
+};
+
+/// What 1,000 units print that take so long each.
+std::string printed_of_a_thousand(std::chrono::milliseconds each) {
+  Clock clock;
+  testing::internal::CaptureStderr();
+  ProgressLine progress(1000, 0, false, clock.reader());
+  for (std::int64_t done = 1; done <= 1000; ++done) {
+    clock.passed += each;
+    progress.show(done, "working");
+  }
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(ProgressLine, PrintsAboutTwentyLinesWhereThereIsNoTerminal) {
+  const std::string text = printed_of_a_thousand(std::chrono::milliseconds(500));
   const auto lines = std::count(text.begin(), text.end(), '\n');
   EXPECT_GE(lines, 20);
   EXPECT_LE(lines, 22);
@@ -27,11 +48,28 @@ TEST(ProgressLine, PrintsAboutTwentyLinesWhereThereIsNoTerminal) {
   EXPECT_EQ(text.substr(text.rfind("working")).substr(0, 14), "working  took ");
 }
 
+TEST(ProgressLine, PrintsOneLineOfWorkThatIsOverInAMomentWhereThereIsNoTerminal) {
+  EXPECT_EQ(printed_of_a_thousand(std::chrono::milliseconds(0)), "working  took 0:00\n");
+  const std::string text = printed_of_a_thousand(std::chrono::milliseconds(5));  // 5 s
+  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 6);
+}
+
+TEST(ProgressLine, IsOverOnce) {
+  testing::internal::CaptureStderr();
+  ProgressLine progress(2);
+  for (const int done : {1, 2, 2}) progress.show(done, "working");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "working  took 0:00\n");
+}
+
 TEST(ProgressLine, SaysTheTimeLeftFromTheSecondLineOn) {
+  Clock clock;
   testing::internal::CaptureStderr();
   {
-    ProgressLine progress(100, 50);  // taken up again
-    for (std::int64_t done = 51; done < 60; ++done) progress.show(done, "working");
+    ProgressLine progress(100, 50, false, clock.reader());  // taken up again
+    for (std::int64_t done = 51; done < 60; ++done) {
+      clock.passed += std::chrono::seconds(2);
+      progress.show(done, "working");
+    }
   }
   const std::string text = testing::internal::GetCapturedStderr();
   EXPECT_EQ(text.substr(0, 21), "working\nworking  ETA ");
@@ -45,6 +83,45 @@ TEST(ProgressLine, AQuietOnePrintsNotesOnly) {
     progress.note("rank 2: an image is broken");
   }
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "rank 2: an image is broken\n");
+}
+
+/// What `print` makes of a terminal as standard error.
+template <class Print>
+std::string on_a_terminal(const Print& print) {
+  int terminal = -1;
+  const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (child == 0) {
+    print();
+    std::fflush(stderr);
+    ::_exit(0);
+  }
+  std::string text;
+  char piece[256];
+  for (ssize_t size; (size = ::read(terminal, piece, sizeof piece)) > 0;)
+    text.append(piece, static_cast<std::size_t>(size));
+  ::close(terminal);
+  ::waitpid(child, nullptr, 0);
+  return text;
+}
+
+TEST(ProgressLine, WhatFollowsAFinishedOneOnATerminalBeginsALine) {
+  const std::string text = on_a_terminal([] {
+    ProgressLine progress(2);
+    progress.show(1, "working");
+    progress.show(2, "working");
+    tell("train.rec: 2 images");
+  });
+  EXPECT_EQ(text, "\r\033[Kworking\r\033[Kworking  took 0:00\r\ntrain.rec: 2 images\r\n");
+}
+
+TEST(ProgressLine, PrintsNothingThatATerminalObeys) {
+  testing::internal::CaptureStderr();
+  ProgressLine progress(1);
+  progress.note("left out: \033[31m.jpg");
+  progress.show(1, "in \033]0;title\a");
+  tell("a\nb");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "left out: ?[31m.jpg\nin ?]0;title?  took 0:00\na?b\n");
 }
 
 }  // namespace

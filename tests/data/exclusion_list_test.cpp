@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "temporary_folder.h"
 
@@ -74,6 +75,13 @@ TEST(ExclusionList, TakesKeysFromManyThreadsAndProcessesAtOnce) {
   EXPECT_EQ(keys_in(file, "v1"), expected);
   const std::string text = read_file(file);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 301);
+}
+
+TEST(ExclusionList, AListThatCannotBeReadIsNotAnEmptyOne) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("/proc/self/mem", folder / "a.pfcbad");  // reading it is EIO
+  EXPECT_THAT([&] { ExclusionList(folder / "a.pfcbad", "v1"); },
+              testing::ThrowsMessage<IoError>(testing::HasSubstr("a.pfcbad: cannot read")));
 }
 
 TEST(ExclusionList, KeepsWhatItCannotWriteInMemory) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <map>
 #include <mutex>
 #include <set>
@@ -46,7 +47,7 @@ class Pictures : public Dataset {
                                    std::vector<std::byte>& scratch) const override {
     ++reads;
     if (index == unreadable) throw DataError("train.rec", "offset 8", "magic 0x0");
-    if (index == unopenable) throw Error("train.rec: cannot open");
+    if (index == unopenable) throw IoError("train.rec", "open", EACCES);
     scratch = encoded[static_cast<std::size_t>(index)];
     return scratch;
   }
@@ -254,7 +255,8 @@ TEST(Loader, AnErrorThatIsNotAboutAnImageStopsTheRun) {
   pictures.unopenable = 9;
   {
     Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1});
-    EXPECT_THAT([&] { loader.next(); }, ThrowsMessage<Error>("train.rec: cannot open"));
+    EXPECT_THAT([&] { loader.next(); },
+                ThrowsMessage<IoError>("train.rec: cannot open: Permission denied"));
   }
   EXPECT_THAT(pictures.excluded, IsEmpty());
 }

@@ -130,6 +130,20 @@ TEST(Embed, GivesEmbeddingsInOrderAndLeavesOutWhatDoesNotDecode) {
   }
 }
 
+TEST(Embed, AnImageThatCannotBeReadIsNotLeftOut) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("/proc/self/mem", folder / "1.png");  // reading it is EIO
+  Halves network;
+  EXPECT_THAT(
+      [&] {
+        embed(network, *open_images(folder.path()),
+              {.embedding = [](std::int64_t, std::span<const float>) {},
+               .left_out = [](std::int64_t, const std::string&) {}},
+              {});
+      },
+      testing::ThrowsMessage<IoError>(HasSubstr("1.png: cannot read: Input/output error")));
+}
+
 TEST(RanksEmbed, AllGetEveryRowInOrderAndOneIsToldOfEachImageThatIsLeftOut) {
   std::vector<std::byte> broken = face(9, 9);
   broken.resize(broken.size() / 2);

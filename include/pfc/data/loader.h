@@ -30,9 +30,9 @@ struct LoaderOptions {
 };
 
 /// Decodes ahead what the plan will ask for. Batches come in order of steps, from `first_step` on,
-/// and what they hold is a function of the plan alone. An image that cannot be read, does not
+/// and what they hold is a function of the plan alone. An image that is not there, does not
 /// decode or is not 112 x 112 weighs nothing, and the dataset is told to leave it out of later
-/// starts.
+/// starts. One that cannot be read (IoError) may be a good one: it stops the run.
 class Loader {
  public:
   /// `plan_at` gives a step's plan (called from one thread at a time); this rank takes its share
