@@ -4,16 +4,18 @@
 #   scripts/setup.sh [--preset NAME]
 #
 # NAME is a preset of CMakePresets.json (release); lint and lint-torch are configured only. LibTorch 2.11 comes from
-# the PyPI wheel, in a virtual environment that all clones share: ${XDG_CACHE_HOME:-~/.cache}/pfc. To use one that you
-# have: PFC_LIBTORCH=/path/to/libtorch.
+# the PyPI wheel, in a virtual environment that all clones share: ${XDG_CACHE_HOME:-~/.cache}/pfc, or /var/cache/pfc for
+# root, whose home others cannot read while they may run what root has built. To use a LibTorch that you have:
+# PFC_LIBTORCH=/path/to/libtorch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+umask 022  # what is set up here is for every user of the machine
 
 preset=release
 while [ $# -gt 0 ]; do
   case "$1" in
     --preset) preset=${2:?--preset wants a name}; shift 2 ;;
-    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "setup.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -47,7 +49,9 @@ needs_torch=yes
 case "$preset" in asan-ubsan|lint) needs_torch=no ;; esac
 if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   version=2.11.0
-  venv=${XDG_CACHE_HOME:-$HOME/.cache}/pfc/libtorch-$version
+  caches=$HOME/.cache
+  if [ "$(id -u)" -eq 0 ]; then caches=/var/cache; fi
+  venv=${XDG_CACHE_HOME:-$caches}/pfc/libtorch-$version
   if [ ! -e "$venv/complete" ]; then
     echo "== LibTorch $version into $venv (one to three minutes, 5 GB)"
     rm -rf "$venv"

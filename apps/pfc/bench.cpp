@@ -28,14 +28,13 @@ struct BenchCommand {
 
 std::string computed_on(const Communicator& comm) {
   if (comm.device().is_cuda()) return gpu(comm.device().index()).name;
-  const int threads = at::get_num_threads();
-  return format("%d %s a rank", threads, threads == 1 ? "thread" : "threads");
+  return counted(at::get_num_threads(), "thread") + " a rank";
 }
 
 void print_head_of_table(const BenchCommand& command, const Communicator& comm) {
   const std::string what =
       command.run.network.empty() ? "The head alone" : "Training of " + command.run.network;
-  std::cout << what << ": " << grouped(command.run.identities) << " identities, embeddings of "
+  std::cout << what << ": " << counted(command.run.identities, "identity") << ", embeddings of "
             << command.run.head.table.dim << ", " << command.table
             << " tables, CosFace, SGD with momentum, " << computed_on(comm)
             << ", no input and output\n\n"
@@ -55,8 +54,8 @@ void print_line(const BenchCommand& command, const BenchmarkResult& result, int 
   std::cout << format("%-15s %6d %7lld %16s %9.3f %10.1f %*s %*s\n", method.c_str(), ranks,
                       static_cast<long long>(command.run.batch_size),
                       grouped(result.centers).c_str(), result.seconds, batch / result.seconds,
-                      apart ? 18 : 15, gigabytes(result.memory_bytes).c_str(), apart ? 25 : 17,
-                      gigabytes(result.table_bytes).c_str())
+                      apart ? 18 : 15, size_text(result.memory_bytes).c_str(), apart ? 25 : 17,
+                      size_text(result.table_bytes).c_str())
             << std::flush;
 }
 

@@ -32,16 +32,15 @@ Kind kind_of(const fs::path& out) {
 
 /// "r18 of embedding size 512, 187 tensors, 96.3 MB"
 std::string describe(const SavedBackbone& saved) {
-  std::size_t tensors = 0, bytes = 0;
+  std::int64_t tensors = 0, bytes = 0;
   const auto count = [&](const std::vector<at::Tensor>& some) {
-    tensors += some.size();
-    for (const at::Tensor& tensor : some) bytes += tensor.nbytes();
+    tensors += std::ssize(some);
+    for (const at::Tensor& tensor : some) bytes += static_cast<std::int64_t>(tensor.nbytes());
   };
   count(saved.backbone->parameters());
   count(saved.backbone->buffers());
-  return format("%s of embedding size %lld, %zu tensors, %.1f MB", saved.name.network.c_str(),
-                static_cast<long long>(saved.name.embedding_size), tensors,
-                static_cast<double>(bytes) * 1e-6);
+  return saved.name.network + " of embedding size " + std::to_string(saved.name.embedding_size) +
+         ", " + counted(tensors, "tensor") + ", " + size_text(bytes);
 }
 
 void convert_backbone(const ConvertCommand& command) {
@@ -66,12 +65,10 @@ void convert_folder(const ConvertCommand& command) {
     backbone = "; " + describe(saved);
   }
   convert_centers(centers, command.out);
-  const double bytes = static_cast<double>(centers.classes * centers.dim) * sizeof(float);
-  std::cout << command.out << ": "
-            << format("%s class centres of size %lld in %zu files, %.1f MB",
-                      grouped(centers.classes).c_str(), static_cast<long long>(centers.dim),
-                      centers.files.size(), bytes * 1e-6)
-            << backbone << "\n";
+  const std::int64_t bytes = centers.classes * centers.dim * std::int64_t{sizeof(float)};
+  std::cout << command.out << ": " << counted(centers.classes, "class centre") << " of size "
+            << centers.dim << " in " << counted(std::ssize(centers.files), "file") << ", "
+            << size_text(bytes) << backbone << "\n";
 }
 
 void run_convert(const ConvertCommand& command) {

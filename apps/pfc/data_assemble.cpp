@@ -37,8 +37,7 @@ class BytesLine {
     if (stop_.made()) throw Error("stopped");
     if (!line_) line_ = std::make_unique<ProgressLine>(total);
     if (!line_->due(done)) return;
-    line_->show(done, format("%.2f of %.2f GB", static_cast<double>(done) / 1e9,
-                             static_cast<double>(total) / 1e9));
+    line_->show(done, part_of_size(done, total));
   }
   void end() { line_.reset(); }
 
@@ -79,7 +78,7 @@ void run_check(const PartsCommand& command) {
   if (wrong > 0) {
     std::cout << std::flush;
     throw Error(command.folder.string() + ": " + std::to_string(wrong) + " of " +
-                std::to_string(parts.size()) + " parts are missing or bad: get them again");
+                counted(parts.size(), "part") + " are missing or bad: get them again");
   }
 }
 

@@ -55,21 +55,24 @@ void write_lists(const fs::path& folder, const CleanReport& report) {
 }
 
 void print(const CleanCommand& command, const CleanReport& report) {
-  const auto count = [](const auto& list) { return grouped(std::ssize(list)); };
+  const auto count = [](const auto& list, const char* noun) {
+    return counted(std::ssize(list), noun);
+  };
   const std::string out = command.output.string(), input = command.input.string();
   const auto strangers = std::ranges::count_if(report.far_images, &FarImage::stranger);
-  std::cout << input << ": " << grouped(report.images) << " images of "
-            << grouped(report.identities) << " identities\n"
-            << "  " << count(report.far_images) << " images far from their identity, cosine below "
-            << format("%.3f", report.far) << ": " << out << "/far.txt\n"
+  std::cout << input << ": " << counted(report.images, "image") << " of "
+            << counted(report.identities, "identity") << "\n"
+            << "  " << count(report.far_images, "image")
+            << " far from their identity, cosine below " << format("%.3f", report.far) << ": "
+            << out << "/far.txt\n"
             << "  " << grouped(strangers) << " of them much closer to another identity\n"
-            << "  " << count(report.duplicates) << " nearly the same as an earlier one: " << out
-            << "/duplicates.txt\n"
-            << "  " << count(report.same) << " pairs of identities that look the same: " << out
+            << "  " << count(report.duplicates, "image")
+            << " nearly the same as an earlier one: " << out << "/duplicates.txt\n"
+            << "  " << count(report.same, "pair") << " of identities that look the same: " << out
             << "/same.csv\n"
-            << "  " << grouped(report.alone) << " images are the only one of their identity\n";
+            << "  " << counted(report.alone, "image") << " without another of their identity\n";
   if (report.not_embedded > 0)
-    std::cout << "  " << grouped(report.not_embedded) << " images do not decode as 112 x 112\n";
+    std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
   std::cout << "\nOnce the lists were looked at:\n  pfc data filter " << input << " --drop-images "
             << out << "/drop_images.txt --same " << out << "/same.csv -o cleaned\n";
 }

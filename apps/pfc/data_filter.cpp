@@ -55,7 +55,7 @@ void run_filter(const FilterCommand& command) {
   write_class_map(rec.parent_path() / "class_map.csv", filter);
   std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (filter.not_found() > 0)
-    std::cout << grouped(filter.not_found()) << " entries of the lists name nothing in the set\n";
+    std::cout << counted(filter.not_found(), "entry") << " of the lists not found in the set\n";
 }
 
 }  // namespace

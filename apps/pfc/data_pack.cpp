@@ -25,11 +25,11 @@ void run_pack_pairs(const PackCommand& command) {
   pack_pairs(command.input, command.root.empty() ? command.input.parent_path() : command.root,
              command.output, [&](std::int64_t done, std::int64_t total) {
                if (!line) line = std::make_unique<ProgressLine>(total);
-               line->show(done, grouped(done) + " of " + grouped(total) + " pairs");
+               line->show(done, grouped(done) + " of " + counted(total, "pair"));
                pairs = done;
              });
   line.reset();
-  std::cout << command.output.string() << ": " << grouped(pairs) << " pairs\n";
+  std::cout << command.output.string() << ": " << counted(pairs, "pair") << "\n";
 }
 
 void run_pack(const PackCommand& command) {

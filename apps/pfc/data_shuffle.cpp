@@ -27,13 +27,12 @@ void run_shuffle(RecordShuffleOptions options) {
     if (stop.made()) throw Error("stopped; the same command begins again");
     if (!line) line = std::make_unique<ProgressLine>(total);
     if (line->due(done)) {
-      line->show(done, format("%.1f of %.1f GB, each byte read twice",
-                              static_cast<double>(done) / 2e9, static_cast<double>(total) / 2e9));
+      line->show(done, part_of_size(done / 2, total / 2) + ", each byte read twice");
     }
   };
   const std::int64_t records = shuffle_records(options);
   line.reset();
-  std::cout << options.to.string() << ": " << grouped(records) << " records in random order\n\n"
+  std::cout << options.to.string() << ": " << counted(records, "record") << " in random order\n\n"
             << "Train on it, reading it from its start to its end:\n"
             << "  --set data.train=" << options.to.string()
             << " --set data.shuffle_window=100000\n";

@@ -45,12 +45,12 @@ void run_split(const SplitCommand& command) {
   });
   train->commit();
   held->commit();
-  std::cout << train_rec.string() << ": " << grouped(images) << " images\n"
-            << held_rec.string() << ": " << grouped(held_images) << " images of "
-            << grouped(command.held_out.identities) << " identities\n";
+  std::cout << train_rec.string() << ": " << counted(images, "image") << "\n"
+            << held_rec.string() << ": " << counted(held_images, "image") << " of "
+            << counted(command.held_out.identities, "identity") << "\n";
   if (command.held_out.pairs == 0) return;
   held_out.write_pairs(bin);
-  std::cout << bin.string() << ": " << grouped(command.held_out.pairs) << " pairs of them\n";
+  std::cout << bin.string() << ": " << counted(command.held_out.pairs, "pair") << " of them\n";
 }
 
 }  // namespace

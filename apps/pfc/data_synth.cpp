@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "commands.h"
+#include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/base/progress.h"
 #include "pfc/data/synthetic_set.h"
@@ -20,8 +21,7 @@ std::string progress_text(std::int64_t done, std::int64_t total,
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto rate = static_cast<std::int64_t>(static_cast<double>(done) / std::max(seconds, 1e-3));
-  return std::to_string(done) + " of " + std::to_string(total) + " images, " +
-         std::to_string(rate) + " images/s";
+  return grouped(done) + " of " + counted(total, "image") + ", " + grouped(rate) + " images/s";
 }
 
 void run_synth(SyntheticSetOptions options) {
@@ -35,9 +35,10 @@ void run_synth(SyntheticSetOptions options) {
 
   const std::string rec = (options.folder / "train.rec").string();
   const std::string bin = (options.folder / "unseen.bin").string();
-  std::cout << rec << ": " << options.identities * options.images << " images of "
-            << options.identities << " identities\n"
-            << bin << ": " << options.pairs << " pairs of " << options.unseen << " others\n"
+  std::cout << rec << ": " << counted(options.identities * options.images, "image") << " of "
+            << counted(options.identities, "identity") << "\n"
+            << bin << ": " << counted(options.pairs, "pair") << " of "
+            << counted(options.unseen, "other") << "\n"
             << (options.folder / "faces.png").string() << ": what they look like\n\n"
             << "Train on them:\n"
             << "  pfc train configs/faces_tiny.toml --set data.train=" << rec

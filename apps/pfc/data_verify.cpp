@@ -42,16 +42,19 @@ void run_verify(const VerifyCommand& command) {
         if (stop.made()) throw Error("stopped; the same command begins again");
         checked = images;
         if (line.due(progress.done))
-          line.show(progress.done, grouped(images) + " images, " + grouped(broken) + " broken");
+          line.show(progress.done, counted(images, "image") + ", " + grouped(broken) + " broken");
       });
+  line.show(source->progress().total,
+            counted(checked, "image") + ", " + grouped(broken) + " broken");
   if (list) list->commit();
   if (const std::string what = source->passed_over(); !what.empty())
     line.note("passed over: " + what);
   if (broken > 0) {
-    throw Error(command.input.string() + ": " + grouped(broken) + " of " + grouped(checked) +
-                " images do not decode; `pfc data filter --drop-images` leaves them out");
+    throw Error(command.input.string() + ": " + grouped(broken) + " of " +
+                counted(checked, "image") +
+                " do not decode; `pfc data filter --drop-images` leaves them out");
   }
-  std::cout << command.input.string() << ": all of " << grouped(checked) << " images decode\n";
+  std::cout << command.input.string() << ": all of " << counted(checked, "image") << " decode\n";
 }
 
 }  // namespace

@@ -56,20 +56,20 @@ void run_embed(const EmbedCommand& command) {
         {.batch_size = command.network.batch_size,
          .progress =
              [&](std::int64_t done, std::int64_t total) {
-               line.show(done, grouped(done) + " of " + grouped(total) + " images");
+               line.show(done, grouped(done) + " of " + counted(total, "image"));
              }},
         *comm);
   if (embedded == 0) {
-    throw Error(command.images + ": none of " + grouped(images->size()) +
-                " images could be embedded");
+    throw Error(command.images + ": none of " + counted(images->size(), "image") +
+                " could be embedded");
   }
   if (comm->is_first()) {
     rows->commit();
     names->commit();
-    std::cout << grouped(embedded) << " embeddings in " << command.output << ", their names in "
+    std::cout << counted(embedded, "embedding") << " in " << command.output << ", their names in "
               << names_beside(command.output).string();
     if (const std::int64_t left_out = images->size() - embedded; left_out > 0)
-      std::cout << "; " << grouped(left_out) << " images left out";
+      std::cout << "; " << counted(left_out, "image") << " left out";
     std::cout << "\n";
   }
   comm->barrier();

@@ -90,7 +90,7 @@ void write_features(const MegafaceCommand& command, const Both& both,
     const std::string name = both.distractors->name(i);
     row.back() = options.bad_distractors.contains(name) ? kMark : 0;
     write_megaface_feature(path_of("megaface", name), row);
-    line.show(i + 1, "writing: " + grouped(i + 1) + " features");
+    line.show(i + 1, "writing: " + counted(i + 1, "feature"));
   }
 }
 

@@ -64,12 +64,13 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
               .progress =
                   [&](std::int64_t done, std::int64_t total) {
                     line.show(done,
-                              "embedding: " + grouped(done) + " of " + grouped(total) + " images");
+                              "embedding: " + grouped(done) + " of " + counted(total, "image"));
                   }},
              comm);
-  if (names.empty()) throw Error("none of " + grouped(images.size()) + " images could be embedded");
+  if (names.empty())
+    throw Error("none of " + counted(images.size(), "image") + " could be embedded");
   const std::int64_t left_out = images.size() - std::ssize(names);
-  if (left_out > 0 && comm.is_first()) line.note(grouped(left_out) + " images left out");
+  if (left_out > 0 && comm.is_first()) line.note(counted(left_out, "image") + " left out");
   return make_features(std::move(rows), dim, std::move(names));
 }
 

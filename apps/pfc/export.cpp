@@ -20,8 +20,8 @@ struct ExportCommand {
 void run_export(const ExportCommand& command) {
   export_onnx(*load_backbone(command.model), command.output, command.options);
   const OnnxSummary written = read_onnx(command.output);
-  std::cout << command.output << ": " << written.network << ", " << grouped(written.parameters)
-            << " parameters, " << written.nodes << " nodes, "
+  std::cout << command.output << ": " << written.network << ", "
+            << counted(written.parameters, "parameter") << ", " << written.nodes << " nodes, "
             << format("%.1f MB\n",
                       static_cast<double>(std::filesystem::file_size(command.output)) / 1e6);
 }

@@ -13,21 +13,26 @@ namespace pfc {
 void FaceWalk::each(FaceSource& source, const std::string& doing,
                     const std::function<void(const Face&)>& take) {
   using Clock = std::chrono::steady_clock;
-  ProgressLine line(source.progress().total);
+  const std::int64_t total = source.progress().total;
+  ProgressLine line(total);
   const auto start = Clock::now();
   std::int64_t images = 0;
+  const auto show = [&](std::int64_t done) {
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (seconds < 1) return;  // what is over in a moment needs no line
+    const double rate = static_cast<double>(images) / seconds;
+    line.show(done, doing + ": " + counted(images, "image") + ", " +
+                        grouped(static_cast<std::int64_t>(rate)) + " images/s");
+  };
   for (Face face; source.next(face);) {
     if (stop_.made()) throw Error("stopped; the same command begins again");
     take(face);
     ++images;
-    const std::int64_t done = source.progress().done;
-    if (!line.due(done)) continue;
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (seconds < 1) continue;  // what is over in a moment needs no line
-    const double rate = static_cast<double>(images) / seconds;
-    line.show(done, doing + ": " + grouped(images) + " images, " +
-                        grouped(static_cast<std::int64_t>(rate)) + " images/s");
+    // The end is said when nothing follows: a source has read its last byte before its last image.
+    const std::int64_t done = std::min(source.progress().done, total - 1);
+    if (line.due(done)) show(done);
   }
+  show(total);
   if (const std::string what = source.passed_over(); !what.empty())
     line.note("passed over: " + what);
 }
@@ -44,7 +49,7 @@ void FaceWalk::copy(FaceSource& source, FaceSink& sink) {
 }
 
 std::string FaceWalk::copied() const {
-  return grouped(images_) + " images of " + grouped(identities_) + " identities";
+  return counted(images_, "image") + " of " + counted(identities_, "identity");
 }
 
 std::filesystem::path new_rec(const std::filesystem::path& out) {

@@ -29,13 +29,6 @@ constexpr const char* kManifest = "manifest.json";
 constexpr const char* kKinds =
     "a checkpoint's folder, .safetensors, .pth, .onnx, .rec, .bin or a folder of images";
 
-std::string size_text(std::uint64_t bytes) {
-  const auto size = static_cast<double>(bytes);
-  if (size >= 1e9) return format("%.2f GB", size / 1e9);
-  if (size >= 1e6) return format("%.1f MB", size / 1e6);
-  return format("%.1f kB", size / 1e3);
-}
-
 /// Name, type, shape of each.
 void print_tensors(const std::vector<TensorStream>& tensors) {
   std::size_t width = 0;
@@ -51,7 +44,8 @@ std::string total_text(const std::vector<TensorStream>& tensors) {
   std::uint64_t bytes = 0;
   for (const TensorStream& tensor : tensors)
     bytes += byte_size(tensor.dtype, tensor.shape).value_or(0);
-  return grouped(std::ssize(tensors)) + " tensors, " + size_text(bytes);
+  return counted(std::ssize(tensors), "tensor") + ", " +
+         size_text(static_cast<std::int64_t>(bytes));
 }
 
 /// The network that the tensors are of, where they are one's.
@@ -83,7 +77,7 @@ void inspect_torch(const fs::path& path) {
     return print_tensors({*tensor});
   }
   const auto tensors = file.tensors();
-  std::cout << path.string() << ": PyTorch, " << grouped(std::ssize(file.keys())) << " keys, "
+  std::cout << path.string() << ": PyTorch, " << counted(std::ssize(file.keys()), "key") << ", "
             << total_text(tensors) << "\n";
   print_network(path);
   print_tensors(tensors);
@@ -99,8 +93,8 @@ void inspect_onnx(const fs::path& path) {
   const OnnxSummary file = read_onnx(path);
   std::cout << path.string() << ": ONNX, " << printable(file.network) << " by "
             << printable(file.producer) << ", opset " << file.opset << ", IR " << file.ir_version
-            << ", " << grouped(file.parameters) << " parameters, " << grouped(file.nodes)
-            << " nodes\n";
+            << ", " << counted(file.parameters, "parameter") << ", " << counted(file.nodes, "node")
+            << "\n";
   const auto print = [](const char* kind, const std::vector<OnnxPort>& ports) {
     for (const OnnxPort& port : ports) {
       std::string shape;
@@ -125,25 +119,25 @@ std::string image_text(std::span<const std::byte> encoded) {
 }
 
 void inspect_dataset(const fs::path& path, const std::string& cache_dir) {
-  const auto set = open_dataset({.path = path, .cache_dir = cache_dir});
+  const auto set = open_dataset({.path = path, .cache_dir = cache_dir, .write_beside_data = false});
   std::vector<std::int64_t> images(static_cast<std::size_t>(set->identities()));
   for (const std::int32_t label : set->labels()) ++images[static_cast<std::size_t>(label)];
   std::ranges::sort(images);
   std::vector<std::byte> scratch;
-  std::cout << path.string() << ": " << grouped(set->size()) << " images of "
-            << grouped(set->identities()) << " identities\n"
-            << "  images an identity: " << images.front() << " to " << images.back() << ", median "
-            << images[images.size() / 2] << "\n"
-            << "  left out, as they did not decode before: " << set->summary().images_excluded
-            << "\n  first image: key " << set->key(0) << ", " << image_text(set->image(0, scratch))
-            << "\n";
+  std::cout << path.string() << ": " << counted(set->size(), "image") << " of "
+            << counted(set->identities(), "identity") << "\n"
+            << "  images an identity: " << grouped(images.front()) << " to "
+            << grouped(images.back()) << ", median " << grouped(images[images.size() / 2]) << "\n"
+            << "  left out, as they did not decode before: "
+            << grouped(set->summary().images_excluded) << "\n  first image: key " << set->key(0)
+            << ", " << image_text(set->image(0, scratch)) << "\n";
 }
 
 void inspect_verification_set(const fs::path& path) {
   const VerificationSet set = VerificationSet::open(path);
   std::int64_t same = 0;
   for (std::int64_t p = 0; p < set.pairs(); ++p) same += set.same(p) ? 1 : 0;
-  std::cout << path.string() << ": verification set, " << grouped(set.pairs()) << " pairs, "
+  std::cout << path.string() << ": verification set, " << counted(set.pairs(), "pair") << ", "
             << grouped(same) << " of one person, " << grouped(set.pairs() - same) << " of two\n"
             << "  first image: " << image_text(set.image(0)) << "\n";
 }
@@ -152,7 +146,8 @@ void inspect_verification_set(const fs::path& path) {
 bool check_files(const fs::path& folder, const Manifest& manifest) {
   bool whole = true;
   for (const auto& [name, sums] : manifest.files) {
-    std::cout << format("  %-36s %10s  ", name.c_str(), size_text(sums.bytes).c_str())
+    std::cout << format("  %-36s %10s  ", name.c_str(),
+                        size_text(static_cast<std::int64_t>(sums.bytes)).c_str())
               << std::flush;
     try {
       CheckedFile(folder / name, sums).verify();
@@ -169,11 +164,11 @@ void inspect_checkpoint(const fs::path& folder) {
   const fs::path file = folder / kManifest;
   const Manifest manifest = parse_manifest(read_file(file), file.string());
   std::cout << folder.string() << ": checkpoint after step " << grouped(manifest.step)
-            << ", saved by " << manifest.world << (manifest.world == 1 ? " rank" : " ranks")
-            << "\n  set: " << grouped(manifest.images) << " images of "
-            << grouped(manifest.identities) << " identities, " << manifest.excluded.size()
-            << " left out at the start, " << grouped(manifest.corrupt)
-            << " not decoded since\n  seed " << manifest.seed;
+            << ", saved by " << counted(manifest.world, "rank")
+            << "\n  set: " << counted(manifest.images, "image") << " of "
+            << counted(manifest.identities, "identity") << ", "
+            << grouped(std::ssize(manifest.excluded)) << " left out at the start, "
+            << grouped(manifest.corrupt) << " not decoded since\n  seed " << manifest.seed;
   if (manifest.best_accuracy >= 0)
     std::cout << format(", best accuracy so far %.2f %%", 100 * manifest.best_accuracy);
   std::cout << "\n";
@@ -209,7 +204,8 @@ void inspect(const fs::path& path, const std::string& cache_dir) {
   for (const auto& entry : fs::directory_iterator(path / "checkpoints"))
     if (fs::exists(entry.path() / kManifest)) found.push_back(entry.path());
   std::ranges::sort(found);
-  std::cout << path.string() << ": output of a run, " << found.size() << " checkpoints\n";
+  std::cout << path.string() << ": output of a run, " << counted(std::ssize(found), "checkpoint")
+            << "\n";
   for (const fs::path& folder : found) std::cout << "  " << folder.string() << "\n";
 }
 
@@ -227,7 +223,7 @@ void add_inspect(CLI::App& app) {
       ->type_name("PATH");
   command
       ->add_option("--cache-dir", options->cache_dir,
-                   "Where the index cache of a .rec is written; by default beside it")
+                   "Where the index of a .rec is kept; by default nothing is written")
       ->type_name("FOLDER");
   command->footer(
       "Examples:\n"

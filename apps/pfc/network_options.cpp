@@ -1,7 +1,6 @@
 #include "network_options.h"
 
-#include <cstdio>
-
+#include "pfc/base/progress.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/launch.h"
 
@@ -21,8 +20,7 @@ std::shared_ptr<Backbone> NetworkOptions::load(const std::filesystem::path& mode
   const Launch launch = find_launch();
   const EmbeddingNetwork loaded =
       load_embedding_network(model, use_gpus(device), launch.local_rank);
-  if (loaded.gpu && launch.rank == 0)
-    std::fprintf(stderr, "device: %s\n", gpu(*loaded.gpu).name.c_str());
+  if (loaded.gpu && launch.rank == 0) tell("device: " + gpu(*loaded.gpu).name);
   return loaded.network;
 }
 

@@ -99,11 +99,11 @@ void run_plan(PlanCommand command) {
   request.head_threads = tiles_at_once(table.device);
   table.in_host_memory = request.device.half && command.center_memory == "host";
   const Plan plan = make_plan(request);
-  std::cout << grouped(request.identities) << " identities, rate "
+  std::cout << counted(request.identities, "identity") << ", rate "
             << format("%g", request.sample_rate) << ", embeddings of " << table.dim << ", batch "
             << grouped(request.batch_size) << ", " << request.network << " on " << request.ranks
             << " of " << request.device.name << ", " << command.way << ": "
-            << grouped(std::llround(plan.rows)) << " centres a rank and step\n\n";
+            << counted(std::llround(plan.rows), "centre") << " a rank and step\n\n";
   print_memory(request, plan);
   print_step(request, plan);
 }

@@ -53,7 +53,7 @@ std::array<Level, 3> levels_of(const std::vector<cv::Mat>& outputs) {
         of_kind.push_back(matrix);
     }
     found += (found.empty() ? "" : ", ") + std::to_string(of_kind.size()) + " of " +
-             std::to_string(columns) + " columns";
+             counted(columns, "column");
     std::ranges::sort(of_kind, std::greater<>(), &Output::rows);
     if (of_kind.size() == levels.size())
       for (std::size_t i = 0; i < levels.size(); ++i) levels[i].*member = of_kind[i];

@@ -64,9 +64,9 @@ CheckedFile::CheckedFile(std::filesystem::path path, Checksums sums)
   struct stat info {};
   if (::fstat(descriptor_, &info) != 0 || static_cast<std::uint64_t>(info.st_size) != sums_.bytes) {
     ::close(descriptor_);
-    throw DataError(
-        path_.string(), "end",
-        grouped(info.st_size) + " bytes, want " + grouped(static_cast<std::int64_t>(sums_.bytes)));
+    throw DataError(path_.string(), "end",
+                    counted(info.st_size, "byte") + ", want " +
+                        grouped(static_cast<std::int64_t>(sums_.bytes)));
   }
 }
 
@@ -85,7 +85,7 @@ void CheckedFile::read(std::uint64_t offset, std::span<std::byte> out) {
   if (offset > sums_.bytes || out.size() > sums_.bytes - offset) {
     throw DataError(
         path_.string(), "offset " + std::to_string(offset),
-        std::to_string(out.size()) + " bytes wanted of a file of " + std::to_string(sums_.bytes));
+        counted(out.size(), "byte") + " wanted of a file of " + std::to_string(sums_.bytes));
   }
   while (!out.empty()) {
     load(offset / Checksums::kBlockBytes);
@@ -117,7 +117,7 @@ void CheckedFile::load(std::uint64_t block) {
   if (XXH3_64bits(buffer_.data(), buffer_.size()) != sums_.blocks[block]) {
     throw DataError(path_.string(), "offset " + std::to_string(begin),
                     "altered since it was written: the checksum of its " +
-                        std::to_string(buffer_.size()) + " bytes from here on differs");
+                        counted(buffer_.size(), "byte") + " from here on differs");
   }
   loaded_ = block;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -128,7 +129,7 @@ Pending Communicator::reduce_scatter(const at::Tensor& full) {
   const std::string call = begin(Collective::kReduceScatter, full);
   if (full.dim() == 0 || full.size(0) % world_ != 0) {
     throw Error("rank " + std::to_string(rank_) + ": " + call +
-                ": the first size does not divide over " + std::to_string(world_) + " ranks");
+                ": the first size does not divide over " + counted(world_, "rank"));
   }
   return start_reduce_scatter(full, call);
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -108,8 +109,8 @@ bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
         "program was built without CUDA");
   }
   throw Error("GPUs were asked for, but " + std::to_string(world - with_gpu) + " of " +
-              std::to_string(world) +
-              " ranks found no GPU of their own: start as many ranks on a machine as it has GPUs");
+              counted(world, "rank") +
+              " found no GPU of their own: start as many ranks on a machine as it has GPUs");
 }
 
 }  // namespace pfc

@@ -5,6 +5,7 @@
 
 #include "base/ceil_divide.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -37,8 +38,7 @@ void place(const RgbImage& image, int left, int top, RgbImage& sheet) {
 RgbImage contact_sheet(std::span<const RgbImage> images, const ContactSheetOptions& options) {
   if (images.empty() || options.columns < 1 || options.gap < 0) {
     throw Error("a contact sheet wants at least one image and one column, found " +
-                std::to_string(images.size()) + " images and " + std::to_string(options.columns) +
-                " columns");
+                counted(images.size(), "image") + " and " + counted(options.columns, "column"));
   }
   check_same_size(images);
   const int step_x = images.front().width + options.gap;

@@ -7,6 +7,7 @@
 #include "data/dataset_sources.h"
 #include "data/record_file.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -71,9 +72,9 @@ Selection select_images(std::vector<std::int32_t> identities, const std::vector<
   keep_only(identities, selection.kept);
   selection.labels = std::move(identities);
   if (selection.labels.empty()) {
-    throw Error(source.string() + ": no identity has " + std::to_string(min_images) +
-                " images or more, found " + std::to_string(summary.images_found) + " images of " +
-                std::to_string(summary.identities_found) + " identities, " +
+    throw Error(source.string() + ": no identity has " + counted(min_images, "image") +
+                " or more, found " + counted(summary.images_found, "image") + " of " +
+                counted(summary.identities_found, "identity") + ", " +
                 std::to_string(summary.images_excluded) + " of them excluded");
   }
   summary.identities_dropped = summary.identities_found - selection.identities;

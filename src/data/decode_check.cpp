@@ -40,15 +40,22 @@ void check_images(FaceSource& source, int threads,
                   const std::function<void(const BrokenImage&)>& on_broken,
                   const std::function<void(StreamProgress, std::int64_t images)>& progress) {
   std::int64_t images = 0;
+  StreamProgress before = source.progress();
   for (auto block = read_block(source); !block.empty(); block = read_block(source)) {
+    const StreamProgress after = source.progress();
+    // What was read is done when it is decoded.
+    const auto done = [&](std::int64_t decoded) {
+      return before.done + (after.done - before.done) * decoded / std::ssize(block);
+    };
     ordered_work(
         std::ssize(block), threads,
         [&](std::int64_t i) { return decoding_error(block[static_cast<std::size_t>(i)].image); },
         [&](std::int64_t i, std::string reason) {
           const Read& read = block[static_cast<std::size_t>(i)];
           if (!reason.empty()) on_broken({read.identity, read.name, std::move(reason)});
-          progress(source.progress(), ++images);
+          progress({done(i + 1), after.total}, ++images);
         });
+    before = after;
   }
 }
 

@@ -8,6 +8,7 @@
 #include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/data/record_io.h"
 
 namespace pfc {
@@ -97,8 +98,8 @@ void FaceRecordWriter::commit(int width, int height) {
   const auto identities = static_cast<std::size_t>(s.most) + 1;
   if (identities > s.images() + static_cast<std::size_t>(kLargestLabel)) {
     throw Error(s.rec_path.string() + ": an image of identity " + std::to_string(s.most) +
-                " among " + std::to_string(s.images()) +
-                " images; the set needs a record for every identity up to it: number them closer");
+                " among " + counted(s.images(), "image") +
+                "; the set needs a record for every identity up to it: number them closer");
   }
   const std::vector<std::uint32_t> before = s.images_before();
   BufferedFile idx(s.idx_path);

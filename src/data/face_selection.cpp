@@ -31,7 +31,7 @@ class Relabelled final : public FaceSource {
   std::string passed_over() const override {
     std::string others = source_.passed_over();
     if (dropped_ == 0) return others;
-    return grouped(dropped_) + " images" + (others.empty() ? "" : ", " + others);
+    return counted(dropped_, "image") + (others.empty() ? "" : ", " + others);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/base/random.h"
 #include "pfc/data/verification_set.h"
 
@@ -23,8 +24,8 @@ void HeldOut::choose(std::span<const std::int64_t> counts) {
   const auto identities = std::ranges::count_if(counts, [](std::int64_t n) { return n > 0; });
   if (options_.identities < 2 || options_.identities > std::ssize(candidates) ||
       options_.identities >= identities) {
-    throw Error("cannot hold out " + std::to_string(options_.identities) + " identities: of " +
-                std::to_string(identities) + " identities " + std::to_string(candidates.size()) +
+    throw Error("cannot hold out " + counted(options_.identities, "identity") + ": of " +
+                counted(identities, "identity") + " " + grouped(std::ssize(candidates)) +
                 " have two images or more, and 2 must be held out and one must be left");
   }
   const Permutation order(std::ssize(candidates), CounterRandom(options_.seed, Stream::kHeldOut),
@@ -54,8 +55,8 @@ void HeldOut::draw_pairs(std::span<const std::int64_t> counts) {
   }
   const std::int64_t possible = std::min(of_one, (all * all - squares) / 2);
   if (options_.pairs % 20 != 0 || options_.pairs / 2 > possible / 2) {
-    throw Error("cannot make " + std::to_string(options_.pairs) +
-                " pairs of the held-out identities, want a multiple of 20, for ten folds of both "
+    throw Error("cannot make " + counted(options_.pairs, "pair") +
+                " of the held-out identities, want a multiple of 20, for ten folds of both "
                 "kinds, and at most " +
                 std::to_string(possible / 20 * 20));
   }

@@ -9,6 +9,7 @@
 
 #include "data/png_reader.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -91,7 +92,7 @@ void check_pixels(const RgbImage& image) {
   if (image.width <= 0 || image.height <= 0 || area > kMostPixels ||
       image.pixels.size() != 3 * static_cast<std::size_t>(area)) {
     throw Error("an image of " + size_text(image.width, image.height) + " cannot have " +
-                std::to_string(image.pixels.size()) + " bytes of pixels");
+                counted(image.pixels.size(), "byte") + " of pixels");
   }
 }
 

@@ -94,7 +94,7 @@ std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& c
     throw Error(error.path1().string() + ": " + error.code().message());
   }
   return std::make_unique<LabelledImages>(
-      open_dataset({.path = path, .cache_dir = cache_dir, .min_images = 1}));
+      open_dataset({.path = path, .cache_dir = cache_dir, .write_beside_data = false}));
 }
 
 }  // namespace pfc

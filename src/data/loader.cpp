@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/data/image_codec.h"
 
 namespace pfc {
@@ -130,10 +131,10 @@ std::shared_ptr<Loader::State::Job> Loader::State::make_job(std::int64_t step) {
     const auto world = static_cast<std::size_t>(world_);
     const auto parts = world * static_cast<std::size_t>(job->plan.micro_batches);
     if (batch_size == 0 || batch_size % parts != 0 || job->plan.mirror.size() != batch_size) {
-      throw Error("step " + std::to_string(step) + ": a plan of " + std::to_string(batch_size) +
-                  " images and " + std::to_string(job->plan.mirror.size()) +
-                  " mirror flags cannot be split over " + std::to_string(world_) + " ranks and " +
-                  std::to_string(job->plan.micro_batches) + " micro-batches");
+      throw Error("step " + std::to_string(step) + ": a plan of " + counted(batch_size, "image") +
+                  " and " + counted(job->plan.mirror.size(), "mirror flag") +
+                  " cannot be split over " + counted(world_, "rank") + " and " +
+                  counted(job->plan.micro_batches, "micro-batch"));
     }
     const std::size_t images = batch_size / world;
     job->batch = buffer(images);
@@ -209,7 +210,7 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
   std::span<const std::byte> encoded;
   try {
     encoded = dataset_.image(image, scratch);
-  } catch (const DataError& error) {  // another Error is not about this image: it stops the run
+  } catch (const DataError& error) {  // another one, as IoError, does not say that it is broken
     return reject(error);
   }
   try {
@@ -264,8 +265,7 @@ Loader::Loader(Dataset& dataset, std::function<StepPlan(std::int64_t)> plan_at,
                std::int64_t first_step, int rank, int world, const LoaderOptions& options) {
   if (options.threads < 1 || options.prefetch < 1) {
     throw Error("the loader has " + std::to_string(options.threads) + " threads and " +
-                std::to_string(options.prefetch) +
-                " batches to decode ahead, want 1 of each at least");
+                counted(options.prefetch, "batch") + " to decode ahead, want 1 of each at least");
   }
   state_ = std::make_unique<State>(dataset, std::move(plan_at), first_step, rank, world, options);
 }

@@ -37,11 +37,11 @@ std::vector<ImagePair> lfw_pairs(TextLines& lines, std::int64_t folds, std::int6
   const std::int64_t total = 2 * folds * pairs;
   while (lines.next()) {
     const auto i = std::ssize(result);
-    if (i == total) lines.fail("an end after " + std::to_string(total) + " pairs");
+    if (i == total) lines.fail("an end after " + counted(total, "pair"));
     result.push_back(lfw_pair(lines, i / pairs % 2 == 0));
   }
   if (std::ssize(result) != total) {
-    lines.fail(std::to_string(total) + " pairs, the first line says, and this is the last of " +
+    lines.fail(counted(total, "pair") + ", the first line says, and this is the last of " +
                std::to_string(result.size()));
   }
   return result;

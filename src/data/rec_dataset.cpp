@@ -40,7 +40,7 @@ class RecDataset final : public Dataset {
                     file_.source().rec.text() + " " + file_.source().idx.text()) {
     if (options.excluded) exclusions_.replace(*options.excluded);
     excluded_ = exclusions_.keys();
-    RecordIndex index = file_.index(options.cache_dir);
+    RecordIndex index = file_.index(options.cache_dir, options.write_beside_data);
     if (const fs::path property = property_path_of(rec); fs::exists(property)) {
       check_property(index, parse_property(read_file(property), property.string()),
                      property.string());

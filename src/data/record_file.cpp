@@ -51,12 +51,13 @@ bool is_rec(const fs::path& path) {
 RecordFile::RecordFile(const fs::path& rec)
     : source_{stamp_of(rec), stamp_of(idx_path_of(rec))}, mapped_(rec), reader_(mapped_) {}
 
-RecordIndex RecordFile::index(const fs::path& cache_dir) const {
+RecordIndex RecordFile::index(const fs::path& cache_dir, bool beside) const {
   const fs::path& rec = mapped_.path();
   const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
   if (auto index = cached_index(cache, source_)) return std::move(*index);
   mapped_.expect(Access::kSequential);
   RecordIndex index = make_index(reader_, idx_path_of(rec));
+  if (cache_dir.empty() && !beside) return index;
   try {
     write_index(cache, index, source_);
   } catch (const Error&) {

@@ -23,9 +23,10 @@ class RecordFile {
   const RecordReader& reader() const { return reader_; }
   const MappedFile& mapped() const { return mapped_; }
   const RecordSource& source() const { return source_; }
-  /// From the index cache, or made from the `.idx` or by a scan, and then cached. Throws DataError
+  /// From the index cache, or made from the `.idx` or by a scan. Then it is written to the cache
+  /// where `cache_dir` names its folder, or `beside` lets it lie beside the data. Throws DataError
   /// where the files are not consistent, Error where `cache_dir` was named and cannot be written.
-  RecordIndex index(const std::filesystem::path& cache_dir = {}) const;
+  RecordIndex index(const std::filesystem::path& cache_dir = {}, bool beside = false) const;
 
  private:
   RecordSource source_;  // stamped before anything is read: a change under way makes the cache

@@ -9,6 +9,7 @@
 
 #include "data/pages_read.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -115,7 +116,7 @@ class FaceLayout {
       if (static_cast<std::size_t>(list_.identities[key]) >= identities()) {
         throw DataError(rec_.name(), key_place(key),
                         "identity " + std::to_string(list_.identities[key]) + " in a file of " +
-                            std::to_string(identities()) + " identities");
+                            counted(identities(), "identity"));
       }
     }
     for (std::size_t key = 1 + images_; key < list_.size(); ++key) check_range(key);
@@ -313,11 +314,10 @@ RecordIndex index_records(const RecordReader& rec) {
 
 void check_property(const RecordIndex& index, std::int64_t identities,
                     const std::string& property_name) {
-  const std::string told = std::to_string(identities) + " identities, but ";
+  const std::string told = counted(identities, "identity") + ", but ";
   if (index.declared_identities != 0 && index.declared_identities != identities) {
-    throw DataError(
-        property_name, "line 1",
-        told + "the .rec has " + std::to_string(index.declared_identities) + " identity records");
+    throw DataError(property_name, "line 1",
+                    told + "the .rec has " + counted(index.declared_identities, "identity record"));
   }
   const std::int32_t largest = *std::max_element(index.identities.begin(), index.identities.end());
   if (largest >= identities) {

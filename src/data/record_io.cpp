@@ -7,6 +7,7 @@
 #include "data/little_endian.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -74,8 +75,8 @@ RecordReader::Part RecordReader::part_at(std::uint64_t offset) const {
   const std::uint64_t padded = (length + 3) / 4 * 4;
   if (size() - offset - kFrame < padded) {
     throw DataError(name_, place(offset),
-                    "a record of " + std::to_string(length) +
-                        " bytes goes beyond the end of the file at " + std::to_string(size()));
+                    "a record of " + counted(length, "byte") +
+                        " goes beyond the end of the file at " + std::to_string(size()));
   }
   return {word >> kLengthBits, bytes_.subspan(offset + kFrame, length), offset + kFrame + padded};
 }
@@ -110,7 +111,7 @@ ImageRecord RecordReader::image_record_at(std::uint64_t offset,
   if (payload.size() < kImageHeader) {
     throw DataError(
         name_, place(offset),
-        "a payload of " + std::to_string(payload.size()) + " bytes, want an image header of 24");
+        "a payload of " + counted(payload.size(), "byte") + ", want an image header of 24");
   }
   ImageRecord record;
   record.flag = load<std::uint32_t>(payload, 0);
@@ -120,8 +121,8 @@ ImageRecord RecordReader::image_record_at(std::uint64_t offset,
   const std::uint64_t label_bytes = std::uint64_t{record.flag} * sizeof(float);
   if (label_bytes > payload.size() - kImageHeader) {
     throw DataError(name_, place(offset),
-                    std::to_string(record.flag) + " labels do not fit into a payload of " +
-                        std::to_string(payload.size()) + " bytes");
+                    counted(record.flag, "label") + " do not fit into a payload of " +
+                        counted(payload.size(), "byte"));
   }
   record.labels = record.flag == 0 ? payload.subspan(kLabelOffset, sizeof(float))
                                    : payload.subspan(kImageHeader, label_bytes);
@@ -131,7 +132,7 @@ ImageRecord RecordReader::image_record_at(std::uint64_t offset,
 
 void append_record(std::span<const std::byte> payload, std::vector<std::byte>& out) {
   if (payload.size() >= kRecordSizeLimit) {
-    throw Error("a record of " + std::to_string(payload.size()) + " bytes, want fewer than " +
+    throw Error("a record of " + counted(payload.size(), "byte") + ", want fewer than " +
                 std::to_string(kRecordSizeLimit));
   }
   std::size_t begin = 0;

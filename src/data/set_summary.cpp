@@ -86,8 +86,8 @@ std::vector<std::pair<std::string, std::int64_t>> SetSummary::histogram() const 
 std::string SetSummary::text() const {
   const Spread images = spread();
   const auto missing = std::ssize(counts_.of()) - identities();
-  std::string out = grouped(images_) + " images of " + grouped(identities()) + " identities" +
-                    (missing > 0 ? ", " + grouped(missing) + " labels without an image" : "") +
+  std::string out = counted(images_, "image") + " of " + counted(identities(), "identity") +
+                    (missing > 0 ? ", " + counted(missing, "label") + " without an image" : "") +
                     "\n";
   out += format("images an identity: %lld to %lld, median %lld, mean %.2f\n",
                 static_cast<long long>(images.least), static_cast<long long>(images.most),

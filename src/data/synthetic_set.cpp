@@ -11,6 +11,7 @@
 #include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 #include "pfc/base/random.h"
 #include "pfc/data/contact_sheet.h"
 #include "pfc/data/record_io.h"
@@ -40,8 +41,8 @@ void check(const SyntheticSetOptions& options) {
   check("pairs", options.pairs, kFoldedPairs, kMostNumber);
   check("threads", options.threads, 1, 4096);
   if (options.pairs % kFoldedPairs != 0) {
-    throw Error("a synthetic set of " + std::to_string(options.pairs) +
-                " pairs, want a multiple of " + std::to_string(kFoldedPairs) +
+    throw Error("a synthetic set of " + counted(options.pairs, "pair") + ", want a multiple of " +
+                std::to_string(kFoldedPairs) +
                 ", so that each of ten folds has as many pairs of one person as of two");
   }
 }

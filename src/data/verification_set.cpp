@@ -4,6 +4,7 @@
 
 #include "data/numpy_pickle.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -50,7 +51,7 @@ VerificationSet::VerificationSet(std::string_view file, std::string name,
   const std::vector<Value>& parts = items(file, "(bins, issame_list)", document.root, document);
   if (parts.size() != 2) {
     throw DataError(file, "(bins, issame_list)",
-                    "found " + std::to_string(parts.size()) + " items, want 2");
+                    "found " + counted(parts.size(), "item") + ", want 2");
   }
   for (const Value& image : items(file, "bins", parts[0], document)) {
     images_.push_back(image_bytes(file, images_.size(), image, numpy));
@@ -67,8 +68,8 @@ VerificationSet::VerificationSet(std::string_view file, std::string name,
   }
   if (images_.size() != 2 * same_.size() || same_.empty()) {
     throw DataError(file, "(bins, issame_list)",
-                    "found " + std::to_string(images_.size()) + " images and " +
-                        std::to_string(same_.size()) + " flags, want two images a flag");
+                    "found " + counted(images_.size(), "image") + " and " +
+                        counted(same_.size(), "flag") + ", want two images a flag");
   }
   decoded_ = std::move(document.decoded);
 }

@@ -5,6 +5,7 @@
 #include "data/buffered_file.h"
 #include "data/little_endian.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/data/verification_set.h"
 
 namespace pfc {
@@ -28,8 +29,8 @@ struct VerificationSetWriter::State {
 
   void write_image(std::span<const std::byte> image) {
     if (image.size() > std::numeric_limits<std::uint32_t>::max()) {
-      throw Error(name + ": an image of " + std::to_string(image.size()) +
-                  " bytes, want fewer than 2^32");
+      throw Error(name + ": an image of " + counted(image.size(), "byte") +
+                  ", want fewer than 2^32");
     }
     write({kBytes});
     append(file.buffer(), static_cast<std::uint32_t>(image.size()));

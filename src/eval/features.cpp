@@ -75,9 +75,9 @@ class MemoryFeatures final : public Features {
 void require_rows(const Features& features, const std::filesystem::path& npy, std::int64_t rows,
                   const std::string& list) {
   if (features.count() == rows) return;
-  throw DataError(npy.string(), "header",
-                  std::to_string(features.count()) + " rows, but " + list + " has " +
-                      std::to_string(rows) + " lines");
+  throw DataError(
+      npy.string(), "header",
+      counted(features.count(), "row") + ", but " + list + " has " + counted(rows, "line"));
 }
 
 }  // namespace

@@ -135,8 +135,8 @@ IjbImages parse_ijb_images(std::span<const std::byte> tid_mid, const std::string
 
     if (!owners.next()) {
       throw DataError(tid_mid_name, "end",
-                      "found " + std::to_string(images.templates.size()) +
-                          " images, want one for every line of " + landmarks_name);
+                      "found " + counted(images.templates.size(), "image") +
+                          ", want one for every line of " + landmarks_name);
     }
     const auto& owner = owners.fields();
     const auto id = owner.size() == 3 ? id_in(owner[1]) : std::nullopt;
@@ -148,8 +148,7 @@ IjbImages parse_ijb_images(std::span<const std::byte> tid_mid, const std::string
     images.media.push_back(*medium);
   }
   if (owners.next()) {
-    owners.fail("an end: " + landmarks_name + " has " + std::to_string(images.names.size()) +
-                " images");
+    owners.fail("an end: " + landmarks_name + " has " + counted(images.names.size(), "image"));
   }
   if (images.names.empty()) throw DataError(landmarks_name, "whole file", "no images");
   return images;

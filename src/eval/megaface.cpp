@@ -11,6 +11,7 @@
 #include "eval/score_blocks.h"
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/base/random.h"
 #include "pfc/eval/impostor_scores.h"
 
@@ -218,7 +219,7 @@ CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options)
 MegafaceResult evaluate_megaface(const Features& probe_features, const Features& features,
                                  const MegafaceOptions& options, Communicator& comm) {
   if (probe_features.dim() != features.dim()) {
-    throw Error("probes have " + std::to_string(probe_features.dim()) + " values, distractors " +
+    throw Error("probes have " + counted(probe_features.dim(), "value") + ", distractors " +
                 std::to_string(features.dim()));
   }
   CleanProbes probes = clean_probes(probe_features, options);

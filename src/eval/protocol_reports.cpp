@@ -298,8 +298,8 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
   if (!resolved) table.notes.emplace_back(kUnresolved);
   if (most == 0) table.notes.emplace_back("no group has pairs of both kinds");
   if (result.single > 0) {
-    table.notes.push_back(grouped(result.single) +
-                          " identities with one image are in no genuine pair");
+    table.notes.push_back(counted(result.single, "identity") +
+                          " with one image, in no genuine pair");
   }
   if (result.zeros > 0) table.notes.push_back(as_given(result.zeros, "embeddings"));
   report.tables.push_back(std::move(table));
@@ -328,8 +328,9 @@ Report megaface_report(const MegafaceResult& result, const Features& probes,
                  tar_cell(rate), Cell::number(rate.above)}},
        .notes = {"Id: " + grouped(result.pairs) +
                      " ordered pairs of a probe and another image of its person",
-                 grouped(result.replaced) + " probes replaced and " + grouped(result.unmatched) +
-                     " distractors that match nothing, by the lists of noise"}});
+                 counted(result.replaced, "probe") + " replaced and " +
+                     counted(result.unmatched, "distractor") +
+                     " that match nothing, by the lists of noise"}});
   if (!rate.resolved()) report.tables.back().notes.emplace_back(kUnresolved);
   ReportTable sizes{.title = "Identification by the number of distractors",
                     .columns = {"the first", "rank-1 %"}};
@@ -337,7 +338,7 @@ Report megaface_report(const MegafaceResult& result, const Features& probes,
     sizes.rows.push_back({Cell::count(result.sizes[i]), Cell::percent(result.rank_1[i])});
   report.tables.push_back(std::move(sizes));
 
-  ChartCurve cmc{grouped(result.distractors) + " distractors", {}};
+  ChartCurve cmc{counted(result.distractors, "distractor"), {}};
   for (std::size_t i = 0; i < result.cmc.size(); ++i) {
     cmc.points.push_back({static_cast<double>(i + 1),
                           static_cast<double>(result.cmc[i]) / static_cast<double>(result.pairs)});

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -163,12 +164,12 @@ void check(const PairEmbeddings& embeddings) {
   if (embeddings.dim <= 0 || embeddings.originals.size() != wanted ||
       embeddings.mirrored.size() != wanted) {
     throw Error("verify: " + std::to_string(embeddings.originals.size()) + " and " +
-                std::to_string(embeddings.mirrored.size()) + " values for " +
-                std::to_string(embeddings.same.size()) + " pairs of size " +
+                counted(embeddings.mirrored.size(), "value") + " for " +
+                counted(embeddings.same.size(), "pair") + " of size " +
                 std::to_string(embeddings.dim) + ", want 2 · pairs · size of each");
   }
   if (embeddings.same.size() < kFolds) {
-    throw DataError(embeddings.set, std::to_string(embeddings.same.size()) + " pairs",
+    throw DataError(embeddings.set, counted(embeddings.same.size(), "pair"),
                     "want at least " + std::to_string(kFolds) + ", one a fold");
   }
   const auto finite = [](float value) { return std::isfinite(value); };

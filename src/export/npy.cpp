@@ -11,6 +11,7 @@
 #include "data/little_endian.h"
 #include "data/shown.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -80,8 +81,8 @@ NpyWriter::NpyWriter(std::filesystem::path path, std::int64_t columns)
 
 void NpyWriter::add_row(std::span<const float> values) {
   if (std::ssize(values) != columns_) {
-    throw Error("a row of " + std::to_string(values.size()) + " values for a matrix of " +
-                std::to_string(columns_) + " columns");
+    throw Error("a row of " + counted(values.size(), "value") + " for a matrix of " +
+                counted(columns_, "column"));
   }
   file_.write(std::as_bytes(values));
   ++rows_;
@@ -113,7 +114,7 @@ void NpyMatrix::parse(std::span<const std::byte> bytes, const std::string& name)
       version == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
   if (length > text.size() - prefix) {
     throw DataError(name, "offset 8",
-                    "a header of " + std::to_string(length) + " bytes goes beyond the end");
+                    "a header of " + counted(length, "byte") + " goes beyond the end");
   }
   const std::string_view described = text.substr(prefix, length);
   const HeaderText header(described);
@@ -131,8 +132,8 @@ void NpyMatrix::parse(std::span<const std::byte> bytes, const std::string& name)
              rows = static_cast<std::uint64_t>(rows_);
   if (columns == 0 || rows > values_.size() / size / columns) {
     throw DataError(name, "header",
-                    "says " + std::to_string(rows) + " rows of " + std::to_string(columns) +
-                        " values, " + std::to_string(values_.size()) + " bytes follow");
+                    "says " + counted(rows, "row") + " of " + counted(columns, "value") + ", " +
+                        counted(values_.size(), "byte") + " follow");
   }
 }
 

@@ -12,6 +12,7 @@
 #include "export/onnx_graph.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
@@ -103,8 +104,8 @@ OnnxPort port_of(const onnx::ValueInfoProto& proto) {
 std::string encode_onnx(const OnnxGraph& graph) {
   const onnx::ModelProto model = to_proto(graph);
   if (const std::size_t bytes = model.ByteSizeLong(); bytes > kMaxBytes) {
-    throw Error(graph.network + " has " + std::to_string(bytes) +
-                " bytes as ONNX, whose files hold at most " + std::to_string(kMaxBytes));
+    throw Error(graph.network + " has " + counted(bytes, "byte") +
+                " as ONNX, whose files hold at most " + std::to_string(kMaxBytes));
   }
   return model.SerializeAsString();
 }

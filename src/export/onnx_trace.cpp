@@ -17,6 +17,7 @@
 
 #include "model/evaluation_mode.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/data/image_codec.h"  // for kFaceSize
 
 namespace pfc {
@@ -50,7 +51,7 @@ class Translator {
     const Ints sizes = sizes_of(output);
     if (sizes.size() != 2 || sizes[0] != kBatch || graph_.nodes.empty()) {
       throw Error(graph_.network + ": its forward gives a tensor of " +
-                  std::to_string(sizes.size()) + " dimensions, want [b, embedding_size]");
+                  counted(sizes.size(), "dimension") + ", want [b, embedding_size]");
     }
     graph_.output = {"embedding", {sizes[1]}};
     for (auto& node : graph_.nodes) {

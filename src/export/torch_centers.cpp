@@ -9,6 +9,7 @@
 
 #include "head/center_format.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/export/torch_file.h"
 
 namespace pfc {
@@ -108,10 +109,9 @@ TorchCenters find_torch_centers(const fs::path& folder) {
         found.classes == 0 ? 1 : ClassShard(found.classes, rank, world).rows();
     if (rows[index] != want) {
       throw DataError(found.files[index].string(), "centres",
-                      "found " + std::to_string(rows[index]) + " classes, want " +
-                          std::to_string(want) + ": a rank's share of the " +
-                          std::to_string(found.classes) + " that " + std::to_string(world) +
-                          " ranks have");
+                      "found " + counted(rows[index], "class") + ", want " + std::to_string(want) +
+                          ": a rank's share of the " + std::to_string(found.classes) + " that " +
+                          counted(world, "rank") + " have");
     }
   }
   if (!checkpoints.empty()) {

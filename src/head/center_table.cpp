@@ -13,6 +13,7 @@
 #include "head/kernels/kernels_cuda.h"
 #include "head/skipped_steps.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/base/random.h"
 
 namespace pfc {
@@ -101,8 +102,8 @@ class CenterTable::Memory {
     void* address = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) {
-      throw Error("cannot reserve " + std::to_string(bytes) +
-                  " bytes for the class centres; use more ranks");
+      throw Error("cannot reserve " + counted(bytes, "byte") +
+                  " for the class centres; use more ranks");
     }
     ::madvise(address, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // advice: small ones serve
     on_host_.reset(static_cast<std::byte*>(address), Unmap{static_cast<std::size_t>(bytes)});

@@ -55,11 +55,11 @@ void require_head_memory(const PartialFcOptions& options, const ClassShard& shar
   // The memory that is too small.
   const std::int64_t available = host_serves ? free.device : free.host;
   const std::int64_t needed = host_serves ? need.on_device() : need.table;
-  std::string text = "the head does not fit: " + grouped(shard.rows()) + " class centres a rank, " +
-                     numbers_of(options.table) + ", take " + gigabytes(need.table) +
+  std::string text = "the head does not fit: " + counted(shard.rows(), "class centre") +
+                     " a rank, " + numbers_of(options.table) + ", take " + size_text(need.table) +
                      (apart ? " of the host's memory" : "") + ", a step takes " +
-                     gigabytes(need.step) + (apart ? " of the GPU's, and " : " more, and ") +
-                     gigabytes(available) + (apart && !host_serves ? " of the host's" : "") +
+                     size_text(need.step) + (apart ? " of the GPU's, and " : " more, and ") +
+                     size_text(available) + (apart && !host_serves ? " of the host's" : "") +
                      " are free; ";
   if (options.table.device.is_cuda() && !apart && need.table <= free.host)
     text += "keep them in the host's memory (head.center_memory, or bench's --center-memory), ";
@@ -70,14 +70,14 @@ void require_head_memory(const PartialFcOptions& options, const ClassShard& shar
     text +=
         "store them in bfloat16 (head.center_type and head.state_type, or bench's --table), which "
         "takes " +
-        gigabytes(apart ? least.table : least.on_device()) + " in all, ";
+        size_text(apart ? least.table : least.on_device()) + " in all, ";
   }
   if (host_serves && (apart || need.table < available)) {
     text += "lower head.sample_rate or train.batch_size, ";
   }
   const std::int64_t times = ceil_divide(needed, std::max<std::int64_t>(available, 1));
   text +=
-      "or share them among " + grouped(shard.world() * times) + " ranks with as much memory each";
+      "or share them among " + counted(shard.world() * times, "rank") + " with as much memory each";
   throw Error(text);
 }
 

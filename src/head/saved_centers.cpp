@@ -8,6 +8,7 @@
 #include "head/center_format.h"
 #include "head/kernels/kernels.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/head/number_type.h"
 
 namespace pfc {
@@ -65,7 +66,7 @@ SavedCenters::File::File(const fs::path& path, int rank, int world)
         tensor.shape != (dimensions == 2 ? centers->shape : tensor.shape)) {
       throw DataError(path.string(), "tensor '" + tensor.name + "'",
                       "shape " + shape_text(tensor.shape) + ", want one row for each of " +
-                          std::to_string(shard.rows()) + " classes");
+                          counted(shard.rows(), "class"));
     }
     if (dimensions == 2) number_type_of(tensor, content);
   };

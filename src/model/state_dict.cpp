@@ -75,7 +75,7 @@ SavedState recognised(std::vector<TensorStream> tensors, std::string_view likely
                                               : ", from '" + printable(tensors.front().name) +
                                                     "' to '" + printable(tensors.back().name) + "'";
     throw DataError(path.string(), place,
-                    "found " + std::to_string(tensors.size()) + " tensors" + which +
+                    "found " + counted(tensors.size(), "tensor") + which +
                         ", want those of a known network:" + known_networks());
   }
   return {*name, std::move(tensors)};

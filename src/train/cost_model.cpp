@@ -35,16 +35,16 @@ constexpr PlainCode kMxnetCode{.rows_held = 4.5, .logits_held = 3};
 
 void check(const PlanRequest& request) {
   const auto refuse = [](const std::string& what) { throw Error("the plan: " + what); };
-  if (request.ranks < 1) refuse("there are " + std::to_string(request.ranks) + " ranks, want 1");
+  if (request.ranks < 1) refuse("there are " + counted(request.ranks, "rank") + ", want 1");
   if (request.identities < request.ranks) {
-    refuse(grouped(request.identities) + " identities on " + std::to_string(request.ranks) +
-           " ranks, want at least one each");
+    refuse(counted(request.identities, "identity") + " on " + counted(request.ranks, "rank") +
+           ", want at least one each");
   }
   const std::int64_t parts = request.ranks * std::max<std::int64_t>(request.micro_batches, 0);
   if (parts < 1 || request.batch_size < 1 || request.batch_size % parts != 0) {
     refuse("a batch of " + grouped(request.batch_size) + " does not divide among " +
-           grouped(request.ranks) + " ranks and " + grouped(request.micro_batches) +
-           " micro-batches");
+           counted(request.ranks, "rank") + " and " +
+           counted(request.micro_batches, "micro-batch"));
   }
   if (request.head.table.dim < 1) refuse("embeddings have at least one number");
   if (request.way == HeadWay::kTiled) return;
@@ -311,7 +311,7 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
     apart.head.table.in_host_memory = true;
     if (fits(apart))
       ways.push_back("the centres in the host's memory (" +
-                     gigabytes(static_cast<std::int64_t>(make_plan(apart).host_bytes)) +
+                     size_text(static_cast<std::int64_t>(make_plan(apart).host_bytes)) +
                      " a rank)");
   }
   for (std::int64_t times = 2; times <= kMostTimes; times *= 2) {
@@ -319,7 +319,7 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
     changed.micro_batches *= times;
     if (request.batch_size % (request.ranks * changed.micro_batches) != 0) break;
     if (!fits(changed)) continue;
-    ways.push_back(grouped(changed.micro_batches) + " micro-batches");
+    ways.push_back(counted(changed.micro_batches, "micro-batch"));
     break;
   }
   for (int times = 2; times <= kMostTimes; times *= 2) {
@@ -330,7 +330,7 @@ std::vector<std::string> ways_to_fit(const PlanRequest& request) {
       break;
     }
     if (!fits(changed)) continue;
-    ways.push_back(grouped(changed.ranks) + " ranks");
+    ways.push_back(counted(changed.ranks, "rank"));
     break;
   }
   return ways;

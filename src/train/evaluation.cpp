@@ -19,7 +19,7 @@ const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::
   for (const VerificationSet& set : sets_) {
     const auto show = [&](std::int64_t done, std::int64_t total) {
       progress.show(step, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
-                              grouped(total) + " images");
+                              counted(total, "image"));
     };
     const PairEmbeddings embeddings = embed_pairs(backbone, set, {.progress = show}, comm);
     if (!comm.is_first()) continue;

@@ -36,9 +36,9 @@ std::string TrafficMeter::text() const {
     if (traffic.bytes == 0) continue;
     const std::string name(name_of(collective));
     const std::int64_t calls = traffic.calls / steps_;
-    lines += "\n  " + format("%-15s %16s bytes in %lld %s", name.c_str(),
-                             grouped(traffic.bytes / steps_).c_str(), static_cast<long long>(calls),
-                             calls == 1 ? "call" : "calls");
+    lines += "\n  " +
+             format("%-15s %16s bytes in ", name.c_str(), grouped(traffic.bytes / steps_).c_str()) +
+             counted(calls, "call");
   }
   return lines;
 }

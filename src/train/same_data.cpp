@@ -17,8 +17,8 @@ std::uint64_t fingerprint(std::span<const std::int32_t> labels) {
 }
 
 std::string seen_by(std::int64_t rank, const std::int64_t* counts) {
-  return "rank " + std::to_string(rank) + " sees " + grouped(counts[0]) + " images of " +
-         grouped(counts[1]) + " identities";
+  return "rank " + std::to_string(rank) + " sees " + counted(counts[0], "image") + " of " +
+         counted(counts[1], "identity");
 }
 
 }  // namespace
@@ -46,8 +46,8 @@ void require_same_data(const Dataset& dataset, const Manifest& manifest) {
       fingerprint(dataset.labels()) == manifest.labels) {
     return;
   }
-  throw Error("the training set has " + grouped(dataset.size()) + " images of " +
-              grouped(dataset.identities()) + " identities, the checkpoint's run " +
+  throw Error("the training set has " + counted(dataset.size(), "image") + " of " +
+              counted(dataset.identities(), "identity") + ", the checkpoint's run " +
               grouped(manifest.images) + " of " + grouped(manifest.identities) +
               ", or other labels: a run goes on with the data it began with");
 }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <numeric>
 
@@ -167,8 +166,7 @@ void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Ba
                line.note("left out of its class's mean: " + images.name(i) + ": " + reason);
              }},
         {.progress = [&](std::int64_t done, std::int64_t total) {
-          line.show(done,
-                    "mean embeddings: " + grouped(done) + " of " + grouped(total) + " images");
+          line.show(done, "mean embeddings: " + grouped(done) + " of " + counted(total, "image"));
         }});
   means.flush();
 }
@@ -189,9 +187,8 @@ void start_centers(const Config& config, const Dataset& dataset, Backbone& backb
   const auto fresh = std::ranges::count(map, -1);
   const bool means = config.init.new_centers == "mean";
   if (comm.is_first() && (fresh < classes || means)) {
-    std::fprintf(stderr, "class centres: %s taken from %s, %s %s\n",
-                 grouped(classes - fresh).c_str(), config.init.from.c_str(), grouped(fresh).c_str(),
-                 means ? "from the mean embedding of their images" : "drawn");
+    tell("class centres: " + grouped(classes - fresh) + " taken from " + config.init.from + ", " +
+         grouped(fresh) + (means ? " from the mean embedding of their images" : " drawn"));
   }
   if (means) take_means(dataset, map, backbone, table, comm);
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/base/random.h"
 #include "train/epoch_order.h"
 
@@ -11,17 +12,16 @@ namespace pfc {
 
 void require_whole_batch(std::int64_t batch, std::int64_t world, std::int64_t micro_batches) {
   if (micro_batches < 1) {
-    throw Error("a step has " + std::to_string(micro_batches) + " micro-batches, want 1 at least");
+    throw Error("a step has " + counted(micro_batches, "micro-batch") + ", want 1 at least");
   }
   const std::int64_t parts = world * micro_batches;
   if (batch > 0 && batch % parts == 0) return;
   const std::int64_t below = batch / parts * parts;
-  throw Error(
-      "the batch of " + std::to_string(batch) + " images does not divide over " +
-      std::to_string(world) + " ranks" +
-      (micro_batches > 1 ? " and " + std::to_string(micro_batches) + " micro-batches" : "") +
-      "; the nearest sizes are " + (below > 0 ? std::to_string(below) + " and " : "") +
-      std::to_string(below + parts));
+  throw Error("the batch of " + counted(batch, "image") + " does not divide over " +
+              counted(world, "rank") +
+              (micro_batches > 1 ? " and " + counted(micro_batches, "micro-batch") : "") +
+              "; the nearest sizes are " + (below > 0 ? std::to_string(below) + " and " : "") +
+              std::to_string(below + parts));
 }
 
 std::size_t StepPlan::place(int rank, int world, std::size_t i) const {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 
@@ -56,13 +55,12 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
                                   const Communicator& comm) {
   std::optional<Manifest> manifest = checkpoints.newest();
   if (!manifest) {
-    if (comm.is_first())
-      std::fprintf(stderr, "no checkpoint in %s yet: training begins\n", config.output.c_str());
+    if (comm.is_first()) tell("no checkpoint in " + config.output + " yet: training begins");
     return manifest;
   }
   for (const std::string& change : require_same_run(
            config, parse_config(manifest->config, "the checkpoint's configuration", {}))) {
-    if (comm.is_first()) std::fprintf(stderr, "changed since: %s\n", change.c_str());
+    if (comm.is_first()) tell("changed since: " + change);
   }
   return manifest;
 }
@@ -136,8 +134,7 @@ class Run {
         checkpoints_({.folder = checkpoints_in(output_),
                       .keep_last = config.checkpoint.keep_last,
                       .keep_every = config.checkpoint.keep_every},
-                     comm,
-                     [](const auto& sentence) { std::fprintf(stderr, "%s\n", sentence.c_str()); }),
+                     comm, [](const auto& sentence) { tell(sentence); }),
         resumed_(start == Start::kResume ? newest_of(checkpoints_, config, comm) : std::nullopt),
         dataset_(open_on_all_ranks(config, resumed_, place_, comm)),
         sampler_({.sample_rate = config.head.sample_rate,
@@ -218,8 +215,8 @@ class Run {
     corrupt_ = resumed_->corrupt;
     evaluation_.resume(resumed_->best_accuracy);
     if (!comm_.is_first()) return;
-    std::fprintf(stderr, "resumed after step %s, which %d %s saved\n", grouped(done_).c_str(),
-                 resumed_->world, resumed_->world == 1 ? "rank" : "ranks");
+    tell("resumed after step " + grouped(done_) + ", which " + counted(resumed_->world, "rank") +
+         " saved");
   }
 
   void step(ProgressLine& progress) {

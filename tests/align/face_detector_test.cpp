@@ -125,7 +125,7 @@ TEST_F(FaceDetectorTest, RefusesWhatIsNoScrfd) {
   EXPECT_THAT([&] { FaceDetector(folder_ / "text.onnx"); },
               ThrowsMessage<Error>(HasSubstr("text.onnx: no network that OpenCV can read")));
   EXPECT_THAT([&] { FaceDetector(model("scores,boxes")); },
-              ThrowsMessage<Error>(HasSubstr("3 of 1 columns, 3 of 4 columns, 0 of 10 columns")));
+              ThrowsMessage<Error>(HasSubstr("3 of 1 column, 3 of 4 columns, 0 of 10 columns")));
 }
 
 TEST(MainFace, IsALargeOneNearTheMiddle) {

@@ -30,7 +30,7 @@ TEST_F(PfcEval, IfrtPrintsATableAndWritesThePage) {
   const Outcome outcome = run("eval mfr a.npy --far 0.1 0.5 --report a.html --json a.json");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, StartsWith("All against all\ngroup"));
-  EXPECT_THAT(outcome.out, HasSubstr("1 identities with one image"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 identity with one image"));
   EXPECT_THAT(read("a.html"), StartsWith("<!DOCTYPE html>"));
   EXPECT_THAT(read("a.json"), HasSubstr("\"group\": \"ALL\""));
 }
@@ -89,7 +89,7 @@ TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {
   expect_failure(run("eval ifrt a.npy"), 1, "a.npy: cannot open");
   write_npy("a.npy", {{1, 0}, {1, 0.1f}});
   write("a.txt", "A/1/x.jpg\n");
-  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: header: 2 rows, but a.txt has 1 lines");
+  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: header: 2 rows, but a.txt has 1 line");
   write("a.txt", "A/1/x.jpg\nx.jpg\n");
   expect_failure(run("eval ifrt a.npy"), 1, "a.npy: row 1 (x.jpg): found the name");
   write("a.npy", "hello");

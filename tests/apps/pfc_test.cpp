@@ -166,14 +166,14 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   EXPECT_THAT(run("inspect faces").out, HasSubstr("6 images of 3 identities"));
   EXPECT_THAT(run("inspect faces/train.rec").out, HasSubstr("first image: key 1, 112 x 112"));
   EXPECT_THAT(run("inspect faces/unseen.bin").out, HasSubstr("20 pairs, 10 of one person"));
-  EXPECT_THAT(run("inspect run").out, HasSubstr("1 checkpoints\n  run/checkpoints/step-000000001"));
+  EXPECT_THAT(run("inspect run").out, HasSubstr("1 checkpoint\n  run/checkpoints/step-000000001"));
   expect_failure(run("inspect run.toml"), 1, "run.toml: of no kind known here");
 
   // faces.png is a picture, but no face of 112 x 112.
   const Outcome none = run("embed run/last.safetensors faces/faces.png");
   EXPECT_EQ(none.status, 1);
   EXPECT_THAT(none.err, HasSubstr("left out: faces.png: "));
-  EXPECT_THAT(none.err, EndsWith("pfc: faces/faces.png: none of 1 images could be embedded\n"));
+  EXPECT_THAT(none.err, EndsWith("pfc: faces/faces.png: none of 1 image could be embedded\n"));
 }
 
 TEST_F(Pfc, ConvertsTheCentresAndTheNetworkOfTheFieldsCheckpoints) {

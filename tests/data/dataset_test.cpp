@@ -228,6 +228,15 @@ TEST(RecDataset, RebuildsACacheThatIsAlteredTruncatedOrStale) {
   EXPECT_THROW(open_dataset({.path = folder.path()}), DataError);
 }
 
+TEST(RecDataset, WhoOnlyLooksAtItLeavesItsFolderAsItIs) {
+  const TemporaryFolder folder;
+  write_rec(folder / "train.rec", {2, 1});
+  EXPECT_EQ(open_dataset({.path = folder.path(), .write_beside_data = false})->size(), 3);
+  EXPECT_FALSE(fs::exists(folder / "train.rec.pfcidx"));
+  open_dataset({.path = folder.path(), .cache_dir = folder / "c", .write_beside_data = false});
+  EXPECT_FALSE(fs::is_empty(folder / "c"));
+}
+
 TEST(RecDataset, WorksWhereTheCacheCannotBeWritten) {
   const TemporaryFolder folder;
   write_rec(folder / "train.rec", {2, 1});
@@ -296,6 +305,16 @@ TEST(FolderDataset, SaysWhichImageIsGone) {
   const auto set = open_dataset({.path = folder.path(), .cache_dir = folder / "cache"});
   fs::remove(folder / "ann/1.jpg");
   EXPECT_THAT([&] { image_of(*set, 0); }, ThrowsMessage<DataError>(HasSubstr("ann/1.jpg: ")));
+}
+
+TEST(FolderDataset, AnImageThatCannotBeReadIsNoImageThatDoesNotDecode) {
+  const TemporaryFolder folder;
+  write_text(folder / "faces/ann/1.jpg", "x");
+  fs::create_symlink("/proc/self/mem", folder / "faces/ann/2.jpg");  // reading it is EIO
+  const auto set = open_dataset({.path = folder / "faces"});
+  ASSERT_EQ(set->size(), 2);
+  EXPECT_THAT([&] { image_of(*set, 1); },
+              ThrowsMessage<IoError>(HasSubstr("ann/2.jpg: cannot read: Input/output error")));
 }
 
 TEST(OpenDataset, SaysWhatIsNotThere) {

@@ -23,14 +23,19 @@ TEST(CheckImages, NamesEveryOneThatDoesNotDecodeInOrder) {
     sink->commit();
   }
   std::vector<std::string> broken;
-  std::int64_t checked = 0;
+  std::int64_t checked = 0, done = 0;
   check_images(
       *open_faces(folder / "train.rec"), 3,
       [&](const BrokenImage& image) {
         broken.push_back(image.name + " of " + std::to_string(image.identity));
         EXPECT_THAT(image.reason, testing::HasSubstr("corrupt JPEG"));
       },
-      [&](StreamProgress, std::int64_t images) { checked = images; });
+      [&](StreamProgress progress, std::int64_t images) {
+        EXPECT_EQ(progress.done == progress.total, images == 2500);  // not before the last one
+        EXPECT_GE(progress.done, done);
+        done = progress.done;
+        checked = images;
+      });
   EXPECT_THAT(broken, testing::ElementsAre("38 of 3", "1038 of 103", "2038 of 203"));
   EXPECT_EQ(checked, 2500);
 }

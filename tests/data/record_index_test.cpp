@@ -146,7 +146,7 @@ TEST(IndexRecords, ChecksTheCountsOfTheFaceLayout) {
   beyond.add_image(1, 1);
   beyond.add_range(2, 1, 2);
   EXPECT_THAT(indexing(beyond),
-              fails_with("train.rec: key 1: identity 1 in a file of 1 identities"));
+              fails_with("train.rec: key 1: identity 1 in a file of 1 identity"));
   RecordBytes stray;
   stray.add(0, 0, {2, 4}, "");
   stray.add_image(1, 0);

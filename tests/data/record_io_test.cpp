@@ -66,7 +66,7 @@ TEST(RecordReader, SaysWhereARecordIsNotOne) {
               fails_with("offset 0: magic 0x00000000, want 0xced7230a"));
   EXPECT_THAT(at(words({kRecordMagic, frame(0, 5), 1}), 0),
               fails_with("offset 0: a record of 5 bytes goes beyond the end of the file at 12"));
-  EXPECT_THAT(at(words({kRecordMagic, ~0u >> 3, 1}), 0), fails_with("a record of 536870911 bytes"));
+  EXPECT_THAT(at(words({kRecordMagic, ~0u >> 3, 1}), 0), fails_with("a record of 536,870,911 bytes"));
 }
 
 TEST(RecordReader, SaysWhereASplitRecordIsNotWhole) {

@@ -38,7 +38,7 @@ TEST(SetSummary, CountsImagesIdentitiesAndWhatTheyAre) {
   EXPECT_EQ(json["kinds"]["PNG 96 x 96"], 1);
   EXPECT_EQ(json["unreadable"], 1);
   EXPECT_EQ(json["bytes"], 5 * png.size() + small.size() + other.size());
-  EXPECT_THAT(summary.text(), HasSubstr("7 images of 3 identities, 1 labels without an image"));
+  EXPECT_THAT(summary.text(), HasSubstr("7 images of 3 identities, 1 label without an image"));
   EXPECT_THAT(summary.text(), HasSubstr("5-8            1"));
 }
 

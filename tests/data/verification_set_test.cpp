@@ -106,9 +106,9 @@ TEST(VerificationSet, NothingCanBeCalledButKnownGlobals) {
 
 TEST(VerificationSet, CountsMustMatch) {
   EXPECT_EQ(error_of("(](U\1aU\1bU\1ce](I01\net."),
-            "t.bin: (bins, issame_list): found 3 images and 1 flags, want two images a flag");
+            "t.bin: (bins, issame_list): found 3 images and 1 flag, want two images a flag");
   EXPECT_THAT(error_of("(]]t."), HasSubstr("0 images and 0 flags"));
-  EXPECT_THAT(error_of("(]t."), HasSubstr("found 1 items, want 2"));
+  EXPECT_THAT(error_of("(]t."), HasSubstr("found 1 item, want 2"));
 }
 
 TEST(VerificationSet, WrongKindsAreErrorsThatSayWhere) {

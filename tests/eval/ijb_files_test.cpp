@@ -52,7 +52,7 @@ TEST(IjbFiles, SayWhichLineIsWrong) {
   };
   fails([] { images_of("1.jpg 5\n", kLandmarks); },
         "tid_mid.txt: line 1: found \"1.jpg 5\", want \"NAME TEMPLATE MEDIUM\"");
-  fails([] { images_of("1.jpg 5 1\n", kLandmarks); }, "tid_mid.txt: end: found 1 images");
+  fails([] { images_of("1.jpg 5 1\n", kLandmarks); }, "tid_mid.txt: end: found 1 image");
   fails([] { images_of(kOwners + "4.jpg 1 1\n", kLandmarks); },
         "tid_mid.txt: line 4: found \"4.jpg 1 1\", want an end");
   fails([] { images_of("1.jpg 5 1\n9.jpg 5 1\n", kLandmarks); },

@@ -83,7 +83,7 @@ TEST(MegafaceFeatures, WithAMarkReadAsZeros) {
   features->read_row(1, row);
   EXPECT_THAT(row, Each(0.0f));
   EXPECT_THAT([&] { features->read_row(2, row); },
-              ThrowsMessage<DataError>(HasSubstr("1 values, want 65")));
+              ThrowsMessage<DataError>(HasSubstr("1 value, want 65")));
   EXPECT_THROW(open_megaface_features(folder.path(), "pfc", {"P/9.png"}), Error);
 }
 

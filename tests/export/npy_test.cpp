@@ -108,7 +108,7 @@ TEST(NpyMatrix, SaysWhatElseAFileIs) {
   };
   fails("PK\x03\x04", "offset 0: no NumPy array");
   fails("", "offset 0: no NumPy array");
-  fails(npy(good, std::string(7, 'x')), "header: says 1 rows of 2 values, 7 bytes follow");
+  fails(npy(good, std::string(7, 'x')), "header: says 1 row of 2 values, 7 bytes follow");
   for (const char* header :
        {"{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2), }",
         "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 2), }",

@@ -32,7 +32,7 @@ class Dataset {
   const DatasetSummary& summary() const { return summary_; }
 
   /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
-  /// Throws DataError where the bytes are not there.
+  /// Throws DataError where the bytes are not there, IoError where they cannot be read.
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
   /// A hint: these consecutive images will be read soon.
@@ -57,6 +57,9 @@ struct DatasetOptions {
   std::filesystem::path path = {};
   /// Where the index cache is written; empty: beside the data.
   std::filesystem::path cache_dir = {};
+  /// Whether it is written beside the data, where no cache_dir is named: who only looks at a set
+  /// leaves its folder as it is.
+  bool write_beside_data = true;
   int min_images = 1;  ///< identities with fewer images are dropped and the others renumbered
   /// The images of a `.rec` come in the order in which they lie in the file, not in that of their
   /// keys: for reading it in large pieces.

@@ -17,7 +17,7 @@ class ImageSource {
 
   virtual std::int64_t size() const = 0;
   /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
-  /// Throws DataError where the bytes are not there.
+  /// Throws DataError where the bytes are not there, IoError where they cannot be read.
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
   virtual std::string name(std::int64_t index) const = 0;

@@ -51,7 +51,9 @@ class FolderSource final : public FaceSource {
   }
 
   StreamProgress progress() const override {
-    return {static_cast<std::int64_t>(opened_), static_cast<std::int64_t>(names_.size())};
+    const bool within = file_ < files_.size();  // a folder is done with its last file
+    return {static_cast<std::int64_t>(opened_) - (within ? 1 : 0),
+            static_cast<std::int64_t>(names_.size())};
   }
 
  private:

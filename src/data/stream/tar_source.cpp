@@ -33,7 +33,7 @@ StreamProgress TarSource::progress() const {
 }
 
 std::string TarSource::passed_over() const {
-  return others_ == 0 ? "" : grouped(others_) + " files that are neither images nor .cls";
+  return others_ == 0 ? "" : counted(others_, "file") + " that are neither images nor .cls";
 }
 
 bool TarSource::open_next() {

@@ -56,6 +56,22 @@ class FaceStream : public testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST_F(FaceStream, AFolderIsDoneWithItsLastImage) {
+  for (const char* name : {"ann/1.jpg", "ann/2.jpg", "bob/1.jpg", "bob/2.jpg"})
+    write_text(folder_ / name, name);
+  const auto source = open_faces(folder_.path());
+  std::vector<std::int64_t> done;
+  for (Face face; source->next(face);) done.push_back(source->progress().done);
+  EXPECT_THAT(done, ElementsAre(0, 1, 1, 2));
+}
+
+TEST_F(FaceStream, ReadingASetLeavesItsFolderAsItIs) {
+  write_rec("train.rec");
+  const std::size_t before = entries();
+  EXPECT_EQ(all_in(folder_ / "train.rec"), some_faces());
+  EXPECT_EQ(entries(), before);
+}
+
 TEST_F(FaceStream, GoesThroughEveryFormatWithoutChangingAByte) {
   write_rec("first.rec");
   const std::string rec = read_file(folder_ / "first.rec");
@@ -105,7 +121,7 @@ TEST_F(FaceStream, ReadsAListInTheOrderOfItsLabels) {
   EXPECT_THAT(all_in(folder_ / "train.lst", folder_ / "images"),
               ElementsAre(OwnedFace{1, "one"}, OwnedFace{2, "two"}));
   EXPECT_THAT([&] { all_in(folder_ / "train.lst"); },
-              ThrowsMessage<DataError>(HasSubstr("c.jpg: image: cannot be opened")));
+              ThrowsMessage<DataError>(HasSubstr("c.jpg: image: is not there")));
 }
 
 TEST_F(FaceStream, SaysWhichLineOfAListIsWrong) {
