@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -6,7 +5,6 @@
 #include "commands.h"
 #include "pfc/base/format.h"
 #include "pfc/export/onnx.h"
-#include "pfc/export/onnx_file.h"
 #include "pfc/model/backbone_file.h"
 
 namespace pfc {
@@ -18,12 +16,11 @@ struct ExportCommand {
 };
 
 void run_export(const ExportCommand& command) {
-  export_onnx(*load_backbone(command.model), command.output, command.options);
-  const OnnxSummary written = read_onnx(command.output);
+  const OnnxSummary written =
+      export_onnx(*load_backbone(command.model), command.output, command.options);
   std::cout << command.output << ": " << written.network << ", "
-            << counted(written.parameters, "parameter") << ", " << written.nodes << " nodes, "
-            << format("%.1f MB\n",
-                      static_cast<double>(std::filesystem::file_size(command.output)) / 1e6);
+            << counted(written.parameters, "parameter") << ", " << counted(written.nodes, "node")
+            << ", " << size_text(written.bytes) << "\n";
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "pfc/export/onnx.h"
 
+#include <span>
+#include <string>
+
 #include "export/onnx_graph.h"
 #include "export/onnx_trace.h"
 #include "pfc/base/files.h"
@@ -7,12 +10,14 @@
 
 namespace pfc {
 
-void export_onnx(Backbone& backbone, const std::filesystem::path& path,
-                 const OnnxOptions& options) {
+OnnxSummary export_onnx(Backbone& backbone, const std::filesystem::path& path,
+                        const OnnxOptions& options) {
   OnnxGraph graph = trace_onnx(backbone);
   fold_batch_norms(graph);
   if (options.normalize) normalize_input(graph);
-  write_file(path, encode_onnx(graph));
+  const std::string file = encode_onnx(graph);
+  write_file(path, file);
+  return parse_onnx(std::as_bytes(std::span(file)), path.string());  // the path may be a pipe
 }
 
 }  // namespace pfc

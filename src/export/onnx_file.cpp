@@ -146,6 +146,7 @@ OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
   for (const auto& output : model.graph().output()) summary.outputs.push_back(port_of(output));
   for (const auto& node : model.graph().node()) ++summary.operators[node.op_type()];
   summary.nodes = model.graph().node_size();
+  summary.bytes = std::ssize(file);
   return summary;
 }
 

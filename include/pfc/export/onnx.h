@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "pfc/export/onnx_file.h"
+
 namespace pfc {
 
 class Backbone;
@@ -19,11 +21,11 @@ struct OnnxOptions {
 /// your own needs no code for this. A constant bears its name in the state_dict. A batch
 /// normalisation is folded, in float64, where that is exact: into a convolution or linear layer
 /// before it, or into a linear layer behind it. One before a convolution stays, since zero padding
-/// comes after it.
+/// comes after it. Returns what the file holds.
 ///
 /// The file appears whole or not at all. Throws Error where the network calls an operator that has
 /// no form in ONNX here, as vision transformers do.
-void export_onnx(Backbone& backbone, const std::filesystem::path& path,
-                 const OnnxOptions& options = {});
+OnnxSummary export_onnx(Backbone& backbone, const std::filesystem::path& path,
+                        const OnnxOptions& options = {});
 
 }  // namespace pfc

@@ -29,6 +29,7 @@ struct OnnxSummary {
   std::map<std::string, std::int64_t> operators;  ///< nodes of each operator
   std::int64_t nodes = 0;
   std::int64_t parameters = 0;  ///< values in all constants
+  std::int64_t bytes = 0;       ///< of the file
 };
 
 /// Reads `file`, whose name in messages is `name`. Throws DataError where it is no ONNX model, or a
