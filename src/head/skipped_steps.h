@@ -13,9 +13,11 @@ namespace pfc {
 /// a row it is the product of their maps, kept here in float64 for every step that a row may have
 /// been touched last in.
 ///
-/// The products run from each step to now and are all multiplied by each new step, 4 numbers a
-/// step: dividing two products that start at 0 would need no such loop, but their determinant is
-/// μⁿ, and the quotient of two such numbers is noise after some hundred steps.
+/// The products run from each step to the end of its block of steps, and from there to the end of
+/// the last whole block. A new step multiplies those of its own block, a block that ends one
+/// product of each block before: so n steps, also those that a file holds, are not n² products.
+/// Dividing two products that start at 0 would need no loop at all, but their determinant is μⁿ,
+/// and the quotient of two such numbers is noise after some hundred steps.
 class SkippedSteps {
  public:
   SkippedSteps(double momentum, double weight_decay)
@@ -27,12 +29,13 @@ class SkippedSteps {
   void push(double lr);
   /// Forgets all steps: every row was brought up to now.
   void clear() {
-    to_now_.assign(1, kIdentity);
+    to_block_end_.assign(1, kIdentity);
+    to_last_block_.clear();
     learning_rates_.clear();
   }
 
   /// Steps since the last `clear`.
-  std::int64_t size() const { return static_cast<std::int64_t>(to_now_.size()) - 1; }
+  std::int64_t size() const { return static_cast<std::int64_t>(learning_rates_.size()); }
   /// Of those steps, in order: pushing them again gives the same products.
   const std::vector<double>& learning_rates() const { return learning_rates_; }
   /// What a row missed that the first `steps` of them were applied to.
@@ -41,9 +44,15 @@ class SkippedSteps {
  private:
   using Map = std::array<double, 4>;  ///< w_w, w_v, v_w, v_v
   static constexpr Map kIdentity = {1, 0, 0, 1};
+  static constexpr std::size_t kBlock = 128;
+
+  static Map then(const Map& first, const Map& second);
+  /// The first step of the block that has not ended.
+  std::size_t block_begin() const { return learning_rates_.size() / kBlock * kBlock; }
 
   double momentum_, weight_decay_;
-  std::vector<Map> to_now_;
+  std::vector<Map> to_block_end_;   ///< [n + 1] from each step
+  std::vector<Map> to_last_block_;  ///< [whole blocks] from the end of each to the last one's end
   std::vector<double> learning_rates_;
 };
 

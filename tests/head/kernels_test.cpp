@@ -206,6 +206,36 @@ TEST_P(Kernels, UpdateRowAdamWEqualsTheFormula) {
   }
 }
 
+TEST_P(Kernels, AdamWsFirstStepHasAllDigitsOfOneMinusBeta) {
+  auto w = numbers(33, 0.5, 1, 5);
+  std::vector<float> m(33), v(33), gradient(33);
+  gradient[0] = 1;
+  std::vector<double> unit(33);
+  const double inverse = formulas::normalize_row(w.data(), 33, unit.data());
+  const double dw = (1 - unit[0] * unit[0]) * inverse;
+  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), static_cast<float>(inverse),
+                            33, formulas::adamw_step(1e-3, 0, 1), {});
+  EXPECT_NEAR(m[0], 0.1 * dw, 1e-6 * 0.1 * dw);
+  EXPECT_NEAR(v[0], 0.001 * dw * dw, 1e-6 * 0.001 * dw * dw);
+}
+
+TEST_P(Kernels, AdamWsDecayIsRightOnAverage) {
+  // A millionth is 17 units in the last place of float32 beside 1; each weight rounds to whole
+  // ones.
+  constexpr std::int64_t kDim = 1 << 14;
+  auto w = numbers(kDim, 0.5, 1, 5);
+  const auto before = w;
+  std::vector<float> m(kDim), v(kDim), gradient(kDim);
+  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), 1, kDim,
+                            formulas::adamw_step(1e-4, 1e-2, 1), {});
+  double taken = 0, wanted = 0;
+  for (std::size_t j = 0; j < kDim; ++j) {
+    taken += static_cast<double>(before[j]) - static_cast<double>(w[j]);
+    wanted += 1e-6 * static_cast<double>(before[j]);
+  }
+  EXPECT_NEAR(taken, wanted, 2e-3 * wanted);
+}
+
 TEST_P(Kernels, FillNormalEqualsTheFormula) {
   const CounterRandom random(11, Stream::kCentreInit);
   const std::uint64_t number = (std::uint64_t{3} << 32) + 5;
@@ -245,7 +275,7 @@ TEST_P(Kernels, NormalizeRowReadsBFloat16) {
 }
 
 TEST_P(Kernels, MissedStepsComeBeforeTheUpdate) {
-  const formulas::CatchUp missed{0.99f, -0.3f, 0.02f, 0.81f};
+  const formulas::CatchUp missed{-0.01f, -0.3f, 0.02f, 0.81f};
   const formulas::SgdStep step{0.1f, 0.9f, 5e-4f};
   for (const std::int64_t dim : {1, 8, 33, 512}) {
     const auto size = static_cast<std::size_t>(dim);
@@ -290,13 +320,13 @@ TEST_P(Kernels, BFloat16IsRoundedByTheFormulasBits) {
     auto w = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5));
     auto v = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 6));
     const auto before_w = floats(w), before_v = floats(v);
-    const formulas::CatchUp missed{0.998046875f, 0, 0, 0.998046875f};  // exact in float32
+    const formulas::CatchUp missed{-0.001953125f, 0, 0, 0.998046875f};  // exact in float32
     kernels::catch_up_row(row(w), row(v), missed, dim, key);
     for (std::size_t j = 0; j < w.size(); ++j) {
       const auto bits = formulas::rounding_bits(key, static_cast<std::uint32_t>(j));
       const auto low = static_cast<std::uint16_t>(bits),
                  high = static_cast<std::uint16_t>(bits >> 16);
-      EXPECT_EQ(w[j], formulas::round_stochastically(before_w[j] * missed.w_w, low));
+      EXPECT_EQ(w[j], formulas::round_stochastically(before_w[j] * (1 + missed.w_w), low));
       EXPECT_EQ(v[j], formulas::round_stochastically(before_v[j] * missed.v_v, high));
     }
     const auto after = w;
@@ -312,7 +342,7 @@ TEST_P(Kernels, StochasticRoundingIsRightOnAverage) {
   std::vector<double> mean_w(64), mean_v(64);
   for (std::uint32_t i = 0; i < kTimes; ++i) {
     auto w = start, v = start;
-    kernels::catch_up_row(row(w), row(v), {0.9999f, 0, 0, 1.0003f}, 64, {i, ~i});
+    kernels::catch_up_row(row(w), row(v), {-1e-4f, 0, 0, 1.0003f}, 64, {i, ~i});
     for (std::size_t j = 0; j < 64; ++j) {
       mean_w[j] += static_cast<double>(formulas::to_float(w[j])) / kTimes;
       mean_v[j] += static_cast<double>(formulas::to_float(v[j])) / kTimes;

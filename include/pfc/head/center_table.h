@@ -96,8 +96,8 @@ class CenterTable {
   /// Steps that ended since the table was made.
   std::int64_t steps() const { return steps_; }
   /// [n + 1, 4] float32: what a row has missed that has been through so many of the n steps since
-  /// all rows were last caught up, the weights of its catch-up (w_w, w_v, v_w, v_v); undefined but
-  /// for Rule::kDenseEquivalent.
+  /// all rows were last caught up, as kernels::formulas::CatchUp has it (w_w, w_v, v_w, v_v);
+  /// undefined but for Rule::kDenseEquivalent.
   at::Tensor missed() const;
   /// Of the steps since all rows were last caught up (Rule::kDenseEquivalent; else there are none).
   std::span<const double> learning_rates() const;

@@ -95,17 +95,19 @@ PFC_ON_GPU T through_norm(T d_unit, T w, T along, T inverse_norm) {
 }
 
 /// What steps that do not sample a row do to it, all of them together, in the whole table's SGD:
-/// w ← w_w·w + w_v·v and v ← v_w·w + v_v·v. The identity where the row missed none, and where only
-/// sampled rows are updated.
+/// w gains w_w·w + w_v·v, and v ← v_w·w + v_v·v. Nothing where the row missed none, and where only
+/// sampled rows are updated. Of w it is what it gains and not what it becomes, since the decay of a
+/// few steps is 10⁻⁶ or less: beside 1, float32 has one digit of it.
 struct CatchUp {
-  float w_w = 1, w_v = 0, v_w = 0, v_v = 1;
+  float w_w = 0, w_v = 0, v_w = 0, v_v = 1;
 };
 
 template <typename T>
 PFC_ON_GPU void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
   for (std::int64_t j = 0; j < dim; ++j) {
     const T x = static_cast<T>(w[j]), y = static_cast<T>(v[j]);
-    w[j] = static_cast<float>(static_cast<T>(missed.w_w) * x + static_cast<T>(missed.w_v) * y);
+    w[j] =
+        static_cast<float>(x + (static_cast<T>(missed.w_w) * x + static_cast<T>(missed.w_v) * y));
     v[j] = static_cast<float>(static_cast<T>(missed.v_w) * x + static_cast<T>(missed.v_v) * y);
   }
 }
@@ -135,36 +137,40 @@ PFC_ON_GPU void update_row(float* w, float* v, const float* d_unit, T inverse_no
 /// A row's n-th step of AdamW, as torch.optim.AdamW defines it with its own β and ε.
 struct AdamWStep {
   static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+  /// 1 − β, as doubles: 1 − 0.999f is 1.3e-5 below 0.001.
+  static constexpr double kRest1 = 1 - kBeta1, kRest2 = 1 - kBeta2;
 
-  float keep;             ///< 1 − ηλ, what the decoupled decay leaves of w
+  float decay;            ///< ηλ, what the decoupled decay takes of w
   float rate;             ///< η / (1 − β₁ⁿ)
   float root_correction;  ///< 1 / √(1 − β₂ⁿ)
 };
 
 PFC_ON_GPU inline AdamWStep adamw_step(double lr, double weight_decay, int n) {
-  return {static_cast<float>(1 - lr * weight_decay),
+  return {static_cast<float>(lr * weight_decay),
           static_cast<float>(lr / (1 - std::pow(AdamWStep::kBeta1, n))),
           static_cast<float>(1 / std::sqrt(1 - std::pow(AdamWStep::kBeta2, n)))};
 }
 
-/// dw as in `update_row`; then m ← β₁m + (1 − β₁)dw, v ← β₂v + (1 − β₂)dw² and
-/// w ← (1 − ηλ)w − η / (1 − β₁ⁿ) · m / (√v / √(1 − β₂ⁿ) + ε), in place.
+/// dw as in `update_row`; then m ← m + (1 − β₁)(dw − m), v ← v + (1 − β₂)(dw² − v) and
+/// w ← w − (ηλw + η / (1 − β₁ⁿ) · m / (√v / √(1 − β₂ⁿ) + ε)), in place. So written, β₁ and β₂
+/// appear only as 1 − β, of which float32 has all its digits.
 template <typename T>
 PFC_ON_GPU void update_row_adamw(float* w, float* m, float* v, const float* d_unit, T inverse_norm,
                                  std::int64_t dim, const AdamWStep& step) {
-  constexpr T kBeta1 = AdamWStep::kBeta1, kBeta2 = AdamWStep::kBeta2,
+  constexpr T kRest1 = AdamWStep::kRest1, kRest2 = AdamWStep::kRest2,
               kEpsilon = AdamWStep::kEpsilon;
   const T along = along_row(w, d_unit, inverse_norm, dim);
   for (std::int64_t j = 0; j < dim; ++j) {
     const T x = static_cast<T>(w[j]);
     const T gradient = through_norm(static_cast<T>(d_unit[j]), x, along, inverse_norm);
-    const T mean = kBeta1 * static_cast<T>(m[j]) + (1 - kBeta1) * gradient;
-    const T square = kBeta2 * static_cast<T>(v[j]) + (1 - kBeta2) * gradient * gradient;
+    const T first = static_cast<T>(m[j]), second = static_cast<T>(v[j]);
+    const T mean = first + kRest1 * (gradient - first);
+    const T square = second + kRest2 * (gradient * gradient - second);
     m[j] = static_cast<float>(mean);
     v[j] = static_cast<float>(square);
     const T root = std::sqrt(square) * static_cast<T>(step.root_correction) + kEpsilon;
-    w[j] =
-        static_cast<float>(static_cast<T>(step.keep) * x - static_cast<T>(step.rate) * mean / root);
+    w[j] = static_cast<float>(
+        x - (static_cast<T>(step.decay) * x + static_cast<T>(step.rate) * mean / root));
   }
 }
 

@@ -262,8 +262,10 @@ float normalize_row(Row w, std::int64_t dim, float* unit) {
 /// The j-th vector of w after the steps it missed.
 template <typename D, typename W, typename State>
 HWY_INLINE hn::Vec<D> caught_up_w(D d, const W* w, State v, const CatchUp& missed, std::int64_t j) {
-  return hn::MulAdd(load(d, w + j), hn::Set(d, missed.w_w),
-                    hn::Mul(load(d, v + j), hn::Set(d, missed.w_v)));
+  const auto weight = load(d, w + j);
+  const auto gained =
+      hn::MulAdd(weight, hn::Set(d, missed.w_w), hn::Mul(load(d, v + j), hn::Set(d, missed.w_v)));
+  return hn::Add(weight, gained);
 }
 
 /// The j-th vector of v after the steps it missed.
@@ -341,8 +343,8 @@ void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_REST
 void update_row_adamw(Row row, Row mean_row, Row square_row, const float* HWY_RESTRICT d_unit,
                       float inverse_norm, std::int64_t dim, const AdamWStep& step,
                       const RoundingKey& key) {
-  constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1);
-  constexpr auto kBeta2 = static_cast<float>(AdamWStep::kBeta2);
+  constexpr auto kRest1 = static_cast<float>(AdamWStep::kRest1);
+  constexpr auto kRest2 = static_cast<float>(AdamWStep::kRest2);
   const RoundingKey other{key.second, key.first};
   with_numbers(row, [&](auto* w) {
     with_numbers(mean_row, [&](auto* m) {
@@ -355,18 +357,18 @@ void update_row_adamw(Row row, Row mean_row, Row square_row, const float* HWY_RE
         // dw = d_unit·inv − w·along·inv²
         const auto gradient = hn::NegMulAdd(weight, hn::Set(d, along * inverse_norm * inverse_norm),
                                             hn::Mul(from_unit(d, j), hn::Set(d, inverse_norm)));
-        const auto mean = hn::MulAdd(load(d, m + j), hn::Set(d, kBeta1),
-                                     hn::Mul(gradient, hn::Set(d, 1 - kBeta1)));
+        const auto first = load(d, m + j), second = load(d, v + j);
+        const auto mean = hn::MulAdd(hn::Sub(gradient, first), hn::Set(d, kRest1), first);
         const auto square =
-            hn::MulAdd(load(d, v + j), hn::Set(d, kBeta2),
-                       hn::Mul(hn::Mul(gradient, gradient), hn::Set(d, 1 - kBeta2)));
+            hn::MulAdd(hn::MulSub(gradient, gradient, second), hn::Set(d, kRest2), second);
         const auto root = hn::MulAdd(hn::Sqrt(square), hn::Set(d, step.root_correction),
                                      hn::Set(d, static_cast<float>(AdamWStep::kEpsilon)));
-        const auto change = hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root);
+        const auto change = hn::MulAdd(weight, hn::Set(d, step.decay),
+                                       hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root));
         const auto random = rounding_bits(d, key, j);
         store(d, mean, m + j, hn::ShiftRight<16>(random));
         store(d, square, v + j, rounding_bits(d, other, j));
-        store(d, hn::MulSub(weight, hn::Set(d, step.keep), change), w + j, random);
+        store(d, hn::Sub(weight, change), w + j, random);
       });
     });
   });

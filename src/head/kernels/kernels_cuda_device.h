@@ -198,7 +198,7 @@ struct CaughtUp {
   }
   // Of what the table holds of both.
   __device__ float4 weight(float4 x, float4 y) const {
-    return any ? sum_of(missed.w_w, x, missed.w_v, y) : x;
+    return any ? sum_of(1, x, 1, sum_of(missed.w_w, x, missed.w_v, y)) : x;
   }
   __device__ float4 velocity(float4 x, float4 y) const {
     return any ? sum_of(missed.v_w, x, missed.v_v, y) : y;

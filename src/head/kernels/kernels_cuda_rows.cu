@@ -282,11 +282,9 @@ template <class W, class V>
 __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* squares,
                                     SampledRows sampled, CenterGradients gradients,
                                     CounterRandom random, const float* skip) {
-  constexpr auto kBeta1 = static_cast<float>(AdamWStep::kBeta1),
-                 kBeta2 = static_cast<float>(AdamWStep::kBeta2),
-                 kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
-                 kRest1 = static_cast<float>(1 - AdamWStep::kBeta1),
-                 kRest2 = static_cast<float>(1 - AdamWStep::kBeta2);
+  constexpr auto kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
+                 kRest1 = static_cast<float>(AdamWStep::kRest1),
+                 kRest2 = static_cast<float>(AdamWStep::kRest2);
   const std::int64_t i = warp_row();
   const std::int64_t row = row_at(sampled, i), at = row * table.dim;
   if (row < 0 || skip[0] != 0) return;
@@ -309,16 +307,20 @@ __global__ void update_adamw_kernel(Table table, W* weights, V* means, V* square
     const float4 g = each(d_unit(j), x, [&](float d, float w) {
       return formulas::through_norm(d, w, along, inverse);
     });
-    const float4 m = sum_of(kBeta1, load4_once(means + at + j), kRest1, g);
-    const float4 v = sum_of(kBeta2, load4_once(squares + at + j), kRest2,
-                            each(g, g, [](float a, float b) { return a * b; }));
+    const float4 m = each(load4_once(means + at + j), g, [&](float mean, float gradient) {
+      return mean + kRest1 * (gradient - mean);
+    });
+    const float4 v = each(load4_once(squares + at + j), g, [&](float square, float gradient) {
+      return square + kRest2 * (gradient * gradient - square);
+    });
     const float4 move = each(m, v, [&](float mean, float square) {
       return mean / (std::sqrt(square) * step.root_correction + kEpsilon);
     });
+    const float4 change = sum_of(step.decay, x, step.rate, move);
     const auto place = static_cast<std::uint32_t>(j);
     round4(means + at + j, m, key, place, 16);
     round4(squares + at + j, v, other, place, 0);
-    round4(weights + at + j, sum_of(step.keep, x, -step.rate, move), key, place, 0);
+    round4(weights + at + j, sum_of(1, x, -1, change), key, place, 0);
   }
   __syncwarp();
   if (threadIdx.x % kWarp == 0) table.updates[row] = update;
