@@ -22,6 +22,20 @@ TEST_F(Pfc, SaysItsVersion) {
   EXPECT_EQ(outcome.out, "pfc " PFC_VERSION "\n");
 }
 
+TEST_F(Pfc, ThreadsWaitForEachOtherBrieflyUnlessTheUserSaysHow) {
+  const auto taken = [&](const std::string& setting) {
+    const std::string errors = (folder_ / "err.txt").string();
+    const std::string command =
+        "env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=verbose " + setting +
+        " '" PFC_BINARY "' --version >/dev/null 2>'" + errors + "'";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return read("err.txt");  // what the OpenMP run time read from its environment
+  };
+  EXPECT_THAT(taken(""), HasSubstr("GOMP_SPINCOUNT = '10000'"));
+  EXPECT_THAT(taken("GOMP_SPINCOUNT=77"), HasSubstr("GOMP_SPINCOUNT = '77'"));
+  EXPECT_THAT(taken("OMP_WAIT_POLICY=passive"), HasSubstr("GOMP_SPINCOUNT = '0'"));
+}
+
 TEST_F(Pfc, EveryHelpHasAnExample) {
   for (const std::string command : {"",
                                     "train ",
