@@ -1,7 +1,10 @@
 #include "train/finite.h"
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <sstream>
+#include <vector>
 
 #include "pfc/base/error.h"
 
@@ -12,6 +15,19 @@ bool is_finite(const at::Tensor& tensor) {
   return tensor.isfinite().all().item<bool>();
 }
 
+/// Of rows [n, d] the first that holds a number which is not finite; −1 where none does. Asked
+/// once: an answer from a GPU is a round trip.
+std::int64_t first_bad_row(const at::Tensor& rows) {
+  const at::Tensor bad = rows.isfinite().all(1).logical_not().to(at::kCPU);
+  const bool* const begin = bad.const_data_ptr<bool>();
+  const bool* const end = begin + bad.size(0);
+  const bool* const found = std::find(begin, end, true);
+  return found == end ? -1 : found - begin;
+}
+
+/// Of the class centres, some 32 MB.
+constexpr std::size_t kRowsAtOnce = 1 << 14;
+
 std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings, std::int64_t first,
                              const Training& training) {
   for (const auto& item : training.backbone.named_parameters()) {
@@ -20,15 +36,19 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
   for (const auto& item : training.backbone.named_buffers()) {
     if (!is_finite(item.value())) return "the backbone's buffer " + item.key();
   }
-  for (std::int64_t i = 0; embeddings.defined() && i < embeddings.size(0); ++i) {
-    if (is_finite(embeddings[i])) continue;
-    const auto image = plan.images[static_cast<std::size_t>(first + i)];
-    return "the embedding of sample " + std::to_string(first + i) + " (image " +
+  const std::int64_t sample = embeddings.defined() ? first_bad_row(embeddings) : -1;
+  if (sample >= 0) {
+    const auto image = plan.images[static_cast<std::size_t>(first + sample)];
+    return "the embedding of sample " + std::to_string(first + sample) + " (image " +
            std::to_string(image) + " of the set)";
   }
   const CenterTable& table = training.head.table();
-  for (const LocalRow row : plan.classes.rows()) {
-    if (is_finite(table.rows({&row, 1}))) continue;
+  const std::vector<LocalRow> rows = plan.classes.rows();
+  for (std::size_t begin = 0; begin < rows.size(); begin += kRowsAtOnce) {
+    const auto part = std::span(rows).subspan(begin, std::min(kRowsAtOnce, rows.size() - begin));
+    const std::int64_t bad = first_bad_row(table.rows(part));
+    if (bad < 0) continue;
+    const LocalRow row = part[static_cast<std::size_t>(bad)];
     return "the centre of class " + std::to_string(table.shard().global(row).v);
   }
   return "the loss itself";
