@@ -39,6 +39,18 @@ TEST(RanksGradientBuckets, SumOverRanksHoweverTheyAreCut) {
   }
 }
 
+TEST(GradientBuckets, TheNormOfMillionsOfNumbersKeepsSixDigits) {
+  const auto comm = make_self_communicator();
+  at::manual_seed(3);
+  for (const std::int64_t few : {0, 1000}) {
+    const at::Tensor parameter = torch::zeros({6'500'000}).requires_grad_();
+    GradientBuckets gradients({parameter}, *comm);
+    parameter.grad().normal_().mul_(1e-3).narrow(0, 0, few).fill_(1);
+    const double want = parameter.grad().to(at::kDouble).norm().item<double>();
+    EXPECT_NEAR(gradients.norm().item<double>(), want, 1e-6 * want);
+  }
+}
+
 TEST(RanksGradientBuckets, AddUpMicroBatchesAndTravelWithTheLast) {
   on_ranks([](Communicator& comm) {
     const auto p = some_parameters();
