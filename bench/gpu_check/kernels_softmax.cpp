@@ -20,12 +20,16 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
   const at::Tensor cosines = torch::rand({samples, first + second}, on_gpu) * 1.6 - 0.8;
   const at::Tensor targets = torch::randint(-1, first + second, {samples}, on_gpu.dtype(at::kInt));
   const at::Tensor maximum = torch::full({samples}, -INFINITY, on_gpu);
-  const at::Tensor sum = torch::zeros({samples}, on_gpu);
+  const at::Tensor sum = torch::zeros({samples}, on_gpu.dtype(at::kDouble));
   constexpr std::int64_t kParts = 3;
   const at::Tensor d = torch::empty({kParts, samples, kDim}, on_gpu);
   const at::Tensor tile_maximum = torch::empty({2, samples}, on_gpu);
-  const gpu::SoftmaxState state{
-      maximum.data_ptr<float>(), sum.data_ptr<float>(), d.data_ptr<float>(), kParts, samples, kDim};
+  const gpu::SoftmaxState state{maximum.data_ptr<float>(),
+                                sum.data_ptr<double>(),
+                                d.data_ptr<float>(),
+                                kParts,
+                                samples,
+                                kDim};
   std::vector<at::Tensor> probabilities;
   std::vector<at::Tensor> tiles;
   // Where the classes end, for either tile.
@@ -86,7 +90,7 @@ void check_merge() {
   constexpr float kScale = 64;
   const at::TensorOptions on_gpu(kGpu);
   const at::Tensor maximum = random({kLanes, kSamples}) * 20,
-                   sum = random({kLanes, kSamples}).abs() + 1,
+                   sum = (random({kLanes, kSamples}).abs() + 1).to(at::kDouble),
                    d = random({kLanes, kParts, kSamples, kDim});
   maximum[1][0] = -INFINITY;
   const at::Tensor most = std::get<0>(maximum.max(0)).to(at::kDouble);
@@ -95,12 +99,12 @@ void check_merge() {
   const at::Tensor wanted_d = (factor.view({kLanes, 1, kSamples, 1}) * d).sum(0).sum(0);
   const at::Tensor targets = torch::arange(kSamples, on_gpu.dtype(at::kInt)).remainder(2) - 1;
   const at::Tensor phi = torch::rand({kSamples}, on_gpu.dtype(at::kDouble)),
-                   locals = torch::full({kSamples, 3}, NAN, on_gpu);
+                   locals = torch::full({kSamples, 3}, NAN, on_gpu.dtype(at::kDouble));
   gpu::merge_softmax(
-      {maximum.data_ptr<float>(), sum.data_ptr<float>(), d.data_ptr<float>(), kParts, kSamples,
+      {maximum.data_ptr<float>(), sum.data_ptr<double>(), d.data_ptr<float>(), kParts, kSamples,
        kDim},
       kLanes, {.targets = targets.const_data_ptr<std::int32_t>(), .phi = phi.data_ptr<double>()},
-      kScale, locals.data_ptr<float>(), stream());
+      kScale, locals.data_ptr<double>(), stream());
   expect_below("merge_softmax: maximum", error_of(maximum[0], most), 1e-6);
   expect_below("merge_softmax: sum", error_of(sum[0], wanted_sum), 1e-6);
   expect_below("merge_softmax: the sum so far", error_of(d[0][0], wanted_d), 1e-6);
@@ -125,11 +129,11 @@ void check_own_classes(at::ScalarType type) {
                    kept = torch::full({kSamples, kDim}, NAN, on_gpu),
                    x = torch::full({kSamples, kDim}, NAN, on_gpu.dtype(at::kBFloat16)),
                    maximum = torch::full({kLanes, kSamples}, NAN, on_gpu),
-                   sum = torch::full({kLanes, kSamples}, NAN, on_gpu);
+                   sum = torch::full({kLanes, kSamples}, NAN, on_gpu.dtype(at::kDouble));
   const gpu::Samples samples{kept.data_ptr<float>(), operand(x), kSamples};
   gpu::begin_samples(embeddings.const_data_ptr<float>(), samples,
                      {.maximum = maximum.data_ptr<float>(),
-                      .sum = sum.data_ptr<float>(),
+                      .sum = sum.data_ptr<double>(),
                       .samples = kSamples,
                       .dim = kDim},
                      kLanes, stream());
@@ -178,7 +182,7 @@ void check_join() {
   constexpr std::int64_t kWorld = 3, kSamples = 95;
   constexpr float kScale = 32;
   const at::TensorOptions on_gpu(kGpu);
-  at::Tensor all = random({kWorld, kSamples, 3}).cpu();
+  at::Tensor all = random({kWorld, kSamples, 3}).cpu().to(at::kDouble);
   all.select(2, 1).abs_().add_(1);
   const at::Tensor numbers = torch::arange(kSamples);
   for (std::int64_t rank = 0; rank < kWorld; ++rank)
@@ -188,21 +192,21 @@ void check_join() {
       targets = torch::where(numbers.remainder(kWorld).eq(0), numbers, -1).to(at::kInt).to(kGpu),
       slope = torch::rand({kSamples}, at::kDouble).to(kGpu), sums = random({kSamples, kDim}),
       d_sample = random({kSamples, kDim}), d_center = random({kSamples, kDim}),
-      parts = all.to(kGpu), maximum = parts.select(2, 0)[0].contiguous(),
+      parts = all.to(kGpu), maximum = parts.select(2, 0)[0].to(at::kFloat),
       d = torch::full({kSamples, kDim}, NAN, on_gpu),
-      log_sum = torch::full({kSamples}, NAN, on_gpu), count = torch::full({1}, NAN, on_gpu),
-      worth = torch::full({1}, NAN, on_gpu), skip = torch::full({1}, NAN, on_gpu),
-      loss = torch::full({1}, NAN, on_gpu.dtype(at::kDouble)),
+      log_sum = torch::full({kSamples}, NAN, on_gpu.dtype(at::kDouble)),
+      count = torch::full({1}, NAN, on_gpu), worth = torch::full({1}, NAN, on_gpu),
+      skip = torch::full({1}, NAN, on_gpu), loss = torch::full({1}, NAN, on_gpu.dtype(at::kDouble)),
       losses = torch::full({kSamples}, NAN, on_gpu.dtype(at::kDouble));
   const at::Tensor center_before = d_center.cpu().to(at::kDouble);
   gpu::begin_loss(valid.const_data_ptr<float>(), kSamples, count.data_ptr<float>(),
                   loss.data_ptr<double>(), skip.data_ptr<float>(), stream());
-  const gpu::JoinedSoftmax joined{.all = parts.const_data_ptr<float>(),
+  const gpu::JoinedSoftmax joined{.all = parts.const_data_ptr<double>(),
                                   .valid = valid.const_data_ptr<float>(),
                                   .count = count.const_data_ptr<float>(),
                                   .world = kWorld,
                                   .samples = kSamples,
-                                  .log_sum = log_sum.data_ptr<float>(),
+                                  .log_sum = log_sum.data_ptr<double>(),
                                   .losses = losses.data_ptr<double>(),
                                   .worth = worth.data_ptr<float>(),
                                   .loss = loss.data_ptr<double>(),
@@ -217,7 +221,6 @@ void check_join() {
                      .d_sample = d_sample.data_ptr<float>(),
                      .d_center = d_center.data_ptr<float>()},
                     kScale, d.data_ptr<float>(), stream());
-  all = all.to(at::kDouble);
   const at::Tensor target = all.select(2, 2).amax(0),
                    others = (all.select(2, 0) + all.select(2, 1).log()).logsumexp(0),
                    whole = at::logaddexp(others, target), rest = 1 - (target - whole).exp();

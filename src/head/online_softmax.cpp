@@ -3,32 +3,52 @@
 #include <ATen/Functions.h>
 
 #include <cmath>
+#include <utility>
 
 #include "head/kernels/kernels.h"
 
 namespace pfc {
+namespace {
 
-OnlineSoftmax::OnlineSoftmax(std::int64_t samples, std::int64_t dim)
-    : maximum(at::empty({samples}, at::kFloat)),
-      sum(at::empty({samples}, at::kFloat)),
-      d_embeddings(at::empty({samples, dim}, at::kFloat)),
-      scratch_(at::empty({samples}, at::kFloat)) {}
+/// Ten million classes are some 20,000 tiles of a thread, which are then 312 blocks: float32 sums
+/// of 64 and of 312 terms keep six digits, one of 20,000 does not. An addition for 64 GEMMs costs
+/// nothing.
+constexpr std::int64_t kTilesInBlock = 64;
+
+double shrink_by(float from, float to) {
+  return std::exp(static_cast<double>(from) - static_cast<double>(to));
+}
+
+}  // namespace
+
+OnlineSoftmax::OnlineSoftmax(at::Tensor block)
+    : maximum(at::empty({block.size(0)}, at::kFloat)),
+      sum(at::empty({block.size(0)}, at::kDouble)),
+      d_embeddings(at::empty_like(block)),
+      block_(std::move(block)),
+      scratch_(at::empty_like(maximum)) {}
 
 void OnlineSoftmax::clear() {
   maximum.fill_(kNoLogit);
   sum.zero_();
   d_embeddings.zero_();
+  block_.zero_();
+  tiles_in_block_ = 0;
 }
 
 void OnlineSoftmax::raise(std::int64_t sample, float largest) {
   float& most = maximum.data_ptr<float>()[sample];
   if (!(largest > most)) return;
-  const float shrink = std::exp(most - largest);
-  most = largest;
-  sum.data_ptr<float>()[sample] *= shrink;
+  const float before = std::exchange(most, largest);
+  if (before == kNoLogit) return;  // there is no sum
+  const double shrink = shrink_by(before, largest);
+  sum.data_ptr<double>()[sample] *= shrink;
   const std::int64_t dim = d_embeddings.size(1);
-  float* const row = d_embeddings.data_ptr<float>() + sample * dim;
-  for (std::int64_t j = 0; j < dim; ++j) row[j] *= shrink;
+  const auto factor = static_cast<float>(shrink);
+  for (const at::Tensor& sums : {d_embeddings, block_}) {
+    float* const row = sums.data_ptr<float>() + sample * dim;
+    for (std::int64_t j = 0; j < dim; ++j) row[j] *= factor;
+  }
 }
 
 void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, double scale) {
@@ -42,8 +62,19 @@ void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, doubl
     const float shift = maximum.const_data_ptr<float>()[i];
     scratch[i] = shift == kNoLogit ? 0 : shift;  // nothing but masked classes so far: exp(−∞)
   }
-  kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<float>());
-  d_embeddings.addmm_(cosines.t(), unit);
+  kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<double>());
+  block_.addmm_(cosines.t(), unit);
+  if (++tiles_in_block_ == kTilesInBlock) end_block();
+}
+
+void OnlineSoftmax::end_block() {
+  d_embeddings.add_(block_);
+  block_.zero_();
+  tiles_in_block_ = 0;
+}
+
+void OnlineSoftmax::finish() {
+  if (tiles_in_block_ > 0) end_block();
 }
 
 void OnlineSoftmax::merge(const OnlineSoftmax& other) {
@@ -52,11 +83,12 @@ void OnlineSoftmax::merge(const OnlineSoftmax& other) {
     const float theirs = other.maximum.const_data_ptr<float>()[i];
     raise(i, theirs);
     const float most = maximum.const_data_ptr<float>()[i];
-    const float shrink = theirs == most ? 1 : std::exp(theirs - most);
-    sum.data_ptr<float>()[i] += shrink * other.sum.const_data_ptr<float>()[i];
+    const double shrink = theirs == most ? 1 : shrink_by(theirs, most);
+    sum.data_ptr<double>()[i] += shrink * other.sum.const_data_ptr<double>()[i];
+    const auto factor = static_cast<float>(shrink);
     float* const row = d_embeddings.data_ptr<float>() + i * dim;
     const float* const their_row = other.d_embeddings.const_data_ptr<float>() + i * dim;
-    for (std::int64_t j = 0; j < dim; ++j) row[j] += shrink * their_row[j];
+    for (std::int64_t j = 0; j < dim; ++j) row[j] += factor * their_row[j];
   }
 }
 

@@ -13,24 +13,34 @@ inline constexpr float kNoLogit = -std::numeric_limits<float>::infinity();
 /// The softmax of N samples over classes that are met tile by tile, and its gradient by the
 /// samples, for one thread (online softmax: Milakov and Gimelshein, arXiv 1805.02867). Where a tile
 /// holds a larger logit than all before it, what was summed so far shrinks by the difference.
+///
+/// Millions of classes are many small terms. So `sum` is float64; the gradient is float32, and what
+/// a block of tiles adds to it is summed apart.
 struct OnlineSoftmax {
-  at::Tensor maximum;       ///< [N] of the logits met so far
-  at::Tensor sum;           ///< [N] of exp(logit − maximum)
-  at::Tensor d_embeddings;  ///< [N, d] sum of exp(logit − maximum) · unit centre
+  at::Tensor maximum;       ///< [N] float32, of the logits met so far
+  at::Tensor sum;           ///< [N] float64, of exp(logit − maximum)
+  at::Tensor d_embeddings;  ///< [N, d] float32, sum of exp(logit − maximum) · unit centre; whole
+                            ///< after `finish`
 
-  OnlineSoftmax(std::int64_t samples, std::int64_t dim);
+  /// `block` [N, d] float32 is this one's to write until `finish`.
+  explicit OnlineSoftmax(at::Tensor block);
 
   void clear();
   /// A tile of classes: cosines [classes, N], −∞ where one does not count, become exp(scale ·
   /// cosine − maximum), with the maximum of now; unit [classes, d].
   void add(const at::Tensor& cosines, const at::Tensor& unit, double scale);
-  /// As if this one had met the other's classes too.
+  /// After the last tile.
+  void finish();
+  /// As if this one had met the other's classes too. Both are finished.
   void merge(const OnlineSoftmax& other);
 
  private:
   /// Raises the maximum of a sample to `largest`; what was summed follows.
   void raise(std::int64_t sample, float largest);
+  void end_block();
 
+  at::Tensor block_;  ///< [N, d] what the block's tiles add to d_embeddings
+  std::int64_t tiles_in_block_ = 0;
   at::Tensor scratch_;  ///< [N]
 };
 

@@ -23,20 +23,20 @@ at::Tensor unit_rows(const at::Tensor& x) {
 
 /// What one thread has to itself.
 struct Worker {
+  at::Tensor weighted;    ///< [N, d] see weigh_embeddings; in pass 1 the softmax's block
   OnlineSoftmax softmax;  ///< over the tiles of this worker
   at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
   at::Tensor logits;      ///< [tile, N] cosines, then probabilities
-  at::Tensor weighted;    ///< [N, d] see weigh_embeddings …
-  at::Tensor shift;       ///< [N] … and what they are for
+  at::Tensor shift;       ///< [N] what `weighted` is for
   at::Tensor sink;        ///< [N] sums that nobody asks for
 
   Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
-      : softmax(samples, dim),
+      : weighted(at::empty({samples, dim}, at::kFloat)),
+        softmax(weighted),
         unit(at::empty({tile, dim}, at::kFloat)),
         logits(at::empty({tile, samples}, at::kFloat)),
-        weighted(at::empty({samples, dim}, at::kFloat)),
         shift(at::empty({samples}, at::kFloat)),
-        sink(at::zeros({samples}, at::kFloat)) {}
+        sink(at::zeros({samples}, at::kDouble)) {}
 };
 
 /// On the CPU: tiles that fit a core's cache, shared by threads.
@@ -95,6 +95,7 @@ class CpuHead final : public HeadSteps {
   at::Tensor valid_;                       ///< [N]
   at::Tensor d_embeddings_;                ///< [N, d]
   at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
+  at::Tensor shift_;                       ///< [N] the same in float32, to subtract from logits
   at::Tensor rest_;                        ///< [N] 1 − p of the own class
   at::Tensor weight_;                      ///< [N] s·valid / number of the step's valid samples
 
@@ -255,6 +256,7 @@ void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
     kept_maximum_[tile.number].copy_(worker.softmax.maximum);
     if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
   });
+  for (Worker& worker : workers_) worker.softmax.finish();
   OnlineSoftmax& all = workers_.front().softmax;
   for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].softmax);
   d_embeddings_ = all.d_embeddings;
@@ -264,21 +266,21 @@ void CpuHead::exchange(Communicator& comm) {
   const at::NoGradGuard no_grad;
   const OnlineSoftmax& local = workers_.front().softmax;
   const std::int64_t samples = local.maximum.size(0);
-  const at::Tensor targets =
-      at::full({samples}, kNoLogit, at::kFloat)
-          .index_put_({own_samples_}, (own_phi_ * options_.scale).to(at::kFloat));
-  const at::Tensor all = comm.all_gather(at::stack({local.maximum, local.sum, targets}, 1))
+  const at::Tensor targets = at::full({samples}, kNoLogit, at::kDouble)
+                                 .index_put_({own_samples_}, own_phi_ * options_.scale);
+  const at::Tensor local_maximum = local.maximum.to(at::kDouble);
+  const at::Tensor all = comm.all_gather(at::stack({local_maximum, local.sum, targets}, 1))
                              .wait()
                              .view({comm.world(), samples, 3});
   const at::Tensor maxima = all.select(2, 0);
   const at::Tensor maximum = maxima.amax(0);
   const at::Tensor shift = maximum.masked_fill(maximum == kNoLogit, 0);  // no other class counts
-  const at::Tensor sum = (all.select(2, 1) * (maxima - shift).exp_()).to(at::kDouble).sum(0);
-  const at::Tensor others = shift.to(at::kDouble) + sum.log();
-  join_own(others, all.select(2, 2).amax(0).to(at::kDouble));
+  const at::Tensor sum = (all.select(2, 1) * (maxima - shift).exp_()).sum(0);
+  join_own(shift + sum.log(), all.select(2, 2).amax(0));
 
   weight_ = valid_ * (options_.scale / step_valid_.sum());
-  d_embeddings_.mul_((weight_ * (local.maximum - log_sum_).exp_()).unsqueeze(1));
+  const at::Tensor factor = weight_ * (local_maximum - log_sum_).exp_();
+  d_embeddings_.mul_(factor.to(at::kFloat).unsqueeze(1));
   const at::Tensor own_weight =  // (1 − p)·φ′
       ((weight_ * rest_).index_select(0, own_samples_) * own_slope_).to(at::kFloat).unsqueeze(1);
   d_own_center_.mul_(own_weight);
@@ -289,17 +291,18 @@ void CpuHead::exchange(Communicator& comm) {
 /// Both float64.
 void CpuHead::join_own(const at::Tensor& others, const at::Tensor& own) {
   const std::int64_t samples = others.size(0);
-  log_sum_ = at::empty({samples}, at::kFloat);
+  log_sum_ = at::empty({samples}, at::kDouble);
   rest_ = at::empty({samples}, at::kFloat);
   double losses = 0;
   for (std::int64_t i = 0; i < samples; ++i) {
     const double logit = own.const_data_ptr<double>()[i];
     const auto [loss, rest] =
         kernels::formulas::own_loss(others.const_data_ptr<double>()[i], logit);
-    log_sum_.data_ptr<float>()[i] = static_cast<float>(logit + loss);
+    log_sum_.data_ptr<double>()[i] = logit + loss;
     rest_.data_ptr<float>()[i] = static_cast<float>(rest);
     if (valid_.const_data_ptr<float>()[i] > 0) losses += loss;
   }
+  shift_ = log_sum_.to(at::kFloat);
   loss_ += losses / step_valid_.sum().item<double>();
 }
 
@@ -309,9 +312,9 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
   if (keep_ == Keep::kNothing) {
     at::Tensor z = cosines(worker, tile);
     kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
-                         static_cast<float>(options_.scale), log_sum_.const_data_ptr<float>(),
-                         worker.sink.data_ptr<float>());
-    weigh_embeddings(worker, log_sum_);
+                         static_cast<float>(options_.scale), shift_.const_data_ptr<float>(),
+                         worker.sink.data_ptr<double>());
+    weigh_embeddings(worker, shift_);
     return z;
   }
   weigh_embeddings(worker, kept_maximum_[tile.number]);
@@ -329,8 +332,9 @@ void CpuHead::weigh_embeddings(Worker& worker, const at::Tensor& shift) const {
     const float now = shift.const_data_ptr<float>()[i];
     if (now == known[i]) continue;
     known[i] = now;
-    const float factor =
-        weight_.const_data_ptr<float>()[i] * std::exp(now - log_sum_.const_data_ptr<float>()[i]);
+    const double share = std::exp(static_cast<double>(now) - log_sum_.const_data_ptr<double>()[i]);
+    const auto factor =
+        static_cast<float>(static_cast<double>(weight_.const_data_ptr<float>()[i]) * share);
     const float* const x = embeddings_.const_data_ptr<float>() + i * dim;
     float* const weighted = worker.weighted.data_ptr<float>() + i * dim;
     for (std::int64_t j = 0; j < dim; ++j) weighted[j] = factor * x[j];

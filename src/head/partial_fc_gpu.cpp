@@ -230,7 +230,7 @@ class GpuHead final : public HeadSteps {
       add_sums(sums, p, lane.unit.narrow(0, 0, tile.classes.size), /*begin=*/number < kGpuLanes);
     });
     gpu::merge_softmax(state(0), std::min<std::int64_t>(tiles(), kGpuLanes), own(), scale(),
-                       locals_.data_ptr<float>(), current());
+                       locals_.data_ptr<double>(), current());
   }
 
   /// The gradients of a tile's centres; added up, or with what was added up into the update.
@@ -363,7 +363,7 @@ class GpuHead final : public HeadSteps {
   }
   gpu::SoftmaxState state(std::int64_t lane) const {
     return {.maximum = maximum_.data_ptr<float>() + lane * samples_,
-            .sum = sum_.data_ptr<float>() + lane * samples_,
+            .sum = sum_.data_ptr<double>() + lane * samples_,
             .d_embeddings = sums_[lane].data_ptr<float>(),
             .parts = sums_.size(1),
             .samples = samples_,
@@ -371,12 +371,12 @@ class GpuHead final : public HeadSteps {
   }
   float scale() const { return static_cast<float>(options_.scale); }
   gpu::JoinedSoftmax joined() const {
-    return {.all = all_.defined() ? all_.const_data_ptr<float>() : nullptr,
+    return {.all = all_.defined() ? all_.const_data_ptr<double>() : nullptr,
             .valid = valid_.const_data_ptr<float>() + first_,
             .count = valid_count_.const_data_ptr<float>(),
             .world = world_,
             .samples = samples_,
-            .log_sum = log_sum_.data_ptr<float>(),
+            .log_sum = log_sum_.data_ptr<double>(),
             .losses = losses_.data_ptr<double>(),
             .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
@@ -423,12 +423,12 @@ class GpuHead final : public HeadSteps {
       lane.weighted = of_embeddings(input_);
     }
     maximum_ = at::empty({kGpuLanes, samples}, on_gpu(at::kFloat));
-    sum_ = at::empty_like(maximum_);
+    sum_ = at::empty({kGpuLanes, samples}, on_gpu(at::kDouble));
     sums_ = at::empty({kGpuLanes, sum_parts(samples, table_.dim()), samples, table_.dim()},
                       on_gpu(at::kFloat));
-    locals_ = at::empty({samples, 3}, on_gpu(at::kFloat));
+    locals_ = at::empty({samples, 3}, on_gpu(at::kDouble));
     tile_maximum_ = at::empty({tiles(), samples}, on_gpu(at::kFloat));
-    log_sum_ = of_samples(at::kFloat);
+    log_sum_ = of_samples(at::kDouble);
     losses_ = of_samples(at::kDouble);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);

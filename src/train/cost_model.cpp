@@ -10,7 +10,7 @@
 namespace pfc {
 namespace {
 
-constexpr double kFloat = 4, kHalf = 2, kLabel = 8;
+constexpr double kFloat = 4, kDouble = 8, kHalf = 2, kLabel = 8;
 /// Times that each kept number is read or written in a step: in a block of iResNet a step moves 47
 /// maps (a normalisation reads its input twice forward, its input and gradient twice backward, …)
 /// for the 6 that it keeps.
@@ -236,7 +236,7 @@ class Planner {
         all_gather("all_gather embeddings", numbers,
                    static_cast<double>(bytes_of(request_.gather)));
         // Every rank sends a maximum, a sum and a target for all samples.
-        all_gather("all_gather maxima, sums, targets", 3 * ranks_ * batch_, kFloat);
+        all_gather("all_gather maxima, sums, targets", 3 * ranks_ * batch_, kDouble);
         reduce_scatter("reduce_scatter d_embeddings", numbers, pass_2_seconds);
         break;
       case HeadWay::kPyTorch:

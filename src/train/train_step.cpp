@@ -78,7 +78,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     const at::Tensor all = gather_embeddings(x.detach(), training);  // [samples, d]
 
     head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile
-    head.exchange(comm);       // 12 bytes a sample; now the loss is known
+    head.exchange(comm);       // 24 bytes a sample; now the loss is known
     if (device.is_cpu()) require_finite_loss(plan, lr, all, first, training);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     if (!last) {

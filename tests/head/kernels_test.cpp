@@ -104,17 +104,19 @@ TEST_P(Kernels, ExponentialIsWithinItsStatedError) {
   // exponential's own error.
   auto x = numbers(100'000, -87.3, 0, 2);
   x.insert(x.end(), {0.0f, -1e-9f, -87.3365f, 1e-6f});
-  std::vector<float> result = x, shift(x.size()), sum(x.size());
+  std::vector<float> result = x, shift(x.size());
+  std::vector<double> sum(x.size());
   kernels::exp_columns(result.data(), 1, std::ssize(x), 1, shift.data(), sum.data());
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double want = std::exp(static_cast<double>(x[i]));
     EXPECT_NEAR(result[i], want, 1.2e-7 * want) << x[i];
-    EXPECT_EQ(result[i], sum[i]);
+    EXPECT_EQ(static_cast<double>(result[i]), sum[i]);
   }
 }
 
 TEST_P(Kernels, ExponentialEndsInZeroAndKeepsNan) {
-  std::vector<float> tile = {-88, -1e30f, -kInfinity, std::nanf("")}, shift(4), sum(4);
+  std::vector<float> tile = {-88, -1e30f, -kInfinity, std::nanf("")}, shift(4);
+  std::vector<double> sum(4);
   kernels::exp_columns(tile.data(), 1, 4, 1, shift.data(), sum.data());
   EXPECT_EQ(tile[0], 0);
   EXPECT_EQ(tile[1], 0);
@@ -129,7 +131,7 @@ TEST_P(Kernels, ExpColumnsEqualsTheFormula) {
     auto tile = numbers(static_cast<std::size_t>(rows * columns), -1, 1, 3);
     const auto cosines = tile;
     const std::vector<float> shift(static_cast<std::size_t>(columns), 60.0f);
-    std::vector<float> sum(static_cast<std::size_t>(columns), 0.5f);
+    std::vector<double> sum(static_cast<std::size_t>(columns), 0.5);
     kernels::exp_columns(tile.data(), rows, columns, 64, shift.data(), sum.data());
     for (std::int64_t j = 0; j < columns; ++j) {
       double total = 0.5;
@@ -142,6 +144,25 @@ TEST_P(Kernels, ExpColumnsEqualsTheFormula) {
       EXPECT_NEAR(sum[static_cast<std::size_t>(j)], total, 2e-5 * total);
     }
   }
+}
+
+TEST_P(Kernels, AMillionSmallTermsBesideALargeOneKeepSixDigits) {
+  constexpr std::int64_t kRows = 1000, kColumns = 19, kTiles = 1000;
+  const auto logits = numbers(kRows * kColumns, -17, -15, 12);
+  const std::vector<float> shift(kColumns);
+  std::vector<double> sum(kColumns), want(kColumns, 1.0);
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    want[i % kColumns] += kTiles * std::exp(static_cast<double>(logits[i]));
+  for (int t = 0; t < kTiles; ++t) {
+    auto tile = logits;
+    if (t == 0) {  // the large one is in a tile with small ones
+      std::fill_n(tile.begin(), kColumns, 0.0f);
+      for (std::size_t j = 0; j < kColumns; ++j)
+        want[j] -= std::exp(static_cast<double>(logits[j]));
+    }
+    kernels::exp_columns(tile.data(), kRows, kColumns, 1, shift.data(), sum.data());
+  }
+  for (std::size_t j = 0; j < kColumns; ++j) EXPECT_NEAR(sum[j], want[j], 1e-6 * want[j]) << j;
 }
 
 TEST_P(Kernels, ColumnMaxAndMaskEqualTheFormulas) {

@@ -305,6 +305,71 @@ TEST(PartialFc, OfLearntSamplesNoDigitsAreLost) {
   }
 }
 
+/// Of samples over all rows of a table, in float64 and without a matrix of them all: each one's
+/// loss, and that loss's gradient by its embedding.
+std::pair<at::Tensor, at::Tensor> losses_over(const at::Tensor& weights, const at::Tensor& x,
+                                              const std::vector<std::int64_t>& labels,
+                                              double scale) {
+  constexpr std::int64_t kRows = 1 << 16;
+  const at::Tensor own = unit_rows(weights.index_select(0, at::tensor(labels)).to(at::kDouble));
+  at::Tensor sum = at::zeros({x.size(0), 1}, at::kDouble), d = at::zeros_like(x);
+  for (std::int64_t begin = 0; begin < weights.size(0); begin += kRows) {
+    const std::int64_t rows = std::min(kRows, weights.size(0) - begin);
+    const at::Tensor w = unit_rows(weights.narrow(0, begin, rows).to(at::kDouble));
+    at::Tensor p = (x.mm(w.t()) * scale - scale).exp();
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      if (labels[i] >= begin && labels[i] < begin + rows)
+        p[static_cast<std::int64_t>(i)][labels[i] - begin] = 0;
+    }
+    sum += p.sum(1, true);
+    d += p.mm(w);
+  }
+  const at::Tensor gap = scale + sum.log() - scale * (x * own).sum(1, true);
+  return {gap.exp().log1p(), scale * gap.sigmoid() * (d / sum - own)};
+}
+
+TEST(PartialFc, OfAMillionClassesNoDigitsAreLost) {
+  constexpr std::int64_t kClasses = 1'000'000, kNumbers = 48;
+  const ClassShard shard(kClasses, 0, 1);
+  PartialFcOptions options;
+  options.table.dim = kNumbers;
+  options.table.optimizer.momentum = 0;
+  options.margin = Margin::cosface(0);
+  options.scale = 19.5;  // logits spread as those of 512 numbers do at a scale of 64
+  PartialFc head(options, shard);
+  const ClassSampler sampler({1.0, Sampling::kStratified, 1}, shard);
+  const auto comm = make_self_communicator();
+  at::manual_seed(5);
+  const at::Tensor embeddings = unit_rows(torch::randn({3, kNumbers}));
+  const std::vector<std::int64_t> labels = {999'999, 500'000, 77};
+  const at::Tensor weights = head.table().weights();
+  // Of the second sample an impostor weighs as much as all others, and comes first. The third is
+  // learnt, so that its loss is small and as right as the sum is.
+  weights[1000].copy_(0.95 * embeddings[1] + 0.3 * unit_rows(torch::randn({1, kNumbers}))[0]);
+  weights[77].copy_(embeddings[2]);
+  const at::Tensor x = embeddings.to(at::kDouble);
+  const auto [losses, gradients] = losses_over(weights, x, labels, options.scale);
+  const at::Tensor want = through_normalisation(gradients, x);
+
+  const int threads = at::get_num_threads();
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const GlobalClass label{labels[static_cast<std::size_t>(i)]};
+    for (const int n : {1, 2}) {
+      SCOPED_TRACE(std::to_string(i) + " on " + std::to_string(n));
+      at::set_num_threads(n);
+      head.begin(sampler.draw(0, {&label, 1}), at::ones({1}));
+      head.forward(embeddings.narrow(0, i, 1));
+      head.exchange(*comm);
+      const double loss = losses[i].item<double>();
+      EXPECT_NEAR(head.loss(), loss, 1e-6 * loss);
+      // Of a logit of 18.5 alone float32 holds 1e-6, by which an impostor's probability is off.
+      const at::Tensor found = through_normalisation(head.d_embeddings().to(at::kDouble), x[i]);
+      EXPECT_LT(((found - want[i]).norm() / gradients[i].norm()).item<double>(), 5e-6);
+    }
+  }
+  at::set_num_threads(threads);
+}
+
 TEST(PartialFc, AClassThatIsAloneHasNoLossAndMovesNothing) {
   Case c = cosface("alone");
   c.sample_rate = 1;

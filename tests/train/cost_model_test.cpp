@@ -68,7 +68,7 @@ TEST(CostModel, BytesSentAreWhatARingSends) {
   const Plan plan = make_plan(ours(1'000'000, 0.1, 8, 1024, "v100"));
   EXPECT_EQ(sent_for(plan, "all_gather valid flags"), 7 * 128 * 4);
   EXPECT_EQ(sent_for(plan, "all_gather embeddings"), 7 * 128 * 512 * 4);
-  EXPECT_EQ(sent_for(plan, "all_gather maxima, sums, targets"), 7 * 1024 * 12);
+  EXPECT_EQ(sent_for(plan, "all_gather maxima, sums, targets"), 7 * 1024 * 24);
   EXPECT_EQ(sent_for(plan, "reduce_scatter d_embeddings"), 7 * 128 * 512 * 4);
   EXPECT_NEAR(sent_for(plan, "all_reduce gradients of the backbone"), 2 * 7 / 8.0 * 4 * 43.59e6, 1);
 }

@@ -47,7 +47,7 @@ struct PartialFcOptions {
 ///
 ///     head.begin(classes, valid);
 ///     head.forward(embeddings);   // pass 1
-///     head.exchange(comm);        // 12 bytes a sample; now the loss is known
+///     head.exchange(comm);        // 24 bytes a sample; now the loss is known
 ///     Pending dx = comm.reduce_scatter(head.d_embeddings());
 ///     head.update(lr, dx);        // pass 2, while dx travels
 ///

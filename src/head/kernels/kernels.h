@@ -42,11 +42,12 @@ void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float thre
 void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum);
 
 /// tile [rows, columns], in place: exp(scale · cosine − shift[column]), which must not exceed 1 by
-/// much; sum [columns] gains each column's total. The exponential's own relative error is
-/// below 1.2e-7 (two units in the last place); that of its argument's rounding comes on top.
-/// Results below 1.2e-38 are 0; NaN stays NaN.
+/// much; sum [columns] gains each column's total, in float64: of a million small terms beside a
+/// large one float32 would lose most. The exponential's own relative error is below 1.2e-7 (two
+/// units in the last place); that of its argument's rounding comes on top. Results below 1.2e-38
+/// are 0; NaN stays NaN.
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, float* sum);
+                 const float* shift, double* sum);
 
 // Rows of a table, in place: first they are brought through the steps they missed; bfloat16 is
 // rounded once, at the end, stochastically.

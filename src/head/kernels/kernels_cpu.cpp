@@ -305,17 +305,47 @@ void column_max(const float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t 
   }
 }
 
+/// sum [lanes of d] += x, in float64.
+template <typename D>
+HWY_INLINE void add_wide(D d, hn::Vec<D> x, double* sum) {
+  const auto add = [sum](auto half, auto values, std::size_t offset) {
+    const hn::Rebind<double, decltype(half)> wide;
+    double* const to = sum + offset;
+    hn::StoreU(hn::Add(hn::LoadU(wide, to), hn::PromoteTo(wide, values)), wide, to);
+  };
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(D()) > 1) {  // as float64 they fill two vectors
+    const hn::Half<D> half;
+    add(half, hn::LowerHalf(half, x), 0);
+    add(half, hn::UpperHalf(half, x), hn::Lanes(half));
+  } else
+#endif
+    add(d, x, 0);
+}
+
 void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* HWY_RESTRICT shift, float* HWY_RESTRICT sum) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    float* const row = tile + i * columns;
+                 const float* HWY_RESTRICT shift, double* HWY_RESTRICT sum) {
+  // Four rows at a time: their sum lies in a register, and float32 loses no more in it than in any
+  // other result. Of more, small terms beside a large one would be lost.
+  constexpr std::int64_t kRows = 4;
+  const auto add = [&](std::int64_t first, auto count) {
+    float* const tops = tile + first * columns;
     for_lanes(columns, [&](auto d, std::int64_t j) {
-      const auto logit = hn::Mul(hn::Set(d, scale), hn::LoadU(d, row + j));
-      const auto p = exp_of(d, hn::Sub(logit, hn::LoadU(d, shift + j)));
-      hn::StoreU(p, d, row + j);
-      hn::StoreU(hn::Add(hn::LoadU(d, sum + j), p), d, sum + j);
+      const auto of_row = [&](std::int64_t i) {
+        float* const at = tops + i * columns + j;
+        const auto logit = hn::Mul(hn::Set(d, scale), hn::LoadU(d, at));
+        const auto p = exp_of(d, hn::Sub(logit, hn::LoadU(d, shift + j)));
+        hn::StoreU(p, d, at);
+        return p;
+      };
+      auto total = of_row(0);
+      for (std::int64_t i = 1; i < count; ++i) total = hn::Add(total, of_row(i));
+      add_wide(d, total, sum + j);
     });
-  }
+  };
+  std::int64_t i = 0;
+  for (; i + kRows <= rows; i += kRows) add(i, std::integral_constant<std::int64_t, kRows>());
+  for (; i < rows; ++i) add(i, std::integral_constant<std::int64_t, 1>());
 }
 
 void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_RESTRICT d_unit,
@@ -426,7 +456,7 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
   HWY_DYNAMIC_DISPATCH(column_max)(tile, rows, columns, maximum);
 }
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, float* sum) {
+                 const float* shift, double* sum) {
   HWY_DYNAMIC_DISPATCH(exp_columns)(tile, rows, columns, scale, shift, sum);
 }
 void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,

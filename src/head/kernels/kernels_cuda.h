@@ -128,10 +128,11 @@ struct TileShape {
 };
 
 /// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own;
-/// the gradient's sum is kept in parts. Lanes have one each, one after another.
+/// the gradient's sum is kept in parts. Lanes have one each, one after another. Sums of a tile are
+/// float32, as trees, in which few roundings come on top of each other; the sum over tiles is not.
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
-  float* sum = nullptr;           ///< [N] of exp(logit − maximum)
+  double* sum = nullptr;          ///< [N] of exp(logit − maximum)
   float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks where a maximum rises
   std::int64_t parts = 1, samples = 0, dim = 0;
 };
@@ -157,7 +158,7 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
 /// As if the first lane's state had met the classes of all lanes; its first part becomes the whole
 /// sum. locals [N, 3] becomes this rank's part of JoinedSoftmax::all.
 void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
-                   float scale, float* locals, Stream stream);
+                   float scale, double* locals, Stream stream);
 
 /// The same probabilities again, from the maxima that softmax_tile kept.
 void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
@@ -165,15 +166,15 @@ void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* t
 
 /// What all ranks' softmaxes make together.
 struct JoinedSoftmax {
-  const float* all = nullptr;    ///< [W, N, 3] maximum, sum, target logit (−∞ with other ranks)
+  const double* all = nullptr;   ///< [W, N, 3] maximum, sum, target logit (−∞ with other ranks)
   const float* valid = nullptr;  ///< [N]
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
-  float* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
-  double* losses = nullptr;  ///< [N] −log p of a sample's own class; 0 where valid is 0
-  float* worth = nullptr;    ///< [1] see CenterGradients
-  double* loss = nullptr;    ///< [1] gains the samples' part
-  float* skip = nullptr;     ///< [1] becomes 1 where the loss is not finite
+  double* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
+  double* losses = nullptr;   ///< [N] −log p of a sample's own class; 0 where valid is 0
+  float* worth = nullptr;     ///< [1] see CenterGradients
+  double* loss = nullptr;     ///< [1] gains the samples' part
+  float* skip = nullptr;      ///< [1] becomes 1 where the loss is not finite
 };
 
 /// A step's loss before its first micro-batch: 0, with nothing to skip, and the number of valid

@@ -123,8 +123,8 @@ template <class T>
 __device__ T warp_sum(T x) {
   return warp_reduce(x, [](T a, T b) { return a + b; });
 }
-inline __device__ float warp_max(float x) {
-  return warp_reduce(x, [](float a, float b) { return fmaxf(a, b); });
+inline __device__ double warp_max(double x) {
+  return warp_reduce(x, [](double a, double b) { return fmax(a, b); });
 }
 
 /// 1 / ‖w‖ from the sum of squares, written so that a NaN gives a NaN.

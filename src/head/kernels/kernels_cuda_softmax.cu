@@ -16,8 +16,14 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What is subtracted from logits that have this maximum: of none, or only such as do not count,
 /// the exponentials are 0 then, and not NaN.
-__device__ float shift_of(float maximum) {
-  return maximum == -kInfinity ? 0 : maximum;
+template <class T>
+__device__ T shift_of(T maximum) {
+  return maximum == T{-kInfinity} ? 0 : maximum;
+}
+
+/// What a sum of exponentials is multiplied by where their shift becomes another.
+__device__ double shrink_of(float from, float to) {
+  return from == to ? 1 : exp(double{from} - double{to});
 }
 
 /// Over a block of whole warps; every thread gets it.
@@ -201,7 +207,7 @@ __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
   }
   if (threadIdx.x != 0) return;  // every thread has read the maximum: the reductions are barriers
   state.maximum[i] = now;
-  state.sum[i] = state.sum[i] * shrink + sum;
+  state.sum[i] = state.sum[i] * shrink_of(before, now) + double{sum};
   tile_maximum[i] = shift;
 }
 
@@ -220,20 +226,19 @@ __global__ void exp_tile_kernel(TileShape tile, Logits logits, const std::int32_
 }
 
 __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, OwnClasses own,
-                                     float scale, float* locals) {
+                                     float scale, double* locals) {
   const std::int64_t i = blockIdx.x;
-  const auto of_lane = [&](const float* values, std::int64_t lane) {
+  const auto of_lane = [&](const auto* values, std::int64_t lane) {
     return values[lane * state.samples + i];
   };
   float maximum = -kInfinity;
   for (std::int64_t lane = 0; lane < lanes; ++lane)
     maximum = fmaxf(maximum, of_lane(state.maximum, lane));
   const float shift = shift_of(maximum);
-  const auto factor = [&](std::int64_t lane) { return expf(of_lane(state.maximum, lane) - shift); };
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4) {
     float4 sum = {0, 0, 0, 0};
     for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      const float keep = factor(lane);
+      const float keep = expf(of_lane(state.maximum, lane) - shift);
 #pragma unroll 4  // so that as many are on their way at once
       for (std::int64_t part = 0; part < state.parts; ++part)
         sum = sum_of(1, sum, keep, load4(sums_of(state, lane * state.parts + part, i) + j));
@@ -242,14 +247,14 @@ __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, Own
   }
   __syncthreads();  // all have read what the first one changes
   if (threadIdx.x != 0) return;
-  float sum = 0;
-  for (std::int64_t lane = 0; lane < lanes; ++lane) sum += factor(lane) * of_lane(state.sum, lane);
+  double sum = 0;
+  for (std::int64_t lane = 0; lane < lanes; ++lane)
+    sum += shrink_of(of_lane(state.maximum, lane), shift) * of_lane(state.sum, lane);
   state.maximum[i] = maximum;
   state.sum[i] = sum;
-  locals[3 * i] = maximum;
+  locals[3 * i] = double{maximum};
   locals[3 * i + 1] = sum;
-  locals[3 * i + 2] =
-      own.targets[i] < 0 ? -kInfinity : static_cast<float>(own.phi[i] * double{scale});
+  locals[3 * i + 2] = own.targets[i] < 0 ? double{-kInfinity} : own.phi[i] * double{scale};
 }
 
 /// Over a block of kSampleThreads; the first thread gets it.
@@ -279,35 +284,36 @@ __global__ void begin_loss_kernel(const float* valid, std::int64_t batch, float*
 /// A block has a sample; the ranks' parts are joined by its first warp.
 __global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
                                     float scale, float* d_embeddings) {
-  __shared__ float shared_log_sum, shared_rest;
+  __shared__ float shared_share, shared_rest;
   const std::int64_t i = blockIdx.x;
   const auto of = [&](std::int64_t rank, int what) {
     return joined.all[(rank * joined.samples + i) * 3 + what];
   };
   if (threadIdx.x < kWarp) {
-    float maximum = -kInfinity, target = -kInfinity;
+    double maximum = -kInfinity, target = -kInfinity;
     for (std::int64_t rank = threadIdx.x; rank < joined.world; rank += kWarp) {
-      maximum = fmaxf(maximum, of(rank, 0));
-      target = fmaxf(target, of(rank, 2));
+      maximum = fmax(maximum, of(rank, 0));
+      target = fmax(target, of(rank, 2));
     }
-    const float shift = shift_of(warp_max(maximum));
+    const double shift = shift_of(warp_max(maximum));
     target = warp_max(target);
-    float sum = 0;
+    double sum = 0;
     for (std::int64_t rank = threadIdx.x; rank < joined.world; rank += kWarp)
-      sum += of(rank, 1) * expf(of(rank, 0) - shift);
+      sum += of(rank, 1) * exp(of(rank, 0) - shift);
     sum = warp_sum(sum);
     if (threadIdx.x == 0) {
       const bool valid = joined.valid[i] > 0;
-      const auto loss = formulas::own_loss(double{shift} + log(double{sum}), target);
-      shared_log_sum = valid ? static_cast<float>(target + loss.loss) : kInfinity;
+      const auto loss = formulas::own_loss(shift + log(sum), target);
+      const double log_sum = valid ? target + loss.loss : double{kInfinity};
+      shared_share = static_cast<float>(exp(double{state.maximum[i]} - log_sum));
       shared_rest = valid ? static_cast<float>(loss.rest) : 0;
-      joined.log_sum[i] = shared_log_sum;
+      joined.log_sum[i] = log_sum;
       joined.losses[i] = valid ? loss.loss : 0;
     }
   }
   __syncthreads();
   const float weight = joined.valid[i] * scale / joined.count[0];
-  const float factor = weight * expf(state.maximum[i] - shared_log_sum) / kRaised;
+  const float factor = weight * shared_share / kRaised;
   const bool owned = own.targets[i] >= 0;
   const float of_own = owned ? static_cast<float>(shared_rest * own.slope[i]) : 0;
   const float of_center = of_own * kRaised * kRaised;
@@ -343,7 +349,8 @@ __global__ void weigh_embeddings_kernel(Samples samples, JoinedSoftmax joined,
   if (i >= samples.count) return;
   if (before != nullptr && before[i] == tile_maximum[i]) return;
   // A maximum above the sum is that of a tile where nothing counts: its probabilities are 0.
-  const float factor = kRaised * expf(fminf(tile_maximum[i] - joined.log_sum[i], 0));
+  const double below = fmin(double{tile_maximum[i]} - joined.log_sum[i], 0.0);
+  const float factor = kRaised * static_cast<float>(exp(below));
   for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
     store4(weighted + i * dim + j, times(load4(samples.embeddings + i * dim + j), factor));
 }
@@ -390,7 +397,7 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
 }
 
 void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
-                   float scale, float* locals, Stream stream) {
+                   float scale, double* locals, Stream stream) {
   merge_softmax_kernel<<<static_cast<unsigned>(state.samples), kRowThreads, 0, stream>>>(
       state, lanes, own, scale, locals);
   check_launch("merge_softmax");

@@ -85,11 +85,11 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
 }
 
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, float* sum) {
+                 const float* shift, double* sum) {
   for (std::int64_t i = 0; i < rows * columns; ++i) {
     tile[i] = formulas::shifted_exp(tile[i], scale, shift[i % columns]);
     if (tile[i] < std::numeric_limits<float>::min()) tile[i] = 0;
-    sum[i % columns] += tile[i];
+    sum[i % columns] += static_cast<double>(tile[i]);
   }
 }
 
