@@ -24,12 +24,12 @@ std::string file_of(const std::string& header, std::size_t data_bytes) {
   return file + header + std::string(data_bytes, 'x');
 }
 
-SafetensorsContent parse(const std::string& file) {
+SafetensorsContent read_back(const std::string& file) {
   return parse_safetensors(std::as_bytes(std::span(file)), "model.safetensors");
 }
 
 void expect_error(const std::string& file, const std::string& sentence) {
-  EXPECT_THAT([&] { parse(file); },
+  EXPECT_THAT([&] { read_back(file); },
               testing::Throws<DataError>(Property(&DataError::what, HasSubstr(sentence))))
       << file.substr(8);
 }
@@ -40,7 +40,7 @@ TEST(Safetensors, ReadsNamesShapesBytesAndMetadata) {
                             R"("a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},)"
                             R"("none":{"dtype":"F64","shape":[0,3],"data_offsets":[4,4]}}   )",
                             12);
-  const auto content = parse(file);
+  const auto content = read_back(file);
   ASSERT_THAT(content.tensors, SizeIs(3));
   EXPECT_EQ(content.tensors[0].name, "a");
   EXPECT_EQ(content.tensors[0].dtype, "BF16");
