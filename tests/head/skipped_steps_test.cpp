@@ -38,9 +38,9 @@ TEST(SkippedSteps, KeepTheDigitsOfASmallDecay) {
 }
 
 TEST(SkippedSteps, PushedAgainGiveTheSameToTheBit) {
-  constexpr int kSteps = 1000;
+  constexpr int kManySteps = 1000;
   std::vector<double> rates;
-  for (int step = 0; step < kSteps; ++step) rates.push_back(0.1 / (1 + step % 7));
+  for (int step = 0; step < kManySteps; ++step) rates.push_back(0.1 / (1 + step % 7));
   SkippedSteps whole(0.9, 5e-4);
   for (std::size_t cut = 0; cut < rates.size(); ++cut) {
     whole.push(rates[cut]);
