@@ -66,7 +66,8 @@ TEST(RecordReader, SaysWhereARecordIsNotOne) {
               fails_with("offset 0: magic 0x00000000, want 0xced7230a"));
   EXPECT_THAT(at(words({kRecordMagic, frame(0, 5), 1}), 0),
               fails_with("offset 0: a record of 5 bytes goes beyond the end of the file at 12"));
-  EXPECT_THAT(at(words({kRecordMagic, ~0u >> 3, 1}), 0), fails_with("a record of 536,870,911 bytes"));
+  EXPECT_THAT(at(words({kRecordMagic, ~0u >> 3, 1}), 0),
+              fails_with("a record of 536,870,911 bytes"));
 }
 
 TEST(RecordReader, SaysWhereASplitRecordIsNotWhole) {
@@ -179,7 +180,7 @@ TEST(ImageRecord, SaysWhereAPayloadIsTooShort) {
   EXPECT_THAT([&] { image_record(payload, file); },
               fails_with("2 labels do not fit into a payload of 31 bytes"));
   for (std::size_t i = 0; i < 4; ++i) payload[i] = std::byte{0xff};
-  EXPECT_THAT([&] { image_record(payload, file); }, fails_with("4294967295 labels do not fit"));
+  EXPECT_THAT([&] { image_record(payload, file); }, fails_with("4,294,967,295 labels do not fit"));
 }
 
 }  // namespace
