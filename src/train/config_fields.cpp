@@ -22,15 +22,16 @@ Range from_below(double low, double high) {
   return {.low = low, .high = high, .below_high = true};
 }
 
-Field number(std::string_view key, Slot slot, Range range, std::string_view meaning) {
-  return {key, slot, range, {}, meaning};
-}
-Field choice(std::string_view key, Slot slot, std::vector<std::string_view> choices,
+Field number(std::string_view key, Slot slot, OnResume on_resume, Range range,
              std::string_view meaning) {
-  return {key, slot, {}, std::move(choices), meaning};
+  return {key, slot, on_resume, range, {}, meaning};
 }
-Field any(std::string_view key, Slot slot, std::string_view meaning) {
-  return {key, slot, {}, {}, meaning};
+Field choice(std::string_view key, Slot slot, OnResume on_resume,
+             std::vector<std::string_view> choices, std::string_view meaning) {
+  return {key, slot, on_resume, {}, std::move(choices), meaning};
+}
+Field any(std::string_view key, Slot slot, OnResume on_resume, std::string_view meaning) {
+  return {key, slot, on_resume, {}, {}, meaning};
 }
 
 /// The shortest decimal that reads back as the same number; without an exponent where it is
@@ -81,138 +82,141 @@ std::string toml(const std::vector<T>& values) {
 
 std::vector<Field> fields(Config& c) {
   constexpr double kPi = 3.14159;
+  using enum OnResume;
   return {
-      any("output", &c.output, "the folder that everything is written to"),
+      any("output", &c.output, kFree, "the folder that everything is written to"),
 
-      any("data.train", &c.data.train,
+      any("data.train", &c.data.train, kFree,
           "the training set: a .rec, the folder of a train.rec, or a folder of one folder an "
           "identity"),
-      any("data.cache_dir", &c.data.cache_dir,
+      any("data.cache_dir", &c.data.cache_dir, kFree,
           "where the index cache is written; empty: beside the data"),
-      number("data.min_images", &c.data.min_images, from(1),
+      number("data.min_images", &c.data.min_images, kFixed, from(1),
              "identities with fewer images are dropped and the others renumbered"),
-      number("data.workers", &c.data.workers, from_to(0, 1024),
+      number("data.workers", &c.data.workers, kFree, from_to(0, 1024),
              "decoding threads; 0: chosen from the cores"),
-      number("data.prefetch", &c.data.prefetch, from_to(1, 1024), "batches decoded ahead"),
-      number("data.max_corrupt_share", &c.data.max_corrupt_share, from_to(0, 1),
+      number("data.prefetch", &c.data.prefetch, kFree, from_to(1, 1024), "batches decoded ahead"),
+      number("data.max_corrupt_share", &c.data.max_corrupt_share, kFree, from_to(0, 1),
              "a larger share of images that do not decode stops the run"),
-      any("data.mirror", &c.data.mirror, "flip half of the images left to right"),
+      any("data.mirror", &c.data.mirror, kFixed, "flip half of the images left to right"),
       number(
-          "data.shuffle_window", &c.data.shuffle_window, from(0),
+          "data.shuffle_window", &c.data.shuffle_window, kFixed, from(0),
           "for disks that are slow at small reads: images are read in blocks of 1024 and so many "
           "are mixed, 100000 for example; 0: any image may come after any"),
 
-      any("model.network", &c.model.network,
+      any("model.network", &c.model.network, kFixed,
           "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
           "published variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
           "vit_l_dp005_mask_005"),
-      number("model.embedding_size", &c.model.embedding_size, from_to(1, 65536),
+      number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 65536),
              "length of an embedding"),
-      any("model.sync_bn", &c.model.sync_bn,
+      any("model.sync_bn", &c.model.sync_bn, kTold,
           "batch normalisation over the images of all ranks, not of each"),
 
-      any("model.freeze", &c.model.freeze,
+      any("model.freeze", &c.model.freeze, kFixed,
           "parts of the network that do not train, batch normalisation included: conv1, layer1, "
           "layer2.0, …"),
 
-      any("init.from", &c.init.from,
+      any("init.from", &c.init.from, kFree,
           "what training starts from: a backbone (.safetensors, .pth), or the folder of a "
           "checkpoint or of converted class centres; empty: nothing"),
-      any("init.class_map", &c.init.class_map,
+      any("init.class_map", &c.init.class_map, kFree,
           "which class centres are taken from init.from: same, or a file with a line 'class, class "
           "there' for each; empty: none"),
-      choice("init.new_centers", &c.init.new_centers, {"random", "mean"},
+      choice("init.new_centers", &c.init.new_centers, kFree, {"random", "mean"},
              "the others: drawn, or the mean embedding of the class's images"),
 
-      number("head.sample_rate", &c.head.sample_rate, from_to(0, 1),
+      number("head.sample_rate", &c.head.sample_rate, kTold, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
-      choice("head.sampling", &c.head.sampling, {"stratified", "uniform"},
+      choice("head.sampling", &c.head.sampling, kTold, {"stratified", "uniform"},
              "how the other classes are drawn"),
-      choice("head.margin", &c.head.margin, {"cosface", "arcface", "combined"},
+      choice("head.margin", &c.head.margin, kTold, {"cosface", "arcface", "combined"},
              "cos θ − m, cos(θ + m), or cos(m1·θ + m2) − m3 on the target"),
-      number("head.m", &c.head.m, from_to(0, kPi), "m of cosface and of arcface (radians)"),
-      number("head.m1", &c.head.m1, above_to(0, 10), "m1 of combined"),
-      number("head.m2", &c.head.m2, from_to(0, kPi), "m2 of combined (radians)"),
-      number("head.m3", &c.head.m3, from_to(0, 2), "m3 of combined"),
-      number("head.scale", &c.head.scale, above_to(0, 1000), "s, what cosines are multiplied by"),
-      choice("head.arcface_gradient", &c.head.arcface_gradient, {"exact", "straight_through"},
-             "straight_through takes sin(θ + m) / sin θ as 1"),
-      number("head.interclass_filter", &c.head.interclass_filter, from_to(0, 1),
+      number("head.m", &c.head.m, kTold, from_to(0, kPi), "m of cosface and of arcface (radians)"),
+      number("head.m1", &c.head.m1, kTold, above_to(0, 10), "m1 of combined"),
+      number("head.m2", &c.head.m2, kTold, from_to(0, kPi), "m2 of combined (radians)"),
+      number("head.m3", &c.head.m3, kTold, from_to(0, 2), "m3 of combined"),
+      number("head.scale", &c.head.scale, kTold, above_to(0, 1000),
+             "s, what cosines are multiplied by"),
+      choice("head.arcface_gradient", &c.head.arcface_gradient, kTold,
+             {"exact", "straight_through"}, "straight_through takes sin(θ + m) / sin θ as 1"),
+      number("head.interclass_filter", &c.head.interclass_filter, kTold, from_to(0, 1),
              "negatives with a larger cosine are masked; 0: off"),
-      choice("head.update", &c.head.update, {"sampled", "dense_equivalent"},
+      choice("head.update", &c.head.update, kFixed, {"sampled", "dense_equivalent"},
              "what a step does to a class centre that it does not sample: nothing, or SGD's decay "
              "and momentum"),
-      choice("head.center_type", &c.head.center_type, {"float32", "bfloat16"},
+      choice("head.center_type", &c.head.center_type, kFixed, {"float32", "bfloat16"},
              "how class centres are stored; bfloat16 is rounded stochastically"),
-      choice("head.state_type", &c.head.state_type, {"float32", "bfloat16"},
+      choice("head.state_type", &c.head.state_type, kFixed, {"float32", "bfloat16"},
              "how their optimizer's state is stored"),
-      choice("head.center_memory", &c.head.center_memory, {"device", "host"},
+      choice("head.center_memory", &c.head.center_memory, kFree, {"device", "host"},
              "where both lie; host: in this machine's memory, and a GPU gets each step's share of "
              "them "
              "while it makes the step before"),
-      choice("head.gather_type", &c.head.gather_type, {"float32", "bfloat16"},
+      choice("head.gather_type", &c.head.gather_type, kTold, {"float32", "bfloat16"},
              "what embeddings travel between ranks as"),
-      number("head.workspace_mb", &c.head.workspace_mb, from_to(0, 1048576),
+      number("head.workspace_mb", &c.head.workspace_mb, kTold, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
-      choice("head.gemm_type", &c.head.gemm_type,
+      choice("head.gemm_type", &c.head.gemm_type, kTold,
              {"auto", "bfloat16", "float16", "tf32", "float32"},
              "what a GPU multiplies in the head; auto: bfloat16, or float16 where it has none; "
              "results, and all on the CPU, are float32"),
 
-      choice("optimizer.kind", &c.optimizer.kind, {"sgd", "adamw"},
+      choice("optimizer.kind", &c.optimizer.kind, kFixed, {"sgd", "adamw"},
              "of the backbone and of the class centres"),
-      number("optimizer.momentum", &c.optimizer.momentum, from_below(0, 1), "of sgd"),
-      number("optimizer.weight_decay", &c.optimizer.weight_decay, from_to(0, 1),
+      number("optimizer.momentum", &c.optimizer.momentum, kFixed, from_below(0, 1), "of sgd"),
+      number("optimizer.weight_decay", &c.optimizer.weight_decay, kTold, from_to(0, 1),
              "also on batch normalisation and PReLU; adamw's is decoupled"),
-      number("optimizer.clip_norm", &c.optimizer.clip_norm, from(0),
+      number("optimizer.clip_norm", &c.optimizer.clip_norm, kTold, from(0),
              "the norm that the backbone's gradient is clipped to; 0: off"),
 
-      choice("schedule.kind", &c.schedule.kind, {"polynomial", "step"},
+      choice("schedule.kind", &c.schedule.kind, kTold, {"polynomial", "step"},
              "how the learning rate falls"),
-      number("schedule.lr", &c.schedule.lr, from_to(0, 1000), "the full learning rate"),
-      number("schedule.warmup", &c.schedule.warmup, from_to(0, 1),
+      number("schedule.lr", &c.schedule.lr, kTold, from_to(0, 1000), "the full learning rate"),
+      number("schedule.warmup", &c.schedule.warmup, kTold, from_to(0, 1),
              "share of the run's steps over which the rate rises linearly"),
-      number("schedule.power", &c.schedule.power, from_to(0, 100),
+      number("schedule.power", &c.schedule.power, kTold, from_to(0, 100),
              "of polynomial: lr · (1 − progress)^power"),
-      number("schedule.milestones", &c.schedule.milestones, from(1),
+      number("schedule.milestones", &c.schedule.milestones, kTold, from(1),
              "of step: steps, ascending, at each of which the rate is multiplied by factor"),
-      number("schedule.factor", &c.schedule.factor, above_to(0, 1), "of step"),
+      number("schedule.factor", &c.schedule.factor, kTold, above_to(0, 1), "of step"),
 
-      number("train.batch_size", &c.train.batch_size, from_to(1, 1048576),
+      number("train.batch_size", &c.train.batch_size, kFixed, from_to(1, 1048576),
              "images a step, over all ranks"),
-      number("train.micro_batches", &c.train.micro_batches, from_to(1, 65536),
+      number("train.micro_batches", &c.train.micro_batches, kTold, from_to(1, 65536),
              "parts that a batch goes through the network in, one after another, for less memory; "
              "the loss and the class centres are those of the whole batch"),
-      number("train.epochs", &c.train.epochs, from_to(0, 1e6), "how long: either this …"),
-      number("train.steps", &c.train.steps, from_to(0, 1e12),
+      number("train.epochs", &c.train.epochs, kTold, from_to(0, 1e6), "how long: either this …"),
+      number("train.steps", &c.train.steps, kTold, from_to(0, 1e12),
              "… or this; the one that is not 0 holds"),
-      number("train.seed", &c.train.seed, from(0), "of everything random"),
-      choice("train.device", &c.train.device, {"auto", "cpu", "cuda"},
+      number("train.seed", &c.train.seed, kFixed, from(0), "of everything random"),
+      choice("train.device", &c.train.device, kTold, {"auto", "cpu", "cuda"},
              "where a run computes; auto: on the GPU where there is one"),
       choice(
-          "train.precision", &c.train.precision, {"auto", "float32", "bfloat16", "float16"},
+          "train.precision", &c.train.precision, kTold, {"auto", "float32", "bfloat16", "float16"},
           "what the backbone computes in, its parameters and last layers being float32; auto: on "
           "a GPU bfloat16, or float16 where it has none, on the CPU float32"),
-      number("train.threads", &c.train.threads, from_to(0, 1024),
+      number("train.threads", &c.train.threads, kFree, from_to(0, 1024),
              "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or the machine's cores, shared "
              "by its "
              "ranks"),
-      number("train.timeout", &c.train.timeout, from_to(1, 1e6),
+      number("train.timeout", &c.train.timeout, kFree, from_to(1, 1e6),
              "seconds that a rank waits for the others before the run stops"),
 
-      any("eval.sets", &c.eval.sets,
+      any("eval.sets", &c.eval.sets, kFree,
           "verification sets (.bin); the first one chooses the best model"),
-      number("eval.every", &c.eval.every, from(0), "steps between evaluations; 0: at the end only"),
+      number("eval.every", &c.eval.every, kFree, from(0),
+             "steps between evaluations; 0: at the end only"),
 
-      number("checkpoint.every", &c.checkpoint.every, from(0),
+      number("checkpoint.every", &c.checkpoint.every, kFree, from(0),
              "steps between checkpoints; 0: every ten minutes, or less often, so that saving takes "
              "at most a twentieth of the time"),
-      number("checkpoint.keep_last", &c.checkpoint.keep_last, from(1),
+      number("checkpoint.keep_last", &c.checkpoint.keep_last, kFree, from(1),
              "how many of the newest are kept; with 1 there is none to fall back to"),
-      number("checkpoint.keep_every", &c.checkpoint.keep_every, from(0),
+      number("checkpoint.keep_every", &c.checkpoint.keep_every, kFree, from(0),
              "one is saved every so many steps and kept for good; 0: none"),
 
-      number("log.every", &c.log.every, from(1), "steps between lines of metrics.jsonl"),
+      number("log.every", &c.log.every, kFree, from(1), "steps between lines of metrics.jsonl"),
   };
 }
 
@@ -292,7 +296,8 @@ std::string config_reference() {
     }
     std::string line = "  " + std::string(field.name()) + " = " + literal(field);
     line.resize(std::max<std::size_t>(line.size() + 2, 34), ' ');
-    text += line + wanted(field) + "\n      " + std::string(field.meaning) + "\n";
+    text += line + wanted(field) + "\n      " + std::string(field.meaning) +
+            (field.on_resume == OnResume::kFixed ? "; a resumed run keeps it" : "") + "\n";
   }
   return text;
 }

@@ -27,10 +27,18 @@ struct Range {
 using Slot = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*,
                           std::vector<std::int64_t>*, std::vector<std::string>*>;
 
-/// One key of a configuration: all that parsing, writing and the reference know about it.
+/// What a run that is resumed may do with a key.
+enum class OnResume {
+  kFixed,  ///< keep it: the plan of what was done, or the shape of what was saved, depends on it
+  kTold,   ///< change it, and say so: later steps compute something else, the earlier ones stay
+  kFree,   ///< change it: where things lie, how fast they are made, what only a start reads
+};
+
+/// One key of a configuration: all that parsing, writing, resuming and the reference know about it.
 struct Field {
   std::string_view key;  ///< `section.name`, or `name` for what stands before the sections
   Slot slot;
+  OnResume on_resume;                     ///< has no default, so that no key can forget to say it
   Range range;                            ///< of numbers
   std::vector<std::string_view> choices;  ///< of strings; empty: any
   std::string_view meaning;

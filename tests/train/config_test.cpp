@@ -259,6 +259,11 @@ TEST(Config, ReferenceNamesEveryKeyThatIsWritten) {
   EXPECT_GT(keys, 35);
 }
 
+TEST(Config, ReferenceSaysWhatAResumedRunKeeps) {
+  EXPECT_THAT(config_reference(), HasSubstr("length of an embedding; a resumed run keeps it\n"));
+  EXPECT_THAT(config_reference(), HasSubstr("the full learning rate\n"));
+}
+
 TEST_F(ConfigFiles, AnEmptyFileIsAllDefaults) {
   EXPECT_EQ(load_config(write("a.toml", ""), {}), Config{});
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "pfc/base/error.h"
+#include "train/config_fields.h"
 
 namespace pfc {
 namespace {
@@ -28,8 +29,28 @@ TEST(SameRun, SaysWhatElseChanged) {
   Config now;
   now.schedule.lr = 0.05;
   now.head.sample_rate = 0.1;
-  EXPECT_THAT(require_same_run(now, Config()),
-              ElementsAre("head.sample_rate = 0.1, was 1.0", "schedule.lr = 0.05, was 0.1"));
+  now.head.m = 0.5;
+  now.head.scale = 32;
+  now.optimizer.weight_decay = 1e-3;
+  EXPECT_THAT(
+      require_same_run(now, Config()),
+      ElementsAre("head.sample_rate = 0.1, was 1.0", "head.m = 0.5, was 0.4",
+                  "head.scale = 32.0, was 64.0", "optimizer.weight_decay = 0.001, was 0.0005",
+                  "schedule.lr = 0.05, was 0.1"));
+}
+
+/// A key that comes to the configuration must be put into one of the three kinds; whether it is the
+/// right one is asked here, of the kind that saved files depend on.
+TEST(SameRun, KeepsThePlanAndTheShapesOfWhatWasSaved) {
+  Config config;
+  std::vector<std::string_view> fixed;
+  for (const Field& field : fields(config))
+    if (field.on_resume == OnResume::kFixed) fixed.push_back(field.key);
+  EXPECT_THAT(fixed,
+              ElementsAre("data.min_images", "data.mirror", "data.shuffle_window", "model.network",
+                          "model.embedding_size", "model.freeze", "head.update", "head.center_type",
+                          "head.state_type", "optimizer.kind", "optimizer.momentum",
+                          "train.batch_size", "train.seed"));
 }
 
 TEST(SameRun, RefusesAnotherPlanOrAnotherShape) {
