@@ -8,6 +8,7 @@
 #include "evaluation.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/eval/megaface.h"
 #include "pfc/eval/megaface_files.h"
 #include "pfc/eval/protocol_reports.h"
@@ -31,7 +32,7 @@ struct MegafaceCommand {
 fs::path or_in_folder(const fs::path& named, const MegafaceCommand& command, const char* name) {
   if (!named.empty() || command.folder.empty()) return named;
   const fs::path found = command.folder / name;
-  return fs::exists(found) ? found : fs::path();
+  return is_there(found) ? found : fs::path();
 }
 
 std::vector<std::string> list_of(const fs::path& path, int parts, const char* option) {
@@ -97,7 +98,7 @@ void write_features(const MegafaceCommand& command, const Both& both,
 /// The images of rows, where they are at hand.
 std::unique_ptr<ImageSource> images_of(const MegafaceCommand& command, const char* kind,
                                        const Features& features) {
-  if (command.folder.empty() || !fs::exists(command.folder / kind)) return nullptr;
+  if (command.folder.empty() || !is_there(command.folder / kind)) return nullptr;
   std::vector<std::string> names;
   for (std::int64_t i = 0; i < features.count(); ++i) names.push_back(features.name(i));
   return list_images(command.folder / kind, std::move(names));

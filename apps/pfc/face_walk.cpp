@@ -6,6 +6,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
 
 namespace pfc {
@@ -65,7 +66,7 @@ std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec,
 }
 
 void require_new(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path))
+  if (is_there(path))
     throw Error(path.string() + " is there already; name another, or remove it first");
 }
 

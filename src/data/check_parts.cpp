@@ -11,6 +11,7 @@
 #include "data/file_stamp.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/paths.h"
 #include "pfc/data/distributed_set.h"
 
 namespace pfc {
@@ -22,7 +23,8 @@ namespace fs = std::filesystem;
 class Checked {
  public:
   explicit Checked(const fs::path& path) : path_(path) {
-    std::ifstream file(path);
+    if (!is_there(path)) return;
+    std::istringstream file(read_file(path));
     for (std::string line; std::getline(file, line);) {
       const std::size_t stamp = line.find(' ') + 1, name = line.rfind('\t') + 1;
       if (stamp == 0 || name <= stamp) continue;  // not one of ours: as good as none

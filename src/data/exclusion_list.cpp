@@ -75,6 +75,10 @@ void ExclusionList::append(const std::string& line) const {
   ::flock(descriptor, LOCK_EX);
   std::string found(header_.size(), '\0');
   const ssize_t size = ::pread(descriptor, found.data(), found.size(), 0);
+  if (size < 0) {  // what cannot be read must not be written over
+    ::close(descriptor);
+    return;
+  }
   std::string text = line;
   bool usable = true;
   if (size != static_cast<ssize_t>(found.size()) || found != header_) {

@@ -5,6 +5,7 @@
 
 #include "data/image_file.h"
 #include "pfc/base/error.h"
+#include "pfc/base/paths.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/image_codec.h"
 
@@ -82,7 +83,7 @@ std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& c
       return std::make_unique<ImageFiles>(path.parent_path(),
                                           std::vector{path.filename().string()});
     }
-    if (fs::is_directory(path) && !fs::exists(path / "train.rec")) {
+    if (fs::is_directory(path) && !is_there(path / "train.rec")) {
       std::vector<std::string> names = images_below(path);
       if (names.empty()) throw Error(path.string() + ": holds no .jpg, .jpeg or .png");
       return std::make_unique<ImageFiles>(path, std::move(names));

@@ -5,16 +5,17 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 
 PartialFolder::PartialFolder(const std::filesystem::path& folder)
     : folder_(folder.has_filename() ? folder : folder.parent_path()), partial_(folder_) {
   partial_ += ".partial";
-  std::error_code error;
-  if (std::filesystem::exists(folder_, error)) {
+  if (is_there(folder_)) {
     throw Error(folder_.string() + " is there already; name another folder, or remove it first");
   }
+  std::error_code error;
   std::filesystem::create_directories(partial_, error);
   if (error) throw Error(partial_.string() + ": cannot make the folder: " + error.message());
 }

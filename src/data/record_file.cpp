@@ -7,6 +7,7 @@
 #include "data/dataset_sources.h"
 #include "data/pages_read.h"
 #include "pfc/base/error.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
-  if (!fs::exists(idx)) return index_records(reader);
+  if (!is_there(idx)) return index_records(reader);
   return index_records(reader, read_idx(idx), idx.string());
 }
 

@@ -9,6 +9,7 @@
 #include "data/pages_read.h"
 #include "data/record_file.h"
 #include "pfc/base/error.h"
+#include "pfc/base/paths.h"
 #include "pfc/base/random.h"
 
 namespace pfc {
@@ -160,7 +161,7 @@ class Shuffle {
     const fs::path property = property_path_of(options_.from);
     to_.commit();
     idx_.commit();
-    if (fs::exists(property)) write_file(property_path_of(options_.to), read_file(property));
+    if (is_there(property)) write_file(property_path_of(options_.to), read_file(property));
   }
 
   static constexpr std::size_t kWrite = std::size_t{1} << 20;
@@ -180,7 +181,7 @@ class Shuffle {
 
 std::int64_t shuffle_records(const RecordShuffleOptions& options) {
   for (const fs::path& path : {options.to, idx_path_of(options.to)}) {
-    if (fs::exists(path))
+    if (is_there(path))
       throw Error(path.string() + " is there already; name another, or remove it first");
   }
   return Shuffle(options).run();

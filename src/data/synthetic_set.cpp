@@ -12,6 +12,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/base/random.h"
 #include "pfc/data/contact_sheet.h"
 #include "pfc/data/record_io.h"
@@ -52,7 +53,7 @@ void make_folder(const SyntheticSetOptions& options) {
   std::filesystem::create_directories(options.folder, error);
   if (error) throw Error(options.folder.string() + ": cannot make the folder: " + error.message());
   const auto rec = options.folder / "train.rec";
-  if (std::filesystem::exists(rec, error)) {
+  if (is_there(rec)) {
     throw Error(rec.string() + " is there already; name another folder, or remove it first");
   }
 }

@@ -12,6 +12,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/data/image_codec.h"
 
 namespace pfc {
@@ -62,7 +63,7 @@ struct Folder {
 Folder find_meta(const fs::path& folder) {
   for (const char* prefix : {"ijbc", "ijbb"}) {
     Folder found{folder / "meta", prefix};
-    if (fs::exists(found.file("_face_tid_mid.txt"))) return found;
+    if (is_there(found.file("_face_tid_mid.txt"))) return found;
   }
   throw Error((folder / "meta").string() +
               ": no ijbc_face_tid_mid.txt or ijbb_face_tid_mid.txt, want the folder of IJB-C or "
@@ -218,12 +219,12 @@ IjbSet open_ijb(const fs::path& folder) {
     }
   }
   const fs::path probes = meta.file("_1N_probe_mixed.csv");
-  if (!fs::exists(probes)) return set;
+  if (!is_there(probes)) return set;
   set.probes = parsed(probes, parse_ijb_subjects);
   require_images(set.probes, known, probes);
   for (const char* gallery : {"G1", "G2", "S1", "S2"}) {
     const fs::path path = meta.file(std::string("_1N_gallery_") + gallery + ".csv");
-    if (!fs::exists(path)) continue;
+    if (!is_there(path)) continue;
     set.galleries.push_back(parsed(path, parse_ijb_subjects));
     set.galleries.back().name = gallery;
     require_images(set.galleries.back(), known, path);

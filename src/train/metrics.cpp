@@ -7,6 +7,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 
@@ -16,7 +17,7 @@ namespace {
 /// a crash cut off is none.
 std::string lines_until(std::int64_t step, const std::filesystem::path& path) {
   std::string kept;
-  if (step == 0 || !std::filesystem::exists(path)) return kept;
+  if (step == 0 || !is_there(path)) return kept;
   std::istringstream lines(read_file(path));
   for (std::string line; std::getline(lines, line);) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);

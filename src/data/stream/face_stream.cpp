@@ -4,6 +4,7 @@
 #include "data/record_file.h"
 #include "data/stream/sources.h"
 #include "pfc/base/error.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 namespace {
@@ -29,7 +30,7 @@ std::vector<fs::path> tars_in(const fs::path& folder) {
 std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& root) {
   try {
     if (fs::is_directory(path)) {
-      if (fs::exists(path / "train.rec")) return open_rec_faces(path / "train.rec");
+      if (is_there(path / "train.rec")) return open_rec_faces(path / "train.rec");
       std::vector<fs::path> shards = tars_in(path);
       return shards.empty() ? open_folder_faces(path) : open_tar_faces(std::move(shards));
     }
