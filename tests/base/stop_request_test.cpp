@@ -6,7 +6,7 @@ namespace pfc {
 namespace {
 
 TEST(StopRequest, IsMadeByASignalThatWouldHaveEndedTheProgram) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGPIPE}) {
     const StopRequest stop;
     EXPECT_FALSE(stop.made());
     std::raise(signal);
@@ -24,6 +24,12 @@ TEST(StopRequest, LetsTheSecondSignalEndTheProgram) {
       testing::KilledBySignal(SIGTERM), "");
 }
 
+TEST(StopRequest, IsNotEndedByATerminalThatSaysTwiceThatItIsGone) {
+  const StopRequest stop;
+  for (const int signal : {SIGHUP, SIGHUP, SIGPIPE, SIGPIPE}) std::raise(signal);
+  EXPECT_TRUE(stop.made());
+}
+
 TEST(StopRequest, LeavesSignalsAsTheyWere) {
   EXPECT_EXIT(
       {
@@ -34,8 +40,10 @@ TEST(StopRequest, LeavesSignalsAsTheyWere) {
   EXPECT_EXIT(
       {
         std::signal(SIGINT, SIG_IGN);
+        std::signal(SIGHUP, SIG_IGN);  // as nohup does
         const StopRequest stop;
         std::raise(SIGINT);
+        std::raise(SIGHUP);
         std::exit(stop.made() ? 1 : 0);
       },
       testing::ExitedWithCode(0), "");

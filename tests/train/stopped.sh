@@ -7,7 +7,7 @@
 # Exits with 77 (skipped) where RANKS is above 1 and there is no mpirun.
 set -euo pipefail
 pfc=$1 ranks=$2
-launch=() signals="TERM INT USR1" all=30 endless=100000
+launch=() signals="TERM INT USR1 HUP" all=30 endless=100000
 if [ "$ranks" -gt 1 ]; then
   command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
   # mpirun hands SIGUSR1 on; told to end, it waits this long before it tells its ranks, and again before it kills them.
