@@ -57,7 +57,8 @@ struct Loader::State {
         rank_(rank),
         world_(world),
         options_(options),
-        next_step_(first_step) {
+        next_step_(first_step),
+        met_(static_cast<std::size_t>(dataset.size())) {
     for (int i = 0; i < options_.threads; ++i) {
       threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
     }
@@ -91,8 +92,10 @@ struct Loader::State {
   bool planning_ = false;
   bool failed_ = false;  ///< nothing more is planned
 
-  std::int64_t images_given_ = 0;
-  std::int64_t corrupt_given_ = 0;
+  // Of the batches that were given. An image comes again in every epoch, and is one.
+  std::vector<bool> met_;
+  std::int64_t images_met_ = 0;
+  std::int64_t corrupt_met_ = 0;
   double seconds_waited_ = 0;
 
   std::vector<std::jthread> threads_;  ///< last: they stop before what they use goes
@@ -244,20 +247,31 @@ std::pair<StepPlan, Batch> Loader::State::take() {
 /// Puts the corrupt images of a batch in order, and stops the run where there have been too many.
 void Loader::State::count(Job& job) {
   std::sort(job.corrupt.begin(), job.corrupt.end());
-  for (auto& [row, what] : job.corrupt) job.batch.corrupt.push_back(std::move(what));
-  images_given_ += static_cast<std::int64_t>(job.images);
-  corrupt_given_ += static_cast<std::int64_t>(job.corrupt.size());
+  const auto is_new = [&](std::size_t row) {
+    const std::int64_t image = job.plan.images[job.plan.place(rank_, world_, row)];
+    auto met = met_[static_cast<std::size_t>(image)];
+    if (met) return false;
+    met = true;
+    ++images_met_;
+    return true;
+  };
+  for (auto& [row, what] : job.corrupt) {
+    if (is_new(row)) ++corrupt_met_;
+    job.batch.corrupt.push_back(std::move(what));
+  }
+  for (std::size_t row = 0; row < job.images; ++row) is_new(row);
   // Early on one corrupt image is a large share: a thousand images are waited for, unless it is
   // certain already that the share will be too large then.
-  const auto images = static_cast<double>(std::max<std::int64_t>(images_given_, 1000));
+  const auto images = static_cast<double>(std::max<std::int64_t>(images_met_, 1000));
   if (job.corrupt.empty() ||
-      static_cast<double>(corrupt_given_) <= options_.most_corrupt_share * images) {
+      static_cast<double>(corrupt_met_) <= options_.most_corrupt_share * images) {
     return;
   }
   std::ostringstream message;
-  message << corrupt_given_ << " of " << images_given_
+  message << corrupt_met_ << " of " << images_met_
           << " images were corrupt, more than the share of " << options_.most_corrupt_share
-          << " that is allowed; the last one: " << job.batch.corrupt.back();
+          << " that is allowed (data.max_corrupt_share); the last one: "
+          << job.batch.corrupt.back();
   job.failure = std::make_exception_ptr(Error(message.str()));
 }
 
@@ -285,7 +299,7 @@ void Loader::recycle(Batch batch) {
 
 std::int64_t Loader::corrupt() const {
   const std::lock_guard lock(state_->mutex_);
-  return state_->corrupt_given_;
+  return state_->corrupt_met_;
 }
 
 double Loader::seconds_waited() const {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <set>
 
 #include "pfc/base/error.h"
@@ -197,45 +198,78 @@ TEST(Loader, ABufferThatHeldACorruptImageIsAsGoodAsNew) {
   EXPECT_THAT(again.corrupt, ElementsAre(HasSubstr("image 0")));
 }
 
-/// Batches of a hundred, of which image 0 of the dataset is in those of `steps`, once, and the
-/// others have image 1.
-std::function<StepPlan(std::int64_t)> plan_with_image_0_at(std::set<std::int64_t> steps) {
-  return [steps = std::move(steps)](std::int64_t step) {
-    StepPlan plan;
-    plan.images.assign(100, 1);
-    plan.mirror.assign(100, 0);
-    if (steps.contains(step)) plan.images[50] = 0;
-    return plan;
-  };
+/// So many images that a share of them is a number, all alike.
+class ManyPictures : public Pictures {
+ public:
+  explicit ManyPictures(std::set<std::int64_t> spoilt) : spoilt_(std::move(spoilt)) {
+    labels_.assign(2000, 0);
+    truncate(0);
+  }
+
+  std::span<const std::byte> image(std::int64_t index,
+                                   std::vector<std::byte>& scratch) const override {
+    return Pictures::image(spoilt_.contains(index) ? 0 : 1, scratch);
+  }
+
+ private:
+  std::set<std::int64_t> spoilt_;
+};
+
+/// A hundred images a step, one after another.
+StepPlan next_hundred(std::int64_t step) {
+  StepPlan plan;
+  plan.images.resize(100);
+  std::iota(plan.images.begin(), plan.images.end(), 100 * step);
+  plan.mirror.assign(100, 0);
+  return plan;
 }
 
 TEST(Loader, OneCorruptImageInTheFirstThousandIsWithinOnePerMille) {
-  Pictures pictures;
-  pictures.truncate(0);
-  Loader loader(pictures, plan_with_image_0_at({0, 19}), 0, 0, 1, {});
+  ManyPictures pictures({50, 1950});
+  Loader loader(pictures, next_hundred, 0, 0, 1, {});
   for (int step = 0; step < 20; ++step) EXPECT_NO_THROW(loader.recycle(loader.next().second));
   EXPECT_EQ(loader.corrupt(), 2);  // of 2,000
 }
 
 TEST(Loader, MoreCorruptImagesThanTheShareStopTheRun) {
-  Pictures pictures;
-  pictures.truncate(0);
-  Loader loader(pictures, plan_with_image_0_at({0, 18}), 0, 0, 1, {});
+  ManyPictures pictures({50, 1850});
+  Loader loader(pictures, next_hundred, 0, 0, 1, {});
   for (int step = 0; step < 18; ++step) loader.recycle(loader.next().second);
   for (int times = 0; times < 2; ++times) {
     EXPECT_THAT([&] { loader.next(); },
                 ThrowsMessage<Error>("2 of 1900 images were corrupt, more than the share of 0.001 "
-                                     "that is allowed; the last one: image 0: corrupt JPEG: "
-                                     "Premature end of JPEG file"));
+                                     "that is allowed (data.max_corrupt_share); the last one: "
+                                     "image 1850: corrupt JPEG: Premature end of JPEG file"));
   }
 }
 
 TEST(Loader, ASecondCorruptImageInTheFirstThousandStopsTheRunAtOnce) {
-  Pictures pictures;
-  pictures.truncate(0);
-  Loader loader(pictures, plan_with_image_0_at({0, 1}), 0, 0, 1, {});
+  ManyPictures pictures({50, 150});
+  Loader loader(pictures, next_hundred, 0, 0, 1, {});
   loader.next();
   EXPECT_THROW(loader.next(), Error);
+}
+
+TEST(Loader, AnImageThatComesAgainInEveryEpochIsCountedOnce) {
+  Pictures pictures;
+  pictures.truncate(1);
+  Loader loader(pictures, plan_at, 0, 0, 1, {});  // of which two corrupt images are too many
+  for (int step = 0; step < 20; ++step) loader.recycle(loader.next().second);
+  EXPECT_EQ(loader.corrupt(), 1);
+}
+
+TEST(Loader, AnImageThatComesTwiceInABatchIsCountedOnce) {
+  Pictures pictures;
+  pictures.truncate(3);
+  const auto plan = [](std::int64_t) {
+    StepPlan twice;
+    twice.images = {3, 4, 5, 3};
+    twice.mirror.assign(4, 0);
+    return twice;
+  };
+  Loader loader(pictures, plan, 0, 0, 1, {});
+  EXPECT_THAT(loader.next().second.corrupt, testing::SizeIs(2));
+  EXPECT_EQ(loader.corrupt(), 1);
 }
 
 TEST(Loader, AnErrorOfThePlanComesAtItsStep) {

@@ -25,7 +25,7 @@ struct Batch {
 struct LoaderOptions {
   int threads = 2;   ///< decoding threads
   int prefetch = 4;  ///< batches decoded ahead
-  /// Of the images so far, counted as 1000 while they are fewer; more stops the run.
+  /// Of the images so far, each counted once, and as 1000 while they are fewer; more stops the run.
   double most_corrupt_share = 1e-3;
 };
 
@@ -50,7 +50,7 @@ class Loader {
   /// Gives a used batch's memory back.
   void recycle(Batch batch);
 
-  /// Corrupt images in the batches that `next` has given, each time one was met.
+  /// Corrupt images in the batches that `next` has given; one that came again is one.
   std::int64_t corrupt() const;
   /// Seconds `next` has spent waiting.
   double seconds_waited() const;
