@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 
 packages=(g++ cmake ninja-build ccache pkg-config python3-venv
-          libturbojpeg0-dev libpng-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
+          libturbojpeg0-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
           libxxhash-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev libprotobuf-dev
           protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in

@@ -2,12 +2,18 @@
 
 #include <turbojpeg.h>
 
+#include <array>
 #include <memory>
 #include <new>
 #include <string>
 #include <string_view>
 
+#include "data/bmp_reader.h"
+#include "data/exif.h"
+#include "data/jpeg_reader.h"
 #include "data/png_reader.h"
+#include "data/shown.h"
+#include "data/webp_reader.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -20,9 +26,24 @@ std::string size_text(int width, int height) {
   return std::to_string(width) + " x " + std::to_string(height);
 }
 
-bool looks_like_jpeg(std::span<const std::byte> encoded) {
-  return encoded.size() >= 3 && encoded[0] == std::byte{0xff} && encoded[1] == std::byte{0xd8} &&
-         encoded[2] == std::byte{0xff};
+std::string_view as_characters(std::span<const std::byte> encoded) {
+  return {reinterpret_cast<const char*>(encoded.data()), encoded.size()};
+}
+
+/// The name of a format that is not read, or "".
+std::string_view other_format(std::span<const std::byte> encoded) {
+  const std::string_view text = as_characters(encoded), box = text.substr(0, 12);
+  if (text.starts_with("GIF8")) return "GIF";
+  if (text.starts_with(std::string_view("II*\0", 4)) ||
+      text.starts_with(std::string_view("MM\0*", 4)))
+    return "TIFF";
+  if (box.ends_with("ftypavif")) return "AVIF";
+  if (box.ends_with("ftypheic") || box.ends_with("ftypheix") || box.ends_with("ftypmif1"))
+    return "HEIC";
+  if (box.ends_with("jP  \r\n\x87\n")) return "JPEG 2000";
+  if (text.starts_with("\xff\x0a") || box.ends_with("JXL \r\n\x87\n")) return "JPEG XL";
+  if (text.starts_with("8BPS")) return "Photoshop";
+  return "";
 }
 
 struct Destroy {
@@ -39,52 +60,50 @@ Turbo owned(tjhandle handle) {
   throw Error(std::string(what) + ": " + tjGetErrorStr2(turbo.get()));
 }
 
-ImageSize read_jpeg_header(const Turbo& jpeg, std::span<const std::byte> encoded) {
-  int width = 0, height = 0, subsampling = 0, colourspace = 0;
-  if (tjDecompressHeader3(jpeg.get(), reinterpret_cast<const unsigned char*>(encoded.data()),
-                          static_cast<unsigned long>(encoded.size()), &width, &height, &subsampling,
-                          &colourspace) != 0) {
-    fail("corrupt JPEG", jpeg);
-  }
-  if (width <= 0 || height <= 0) throw Error("a JPEG without an image");
-  if (colourspace == TJCS_CMYK || colourspace == TJCS_YCCK) {
-    throw Error("a CMYK JPEG, want RGB or grey");
-  }
-  return {width, height};
+[[noreturn]] void fail_unknown(std::span<const std::byte> encoded) {
+  if (encoded.empty()) throw Error("the image is empty");
+  const std::string want = ", want " + std::string(kImageFormats);
+  if (const std::string_view other = other_format(encoded); !other.empty())
+    throw Error("an image in " + std::string(other) + want);
+  constexpr std::size_t kShown = 20;
+  throw Error("no image, it begins with " + shown(as_characters(encoded).substr(0, kShown)) + want);
 }
 
-[[noreturn]] void fail_unknown(std::span<const std::byte> encoded) {
-  throw Error(encoded.empty() ? "the image is empty" : "neither a JPEG nor a PNG image");
+/// `visit(reader)` with what reads the image's format.
+template <class Visit>
+auto with_reader(std::span<const std::byte> encoded, const Visit& visit) {
+  const auto format = image_format(encoded);
+  if (!format) fail_unknown(encoded);
+  switch (*format) {
+    case ImageFormat::kPng:
+      return visit(PngReader(encoded));
+    case ImageFormat::kWebp:
+      return visit(WebpReader(encoded));
+    case ImageFormat::kBmp:
+      return visit(BmpReader(encoded));
+    case ImageFormat::kJpeg:
+      break;
+  }
+  // A new reader for every image: libjpeg keeps tables, and the state of a header it gave up in,
+  // from one image to the next, so that what a damaged image becomes would depend on the one
+  // before.
+  return visit(JpegReader(encoded));
 }
 
 /// `place(width, height)` gives the memory that the pixels go to, or throws.
 template <class Place>
-void decode_jpeg(std::span<const std::byte> encoded, const Place& place) {
-  // A new one for every image (a quarter of a microsecond): libjpeg keeps tables, and the state of
-  // a header it gave up in, from one image to the next, so that what a damaged image becomes would
-  // depend on the one before.
-  const Turbo jpeg = owned(tjInitDecompress());
-  const auto* bytes = reinterpret_cast<const unsigned char*>(encoded.data());
-  const auto size = static_cast<unsigned long>(encoded.size());
-  const auto [width, height] = read_jpeg_header(jpeg, encoded);
-  // A progressive file may ask for thousands of passes over its pixels: LIMITSCANS stops at 500.
-  constexpr int kFlags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
-  if (tjDecompress2(jpeg.get(), bytes, size, place(width, height), width, 0, height, TJPF_RGB,
-                    kFlags) != 0) {
-    fail("corrupt JPEG", jpeg);
-  }
-}
-
-template <class Place>
 void decode_any(std::span<const std::byte> encoded, const Place& place) {
-  if (looks_like_jpeg(encoded)) {
-    decode_jpeg(encoded, place);
-  } else if (PngReader::recognises(encoded)) {
-    PngReader png(encoded);
-    png.read(place(png.width(), png.height()));
-  } else {
-    fail_unknown(encoded);
-  }
+  with_reader(encoded, [&](auto&& reader) {
+    const ImageSize size{reader.width(), reader.height()};
+    const int orientation = reader.orientation();
+    const ImageSize turned = upright(size, orientation);
+    std::uint8_t* out = place(turned.width, turned.height);
+    if (orientation == 1) return reader.read(out);
+    std::vector<std::uint8_t> pixels(3 * static_cast<std::size_t>(size.width) *
+                                     static_cast<std::size_t>(size.height));
+    reader.read(pixels.data());
+    turn_upright(pixels, size, orientation, out);
+  });
 }
 
 void check_pixels(const RgbImage& image) {
@@ -125,14 +144,27 @@ RgbImage decode_image(std::span<const std::byte> encoded) {
 }
 
 ImageSize image_size(std::span<const std::byte> encoded) {
-  if (looks_like_jpeg(encoded)) return read_jpeg_header(owned(tjInitDecompress()), encoded);
-  if (!is_png(encoded)) fail_unknown(encoded);
-  const PngReader png(encoded);
-  return {png.width(), png.height()};
+  return with_reader(encoded, [](const auto& reader) {
+    return upright({reader.width(), reader.height()}, reader.orientation());
+  });
 }
 
-bool is_png(std::span<const std::byte> encoded) {
-  return PngReader::recognises(encoded);
+std::optional<ImageFormat> image_format(std::span<const std::byte> encoded) {
+  if (JpegReader::recognises(encoded)) return ImageFormat::kJpeg;
+  if (PngReader::recognises(encoded)) return ImageFormat::kPng;
+  if (WebpReader::recognises(encoded)) return ImageFormat::kWebp;
+  if (BmpReader::recognises(encoded)) return ImageFormat::kBmp;
+  return std::nullopt;
+}
+
+std::string_view name_of(ImageFormat format) {
+  constexpr std::array<std::string_view, 4> kNames = {"JPEG", "PNG", "WebP", "BMP"};
+  return kNames[static_cast<std::size_t>(format)];
+}
+
+std::string_view ending_of(std::span<const std::byte> encoded) {
+  constexpr std::array<std::string_view, 4> kEndings = {".jpg", ".png", ".webp", ".bmp"};
+  return kEndings[static_cast<std::size_t>(image_format(encoded).value_or(ImageFormat::kJpeg))];
 }
 
 std::vector<std::byte> encode_png(const RgbImage& image) {

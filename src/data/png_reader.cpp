@@ -5,6 +5,7 @@
 #include <new>
 #include <string>
 
+#include "data/exif.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -34,6 +35,13 @@ PngReader::~PngReader() {
   png_destroy_read_struct(&png_, &info_, nullptr);
 }
 
+int PngReader::orientation() const {
+  png_bytep exif = nullptr;
+  png_uint_32 size = 0;
+  if (png_get_eXIf_1(png_, info_, &size, &exif) == 0) return 1;
+  return exif_orientation({reinterpret_cast<const std::byte*>(exif), size});
+}
+
 void PngReader::read(std::uint8_t* out) {
   if (!try_read_pixels(out)) fail();
 }
@@ -45,14 +53,15 @@ bool PngReader::try_read_header() noexcept {
       static_cast<int>(png_get_image_width(png_, info_));  // libpng refuses sizes above a million
   height_ = static_cast<int>(png_get_image_height(png_, info_));
   png_set_expand(png_);
-  png_set_scale_16(png_);
+  png_set_strip_16(png_);
   png_set_gray_to_rgb(png_);
   png_set_strip_alpha(png_);
   return true;
 }
 
 bool PngReader::try_read_pixels(std::uint8_t* out) noexcept {
-  if (setjmp(png_jmpbuf(png_)) != 0) return false;
+  // Behind the last row there are sums, which must be right, and an end, which may be missing.
+  if (setjmp(png_jmpbuf(png_)) != 0) return has_rows_ && ended_early_;
   const int passes = png_set_interlace_handling(png_);
   png_read_update_info(png_, info_);
   const std::size_t stride = png_get_rowbytes(png_, info_);
@@ -62,6 +71,7 @@ bool PngReader::try_read_pixels(std::uint8_t* out) noexcept {
       png_read_row(png_, out + static_cast<std::size_t>(y) * stride, nullptr);
     }
   }
+  has_rows_ = true;
   png_read_end(png_, nullptr);
   return true;
 }
@@ -72,7 +82,10 @@ void PngReader::fail() const {
 
 void PngReader::on_read(png_structp png, png_bytep to, std::size_t size) {
   auto* self = static_cast<PngReader*>(png_get_io_ptr(png));
-  if (size > self->unread_.size()) png_error(png, "premature end of file");
+  if (size > self->unread_.size()) {
+    self->ended_early_ = true;
+    png_error(png, "premature end of file");
+  }
   std::memcpy(to, self->unread_.data(), size);
   self->unread_ = self->unread_.subspan(size);
 }

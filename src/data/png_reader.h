@@ -23,6 +23,8 @@ class PngReader {
 
   int width() const { return width_; }
   int height() const { return height_; }
+  /// As EXIF says it, where that comes before the pixels.
+  int orientation() const;
   /// Reads the pixels into `out` [height, width, 3] and the rest of the file.
   void read(std::uint8_t* out);
 
@@ -39,6 +41,7 @@ class PngReader {
 
   std::span<const std::byte> unread_;
   std::array<char, 128> message_{};
+  bool ended_early_ = false, has_rows_ = false;
   int width_ = 0;
   int height_ = 0;
   png_structp png_ = nullptr;

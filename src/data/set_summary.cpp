@@ -13,7 +13,7 @@ namespace {
 
 std::string kind_of(std::span<const std::byte> image) {
   const ImageSize size = image_size(image);
-  return (is_png(image) ? "PNG " : "JPEG ") + std::to_string(size.width) + " x " +
+  return std::string(name_of(*image_format(image))) + " " + std::to_string(size.width) + " x " +
          std::to_string(size.height);
 }
 

@@ -26,7 +26,7 @@ class FolderSink final : public FaceSink {
     std::string path = "id_" + label;
     if (face.identity != last_) make_folder(folder_.path() / path);
     last_ = face.identity;
-    path += "/" + label + "_" + number + (is_png(face.image) ? ".png" : ".jpg");
+    path += "/" + label + "_" + number + std::string(ending_of(face.image));
     write(folder_.path() / path, face.image);
     if (!list_) return;
     list_->write(number + "\t" + label + "\t" + path + "\n");

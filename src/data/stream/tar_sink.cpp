@@ -87,7 +87,7 @@ class TarSink final : public FaceSink {
     }
     const std::string key = format("%09lld", static_cast<long long>(count_++));
     const std::string identity = std::to_string(face.identity);
-    shard_->add(key + (is_png(face.image) ? ".png" : ".jpg"), face.image);
+    shard_->add(key + std::string(ending_of(face.image)), face.image);
     shard_->add(key + ".cls", std::as_bytes(std::span(identity)));
     bytes_ += face.image.size();
     if (bytes_ >= shard_bytes_) finish_shard();
