@@ -12,6 +12,7 @@
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
+#include "pfc/data/list_name.h"
 #include "pfc/eval/set_cleaner.h"
 
 namespace pfc {
@@ -33,16 +34,16 @@ void write_lists(const fs::path& folder, const CleanReport& report) {
   std::string same = "# set, identity, set, identity, cosine of their centres\n";
   std::string drop = "# image, why\n";
   for (const FarImage& image : report.far_images) {
-    far += image.name + "\t" + std::to_string(image.identity) +
+    far += list_name(image.name) + "\t" + std::to_string(image.identity) +
            format("\t%.4f\t%lld\t%.4f", image.cosine, static_cast<long long>(image.nearest),
                   image.nearest_cosine) +
            (image.stranger ? "\tstranger\n" : "\n");
-    if (image.stranger) drop += image.name + "\tstranger\n";
+    if (image.stranger) drop += list_name(image.name) + "\tstranger\n";
   }
   for (const DuplicateImage& image : report.duplicates) {
-    duplicates += image.name + "\t" + std::to_string(image.identity) + "\t" + image.of +
-                  format("\t%.4f\n", image.cosine);
-    drop += image.name + "\tduplicate\n";
+    duplicates += list_name(image.name) + "\t" + std::to_string(image.identity) + "\t" +
+                  list_name(image.of) + format("\t%.4f\n", image.cosine);
+    drop += list_name(image.name) + "\tduplicate\n";
   }
   for (const SameLooking& pair : report.same) {
     same += format("1,%lld,1,%lld,%.4f\n", static_cast<long long>(pair.identity),

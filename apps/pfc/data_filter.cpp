@@ -22,7 +22,7 @@ struct FilterCommand {
 FaceFilterOptions filter_options(const FilterCommand& command) {
   FaceFilterOptions options{.min_images = command.min_images, .max_images = command.max_images};
   if (!command.drop_images.empty())
-    options.drop_images = parse_names(read_file(command.drop_images));
+    options.drop_images = parse_names(read_file(command.drop_images), command.drop_images.string());
   if (!command.drop_identities.empty()) {
     options.drop_identities =
         parse_identities(read_file(command.drop_identities), command.drop_identities.string());

@@ -59,10 +59,10 @@ void add_data_pack(CLI::App& data) {
       data.add_subcommand("pack", "Images in files into a train.rec; pairs of images into a .bin");
   const auto options = std::make_shared<PackCommand>();
   command
-      ->add_option("INPUT", options->input,
-                   "A folder of one folder an identity, a .lst, a .tar or a folder of them "
-                   "(WebDataset), a .rec; for a .bin a list of pairs: LFW's pairs.txt, or lines "
-                   "\"PATH1 PATH2 SAME\"")
+      ->add_option(
+          "INPUT", options->input,
+          "A folder of one folder an identity, a list of images, a .tar or a folder of them "
+          "(WebDataset), a .rec; for a .bin a list of pairs")
       ->required()
       ->type_name("INPUT");
   command
@@ -75,8 +75,12 @@ void add_data_pack(CLI::App& data) {
                    "Where the paths of a list begin; as a rule its own folder")
       ->type_name("FOLDER");
   command->footer(
-      "Images keep their bytes. Folders that are all called id_NUMBER keep their numbers as "
-      "labels, others are\nnumbered from 0 in the order of their names.\n\n"
+      "Images are JPEG, PNG, WebP or BMP, whatever their names, and keep their bytes.\n"
+      "A list of images (.lst, .txt, .csv) has lines \"index label path\" (im2rec's),\n"
+      "\"1 path label\" (InsightFace's) or \"path label\"; a list of pairs is LFW's pairs.txt,\n"
+      "CALFW's or CPLFW's, or has lines \"PATH1 PATH2 SAME\". An identity is a folder that\n"
+      "holds images, at whatever depth. Where all are called id_NUMBER they keep their\n"
+      "numbers as labels, else they are numbered from 0 in the order of their names.\n\n"
       "Examples:\n"
       "  pfc data pack photos -o faces\n"
       "  pfc data pack train.lst --root images -o faces/train.rec\n"

@@ -11,6 +11,7 @@
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 #include "pfc/data/decode_check.h"
+#include "pfc/data/list_name.h"
 
 namespace pfc {
 namespace {
@@ -30,8 +31,8 @@ void run_verify(const VerifyCommand& command) {
       *source, std::max(1, static_cast<int>(std::thread::hardware_concurrency())),
       [&](const BrokenImage& image) {
         ++broken;
-        const std::string text =
-            image.name + "\t" + std::to_string(image.identity) + "\t" + image.reason + "\n";
+        const std::string text = list_name(image.name) + "\t" + std::to_string(image.identity) +
+                                 "\t" + image.reason + "\n";
         if (list) {
           list->write(text);
         } else {

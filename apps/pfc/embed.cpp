@@ -11,6 +11,7 @@
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
+#include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/export/npy.h"
 
@@ -37,6 +38,8 @@ void run_embed(const EmbedCommand& command) {
   std::optional<AtomicFile> names;
   if (comm->is_first()) names.emplace(names_beside(command.output));
   ProgressLine line(images->size(), 0, !comm->is_first());
+  if (const std::string what = images->passed_over(); !what.empty())
+    line.note("passed over: " + what);
   std::int64_t embedded = 0;
   embed(*network, *images,
         {.embedding =
@@ -47,7 +50,7 @@ void run_embed(const EmbedCommand& command) {
                  rows = std::make_unique<NpyWriter>(command.output, std::ssize(embedding));
                }
                rows->add_row(embedding);
-               names->write(images->name(image) + "\n");
+               names->write(list_name(images->name(image)) + "\n");
              },
          .left_out =
              [&](std::int64_t image, const std::string& reason) {

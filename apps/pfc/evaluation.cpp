@@ -12,6 +12,7 @@
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/image_codec.h"
+#include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
 
 namespace pfc {
@@ -42,6 +43,8 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
                                               bool need_all, Communicator& comm) const {
   const auto backbone = network.load(model);
   ProgressLine line(images.size(), 0, !comm.is_first());
+  if (const std::string what = images.passed_over(); !what.empty())
+    line.note("passed over: " + what);
   std::vector<float> rows;
   std::int64_t dim = 0;
   std::vector<std::string> names;
@@ -51,7 +54,7 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
                     dim = std::ssize(row);
                     if (rows.empty()) rows.reserve(static_cast<std::size_t>(images.size() * dim));
                     rows.insert(rows.end(), row.begin(), row.end());
-                    names.push_back(images.name(image));
+                    names.push_back(list_name(images.name(image)));
                   },
               .left_out =
                   [&](std::int64_t image, const std::string& reason) {
@@ -96,7 +99,7 @@ ImageOfRow pictures_of(const ImageSource& images) {
 
 ImageOfRow pictures_by_name(const ImageSource& images, const Features& features) {
   auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
-  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(images.name(i), i);
+  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(list_name(images.name(i)), i);
   return [picture = pictures_of(images), &features,
           numbers](std::int64_t row) -> std::optional<RgbImage> {
     const auto found = numbers->find(features.name(row));

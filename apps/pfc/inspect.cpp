@@ -129,8 +129,10 @@ void inspect_dataset(const fs::path& path, const std::string& cache_dir) {
             << "  images an identity: " << grouped(images.front()) << " to "
             << grouped(images.back()) << ", median " << grouped(images[images.size() / 2]) << "\n"
             << "  left out, as they did not decode before: "
-            << grouped(set->summary().images_excluded) << "\n  first image: key " << set->key(0)
-            << ", " << image_text(set->image(0, scratch)) << "\n";
+            << grouped(set->summary().images_excluded)
+            << (set->summary().passed_over.empty() ? "" : "\n  passed over: ")
+            << set->summary().passed_over << "\n  first image: key " << set->key(0) << ", "
+            << image_text(set->image(0, scratch)) << "\n";
 }
 
 void inspect_verification_set(const fs::path& path) {

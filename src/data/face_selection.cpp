@@ -7,9 +7,10 @@
 #include <string_view>
 #include <utility>
 
-#include "data/shown.h"
+#include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/data/list_name.h"
 #include "pfc/data/record_io.h"
 
 namespace pfc {
@@ -40,15 +41,11 @@ class Relabelled final : public FaceSource {
   std::int64_t dropped_ = 0;
 };
 
-/// Calls `take(line, number)` for each line that counts.
-template <class Take>
-void for_each_line(std::string_view text, const Take& take) {
-  for (std::int64_t number = 1; !text.empty(); ++number) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty() && line.front() != '#') take(line, number);
-  }
+/// The next line that is no comment.
+bool next_entry(Lines& lines) {
+  while (lines.next())
+    if (!lines.line().starts_with('#')) return true;
+  return false;
 }
 
 std::string_view first_field(std::string_view line) {
@@ -100,17 +97,42 @@ void ImageCounts::add(std::int64_t identity) {
   ++counts_[i];
 }
 
+void ImageNames::add(std::string_view line) {
+  const std::size_t tab = line.find('\t');
+  std::vector<std::string_view> spellings = {line.substr(0, tab)};
+  if (tab == line.npos) {
+    for (std::size_t comma = line.find(','); comma != line.npos; comma = line.find(',', comma + 1))
+      spellings.push_back(line.substr(0, comma));
+    if (line.starts_with('"')) spellings.push_back(split(line, ',').front());
+  }
+  std::optional<std::size_t> number;
+  for (const std::string_view spelling : spellings) {
+    const auto known = numbers_.find(std::string(spelling));
+    if (known != numbers_.end()) number = known->second;
+  }
+  if (!number) number = size_++;
+  for (const std::string_view spelling : spellings) numbers_.emplace(spelling, *number);
+}
+
+std::optional<std::size_t> ImageNames::find(std::string_view name) const {
+  if (numbers_.empty()) return std::nullopt;
+  for (const std::string& spelling : {std::string(name), list_name(name)}) {
+    const auto found = numbers_.find(spelling);
+    if (found != numbers_.end()) return found->second;
+  }
+  return std::nullopt;
+}
+
 FaceFilter::FaceFilter(FaceFilterOptions options) : options_(std::move(options)) {}
 
 bool FaceFilter::is_dropped(const Face& face) const {
   return options_.drop_identities.contains(face.identity) ||
-         (!options_.drop_images.empty() && options_.drop_images.contains(face.name));
+         options_.drop_images.find(face.name).has_value();
 }
 
 void FaceFilter::count(const Face& face) {
   if (options_.drop_identities.contains(face.identity)) identities_found_.insert(face.identity);
-  if (!options_.drop_images.empty() && options_.drop_images.contains(face.name))
-    images_found_.insert(face.name);
+  if (const auto number = options_.drop_images.find(face.name)) images_found_.insert(*number);
   if (!is_dropped(face)) counts_.add(face.identity);
 }
 
@@ -151,44 +173,39 @@ std::int64_t FaceFilter::relabel(const Face& face) {
 }
 
 std::int64_t FaceFilter::not_found() const {
-  return std::ssize(options_.drop_images) - std::ssize(images_found_) +
+  return static_cast<std::int64_t>(options_.drop_images.size()) - std::ssize(images_found_) +
          std::ssize(options_.drop_identities) - std::ssize(identities_found_);
 }
 
-std::unordered_set<std::string> parse_names(std::string_view text) {
-  std::unordered_set<std::string> names;
-  for_each_line(text,
-                [&](std::string_view line, std::int64_t) { names.emplace(first_field(line)); });
+ImageNames parse_names(std::string_view text, const std::string& name) {
+  ImageNames names;
+  for (Lines lines(text, name); next_entry(lines);) names.add(lines.line());
   return names;
 }
 
 std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name) {
   std::unordered_set<std::int64_t> identities;
-  for_each_line(text, [&](std::string_view line, std::int64_t number) {
-    std::string_view field = first_field(line);
+  for (Lines lines(text, name); next_entry(lines);) {
+    std::string_view field = first_field(lines.line());
     std::int64_t identity = 0;
-    if (!take_number(field, identity) || !field.empty()) {
-      throw DataError(name, "line " + std::to_string(number),
-                      "found " + shown(line) + ", want an identity's number");
-    }
+    if (!take_number(field, identity) || !field.empty()) lines.fail("an identity's number");
     identities.insert(identity);
-  });
+  }
   return identities;
 }
 
 std::vector<SameIdentity> parse_same(std::string_view text, const std::string& name) {
   std::vector<SameIdentity> result;
-  for_each_line(text, [&](std::string_view line, std::int64_t number) {
-    std::string_view rest = line;
+  for (Lines lines(text, name); next_entry(lines);) {
+    std::string_view rest = lines.line();
     SameIdentity same;
     if (!take_number(rest, same.set) || !take_comma(rest) || !take_number(rest, same.identity) ||
         !take_comma(rest) || !take_number(rest, same.other_set) || !take_comma(rest) ||
         !take_number(rest, same.other_identity) || !(rest.empty() || rest.front() == ',')) {
-      throw DataError(name, "line " + std::to_string(number),
-                      "found " + shown(line) + ", want \"SET,IDENTITY,SET,IDENTITY\"");
+      lines.fail("\"SET,IDENTITY,SET,IDENTITY\"");
     }
     result.push_back(same);
-  });
+  }
   return result;
 }
 

@@ -7,15 +7,16 @@
 #include "data/exclusion_list.h"
 #include "data/file_stamp.h"
 #include "data/image_file.h"
+#include "data/image_folder.h"
 #include "pfc/base/error.h"
+#include "pfc/data/list_name.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Images directly within the folders of a folder. Other files count nowhere, nor do hidden ones
-/// (`._a.jpg` of a Mac is no image), nor a folder without an image.
+/// Images in files, a folder of them for each person.
 class FolderDataset final : public Dataset {
  public:
   FolderDataset(const fs::path& folder, const DatasetOptions& options)
@@ -24,25 +25,21 @@ class FolderDataset final : public Dataset {
     excluded_ = exclusions_.keys();
     std::vector<std::int32_t> identities;
     std::int32_t identity = 0;
-    for (const std::string& name :
-         names_in(folder, [](const auto& entry) { return entry.is_directory(); })) {
-      const auto images = names_in(folder / name, [](const auto& entry) {
-        return is_image_name(entry.path()) && entry.is_regular_file();
-      });
-      for (const std::string& image : images) paths_.push_back(name + "/" + image);
-      identities.insert(identities.end(), images.size(), identity);
-      if (!images.empty()) ++identity;
-    }
-    if (paths_.empty()) {
-      throw Error(folder.string() +
-                  ": no images, want one folder an identity with .jpg, .jpeg or .png files in it");
-    }
+    PassedOver passed_over;
+    walk_people(
+        folder,
+        [&](const std::string& person, const std::vector<std::string>& images) {
+          for (const std::string& image : images) paths_.push_back(person + "/" + image);
+          identities.insert(identities.end(), images.size(), identity++);
+        },
+        passed_over);
     Selection selection =
         select_images(std::move(identities), excluded(), options.min_images, folder);
     keep_only(paths_, selection.kept);
     labels_ = std::move(selection.labels);
     identities_ = selection.identities;
     summary_ = selection.summary;
+    summary_.passed_over = passed_over.text();
   }
 
   std::span<const std::byte> image(std::int64_t index,
@@ -61,18 +58,19 @@ class FolderDataset final : public Dataset {
  private:
   /// How an image is named in the list: with its stamp, so that one replaced since is tried again.
   std::string noted(const std::string& path) const {
-    return stamp_of(folder_ / path).text() + " " + path;
+    return stamp_of(folder_ / path).text() + " " + list_name(path);
   }
 
   std::vector<bool> excluded() const {
     if (exclusions_.empty()) return {};
-    std::unordered_set<std::string> paths;
+    std::unordered_set<std::string> names, paths;
     exclusions_.for_each([&](const std::string& name) {
-      const std::string path = name.substr(name.find(' ', name.find(' ') + 1) + 1);
-      if (noted(path) == name) paths.insert(path);
+      names.insert(name);
+      paths.insert(name.substr(name.find(' ', name.find(' ') + 1) + 1));
     });
     std::vector<bool> result;
-    for (const std::string& path : paths_) result.push_back(paths.contains(path));
+    for (const std::string& path : paths_)
+      result.push_back(paths.contains(list_name(path)) && names.contains(noted(path)));
     return result;
   }
 

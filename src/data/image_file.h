@@ -5,14 +5,18 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pfc {
 
 /// `._a.jpg` of a Mac is no image.
 bool is_hidden(const std::filesystem::path& path);
-/// Whether a file's name ends in .jpg, .jpeg or .png, in letters of any case.
+/// Whether a file's name ends as an image's of a format that is read, in letters of any case.
 bool is_image_name(const std::filesystem::path& path);
+/// Whether a file is an image of a format that is read: by its name, or else by its first bytes.
+/// Throws Error where these cannot be read.
+bool is_image_file(const std::filesystem::path& path);
 /// Names in a folder that are not hidden and that `wanted` takes, sorted by their bytes, so that
 /// labels do not depend on the file system.
 template <class Predicate>
@@ -26,6 +30,12 @@ std::vector<std::string> names_in(const std::filesystem::path& folder, Predicate
   std::sort(names.begin(), names.end());
   return names;
 }
+
+/// Whether an image of a list is there; a link to nothing is not. Throws IoError where this cannot
+/// be told.
+bool is_image_there(const std::filesystem::path& file);
+/// The file of an image that a list may name without its ending; empty where there is none.
+std::filesystem::path find_image(const std::filesystem::path& path);
 
 /// The whole of an image file, in `scratch`. Throws DataError where it is not there and IoError
 /// where it cannot be read, which says nothing of the image.

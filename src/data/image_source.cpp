@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "data/image_file.h"
+#include "data/image_folder.h"
+#include "data/record_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/paths.h"
 #include "pfc/data/dataset.h"
@@ -35,8 +37,10 @@ class LabelledImages final : public ImageSource {
 class ImageFiles final : public ImageSource {
  public:
   /// `names` are paths below `folder`.
-  ImageFiles(fs::path folder, std::vector<std::string> names)
-      : folder_(std::move(folder)), names_(std::move(names)) {}
+  ImageFiles(fs::path folder, std::vector<std::string> names, std::string passed_over = "")
+      : folder_(std::move(folder)),
+        names_(std::move(names)),
+        passed_over_(std::move(passed_over)) {}
 
   std::int64_t size() const override { return std::ssize(names_); }
   std::span<const std::byte> image(std::int64_t index,
@@ -46,24 +50,26 @@ class ImageFiles final : public ImageSource {
   std::string name(std::int64_t index) const override {
     return names_.at(static_cast<std::size_t>(index));
   }
+  std::string passed_over() const override { return passed_over_; }
 
  private:
   fs::path folder_;
   std::vector<std::string> names_;
+  std::string passed_over_;
 };
 
-std::vector<std::string> images_below(const fs::path& folder) {
+std::unique_ptr<ImageSource> images_below(const fs::path& folder) {
   std::vector<std::string> names;
-  fs::recursive_directory_iterator entries(folder);
-  for (const fs::directory_entry& entry : entries) {
-    if (is_hidden(entry.path())) {
-      if (entry.is_directory()) entries.disable_recursion_pending();
-    } else if (is_image_name(entry.path()) && entry.is_regular_file()) {
-      names.push_back(entry.path().lexically_relative(folder).string());
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names;
+  PassedOver passed_over;
+  walk_images(
+      folder,
+      [&](const std::string& below, const std::vector<std::string>& images) {
+        for (const std::string& image : images)
+          names.push_back(below.empty() ? image : below + "/" + image);
+      },
+      passed_over);
+  std::ranges::sort(names);
+  return std::make_unique<ImageFiles>(folder, std::move(names), passed_over.text());
 }
 
 }  // namespace
@@ -79,15 +85,11 @@ std::unique_ptr<ImageSource> list_images(const fs::path& folder, std::vector<std
 
 std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& cache_dir) {
   try {
-    if (fs::is_regular_file(path) && is_image_name(path)) {
+    if (fs::is_regular_file(path) && !is_rec(path) && is_image_file(path)) {
       return std::make_unique<ImageFiles>(path.parent_path(),
                                           std::vector{path.filename().string()});
     }
-    if (fs::is_directory(path) && !is_there(path / "train.rec")) {
-      std::vector<std::string> names = images_below(path);
-      if (names.empty()) throw Error(path.string() + ": holds no .jpg, .jpeg or .png");
-      return std::make_unique<ImageFiles>(path, std::move(names));
-    }
+    if (fs::is_directory(path) && !is_there(path / "train.rec")) return images_below(path);
     if (!fs::exists(path)) {
       throw Error(path.string() + ": not found, want a .rec file, an image or a folder of images");
     }

@@ -1,8 +1,10 @@
 #include "data/numpy_pickle.h"
 
+#include <iterator>
 #include <limits>
 #include <string>
 
+#include "data/little_endian.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -14,10 +16,22 @@ using pickle::Document;
 using pickle::Global;
 using pickle::Items;
 using pickle::Object;
+using pickle::Sequence;
 using pickle::Text;
 using pickle::tuple_items;
 using pickle::Value;
 using DType = NumpyDialect::DType;
+
+struct KnownType {
+  std::string_view name;
+  DType type;
+};
+
+constexpr KnownType kTypes[] = {
+    {"u1", {'u', 1}}, {"u2", {'u', 2}}, {"u4", {'u', 4}}, {"u8", {'u', 8}}, {"i1", {'i', 1}},
+    {"i2", {'i', 2}}, {"i4", {'i', 4}}, {"i8", {'i', 8}}, {"f4", {'f', 4}}, {"f8", {'f', 8}},
+    {"b1", {'b', 1}}, {"O8", {'O', 8}}, {"O4", {'O', 4}}, {"O", {'O', 8}},
+};
 
 constexpr std::string_view kArray = "a numpy array", kType = "a numpy type";
 
@@ -62,11 +76,7 @@ Bytes latin1(const Value& value) {
 std::optional<DType> as_type(const Value& value) {
   const auto* object = std::get_if<Object>(&value);
   if (object == nullptr || object->kind != kType) return std::nullopt;
-  return static_cast<DType>(object->number);
-}
-
-Value type_value(DType type) {
-  return Object{kType, static_cast<std::size_t>(type)};
+  return kTypes[object->number].type;
 }
 
 Value encode(const Items& arguments) {
@@ -90,28 +100,46 @@ Value make_bytearray(const Items& arguments) {
 
 Value make_dtype(const Items& arguments) {
   const auto name = arguments.empty() ? std::nullopt : as_text(arguments[0]);
-  if (name == "u1") return type_value(DType::kUint8);
-  if (name == "b1") return type_value(DType::kBool);
-  throw Error("a numpy type that is neither uint8 nor bool");
+  for (std::size_t i = 0; i < std::size(kTypes); ++i)
+    if (name == kTypes[i].name) return Object{kType, i};
+  throw Error("a numpy type that is neither of numbers nor bool nor object");
+}
+
+/// The state of a type: version, byte order, and what types with fields have.
+void check_byte_order(const Value& state, const Document& document) {
+  const Items& items = tuple_items(state, document);
+  if (items.size() > 1 && as_text(items[1]) == ">")
+    throw Error("a numpy type whose bytes lie in big-endian order");
+}
+
+template <class T>
+double number_as(pickle::Bytes data, std::size_t i) {
+  return static_cast<double>(load<T>(data, i * sizeof(T)));
 }
 
 Value make_scalar(const Items& arguments) {
   const auto type = arguments.size() == 2 ? as_type(arguments[0]) : std::nullopt;
   const auto* data = type ? std::get_if<Bytes>(&arguments[1]) : nullptr;
-  if (data == nullptr || data->size() != 1) throw Error("a malformed numpy scalar");
-  const auto number = std::to_integer<std::int64_t>(data->front());
-  if (*type == DType::kBool) return number != 0;
+  if (data == nullptr || type->kind == 'O' || data->size() != type->size)
+    throw Error("a malformed numpy scalar");
+  const double number =
+      NumpyDialect::number({.type = *type, .items = 1, .data = *data, .objects = {}}, 0);
+  if (type->kind == 'b') return number != 0;
   return number;
 }
 
-/// Checks that an array of one-byte items, of the shape given, has as many as there are bytes.
+/// Checks that an array of the shape given has as many items as there are.
 NumpyDialect::Array make_array(const Value& shape, const Value& type, const Value& data,
                                const Document& document) {
   const auto dtype = as_type(type);
   const auto* bytes = std::get_if<Bytes>(&data);
-  if (!dtype || bytes == nullptr) throw Error("a malformed numpy array");
-  std::uint64_t size = 1;
-  for (const Value& dimension : tuple_items(shape, document)) {
+  const auto* list = std::get_if<Sequence>(&data);
+  const bool holds_objects = dtype && dtype->kind == 'O';
+  if (!dtype || (holds_objects ? list == nullptr : bytes == nullptr))
+    throw Error("a malformed numpy array");
+  const Items& extents = tuple_items(shape, document);
+  std::uint64_t size = holds_objects ? 1 : dtype->size;
+  for (const Value& dimension : extents) {
     const auto* extent = std::get_if<std::int64_t>(&dimension);
     if (extent == nullptr || *extent < 0) throw Error("a malformed shape of a numpy array");
     const auto factor = static_cast<std::uint64_t>(*extent);
@@ -120,11 +148,22 @@ NumpyDialect::Array make_array(const Value& shape, const Value& type, const Valu
     }
     size *= factor;
   }
-  if (size != bytes->size()) {
-    throw Error("a numpy array of " + std::to_string(size) + " bytes by its shape, but of " +
-                std::to_string(bytes->size()) + " by its data");
+  const std::uint64_t found =
+      holds_objects ? document.sequences[list->index].size() : bytes->size();
+  if (size != found) {
+    const std::string unit = holds_objects ? " objects" : " bytes";
+    throw Error("a numpy array of " + std::to_string(size) + unit + " by its shape, but of " +
+                std::to_string(found) + " by its data");
   }
-  return {*dtype, *bytes};
+  NumpyDialect::Array array{
+      .type = *dtype, .dimensions = extents.size(), .data = {}, .objects = {}};
+  array.items = holds_objects ? size : size / dtype->size;
+  if (holds_objects) {
+    array.objects = *list;
+  } else {
+    array.data = *bytes;
+  }
+  return array;
 }
 
 }  // namespace
@@ -132,6 +171,31 @@ NumpyDialect::Array make_array(const Value& shape, const Value& type, const Valu
 const NumpyDialect::Array* NumpyDialect::as_array(const Value& value) const {
   const auto* object = std::get_if<Object>(&value);
   return object != nullptr && object->kind == kArray ? &arrays_[object->number] : nullptr;
+}
+
+double NumpyDialect::number(const Array& array, std::size_t i) {
+  switch (array.type.kind << 4 | static_cast<int>(array.type.size)) {
+    case 'i' << 4 | 1:
+      return number_as<std::int8_t>(array.data, i);
+    case 'i' << 4 | 2:
+      return number_as<std::int16_t>(array.data, i);
+    case 'i' << 4 | 4:
+      return number_as<std::int32_t>(array.data, i);
+    case 'i' << 4 | 8:
+      return number_as<std::int64_t>(array.data, i);
+    case 'u' << 4 | 2:
+      return number_as<std::uint16_t>(array.data, i);
+    case 'u' << 4 | 4:
+      return number_as<std::uint32_t>(array.data, i);
+    case 'u' << 4 | 8:
+      return number_as<std::uint64_t>(array.data, i);
+    case 'f' << 4 | 4:
+      return number_as<float>(array.data, i);
+    case 'f' << 4 | 8:
+      return number_as<double>(array.data, i);
+    default:  // uint8 and bool
+      return number_as<std::uint8_t>(array.data, i);
+  }
 }
 
 std::optional<Global> NumpyDialect::find_global(std::string_view module,
@@ -166,7 +230,7 @@ Value NumpyDialect::call(Global callable, const Items& arguments, Document& docu
 }
 
 void NumpyDialect::set_state(const Value& object, const Value& state, Document& document) {
-  if (as_type(object)) return;  // byte order and the like: it has one byte
+  if (as_type(object)) return check_byte_order(state, document);
   if (as_array(object) == nullptr) throw Error("a state for " + std::string(kind(object)));
   const Items& items = tuple_items(state, document);  // version, shape, type, Fortran order, data
   if (items.size() != 5) throw Error("a malformed state of a numpy array");

@@ -9,18 +9,25 @@
 namespace pfc {
 
 /// What the few globals of a verification set mean: bytes as Python 3 writes them in protocols 0 to
-/// 2, and numpy's arrays and scalars of one-byte types.
+/// 2, and numpy's arrays and scalars of numbers, flags and objects.
 class NumpyDialect : public pickle::Dialect {
  public:
-  enum class DType : std::uint8_t { kUint8, kBool };
+  struct DType {
+    char kind = 'u';       ///< b bool, i and u whole numbers, f real ones, O objects
+    std::size_t size = 1;  ///< bytes of an item
+  };
 
   struct Array {
-    DType type = DType::kUint8;
-    pickle::Bytes data;
+    DType type;
+    std::size_t items = 0, dimensions = 1;
+    pickle::Bytes data;                       ///< of numbers and flags
+    std::optional<pickle::Sequence> objects;  ///< of objects
   };
 
   /// The array that a value is; null where it is none.
   const Array* as_array(const pickle::Value& value) const;
+  /// An item of an array that holds no objects.
+  static double number(const Array& array, std::size_t i);
 
   std::string_view name() const override { return "a verification set"; }
   std::optional<pickle::Global> find_global(std::string_view module,

@@ -1,11 +1,13 @@
 // The text files beside a .rec: .idx and property.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string_view>
 
 #include "data/pages_read.h"
 #include "data/record_index.h"
 #include "data/shown.h"
+#include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 
@@ -30,24 +32,23 @@ bool take(std::string_view& text, char wanted) {
 /// `on_read` is told which bytes of them were read.
 template <class OnRead>
 RecordList lines_of(std::span<const std::byte> bytes, const std::string& name, OnRead on_read) {
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   RecordList list;
-  const auto lines = static_cast<std::size_t>(std::ranges::count(text, '\n'));
-  list.keys.reserve(lines);
-  list.offsets.reserve(lines);
+  const auto lines_at_most = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
+  list.keys.reserve(lines_at_most);
+  list.offsets.reserve(lines_at_most);
   on_read(0, bytes.size());
-  while (!text.empty()) {
-    const std::string_view line = text;
+  for (Lines lines(text, name); lines.next();) {
+    std::string_view rest = lines.line();
+    const auto begin = static_cast<std::size_t>(rest.data() - text.data());
     std::uint32_t key = 0;
     std::uint64_t offset = 0;
-    if (!take_number(text, key) || !take(text, '\t') || !take_number(text, offset) ||
-        !take(text, '\n')) {
-      throw DataError(
-          name, "line " + std::to_string(list.size() + 1),
-          "found " + shown(line) + ", want \"key\\toffset\" and a newline, the key below 2^32");
+    if (!take_number(rest, key) || !take(rest, '\t') || !take_number(rest, offset) ||
+        !rest.empty()) {
+      lines.fail("\"key\\toffset\", the key below 2^32");
     }
     list.add(key, offset);
-    on_read(bytes.size() - line.size(), bytes.size() - text.size());
+    on_read(begin, begin + lines.line().size());
   }
   return list;
 }
@@ -79,17 +80,24 @@ RecordList read_idx(const std::filesystem::path& idx) {
 }
 
 std::int64_t parse_property(std::string_view text, const std::string& name) {
-  const std::string_view line = text;
-  std::uint32_t identities = 0, height = 0, width = 0;
-  const bool numbers = take_number(text, identities) && take(text, ',') &&
-                       take_number(text, height) && take(text, ',') && take_number(text, width);
-  take(text, '\r');
-  if (!numbers || !(text.empty() || text.front() == '\n') || height != kFaceSize ||
-      width != kFaceSize) {
+  const std::string_view line = first_line(list_text(text, name));
+  std::array<std::uint32_t, 3> numbers{};  // identities, height, width
+  std::string_view rest = line;
+  const auto take_blanks = [&] {
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+  };
+  bool is_good = true;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (i > 0) is_good = is_good && take(rest, ',');
+    take_blanks();
+    is_good = is_good && take_number(rest, numbers[i]);
+    take_blanks();
+  }
+  if (!is_good || !rest.empty() || numbers[1] != kFaceSize || numbers[2] != kFaceSize) {
     throw DataError(name, "line 1",
                     "found " + shown(line) + ", want \"C,112,112\", C the number of identities");
   }
-  return identities;
+  return numbers[0];
 }
 
 }  // namespace pfc

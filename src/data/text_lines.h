@@ -1,64 +1,62 @@
 #pragma once
 
-#include <algorithm>
+#include <cstddef>  // for std::byte
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "data/shown.h"
-#include "pfc/base/error.h"
-
 namespace pfc {
 
-/// The lines of a list that are not empty, with their numbers and their fields.
-class TextLines {
+/// The text of a list, without a byte-order mark. Throws DataError where it is UTF-16.
+std::string_view list_text(std::string_view text, const std::string& name);
+std::string_view list_text(std::span<const std::byte> bytes, const std::string& name);
+
+/// The first line of `text`, without its end and the blanks before it. Lines end as Python reads
+/// them: with LF, CR LF or CR; the last one may have no end.
+std::string_view first_line(std::string_view text);
+
+/// The lines of a list that are not empty, with their numbers: every list from outside is read
+/// through this, so that a byte-order mark, CR LF, blanks at a line's end or a missing last newline
+/// are as good as none.
+class Lines {
  public:
-  /// Fields are separated by `separator`; where it is 0, by tabs, or by spaces in a line without a
-  /// tab. `name` stands for the file in messages; both outlive this.
-  TextLines(std::span<const std::byte> bytes, const std::string& name, char separator = 0)
-      : text_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-        name_(name),
-        separator_(separator) {}
+  /// `name` stands for the file in messages; both outlive this. Throws DataError as list_text does.
+  Lines(std::string_view text, const std::string& name);
+  Lines(std::span<const std::byte> bytes, const std::string& name);
 
   /// The next one; false at the end.
-  bool next() {
-    while (!text_.empty()) {
-      const std::size_t end = std::min(text_.find('\n'), text_.size());
-      line_ = text_.substr(0, end);
-      text_.remove_prefix(std::min(end + 1, text_.size()));
-      ++number_;
-      if (line_.ends_with('\r')) line_.remove_suffix(1);
-      split();
-      if (!fields_.empty()) return true;
-    }
-    return false;
-  }
+  bool next();
 
-  const std::vector<std::string_view>& fields() const { return fields_; }
+  std::string_view line() const { return line_; }
   std::int64_t number() const { return number_; }
-  [[noreturn]] void fail(const std::string& want) const {
-    throw DataError(name_, "line " + std::to_string(number_),
-                    "found " + shown(line_) + ", want " + want);
-  }
+  [[noreturn]] void fail(const std::string& want) const;
 
  private:
-  void split() {
-    const char separator =
-        separator_ != 0 ? separator_ : (line_.find('\t') != line_.npos ? '\t' : ' ');
-    fields_.clear();
-    for (std::string_view rest = line_; !rest.empty();) {
-      const std::size_t end = std::min(rest.find(separator), rest.size());
-      if (end > 0) fields_.push_back(rest.substr(0, end));
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-  }
-
-  std::string_view text_, line_;
+  std::string_view rest_, line_;
   const std::string& name_;
-  char separator_;
   std::int64_t number_ = 0;
+};
+
+/// The parts of `line` between separators, without those that are empty and without blanks around
+/// them. Between commas a part may stand in quotation marks, as in CSV.
+std::vector<std::string_view> split(std::string_view line, char separator);
+
+/// Lines and their fields.
+class TextLines : public Lines {
+ public:
+  /// Fields are separated by `separator`; where it is 0, by tabs, or by spaces in a line without a
+  /// tab.
+  TextLines(std::span<const std::byte> bytes, const std::string& name, char separator = 0)
+      : Lines(bytes, name), separator_(separator) {}
+
+  bool next();
+
+  const std::vector<std::string_view>& fields() const { return fields_; }
+
+ private:
+  char separator_;
   std::vector<std::string_view> fields_;
 };
 

@@ -1,10 +1,14 @@
 #include "pfc/data/verification_set.h"
 
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
+#include <optional>
 #include <utility>
 
 #include "data/numpy_pickle.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/data/image_codec.h"
 
 namespace pfc {
 namespace {
@@ -17,27 +21,52 @@ using pickle::Value;
 /// The encoded bytes of an image.
 Bytes image_bytes(std::string_view file, std::size_t i, const Value& value,
                   const NumpyDialect& numpy) {
+  const std::string place = "image " + std::to_string(i);
   if (const auto* bytes = std::get_if<Bytes>(&value)) return *bytes;
   const auto* array = numpy.as_array(value);
-  if (array != nullptr && array->type == NumpyDialect::DType::kUint8) return array->data;
-  throw DataError(file, "image " + std::to_string(i),
+  if (array != nullptr && array->dimensions > 2) {
+    throw DataError(
+        file, place,
+        "found an array of pixels, want an image as a JPEG, PNG, WebP or BMP file has it: "
+        "pixels do not say whether they are RGB or BGR");
+  }
+  if (array != nullptr && array->type.kind == 'u' && array->type.size == 1) return array->data;
+  throw DataError(file, place,
                   "found " + std::string(kind(value)) + ", want bytes or a numpy array of uint8");
+}
+
+/// Some tools have -1 for two persons.
+std::optional<bool> as_flag(double number) {
+  if (number == 1) return true;
+  if (number == 0 || number == -1) return false;
+  return std::nullopt;
+}
+
+[[noreturn]] void refuse_flag(std::string_view file, std::size_t i, const std::string& found) {
+  throw DataError(file, "flag " + std::to_string(i), "found " + found + ", want a bool, 0 or 1");
+}
+
+std::uint8_t flag(std::string_view file, std::size_t i, double number) {
+  const auto same = as_flag(number);
+  if (!same) refuse_flag(file, i, format("%g", number));
+  return *same;
 }
 
 std::uint8_t flag(std::string_view file, std::size_t i, const Value& value) {
   if (const auto* same = std::get_if<bool>(&value)) return *same;
-  const auto* number = std::get_if<std::int64_t>(&value);
-  if (number != nullptr && (*number == 0 || *number == 1)) return *number == 1;
-  throw DataError(file, "flag " + std::to_string(i),
-                  "found " + (number ? std::to_string(*number) : std::string(kind(value))) +
-                      ", want a bool, 0 or 1");
+  if (const auto* whole = std::get_if<std::int64_t>(&value))
+    return flag(file, i, static_cast<double>(*whole));
+  if (const auto* real = std::get_if<double>(&value)) return flag(file, i, *real);
+  refuse_flag(file, i, std::string(kind(value)));
 }
 
+/// Of a list, a tuple or a numpy array of objects.
 const std::vector<Value>& items(std::string_view file, std::string_view what, const Value& value,
-                                const Document& document) {
-  if (const auto* sequence = std::get_if<Sequence>(&value)) {
-    return document.sequences[sequence->index];
-  }
+                                const Document& document, const NumpyDialect& numpy) {
+  const auto* sequence = std::get_if<Sequence>(&value);
+  const auto* array = numpy.as_array(value);
+  if (array != nullptr && array->objects) sequence = &*array->objects;
+  if (sequence != nullptr) return document.sequences[sequence->index];
   throw DataError(file, what, "found " + std::string(kind(value)) + ", want a list or a tuple");
 }
 
@@ -48,23 +77,21 @@ VerificationSet::VerificationSet(std::string_view file, std::string name,
     : name_(std::move(name)) {
   NumpyDialect numpy;
   Document document = pickle::read(file, bytes, numpy);
-  const std::vector<Value>& parts = items(file, "(bins, issame_list)", document.root, document);
+  const std::vector<Value>& parts =
+      items(file, "(bins, issame_list)", document.root, document, numpy);
   if (parts.size() != 2) {
     throw DataError(file, "(bins, issame_list)",
                     "found " + counted(parts.size(), "item") + ", want 2");
   }
-  for (const Value& image : items(file, "bins", parts[0], document)) {
+  for (const Value& image : items(file, "bins", parts[0], document, numpy)) {
     images_.push_back(image_bytes(file, images_.size(), image, numpy));
   }
-  const auto* array = numpy.as_array(parts[1]);
-  if (array != nullptr && array->type == NumpyDialect::DType::kBool) {
-    for (const std::byte same : array->data) {
-      same_.push_back(same != std::byte{0});
-    }
+  if (const auto* array = numpy.as_array(parts[1]); array != nullptr && !array->objects) {
+    for (std::size_t i = 0; i < array->items; ++i)
+      same_.push_back(flag(file, i, NumpyDialect::number(*array, i)));
   } else {
-    for (const Value& same : items(file, "issame_list", parts[1], document)) {
+    for (const Value& same : items(file, "issame_list", parts[1], document, numpy))
       same_.push_back(flag(file, same_.size(), same));
-    }
   }
   if (images_.size() != 2 * same_.size() || same_.empty()) {
     throw DataError(file, "(bins, issame_list)",
@@ -72,6 +99,18 @@ VerificationSet::VerificationSet(std::string_view file, std::string name,
                         counted(same_.size(), "flag") + ", want two images a flag");
   }
   decoded_ = std::move(document.decoded);
+}
+
+void VerificationSet::face(std::int64_t index, std::uint8_t* pixels) const {
+  const RgbImage image = decode_image(this->image(index));
+  if (image.width != image.height) {
+    throw Error("the image is " + std::to_string(image.width) + " x " +
+                std::to_string(image.height) + " pixels, want 112 x 112 or another square");
+  }
+  const cv::Mat from(image.height, image.width, CV_8UC3,
+                     const_cast<std::uint8_t*>(image.pixels.data()));
+  cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, pixels);
+  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy where it has the size
 }
 
 VerificationSet VerificationSet::open(const std::filesystem::path& path) {

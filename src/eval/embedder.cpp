@@ -32,6 +32,9 @@ class PairImages final : public ImageSource {
     return set_.image(index);
   }
   std::string name(std::int64_t index) const override { return "image " + std::to_string(index); }
+  void face(std::int64_t index, std::vector<std::byte>&, std::uint8_t* pixels) const override {
+    set_.face(index, pixels);
+  }
 
  private:
   const VerificationSet& set_;

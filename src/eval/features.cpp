@@ -14,16 +14,10 @@ namespace {
 
 std::vector<std::string> lines_of(const std::filesystem::path& path) {
   const MappedFile file(path);
-  std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.emplace_back(line);
-  }
-  return lines;
+  const std::string name = path.string();
+  std::vector<std::string> names;
+  for (Lines lines(file.bytes(), name); lines.next();) names.emplace_back(lines.line());
+  return names;
 }
 
 class NpyFeatures final : public Features {

@@ -23,6 +23,7 @@ void announce_dataset(const Dataset& dataset) {
   if (found.images_excluded > 0)
     line +=
         "; left out " + counted(found.images_excluded, "image") + " that did not decode earlier";
+  if (!found.passed_over.empty()) line += "; passed over: " + found.passed_over;
   tell(line);
 }
 

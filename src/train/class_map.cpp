@@ -4,12 +4,13 @@
 #include <charconv>
 #include <string>
 
+#include "data/text_lines.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r";
+constexpr std::string_view kSpace = " \t";
 
 /// Takes a number off the front of `line`, and what separates it from the next.
 std::int64_t take_number(std::string_view& line, std::int64_t below) {
@@ -30,9 +31,9 @@ std::int64_t take_number(std::string_view& line, std::int64_t below) {
 std::vector<std::int64_t> parse_class_map(std::string_view text, std::string_view name,
                                           std::int64_t classes, std::int64_t others) {
   std::vector<std::int64_t> map(static_cast<std::size_t>(classes), -1);
-  for (std::int64_t number = 1; !text.empty(); ++number) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+  const std::string file(name);
+  for (Lines lines(text, file); lines.next();) {
+    std::string_view line = lines.line();
     line.remove_prefix(std::min(line.size(), line.find_first_not_of(kSpace)));
     if (line.empty() || line.front() == '#') continue;
     try {
@@ -45,7 +46,7 @@ std::vector<std::int64_t> parse_class_map(std::string_view text, std::string_vie
       other = take_number(line, others);
       if (!line.empty()) throw Error("more than two numbers");
     } catch (const Error& error) {
-      throw DataError(name, "line " + std::to_string(number), error.what());
+      throw DataError(name, "line " + std::to_string(lines.number()), error.what());
     }
   }
   return map;

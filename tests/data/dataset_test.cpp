@@ -272,9 +272,8 @@ TEST(RecDataset, KeepsItsCacheWhereItIsTold) {
 
 TEST(FolderDataset, TakesAnIdentityFromEveryFolder) {
   const TemporaryFolder folder;
-  for (const char* name :
-       {"bob/2.png", "bob/1.JPG", "ann/x.jpeg", "carl/notes.txt", "bob/.hidden.jpg",
-        "bob/deep/3.jpg", ".cache/1.jpg", "stray.jpg", "dora/1.jpg"}) {
+  for (const char* name : {"bob/2.png", "bob/1.JPG", "ann/x.jpeg", "carl/notes.txt",
+                           "bob/.hidden.jpg", ".cache/1.jpg", "stray.jpg", "dora/1.jpg"}) {
     write_text(folder / name, name);
   }
   const auto set = open_dataset({.path = folder / ""});
@@ -282,9 +281,23 @@ TEST(FolderDataset, TakesAnIdentityFromEveryFolder) {
   EXPECT_THAT(labels_of(*set), ElementsAre(0, 1, 1, 2));
   EXPECT_EQ(image_of(*set, 1), "bob/1.JPG");
   EXPECT_EQ(set->identities(), 3);
+  EXPECT_EQ(set->summary().passed_over,
+            "1 file that is no image (carl/notes.txt), 2 hidden files (.cache, bob/.hidden.jpg), 1 "
+            "folder without an image (carl), 1 image beside the people's folders (stray.jpg)");
   const auto two = open_dataset({.path = folder.path(), .min_images = 2});
   EXPECT_THAT(keys_of(*two), ElementsAre("bob/1.JPG", "bob/2.png"));
   EXPECT_EQ(two->summary().identities_dropped, 2);
+}
+
+TEST(FolderDataset, TakesPeopleAtAnyDepth) {
+  const TemporaryFolder folder;  // one level too high, and people in groups
+  for (const char* name :
+       {"faces/asia/p1/1.webp", "faces/asia/p2/1.bmp", "faces/p3/1.JFIF", "faces/p3/2.jpe"})
+    write_text(folder / name, name);
+  const auto set = open_dataset({.path = folder.path(), .cache_dir = folder / "faces/asia/p1"});
+  EXPECT_THAT(keys_of(*set), ElementsAre("faces/asia/p1/1.webp", "faces/asia/p2/1.bmp",
+                                         "faces/p3/1.JFIF", "faces/p3/2.jpe"));
+  EXPECT_THAT(labels_of(*set), ElementsAre(0, 1, 2, 2));
 }
 
 TEST(FolderDataset, LeavesOutWhatDidNotDecodeUntilItIsReplaced) {
@@ -297,6 +310,20 @@ TEST(FolderDataset, LeavesOutWhatDidNotDecodeUntilItIsReplaced) {
   EXPECT_EQ(set->summary().images_excluded, 1);
   write_text(faces / "ann/2.jpg", "a better image");
   EXPECT_EQ(open_dataset({.path = faces})->size(), 3);
+}
+
+TEST(FolderDataset, LeavesOutWhatDidNotDecodeWhateverItIsCalled) {
+  const TemporaryFolder folder;
+  const auto faces = folder / "faces";
+  const std::vector<std::string> names = {"#a/1.jpg", "a/new\nline.jpg", "a/tab\t.jpg",
+                                          "a/w\\x.jpg"};
+  for (const std::string& name : names) write_text(faces / name, "bad");
+  write_text(faces / "b/1.jpg", "good");
+  {
+    const auto set = open_dataset({.path = faces});
+    for (std::int64_t i = 0; i < 4; ++i) set->exclude(i, "unknown format");
+  }
+  EXPECT_THAT(keys_of(*open_dataset({.path = faces})), ElementsAre("b/1.jpg"));
 }
 
 TEST(FolderDataset, SaysWhichImageIsGone) {
@@ -321,8 +348,9 @@ TEST(OpenDataset, SaysWhatIsNotThere) {
   const TemporaryFolder folder;
   EXPECT_THAT(opening({.path = folder / "none"}),
               ThrowsMessage<Error>(HasSubstr("none: not found, want a .rec file or")));
-  EXPECT_THAT(opening({.path = folder.path()}),
-              ThrowsMessage<Error>(HasSubstr("no images, want one folder an identity")));
+  EXPECT_THAT(
+      opening({.path = folder.path()}),
+      ThrowsMessage<Error>(HasSubstr("no image found, in it and all folders below; want JPEG")));
 }
 
 TEST(OpenDataset, TellsARecOfAnyNameByItsFirstBytes) {

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "data/stream/faces.h"
 #include "pfc/base/error.h"
+#include "pfc/data/list_name.h"
 
 namespace pfc {
 namespace {
@@ -76,14 +79,46 @@ TEST(FaceFilter, RefusesToLeaveNothing) {
 }
 
 TEST(FaceFilter, ReadsListsByTheFirstFieldOfTheirLines) {
-  EXPECT_EQ(parse_names("# broken\n12\t7\tcorrupt JPEG\r\na b/c.jpg,x\n\n"),
-            (std::unordered_set<std::string>{"12", "a b/c.jpg"}));
   EXPECT_EQ(parse_identities("3\n17,0.8\n", "ids.txt"), (std::unordered_set<std::int64_t>{3, 17}));
-  for (const char* line : {"-1", "x", "1.5", "2147483647", ""}) {
+  for (const char* line : {"-1", "x", "1.5", "2147483647"}) {
     const std::string text = std::string("3\n") + line + " \n";
     EXPECT_THAT([&] { parse_identities(text, "ids.txt"); },
                 ThrowsMessage<DataError>(HasSubstr("ids.txt: line 2: found \"")));
   }
+}
+
+TEST(FaceFilter, FindsImagesByTheirNamesHoweverOddTheseAre) {
+  const std::string newline = "a/new\nline.jpg", tab = "a/tab\there.jpg", hash = "#1/a.jpg";
+  const std::string list =
+      "# broken\n12\t7\tcorrupt JPEG\r\na b/c.jpg,x\n\nSmith, John/1.jpg,blurry\n" +
+      list_name(newline) + "\tduplicate\n" + list_name(tab) + "\n" + list_name(hash) +
+      "\ndir\\b.jpg\n";
+  const ImageNames names = parse_names(list, "drop.txt");
+  EXPECT_EQ(names.size(), 7u);
+  std::set<std::size_t> found;
+  for (const std::string& name :
+       {std::string("12"), std::string("a b/c.jpg"), std::string("Smith, John/1.jpg"), newline, tab,
+        hash, std::string("dir\\b.jpg")}) {
+    ASSERT_TRUE(names.find(name)) << name;
+    found.insert(*names.find(name));
+  }
+  EXPECT_EQ(found.size(), 7u);
+  for (const char* name : {"7", "a", "a/new", "a/tab", "broken", "c.jpg"})
+    EXPECT_FALSE(names.find(name)) << name;
+}
+
+TEST(ListName, IsOneFieldOfOneLineAndTellsNamesApart) {
+  EXPECT_EQ(list_name("a b/\xc3\xa9, c.jpg"), "a b/\xc3\xa9, c.jpg");
+  std::set<std::string> written;
+  const std::vector<std::string> odd = {"a\nb", "a\\nb", "a\tb", "a\rb", "a\x1b[2Jb",
+                                        "a ",   " a",    "#a",   "a",    "\x7f"};
+  for (const std::string& name : odd) {
+    const std::string text = list_name(name);
+    EXPECT_EQ(text.find_first_of("\n\t\r\x1b\x7f"), text.npos) << text;
+    EXPECT_FALSE(text.starts_with('#') || text.starts_with(' ') || text.ends_with(' ')) << text;
+    written.insert(text);
+  }
+  EXPECT_EQ(written.size(), odd.size());
 }
 
 ImageCounts counts_of(const std::vector<std::int64_t>& identities) {

@@ -34,6 +34,8 @@ TEST(OpenImages, TakesTheImagesOfAFolderAndThoseBelowInOrderOfTheirPaths) {
   const auto images = open_images(folder.path());
   EXPECT_THAT(names_of(*images), ElementsAre("a/1.jpeg", "a/2.PNG", "b.jpg"));
   EXPECT_EQ(bytes_as_text(*images, 1), "a/2.PNG");
+  EXPECT_EQ(images->passed_over(),
+            "1 file that is no image (a/x.txt), 2 hidden files (.git, a/.hidden.jpg)");
 }
 
 TEST(OpenImages, TakesOneImage) {
@@ -62,7 +64,7 @@ TEST(OpenImages, NamesTheImagesOfARecByLabelAndKey) {
 TEST(OpenImages, SaysWhereThereIsNoImage) {
   const TemporaryFolder folder;
   EXPECT_THAT([&] { (void)open_images(folder.path()); },
-              ThrowsMessage<Error>(HasSubstr("holds no .jpg")));
+              ThrowsMessage<Error>(HasSubstr("no image found")));
   EXPECT_THAT([&] { (void)open_images(folder / "none"); },
               ThrowsMessage<Error>(HasSubstr("not found")));
 }

@@ -11,6 +11,7 @@
 namespace pfc {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
@@ -42,6 +43,33 @@ TEST(Pairs, MayBeAPlainListOfPaths) {
   EXPECT_TRUE(pairs[1].same);
 }
 
+std::vector<std::string> as_text(const std::vector<ImagePair>& pairs) {
+  std::vector<std::string> lines;
+  for (const ImagePair& pair : pairs)
+    lines.push_back(pair.first + "|" + pair.second + "|" + (pair.same ? "1" : "0"));
+  return lines;
+}
+
+TEST(Pairs, OfEveryFormOfTheFieldAreTheSamePairs) {
+  const auto listed = testing::ElementsAre("a/1.jpg|a/2.jpg|1", "a/1.jpg|b/1.jpg|0");
+  for (const char* text :
+       {"a/1.jpg a/2.jpg 1\na/1.jpg b/1.jpg 0\n",
+        "\xef\xbb\xbf"
+        "a/1.jpg\ta/2.jpg\t1 \r\na/1.jpg\tb/1.jpg\t-1",
+        "a/1.jpg,a/2.jpg,True\na/1.jpg,b/1.jpg,False\n",
+        "file1,file2,same\na/1.jpg, a/2.jpg, 1\na/1.jpg, b/1.jpg, 0\n",
+        "1 a/1.jpg a/2.jpg\n0 a/1.jpg b/1.jpg\n", "a/1.jpg 3\na/2.jpg 3\na/1.jpg 0\nb/1.jpg 0\n",
+        "a/1.jpg\t1\na/2.jpg\t1\n\na/1.jpg\t0\nb/1.jpg\t0\n"}) {
+    EXPECT_THAT(as_text(parse(text)), listed) << text;
+  }
+  const auto named = testing::ElementsAre("A_B/A_B_0001|A_B/A_B_0004|1", "A_B/A_B_0002|C/C_0013|0");
+  for (const char* text :
+       {"1\t1\nA_B\t1\t4\nA_B\t2\tC\t13\n", "1 1\r\nA_B 1 4 \r\nA_B 2 C 13",
+        "A_B 1 4\nA_B 2 C 13\n", "name,imagenum1,imagenum2,\nA_B,1,4,\nA_B,2,C,13\n"}) {
+    EXPECT_THAT(as_text(parse(text)), named) << text;
+  }
+}
+
 TEST(Pairs, AreRefusedByTheirLine) {
   const auto fails_with = [](const std::string& text, const std::string& sentence) {
     EXPECT_THAT([&] { parse(text); }, ThrowsMessage<DataError>(HasSubstr(sentence))) << text;
@@ -55,6 +83,10 @@ TEST(Pairs, AreRefusedByTheirLine) {
   fails_with("1\t1\nA\t1\t2\nB\t1\tC\t1\nD\t1\t2\n", "line 4");
   fails_with("0\t5\n", "FOLDS PAIRS");
   fails_with("a b\n", "FOLDS PAIRS");
+  fails_with("x,y\nz,w\n", "line 1: found \"x,y\"");
+  fails_with("a.jpg 1\nb.jpg 0\n", "line 2: found \"b.jpg 0\", want \"PATH SAME\" with SAME as in");
+  fails_with("a.jpg 1\nb.jpg 1\nc.jpg 1\n",
+             "line 3: found \"c.jpg 1\", want a line for the second");
 }
 
 TEST(Pairs, PackIntoAVerificationSet) {
@@ -76,7 +108,8 @@ TEST(Pairs, PackIntoAVerificationSet) {
       [&] {
         pack_pairs(folder / "pairs.txt", folder / "lfw", folder / "x.bin", [](auto, auto) {});
       },
-      ThrowsMessage<Error>(HasSubstr("pairs.txt: line 3: no image")));
+      ThrowsMessage<Error>(AllOf(HasSubstr("pairs.txt: 1 of 4 images are not there: "),
+                                 HasSubstr("Bob/Bob_0001 in line 3; --root"))));
   EXPECT_FALSE(std::filesystem::exists(folder / "x.bin"));
 }
 

@@ -46,11 +46,18 @@ TEST(ParseIdx, ReadsKeysAndOffsets) {
   EXPECT_THAT(list.offsets, ElementsAre(0u, 18446744073709551615u));
 }
 
+TEST(ParseIdx, DoesNotMindHowLinesEnd) {
+  for (const std::string text : {"\xef\xbb\xbf"
+                                 "0\t0\n1\t40\n",
+                                 "0\t0\r\n1\t40\r\n", "0\t0 \n1\t40\t\n", "0\t0\n\n1\t40"}) {
+    EXPECT_THAT(parse_idx(bytes_of(text), "a.idx").offsets, ElementsAre(0u, 40u)) << text;
+  }
+}
+
 TEST(ParseIdx, SaysWhichLineIsNotExact) {
   for (const std::string line :
-       {"1 40\n", "1\t 40\n", " 1\t40\n", "1\t40 \n", "1\t40\r\n", "1\t40", "1\t\n", "\t40\n", "\n",
-        "-1\t40\n", "1\t-4\n", "+1\t40\n", "a\t40\n", "1\t40\t\n", "4294967296\t40\n",
-        "1\t18446744073709551616\n"}) {
+       {"1 40\n", "1\t 40\n", " 1\t40\n", "1\t\n", "\t40\n", "-1\t40\n", "1\t-4\n", "+1\t40\n",
+        "a\t40\n", "1\t40\t7\n", "4294967296\t40\n", "1\t18446744073709551616\n"}) {
     EXPECT_THAT([&] { parse_idx(bytes_of("0\t0\n" + line), "a.idx"); },
                 fails_with("a.idx: line 2: found \""))
         << line;
@@ -145,8 +152,7 @@ TEST(IndexRecords, ChecksTheCountsOfTheFaceLayout) {
   beyond.add(0, 0, {2, 3}, "");
   beyond.add_image(1, 1);
   beyond.add_range(2, 1, 2);
-  EXPECT_THAT(indexing(beyond),
-              fails_with("train.rec: key 1: identity 1 in a file of 1 identity"));
+  EXPECT_THAT(indexing(beyond), fails_with("train.rec: key 1: identity 1 in a file of 1 identity"));
   RecordBytes stray;
   stray.add(0, 0, {2, 4}, "");
   stray.add_image(1, 0);
@@ -230,10 +236,11 @@ TEST(ScanRecords, SaysWhereTheFileIsCutOff) {
 
 TEST(ParseProperty, ReadsTheFirstLine) {
   for (const std::string text :
-       {"6133,112,112\n", "6133,112,112", "6133,112,112\r\n", "6133,112,112\n24793\n"}) {
+       {"6133,112,112\n", "6133,112,112", "6133,112,112\r\n", "6133,112,112\n24793\n",
+        "6133, 112, 112\n", "\xef\xbb\xbf 6133 ,112,\t112 \r\n"}) {
     EXPECT_EQ(parse_property(text, "property"), 6133);
   }
-  for (const std::string text : {"", "6133", "6133,112,112x", "6133 ,112,112", "-1,112,112",
+  for (const std::string text : {"", "6133", "6133,112,112x", "6133 112,112", "-1,112,112",
                                  "6133,112,224", "9999999999,112,112"}) {
     EXPECT_THAT([&] { parse_property(text, "property"); }, fails_with("property: line 1: found \""))
         << text;

@@ -100,7 +100,7 @@ TEST(VerificationSet, NothingCanBeCalledButKnownGlobals) {
   EXPECT_THAT(error_of("])R."), HasSubstr("a call of a list"));
   EXPECT_THAT(error_of("cnumpy\nndarray\n)R."), HasSubstr("a call of numpy.ndarray"));
   EXPECT_THAT(error_of("c_codecs\nencode\n(Vx\nVrot13\ntR."), HasSubstr("'latin1' only"));
-  EXPECT_THAT(error_of("cnumpy\ndtype\n(VO8\ntR."), HasSubstr("neither uint8 nor bool"));
+  EXPECT_THAT(error_of("cnumpy\ndtype\n(VM8\ntR."), HasSubstr("neither of numbers"));
   EXPECT_THAT(error_of("]Nb."), HasSubstr("a state for a list"));
 }
 
@@ -118,6 +118,8 @@ TEST(VerificationSet, WrongKindsAreErrorsThatSayWhere) {
             "t.bin: image 0: found a dict, want bytes or a numpy array of uint8");
   EXPECT_EQ(error_of("(](U\1aU\1be](K\2et."), "t.bin: flag 0: found 2, want a bool, 0 or 1");
   EXPECT_EQ(error_of("(](U\1aU\1be](Net."), "t.bin: flag 0: found None, want a bool, 0 or 1");
+  EXPECT_EQ(error_of("(](U\1aU\1be](G\x3f\xe0\0\0\0\0\0\0et."s),
+            "t.bin: flag 0: found 0.5, want a bool, 0 or 1");
   EXPECT_EQ(error_of("N."), "t.bin: (bins, issame_list): found None, want a list or a tuple");
   EXPECT_EQ(error_of("(N]t."), "t.bin: bins: found None, want a list or a tuple");
 }
@@ -185,6 +187,41 @@ TEST(VerificationSet, IsNamedAfterItsFile) {
   const VerificationSet moved = std::move(set);
   EXPECT_EQ(ints(moved.image(1)), (Image{'d', 'e', 'f'}));
   EXPECT_THROW(VerificationSet::open(folder / "other.bin"), Error);
+}
+
+std::string bin_of(const std::vector<std::byte>& image) {
+  std::string size;
+  for (int i = 0; i < 4; ++i) size += static_cast<char>(image.size() >> (8 * i));
+  const std::string item =
+      "B" + size + std::string(reinterpret_cast<const char*>(image.data()), image.size());
+  return "(](" + item + item + "e](I01\net.";
+}
+
+TEST(VerificationSet, SquareImagesOfAnotherSizeAreResizedAsTheReferenceDoes) {
+  RgbImage image{56, 56, {}};
+  for (int i = 0; i < 56 * 56; ++i) {
+    for (int channel = 0; channel < 3; ++channel)
+      image.pixels.push_back(static_cast<std::uint8_t>(4 * (i % 56) + channel));
+  }
+  std::vector<std::uint8_t> pixels(std::size_t{kFaceSize} * kFaceSize * 3);
+  const std::string small = bin_of(encode_png(image));
+  VerificationSet::parse("t", view_of(small)).face(0, pixels.data());
+  // A ramp of 4 a pixel becomes one of 2, between the ends.
+  for (int x = 8; x < 104; ++x) {
+    const std::size_t at = 3 * (std::size_t{50} * kFaceSize + static_cast<std::size_t>(x));
+    EXPECT_NEAR(pixels[at], 2 * x - 1, 1) << x;
+    EXPECT_NEAR(pixels[at + 2], 2 * x + 1, 1) << x;
+  }
+
+  image = RgbImage{kFaceSize, kFaceSize, std::vector<std::uint8_t>(pixels.size(), 9)};
+  const std::string same = bin_of(encode_png(image));
+  VerificationSet::parse("t", view_of(same)).face(1, pixels.data());
+  EXPECT_EQ(pixels, image.pixels);
+
+  const std::string flat = bin_of(encode_png({4, 2, std::vector<std::uint8_t>(24)}));
+  EXPECT_THAT(
+      [&] { VerificationSet::parse("t", view_of(flat)).face(0, pixels.data()); },
+      testing::ThrowsMessage<Error>("the image is 4 x 2 pixels, want 112 x 112 or another square"));
 }
 
 TEST(VerificationSet, ReadsTheSetOfRealFaces) {

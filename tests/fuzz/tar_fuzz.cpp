@@ -9,6 +9,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
   pfc::TarSource source(
+      "fuzz.tar",
       [&](std::size_t i) -> std::optional<pfc::TarReader> {
         if (i > 0) return std::nullopt;
         return pfc::TarReader::parse(bytes, "fuzz.tar");

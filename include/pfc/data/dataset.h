@@ -18,6 +18,7 @@ struct DatasetSummary {
   std::int64_t identities_dropped = 0;  ///< had fewer than `min_images` images
   std::int64_t images_dropped = 0;      ///< of those identities
   std::int64_t images_excluded = 0;     ///< did not decode in an earlier run
+  std::string passed_over = {};         ///< of a folder, in words; empty where nothing was
 };
 
 /// Labelled, encoded face images. Reading is safe from several threads at once.
@@ -31,7 +32,7 @@ class Dataset {
   std::span<const std::int32_t> labels() const { return labels_; }
   const DatasetSummary& summary() const { return summary_; }
 
-  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
+  /// The encoded bytes of an image, in place where they can be, else in `scratch`.
   /// Throws DataError where the bytes are not there, IoError where they cannot be read.
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
@@ -76,8 +77,9 @@ struct DatasetOptions {
 /// was found is cached in `<name>.pfcidx`, bound to sizes and times of both files; where the folder
 /// is read-only and no `cache_dir` is named, nothing is kept. Images come in the order of their
 /// keys. Labels keep their order but lose their gaps; a `property` file beside the
-/// `.rec` must agree with it. In a folder of folders, names are sorted by their bytes, and what is
-/// hidden or no .jpg, .jpeg or .png counts nowhere. Images passed to `exclude` are kept in
+/// `.rec` must agree with it. In a folder each folder that holds images, at whatever depth, is an
+/// identity; names are sorted by their bytes, and what is hidden or no image is passed over, which
+/// the summary tells. Images passed to `exclude` are kept in
 /// `<name>.pfcbad` and left out, before `min_images` is applied, until the data changes.
 ///
 /// Throws Error or DataError, with the place, where the set cannot be read or is not consistent.

@@ -3,9 +3,13 @@
 #include <cstddef>  // for std::byte
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -36,10 +40,31 @@ struct SameIdentity {
   std::int64_t set = 0, identity = 0, other_set = 0, other_identity = 0;
 };
 
+/// Names of images, as lists hold them.
+class ImageNames {
+ public:
+  ImageNames() = default;
+  ImageNames(std::initializer_list<std::string_view> names) {
+    for (const std::string_view name : names) add(name);
+  }
+
+  /// A line of a list: the name is what stands before a tab, or before a comma in a line without a
+  /// tab, where names may have commas in them, too.
+  void add(std::string_view line);
+  /// The number of the name, in the order in which they were added; none where it is not among
+  /// them. Names are found as they are and as `list_name` writes them.
+  std::optional<std::size_t> find(std::string_view name) const;
+  std::size_t size() const { return size_; }
+
+ private:
+  std::unordered_map<std::string, std::size_t> numbers_;
+  std::size_t size_ = 0;
+};
+
 struct FaceFilterOptions {
-  std::int64_t min_images = 1;                       ///< identities with fewer are dropped
-  std::int64_t max_images = 0;                       ///< the first so many of each are kept; 0: all
-  std::unordered_set<std::string> drop_images = {};  ///< by name: a record's key, a path
+  std::int64_t min_images = 1;  ///< identities with fewer are dropped
+  std::int64_t max_images = 0;  ///< the first so many of each are kept; 0: all
+  ImageNames drop_images = {};  ///< by name: a record's key, a path
   std::unordered_set<std::int64_t> drop_identities = {};
   std::vector<SameIdentity> same = {};  ///< become one; both of set 1
 };
@@ -65,17 +90,16 @@ class FaceFilter {
 
   FaceFilterOptions options_;
   ImageCounts counts_;
-  std::unordered_set<std::string> images_found_;
+  std::unordered_set<std::size_t> images_found_;
   std::unordered_set<std::int64_t> identities_found_;
   std::vector<std::int64_t> numbers_;  // by old identity: the new one, or -1
   std::vector<std::int64_t> kept_;
   std::vector<std::int64_t> taken_;  // by new identity: images so far
 };
 
-/// The lines of a list of what is dropped: the first field of each (up to a tab or comma); lines
-/// that are empty or begin with # count nowhere.
-std::unordered_set<std::string> parse_names(std::string_view text);
-/// The same, numbers from 0. Throws DataError with the line.
+/// The lines of a list of what is dropped; those that are empty or begin with # count nowhere.
+ImageNames parse_names(std::string_view text, const std::string& name);
+/// The same, numbers from 0, the first field of each line. Throws DataError with the line.
 std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name);
 
 /// Lines "SET,IDENTITY,SET,IDENTITY"; lines that are empty or begin with # count nowhere. Throws

@@ -46,16 +46,17 @@ class FaceSink {
 
 /// Opens
 /// - a `.rec` or a folder that holds train.rec, in the order of keys, labels as they stand;
-/// - a folder of one folder an identity. Where these are all called `id_NUMBER`, the numbers are
-/// the
-///   identities and files called `NUMBER_N` come in the order of N; else names are in the order of
-///   their bytes and the folders are numbered from 0;
-/// - a `.lst` (`index \t label \t path` a line, more labels between are passed over), in the order
-///   of labels; paths begin at `root`;
+/// - a folder with a folder of images for each identity, at whatever depth. Where these are all
+///   called `id_NUMBER`, the numbers are the identities and files called `NUMBER_N` come in the
+///   order of N; else names are in the order of their bytes and the folders are numbered from 0;
+/// - a list (`.lst`, `.txt`, `.csv`, …), in the order of labels: a line `index label path`, as
+/// im2rec
+///   writes it (more labels between are passed over), `1 path label`, as InsightFace does, or `path
+///   label`; paths begin at `root`. Images that are not there are counted first;
 /// - a `.tar`, gzipped or not, or a folder of them, in the order of their names: WebDataset shards,
-///   a sample being files of one name up to the first dot: `.jpg`, `.jpeg` or `.png`, and `.cls`
-///   with the identity in digits. Other files are counted and passed over.
-/// Throws Error where there is none of these.
+///   a sample being files of one name up to the first dot: an image, and `.cls` with the identity
+///   in digits. Other files are counted and passed over.
+/// Throws Error where there is none of these, or no image in it.
 std::unique_ptr<FaceSource> open_faces(const std::filesystem::path& path,
                                        const std::filesystem::path& root = {});
 
@@ -63,9 +64,9 @@ std::unique_ptr<FaceSource> open_faces(const std::filesystem::path& path,
 /// which `property` tells; those whose header does not decode are counted by `on_unreadable`.
 std::unique_ptr<FaceSink> make_rec_sink(const std::filesystem::path& rec,
                                         std::function<void(const Face&)> on_unreadable = {});
-/// `FOLDER/id_LABEL/LABEL_N.jpg` (.png where it is one), N counting all images from 0. It grows as
-/// `FOLDER.partial`, and files that are there already with the same bytes are kept. With `list`,
-/// FOLDER/train.lst has a line `N \t label \t path` for each.
+/// `FOLDER/id_LABEL/LABEL_N.jpg` (.png, .webp, .bmp where it is one), N counting all images from 0.
+/// It grows as `FOLDER.partial`, and files that are there already with the same bytes are kept.
+/// With `list`, FOLDER/train.lst has a line `N \t label \t path` for each.
 std::unique_ptr<FaceSink> make_folder_sink(const std::filesystem::path& folder, bool list = false);
 /// WebDataset shards `FOLDER/shard-000000.tar`, …, each of `shard_bytes` of images or a few more.
 /// They grow in `FOLDER.partial`, and begin anew with each run.

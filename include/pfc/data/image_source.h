@@ -16,11 +16,13 @@ class ImageSource {
   virtual ~ImageSource() = default;
 
   virtual std::int64_t size() const = 0;
-  /// The encoded bytes (JPEG or PNG) of an image, in place where they can be, else in `scratch`.
+  /// The encoded bytes of an image, in place where they can be, else in `scratch`.
   /// Throws DataError where the bytes are not there, IoError where they cannot be read.
   virtual std::span<const std::byte> image(std::int64_t index,
                                            std::vector<std::byte>& scratch) const = 0;
   virtual std::string name(std::int64_t index) const = 0;
+  /// What was passed over, in words; empty where nothing was.
+  virtual std::string passed_over() const { return ""; }
   /// The aligned face in `pixels` [112, 112, 3]: the image itself, which must have that size,
   /// unless a source says otherwise. Throws Error.
   virtual void face(std::int64_t index, std::vector<std::byte>& scratch,
@@ -29,8 +31,8 @@ class ImageSource {
 
 /// Opens
 /// - a `.rec`, or a folder that holds train.rec, as open_dataset does: names are `label/key`;
-/// - a folder: every .jpg, .jpeg and .png in it and the folders below, by their paths below it, in
-///   the order of their bytes; what is hidden counts nowhere;
+/// - a folder: every image in it and the folders below, by their paths below it, in the order of
+///   their bytes; what is hidden or no image is passed over;
 /// - one image.
 /// Throws Error where there is no image, and what open_dataset throws.
 std::unique_ptr<ImageSource> open_images(const std::filesystem::path& path,

@@ -18,8 +18,9 @@ namespace pfc {
 /// `cfp_fp.bin`, `agedb_30.bin`, …, which are Python pickles of `(bins, issame_list)`.
 ///
 /// They are read without Python, by a reader that knows nothing but such sets: pickle protocols 0
-/// to 5; images as `bytes`, `str` of Python 2, `bytearray` or numpy uint8 arrays; flags as bools, 0
-/// and 1, or numpy bools. Everything else in the file is refused by name, and nothing in it is run.
+/// to 5; images as `bytes`, `str` of Python 2, `bytearray` or numpy uint8 arrays, in a list or a
+/// numpy array of objects; flags as bools or numbers (1 one person, 0 or -1 two), in a list or any
+/// numpy array. Everything else in the file is refused by name, and nothing in it is run.
 /// Memory is bounded by the size of the file, and images stay in the mapped file wherever they lie
 /// there in one piece (only protocols 0 to 2 of Python 3 spell them out).
 class VerificationSet {
@@ -37,6 +38,9 @@ class VerificationSet {
   std::span<const std::byte> image(std::int64_t i) const {
     return images_[static_cast<std::size_t>(i)];
   }
+  /// Image i as the reference hands it to a network, into `pixels` [112, 112, 3]: a square one of
+  /// another size is resized (bicubic). Throws Error where it does not decode or is not square.
+  void face(std::int64_t i, std::uint8_t* pixels) const;
   /// Whether pair p shows one person.
   bool same(std::int64_t p) const { return same_[static_cast<std::size_t>(p)] != 0; }
 

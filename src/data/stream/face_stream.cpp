@@ -1,5 +1,9 @@
 #include "pfc/data/face_stream.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "data/image_file.h"
 #include "data/record_file.h"
 #include "data/stream/sources.h"
@@ -14,6 +18,12 @@ namespace fs = std::filesystem;
 bool is_tar_name(const fs::path& path) {
   const std::string name = path.filename().string();
   return name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz");
+}
+
+/// A list of images: a `.lst`, or another text file.
+bool is_list_name(const fs::path& path) {
+  constexpr std::array<std::string_view, 5> kEndings = {".lst", ".txt", ".list", ".csv", ".tsv"};
+  return std::ranges::count(kEndings, path.extension().string()) > 0;
 }
 
 std::vector<fs::path> tars_in(const fs::path& folder) {
@@ -35,10 +45,11 @@ std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& roo
       return shards.empty() ? open_folder_faces(path) : open_tar_faces(std::move(shards));
     }
     if (fs::is_regular_file(path)) {
-      if (path.extension() == ".lst") return open_lst_faces(path, root);
+      if (is_list_name(path)) return open_lst_faces(path, root);
       if (is_tar_name(path)) return open_tar_faces({path});
       if (is_rec(path)) return open_rec_faces(path);
-      throw Error(path.string() + ": is no .rec, .lst or .tar");
+      throw Error(path.string() +
+                  ": is no .rec, .tar, .lst or another list of images (.txt, .csv)");
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());

@@ -1,21 +1,24 @@
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "data/image_file.h"
+#include "data/image_folder.h"
 #include "data/stream/sources.h"
 #include "data/whole_number.h"
-#include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// 7 of "id_7".
+/// 7 of "id_7", but nothing of "id_07": two folders must not become one person.
 std::optional<std::int64_t> identity_in(std::string_view folder) {
   if (!folder.starts_with("id_")) return std::nullopt;
-  return whole_number<std::int64_t>(folder.substr(3));
+  const auto identity = whole_number<std::int64_t>(folder.substr(3));
+  if (!identity || folder.substr(3) != std::to_string(*identity)) return std::nullopt;
+  return identity;
 }
 
 /// 12 of "7_12.jpg".
@@ -26,58 +29,58 @@ std::optional<std::int64_t> count_in(std::string_view file) {
 
 class FolderSource final : public FaceSource {
  public:
-  explicit FolderSource(const fs::path& folder)
-      : folder_(folder),
-        names_(names_in(folder, [](const auto& entry) { return entry.is_directory(); })) {
+  explicit FolderSource(const fs::path& folder) : folder_(folder) {
+    walk_people(
+        folder,
+        [this](const std::string& person, const std::vector<std::string>&) {
+          people_.push_back(person);
+        },
+        passed_over_);
     numbered_ = std::ranges::all_of(
-        names_, [](const std::string& name) { return identity_in(name).has_value(); });
+        people_, [](const std::string& person) { return identity_in(person).has_value(); });
     if (numbered_)
-      std::ranges::sort(names_, {}, [](const std::string& name) { return *identity_in(name); });
-    if (names_.empty()) {
-      throw Error(folder.string() +
-                  ": no images, want one folder an identity with .jpg, .jpeg or .png files in it");
-    }
+      std::ranges::sort(people_, {}, [](const std::string& name) { return *identity_in(name); });
   }
 
   bool next(Face& face) override {
-    while (file_ == files_.size()) {
-      if (opened_ == names_.size()) return false;
+    while (image_ == images_.size()) {
+      if (opened_ == people_.size()) return false;
       open_next();
     }
-    face.name = names_[opened_ - 1] + "/" + files_[file_++];
+    face.name = people_[opened_ - 1] + "/" + images_[image_++];
     face.identity = identity_;
     face.image = read_image_file(folder_ / face.name, scratch_);
     return true;
   }
 
   StreamProgress progress() const override {
-    const bool within = file_ < files_.size();  // a folder is done with its last file
-    return {static_cast<std::int64_t>(opened_) - (within ? 1 : 0),
-            static_cast<std::int64_t>(names_.size())};
+    const bool within = image_ < images_.size();  // a folder is done with its last image
+    return {static_cast<std::int64_t>(opened_) - (within ? 1 : 0), std::ssize(people_)};
   }
+  std::string passed_over() const override { return passed_over_.text(); }
 
  private:
   void open_next() {
-    const std::string& name = names_[opened_++];
-    files_ = names_in(folder_ / name, [](const auto& entry) {
-      return is_image_name(entry.path()) && entry.is_regular_file();
+    const std::string& person = people_[opened_++];
+    images_ = names_in(folder_ / person, [](const fs::directory_entry& entry) {
+      return entry.is_regular_file() && is_image_file(entry.path());
     });
-    file_ = 0;
+    image_ = 0;
     if (numbered_) {
-      std::ranges::stable_sort(files_, {},
-                               [](const std::string& file) { return count_in(file).value_or(-1); });
+      std::ranges::stable_sort(
+          images_, {}, [](const std::string& image) { return count_in(image).value_or(-1); });
     }
-    if (files_.empty()) return;  // a folder without an image is no identity
-    identity_ = numbered_ ? *identity_in(name) : identity_ + 1;
+    identity_ = numbered_ ? *identity_in(person) : identity_ + 1;
   }
 
   fs::path folder_;
-  std::vector<std::string> names_;  // of the identities' folders
+  PassedOver passed_over_;
+  std::vector<std::string> people_;  // their folders
   bool numbered_ = false;
   std::size_t opened_ = 0;  // folders
   std::int64_t identity_ = -1;
-  std::vector<std::string> files_;  // of the one that was opened last
-  std::size_t file_ = 0;
+  std::vector<std::string> images_;  // of the one that was opened last: a set has too many names
+  std::size_t image_ = 0;
   std::vector<std::byte> scratch_;
 };
 

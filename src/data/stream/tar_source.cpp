@@ -8,6 +8,7 @@
 #include "data/whole_number.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/data/image_codec.h"
 #include "pfc/data/record_io.h"
 
 namespace pfc {
@@ -25,15 +26,15 @@ std::string sample_of(const std::string& path) {
 
 }  // namespace
 
-TarSource::TarSource(Open open, std::int64_t total_bytes)
-    : open_(std::move(open)), total_bytes_(total_bytes) {}
+TarSource::TarSource(std::string name, Open open, std::int64_t total_bytes)
+    : name_(std::move(name)), open_(std::move(open)), total_bytes_(total_bytes) {}
 
 StreamProgress TarSource::progress() const {
   return {bytes_before_ + (tar_ ? tar_->bytes_read() : 0), total_bytes_};
 }
 
 std::string TarSource::passed_over() const {
-  return others_ == 0 ? "" : counted(others_, "file") + " that are neither images nor .cls";
+  return others_.text();
 }
 
 bool TarSource::open_next() {
@@ -65,7 +66,7 @@ void TarSource::take(const std::string& path) {
     }
     sample_.identity = identity;
   } else {
-    ++others_;
+    others_.add(PassedOver::Kind::kOther, path);
   }
 }
 
@@ -75,27 +76,35 @@ bool TarSource::finish() {
   if (given_.has_image && !given_.identity)
     throw DataError(printable(given_.name), "sample", "has an image and no .cls with its identity");
   if (given_.identity && !given_.has_image)
-    throw DataError(printable(given_.name), "sample", "has a .cls and no .jpg, .jpeg or .png");
+    throw DataError(printable(given_.name), "sample", "has a .cls and no image");
   return given_.has_image;
 }
 
 bool TarSource::give(Face& face) {
+  found_ = true;
   face.identity = *given_.identity;
   face.name = given_.name;
   face.image = given_.image;
   return true;
 }
 
+bool TarSource::end() const {
+  if (found_) return false;
+  throw Error(name_ + ": no samples, want images (" + std::string(kImageFormats) +
+              ") and a .cls with its identity for each" +
+              (passed_over().empty() ? "" : "; passed over: " + passed_over()));
+}
+
 bool TarSource::next(Face& face) {
   for (;;) {
-    if (!tar_ && !open_next()) return false;
+    if (!tar_ && !open_next()) return end();
     std::optional<std::string> path = std::exchange(pending_, std::nullopt);
     if (!path) path = tar_->next();
     if (!path) {  // no sample reaches into the next tar
       const bool complete = finish();
       open_next();
       if (complete) return give(face);
-      if (!tar_) return false;
+      if (!tar_) return end();
       continue;
     }
     std::string name = sample_of(*path);
@@ -113,8 +122,10 @@ bool TarSource::next(Face& face) {
 
 std::unique_ptr<FaceSource> open_tar_faces(std::vector<fs::path> shards) {
   std::int64_t bytes = 1;
+  std::string name = shards.front().string();
   for (const fs::path& shard : shards) bytes += static_cast<std::int64_t>(fs::file_size(shard));
   return std::make_unique<TarSource>(
+      std::move(name),
       [shards = std::move(shards)](std::size_t i) -> std::optional<TarReader> {
         if (i >= shards.size()) return std::nullopt;
         return TarReader::open(shards[i].string());

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/image_folder.h"
 #include "data/tar_reader.h"
 #include "pfc/data/face_stream.h"
 
@@ -14,9 +15,10 @@ namespace pfc {
 /// WebDataset samples of one tar after another.
 class TarSource final : public FaceSource {
  public:
-  /// Opens the i-th shard, or gives no value after the last. `total_bytes` of all.
+  /// `open` opens the i-th shard, or gives no value after the last. `total_bytes` of all; `name`
+  /// stands for them in errors.
   using Open = std::function<std::optional<TarReader>(std::size_t)>;
-  TarSource(Open open, std::int64_t total_bytes);
+  TarSource(std::string name, Open open, std::int64_t total_bytes);
 
   bool next(Face& face) override;
   StreamProgress progress() const override;
@@ -34,7 +36,10 @@ class TarSource final : public FaceSource {
   void take(const std::string& path);
   bool finish();
   bool give(Face& face);
+  /// After the last sample. Throws Error where there was none.
+  bool end() const;
 
+  std::string name_;
   Open open_;
   std::int64_t total_bytes_, bytes_before_ = 0;
   std::size_t shards_ = 0;
@@ -42,7 +47,8 @@ class TarSource final : public FaceSource {
   Sample sample_;
   std::optional<std::string> pending_;  ///< a file of the next sample, not read yet
   Sample given_;
-  std::int64_t others_ = 0;  ///< files of other kinds
+  PassedOver others_;
+  bool found_ = false;  ///< a sample
 };
 
 }  // namespace pfc

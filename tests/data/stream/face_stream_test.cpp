@@ -19,6 +19,7 @@ namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -120,8 +121,73 @@ TEST_F(FaceStream, ReadsAListInTheOrderOfItsLabels) {
   write_text(folder_ / "train.lst", "0\t2.000000\ta b.jpg\n\n1\t1\t0.5\t7\tc.jpg\r\n");
   EXPECT_THAT(all_in(folder_ / "train.lst", folder_ / "images"),
               ElementsAre(OwnedFace{1, "one"}, OwnedFace{2, "two"}));
-  EXPECT_THAT([&] { all_in(folder_ / "train.lst"); },
-              ThrowsMessage<DataError>(HasSubstr("c.jpg: image: is not there")));
+  EXPECT_THAT([&] { open_faces(folder_ / "train.lst"); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("train.lst: 2 of 2 images are not there: "),
+                                         HasSubstr("c.jpg in line 3, "),
+                                         HasSubstr("--root names the folder"))));
+}
+
+TEST_F(FaceStream, ReadsListsOfEveryFormOfTheField) {
+  write_text(folder_ / "a b.jpg", "two");
+  write_text(folder_ / "c.jpg", "one");
+  for (const char* text : {"0\t2\ta b.jpg\n1\t1\tc.jpg\n", "1\ta b.jpg\t2\n1\tc.jpg\t1\n",
+                           "a b.jpg\t2\r\nc.jpg\t1 \r\n",
+                           "\xef\xbb\xbf"
+                           "a b.jpg 2\nc.jpg 1",
+                           "a b.jpg,2\nc.jpg,1\n", "path,label\na b.jpg, 2\n\"c.jpg\", 1\n",
+                           "0 2 a b.jpg\n1 1 c.jpg\n", "1 a b.jpg 2\n1 c.jpg 1\n",
+                           "1\ta b.jpg\t2\t0\t0\t112\t112\n1\tc.jpg\t1\t0\t0\t112\t112\n"}) {
+    for (const char* name : {"train.lst", "label.txt", "faces.csv"}) {
+      write_text(folder_ / name, text);
+      EXPECT_THAT(all_in(folder_ / name), ElementsAre(OwnedFace{1, "one"}, OwnedFace{2, "two"}))
+          << text;
+    }
+  }
+}
+
+TEST_F(FaceStream, RefusesPhotosThatAListSaysAreNotAligned) {
+  write_text(folder_ / "train.lst", "1\ta.jpg\t0\n0\tb.jpg\t1\n");
+  EXPECT_THAT(
+      [&] { open_faces(folder_ / "train.lst"); },
+      ThrowsMessage<DataError>(AllOf(HasSubstr("line 2: found"), HasSubstr("pfc data align"))));
+}
+
+TEST_F(FaceStream, KeepsFoldersApartWhoseNumbersAreTheSame) {
+  write_text(folder_ / "photos/id_1/a.jpg", "one");
+  write_text(folder_ / "photos/id_01/a.jpg", "another");
+  EXPECT_THAT(all_in(folder_ / "photos"),
+              ElementsAre(OwnedFace{0, "another"}, OwnedFace{1, "one"}));
+}
+
+TEST_F(FaceStream, TellsWhatItPassesOver) {
+  write_text(folder_ / "photos/ann/1.jpg", "a");
+  write_text(folder_ / "photos/group/bob/IMG_1", picture(8, false));  // by its first bytes
+  write_text(folder_ / "photos/ann/movie.gif", "GIF89a");
+  write_text(folder_ / "photos/ann/.DS_Store", "x");
+  fs::create_directories(folder_ / "photos/empty");
+  fs::create_symlink(folder_ / "gone", folder_ / "photos/ann/2.jpg");
+  fs::create_symlink("..", folder_ / "photos/ann/back");
+  const auto source = open_faces(folder_ / "photos");
+  EXPECT_THAT(all_of(*source), ElementsAre(OwnedFace{0, "a"}, OwnedFace{1, picture(8, false)}));
+  EXPECT_EQ(
+      source->passed_over(),
+      "1 file that is no image (ann/movie.gif), 1 hidden file (ann/.DS_Store), 2 links that lead "
+      "nowhere (ann/2.jpg, ann/back), 1 folder without an image (empty)");
+}
+
+TEST_F(FaceStream, SaysWhereItIsNotClearWhoIsAPerson) {
+  write_text(folder_ / "photos/ann/1.jpg", "a");
+  write_text(folder_ / "photos/ann/old/2.jpg", "a");
+  EXPECT_THAT(
+      [&] { open_faces(folder_ / "photos"); },
+      ThrowsMessage<Error>(HasSubstr("ann holds images, and so does ann/old: which of them")));
+  EXPECT_THAT([&] { open_faces(folder_ / "photos/ann/old"); },
+              ThrowsMessage<Error>(HasSubstr("1 image in the folder itself")));
+  fs::create_directories(folder_ / "none/in/it");
+  EXPECT_THAT(
+      [&] { open_faces(folder_ / "none"); },
+      ThrowsMessage<Error>(HasSubstr("no image found, in it and all folders below; want JPEG, PNG, "
+                                     "WebP or BMP; passed over: 2 folders without an image")));
 }
 
 TEST_F(FaceStream, SaysWhichLineOfAListIsWrong) {
@@ -207,9 +273,9 @@ TEST_F(FaceStream, SaysWhatIsNotThere) {
               ThrowsMessage<Error>(HasSubstr("none: not found, want a .rec, a .lst, a .tar")));
   write_text(folder_ / "faces.zip", "PK");
   EXPECT_THAT([&] { open_faces(folder_ / "faces.zip"); },
-              ThrowsMessage<Error>(HasSubstr("faces.zip: is no .rec, .lst or .tar")));
+              ThrowsMessage<Error>(HasSubstr("faces.zip: is no .rec, .tar, .lst or another list")));
   EXPECT_THAT([&] { open_faces(folder_.path()); },
-              ThrowsMessage<Error>(HasSubstr("no images, want one folder an identity")));
+              ThrowsMessage<Error>(HasSubstr("no image found, in it and all folders below")));
 }
 
 TEST_F(FaceStream, OfRealFacesPacksRecordsWithTheSamePayloads) {

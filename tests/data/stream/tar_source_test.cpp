@@ -49,7 +49,8 @@ std::string tar(const std::string& entries) {
 }
 
 TarSource source_of(const std::vector<std::string>& tars) {
-  return {[&tars](std::size_t i) -> std::optional<TarReader> {
+  return {"shards",
+          [&tars](std::size_t i) -> std::optional<TarReader> {
             if (i >= tars.size()) return std::nullopt;
             return TarReader::parse(std::as_bytes(std::span(tars[i])), "shard" + std::to_string(i));
           },
@@ -69,7 +70,15 @@ TEST(TarSource, ReadsSamplesOfAnyOrderOfFilesAndPassesOverOthers) {
   TarSource source = source_of(tars);
   EXPECT_THAT(all_of(source),
               ElementsAre(OwnedFace{7, "one"}, OwnedFace{8, "two"}, OwnedFace{0, "three"}));
-  EXPECT_EQ(source.passed_over(), "2 files that are neither images nor .cls");
+  EXPECT_EQ(source.passed_over(), "2 files that are no images (a/1.json, readme)");
+}
+
+TEST(TarSource, WithoutASampleIsAnError) {
+  EXPECT_THAT(
+      [] {
+        faces_of({tar(entry("a.gif", "x")), tar("")});
+      },
+      ThrowsMessage<Error>(HasSubstr("shards: no samples, want images (JPEG, PNG, WebP or BMP)")));
 }
 
 TEST(TarSource, RefusesSamplesThatAreNotWholeOrNotLabelled) {
@@ -77,7 +86,7 @@ TEST(TarSource, RefusesSamplesThatAreNotWholeOrNotLabelled) {
     EXPECT_THAT([&] { faces_of({tar(entries)}); }, ThrowsMessage<DataError>(HasSubstr(sentence)));
   };
   fails_with(entry("1.jpg", "x") + entry("2.jpg", "y"), "1: sample: has an image and no .cls");
-  fails_with(entry("1.cls", "3"), "1: sample: has a .cls and no .jpg");
+  fails_with(entry("1.cls", "3"), "1: sample: has a .cls and no image");
   fails_with(entry("1.jpg", "x") + entry("1.png", "x"), "has two images");
   fails_with(entry("1.jpg", "x") + entry("1.cls", "seven"), "1.cls: label: found \"seven\"");
   fails_with(entry("1.jpg", "x") + entry("1.cls", "-1"), "want a whole number below 2147483647");

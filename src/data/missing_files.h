@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "pfc/base/error.h"
+#include "pfc/base/format.h"
+
+namespace pfc {
+
+/// Files of a list that are not there: all are counted before the first one is wanted.
+class MissingFiles {
+ public:
+  void add(const std::string& file, std::int64_t line) {
+    constexpr std::int64_t kNamed = 3;
+    if (count_ < kNamed)
+      named_ += (count_ == 0 ? "" : ", ") + printable(file) + " in line " + std::to_string(line);
+    if (count_ == kNamed) named_ += ", ...";
+    ++count_;
+  }
+  /// Throws Error where there is one. `total` is how many files the list names.
+  void check(const std::string& list, std::int64_t total) const {
+    if (count_ == 0) return;
+    throw Error(list + ": " + grouped(count_) + " of " + counted(total, "image") +
+                " are not there: " + named_ + "; --root names the folder that paths begin in");
+  }
+
+ private:
+  std::int64_t count_ = 0;
+  std::string named_;  ///< the first few
+};
+
+}  // namespace pfc
