@@ -1,43 +1,77 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace pfc {
 
 /// `take(i, make(i))` for every i in [0, count): `make` on `threads` threads at once, `take` on
-/// this one, in order. Holds one block of what was made. What either throws is thrown here.
+/// this one, in order, as soon as it can be. At most `kWindow` are made before they are taken. What
+/// either throws is thrown here, when what is under way has ended.
 template <class Make, class Take>
 void ordered_work(std::int64_t count, int threads, const Make& make, const Take& take) {
-  constexpr std::int64_t kBlock = 256;
+  constexpr std::int64_t kWindow = 256;
   using Made = decltype(make(std::int64_t{}));
-  for (std::int64_t first = 0; first < count; first += kBlock) {
-    std::vector<Made> made(static_cast<std::size_t>(std::min(kBlock, count - first)));
-    std::vector<std::exception_ptr> failures(made.size());
-    std::atomic<std::size_t> next{0};
-    const auto work = [&] {
-      for (std::size_t i = next++; i < made.size(); i = next++) {
-        try {
-          made[i] = make(first + static_cast<std::int64_t>(i));
-        } catch (...) {
-          failures[i] = std::current_exception();
-        }
+  struct Slot {
+    std::optional<Made> made;
+    std::exception_ptr failure;
+  };
+  std::vector<Slot> slots(static_cast<std::size_t>(std::min(kWindow, count)));
+  const auto slot_of = [&](std::int64_t i) -> Slot& {
+    return slots[static_cast<std::size_t>(i % kWindow)];
+  };
+  std::mutex mutex;
+  std::condition_variable made_one, took_one;
+  std::int64_t next = 0, taken = 0;
+  const auto work = [&] {
+    std::unique_lock lock(mutex);
+    while (true) {
+      took_one.wait(lock, [&] { return next == count || next < taken + kWindow; });
+      if (next == count) return;
+      const std::int64_t i = next++;
+      lock.unlock();
+      Slot slot;
+      try {
+        slot.made = make(i);
+      } catch (...) {
+        slot.failure = std::current_exception();
       }
-    };
-    {
-      std::vector<std::jthread> others;  // joined at the end of the scope
-      for (int thread = 1; thread < threads; ++thread) others.emplace_back(work);
-      work();
+      lock.lock();
+      slot_of(i) = std::move(slot);
+      made_one.notify_one();
     }
-    for (std::size_t i = 0; i < made.size(); ++i) {
-      if (failures[i]) std::rethrow_exception(failures[i]);
-      take(first + static_cast<std::int64_t>(i), std::move(made[i]));
+  };
+  // Begins nothing more, and wakes who waits.
+  const auto stop = [&] {
+    const std::lock_guard lock(mutex);
+    next = count;
+    took_one.notify_all();
+  };
+  std::vector<std::jthread> workers;  // joined at the end
+  try {
+    for (int thread = 0; thread < std::max(1, threads); ++thread) workers.emplace_back(work);
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::unique_lock lock(mutex);
+      made_one.wait(lock, [&] { return slot_of(i).made || slot_of(i).failure; });
+      Slot slot = std::exchange(slot_of(i), {});
+      taken = i + 1;
+      took_one.notify_one();
+      lock.unlock();
+      if (slot.failure) std::rethrow_exception(slot.failure);
+      take(i, std::move(*slot.made));
     }
+  } catch (...) {
+    stop();
+    throw;
   }
+  stop();
 }
 
 }  // namespace pfc

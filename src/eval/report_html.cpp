@@ -68,10 +68,10 @@ std::string base64(std::span<const std::byte> bytes) {
 }
 
 std::string html_of(const RgbImage& image) {
-  constexpr int kQuality = 90;
+  constexpr int kThumbnailQuality = 90;
   return format("<img width=\"%d\" height=\"%d\" alt=\"\" src=\"data:image/jpeg;base64,",
                 image.width, image.height) +
-         base64(encode_jpeg(image, kQuality)) + "\">";
+         base64(encode_jpeg(image, kThumbnailQuality)) + "\">";
 }
 
 std::string html_of(const ReportPictures& pictures) {

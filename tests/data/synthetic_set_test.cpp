@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/ordered_work.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/data/dataset.h"
@@ -112,30 +111,6 @@ TEST_F(SyntheticSet, RefusesWhatCannotBeASet) {
   none.identities = 0;
   EXPECT_THAT(error_of(none), HasSubstr("0 identities, want 1"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "faces"));
-}
-
-TEST(OrderedWork, TakesEverythingInOrderWhateverTheThreads) {
-  for (const int threads : {1, 4}) {
-    std::vector<std::int64_t> taken;
-    ordered_work(
-        1000, threads, [](std::int64_t i) { return i * i; },
-        [&](std::int64_t i, std::int64_t made) {
-          EXPECT_EQ(made, i * i);
-          taken.push_back(i);
-        });
-    EXPECT_EQ(taken.size(), 1000u);
-    EXPECT_TRUE(std::is_sorted(taken.begin(), taken.end()));
-  }
-}
-
-TEST(OrderedWork, ThrowsWhatAThreadThrew) {
-  const auto make = [](std::int64_t i) {
-    if (i == 300) throw Error("image 300");
-    return i;
-  };
-  std::int64_t taken = 0;
-  EXPECT_THROW(ordered_work(1000, 3, make, [&](std::int64_t, std::int64_t) { ++taken; }), Error);
-  EXPECT_EQ(taken, 300);
 }
 
 }  // namespace
