@@ -8,14 +8,16 @@
 #include <opencv2/imgproc.hpp>
 #include <string>
 
+#include "align/detector_graph.h"
 #include "pfc/base/error.h"
+#include "pfc/base/files.h"
 #include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
 
-constexpr int kSide = 640;  // of the network's input
-constexpr std::array kStrides = {8, 16, 32};
+/// Of the sides of the picture, around it.
+constexpr std::array kBorders = {0.0, 1.0 / 8, 1.0 / 2};
 
 /// An output as a matrix.
 struct Output {
@@ -42,8 +44,8 @@ std::string reason(const cv::Exception& error) {
 }
 
 /// Sorts the outputs by what they are. Throws Error where they are not SCRFD's.
-std::array<Level, 3> levels_of(const std::vector<cv::Mat>& outputs) {
-  std::array<Level, 3> levels;
+std::vector<Level> levels_of(const std::vector<cv::Mat>& outputs, const DetectorGraph& graph) {
+  std::vector<Level> levels(static_cast<std::size_t>(graph.levels));
   std::string found;
   const auto take = [&](int columns, Output Level::*member) {
     std::vector<Output> of_kind;
@@ -61,41 +63,48 @@ std::array<Level, 3> levels_of(const std::vector<cv::Mat>& outputs) {
   take(1, &Level::scores);
   take(4, &Level::boxes);
   take(10, &Level::landmarks);
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    Level& level = levels[i];
-    level.stride = kStrides[i];
-    const int places = (kSide / level.stride) * (kSide / level.stride);
+  int stride = 8;
+  for (Level& level : levels) {
+    level.stride = stride;
+    const int places = (graph.input.width / stride) * (graph.input.height / stride);
     level.anchors = level.scores.rows / places;
     const bool whole = level.anchors > 0 && level.scores.rows == level.anchors * places &&
                        level.boxes.rows == level.scores.rows &&
                        level.landmarks.rows == level.scores.rows;
     if (!whole) {
-      throw Error(
-          "its outputs are " + found +
-          ", want SCRFD's with key points: 3 each of 1, 4 and 10 columns, for an input of " +
-          std::to_string(kSide) + " x " + std::to_string(kSide));
+      throw Error("its outputs are " + found + ", want SCRFD's with key points: " +
+                  std::to_string(graph.levels) + " each of 1, 4 and 10 columns, for an input of " +
+                  std::to_string(graph.input.width) + " x " + std::to_string(graph.input.height));
     }
+    stride *= 2;
   }
   return levels;
 }
 
-void find_at(const Level& level, double scale, std::vector<DetectedFace>& faces) {
-  const int side = kSide / level.stride;
+/// Where a picture lies in the network's input.
+struct Placement {
+  double scale = 1;
+  int x = 0, y = 0;  ///< of its first pixel
+
+  Point to_picture(double in_x, double in_y) const {
+    return {(in_x - x) / scale, (in_y - y) / scale};
+  }
+};
+
+void find_at(const Level& level, int width, const Placement& placement,
+             std::vector<DetectedFace>& faces) {
   for (int i = 0; i < level.scores.rows; ++i) {
     const double score = *level.scores.row(i);
     if (!(score >= FaceDetector::kLeastScore)) continue;
-    const int place = i / level.anchors;
-    const auto to_picture = [&](int at, double distance) {
-      return level.stride * (at + distance) / scale;
+    const int place = i / level.anchors, x = place % width, y = place / width;
+    const auto at = [&](double right, double down) {
+      return placement.to_picture(level.stride * (x + right), level.stride * (y + down));
     };
-    const int x = place % side, y = place / side;
     const float* box = level.boxes.row(i);
     const float* points = level.landmarks.row(i);
-    DetectedFace face{score,
-                      {to_picture(x, -double{box[0]}), to_picture(y, -double{box[1]})},
-                      {to_picture(x, box[2]), to_picture(y, box[3])}};
+    DetectedFace face{score, at(-double{box[0]}, -double{box[1]}), at(box[2], box[3])};
     for (std::size_t k = 0; k < face.landmarks.size(); ++k)
-      face.landmarks[k] = {to_picture(x, points[2 * k]), to_picture(y, points[2 * k + 1])};
+      face.landmarks[k] = at(points[2 * k], points[2 * k + 1]);
     faces.push_back(face);
   }
 }
@@ -127,51 +136,94 @@ std::vector<DetectedFace> without_doubles(std::vector<DetectedFace> faces) {
 
 }  // namespace
 
+/// A cv::dnn::Net serves one thread at a time: each thread borrows one.
 struct FaceDetector::Network {
   std::string name;
+  DetectorGraph graph;
   std::mutex mutex;
-  cv::dnn::Net net;
-  std::vector<std::string> outputs;
+  std::vector<cv::dnn::Net> idle;
+
+  cv::dnn::Net borrow() {
+    {
+      const std::lock_guard lock(mutex);
+      if (!idle.empty()) {
+        cv::dnn::Net net = std::move(idle.back());
+        idle.pop_back();
+        return net;
+      }
+    }
+    return cv::dnn::readNetFromONNX(graph.onnx.data(), graph.onnx.size());
+  }
+  void give_back(cv::dnn::Net net) {
+    const std::lock_guard lock(mutex);
+    idle.push_back(std::move(net));
+  }
+
+  std::vector<DetectedFace> detect(cv::dnn::Net& net, const RgbImage& picture, double border) const;
 };
 
-FaceDetector::FaceDetector(const std::filesystem::path& onnx)
+/// The picture is made as large as fits into the input with its border; what it does not cover is
+/// black.
+std::vector<DetectedFace> FaceDetector::Network::detect(cv::dnn::Net& net, const RgbImage& picture,
+                                                        double border) const {
+  const auto [input_width, input_height] = graph.input;
+  const double most = std::min(static_cast<double>(input_width) / picture.width,
+                               static_cast<double>(input_height) / picture.height);
+  Placement placement;
+  placement.scale = most / (1 + 2 * border);
+  const int width = std::clamp(static_cast<int>(picture.width * placement.scale), 1, input_width);
+  const int height =
+      std::clamp(static_cast<int>(picture.height * placement.scale), 1, input_height);
+  placement.x = std::min(static_cast<int>(border * width), input_width - width);
+  placement.y = std::min(static_cast<int>(border * height), input_height - height);
+  const cv::Mat from(picture.height, picture.width, CV_8UC3,
+                     const_cast<std::uint8_t*>(picture.pixels.data()));
+  cv::Mat input = cv::Mat::zeros(input_height, input_width, CV_8UC3);
+  cv::resize(from, input(cv::Rect(placement.x, placement.y, width, height)), {width, height});
+  net.setInput(cv::dnn::blobFromImage(input, 1.0 / 128, input.size(), cv::Scalar::all(127.5)));
+  std::vector<cv::Mat> outputs;
+  net.forward(outputs, net.getUnconnectedOutLayersNames());
+  std::vector<DetectedFace> faces;
+  for (const Level& level : levels_of(outputs, graph))
+    find_at(level, input_width / level.stride, placement, faces);
+  return without_doubles(std::move(faces));
+}
+
+FaceDetector::FaceDetector(const std::filesystem::path& onnx, std::optional<ImageSize> size)
     : network_(std::make_unique<Network>()) {
+  // Pictures are looked at side by side: OpenCV's own threads would only take each other's cores.
+  cv::setNumThreads(1);
   network_->name = onnx.string();
-  if (!std::filesystem::is_regular_file(onnx)) throw Error(onnx.string() + ": not found");
+  network_->graph = read_detector(MappedFile(onnx).bytes(), onnx.string(), size);
   try {
-    network_->net = cv::dnn::readNetFromONNX(onnx.string());
-    network_->outputs = network_->net.getUnconnectedOutLayersNames();
+    network_->give_back(network_->borrow());
   } catch (const cv::Exception& error) {
     throw Error(onnx.string() + ": no network that OpenCV can read: " + reason(error));
   }
-  detect({kSide, kSide, std::vector<std::uint8_t>(3 * kSide * kSide)});  // says what it is not
+  detect({1, 1, std::vector<std::uint8_t>(3)});  // says what it is not
 }
 
 FaceDetector::~FaceDetector() = default;
 
+const ImageSize& FaceDetector::input_size() const {
+  return network_->graph.input;
+}
+
 std::vector<DetectedFace> FaceDetector::detect(const RgbImage& picture) const {
-  // The picture's longer side becomes the input's; what is left of it is black.
-  const double scale = static_cast<double>(kSide) / std::max(picture.width, picture.height);
-  const cv::Mat from(picture.height, picture.width, CV_8UC3,
-                     const_cast<std::uint8_t*>(picture.pixels.data()));
-  const int width = std::clamp(static_cast<int>(picture.width * scale), 1, kSide);
-  const int height = std::clamp(static_cast<int>(picture.height * scale), 1, kSide);
-  cv::Mat input = cv::Mat::zeros(kSide, kSide, CV_8UC3);
-  cv::resize(from, input(cv::Rect(0, 0, width, height)), {width, height});
-  std::vector<DetectedFace> faces;
   try {
-    const std::lock_guard lock(network_->mutex);
-    network_->net.setInput(
-        cv::dnn::blobFromImage(input, 1.0 / 128, {kSide, kSide}, cv::Scalar::all(127.5)));
-    std::vector<cv::Mat> outputs;
-    network_->net.forward(outputs, network_->outputs);
-    for (const Level& level : levels_of(outputs)) find_at(level, scale, faces);
+    cv::dnn::Net net = network_->borrow();
+    std::vector<DetectedFace> faces;
+    for (const double border : kBorders) {
+      faces = network_->detect(net, picture, border);
+      if (!faces.empty()) break;
+    }
+    network_->give_back(std::move(net));
+    return faces;
   } catch (const cv::Exception& error) {
     throw Error(network_->name + ": cannot be run: " + reason(error));
   } catch (const Error& error) {
     throw Error(network_->name + ": " + error.what());
   }
-  return without_doubles(std::move(faces));
 }
 
 const DetectedFace& main_face(std::span<const DetectedFace> faces, const ImageSize& size) {
