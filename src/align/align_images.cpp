@@ -1,36 +1,57 @@
 #include "pfc/align/align_images.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <unordered_set>
 #include <vector>
 
 #include "data/ordered_work.h"
 #include "data/partial_folder.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  bool kept = false;
-  std::string reason;  // why it was not aligned; empty where it was
-};
+constexpr const char* kTemporary = ".tmp";
+constexpr const char* kList = "not_aligned.txt";
+
+/// A name or a reason as one field of a list, whatever it holds.
+std::string field_of(std::string_view text) {
+  std::string field;
+  for (const char c : text) {
+    switch (c) {
+      case '\\':
+        field += "\\\\";
+        break;
+      case '\t':
+        field += "\\t";
+        break;
+      case '\n':
+        field += "\\n";
+        break;
+      case '\r':
+        field += "\\r";
+        break;
+      default:
+        field += c;
+    }
+  }
+  return field;
+}
 
 /// A file that is whole under its name, though not yet safe from a power cut: the folder is synced
 /// at the end.
 void write_whole(const fs::path& path, std::span<const std::byte> bytes) {
-  fs::create_directories(path.parent_path());
-  const fs::path temporary = path.string() + ".tmp";
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0)
-    throw Error(path.string() + ": cannot write: " + std::strerror(errno));
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (error) throw IoError(path.parent_path(), "make the folder", error.value());
+  const fs::path temporary = path.string() + kTemporary;
+  write_in_place(temporary, bytes);
+  fs::rename(temporary, path, error);
+  if (error) throw IoError(path, "write", error.value());
 }
 
 std::vector<std::string> file_names(const ImageSource& images, bool png) {
@@ -40,7 +61,27 @@ std::vector<std::string> file_names(const ImageSource& images, bool png) {
   auto sorted = names;
   std::ranges::sort(sorted);
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end())
-    throw Error("two pictures would become " + *twice + ": rename one of them");
+    throw Error("two pictures would become " + printable(*twice) + ": rename one of them");
+  return names;
+}
+
+/// The faces that an earlier run left in its folder. Its list, and files that it was about to write
+/// when it was killed, are removed: they would stay in the set.
+std::unordered_set<std::string> written_before(const fs::path& folder) {
+  std::unordered_set<std::string> names;
+  try {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (!entry.is_regular_file()) continue;
+      const std::string name = entry.path().lexically_relative(folder).string();
+      if (entry.path().extension() == kTemporary || name.starts_with(kList)) {
+        fs::remove(entry.path());
+      } else {
+        names.insert(name);
+      }
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw IoError(error.path1(), "look into", error.code().value());
+  }
   return names;
 }
 
@@ -52,11 +93,19 @@ AlignCounts align_images(
     const AlignImagesOptions& options) {
   const std::vector<std::string> names = file_names(images, options.png);
   PartialFolder folder(options.folder);
-  AtomicFile list(folder.path() / "not_aligned.txt");
+  std::vector<std::int64_t> left;
+  {
+    const auto written = written_before(folder.path());
+    for (std::int64_t i = 0; i < images.size(); ++i)
+      if (!written.contains(names[static_cast<std::size_t>(i)])) left.push_back(i);
+  }
   AlignCounts counts;
-  const auto align_one = [&](std::int64_t i) -> Outcome {
-    const fs::path path = folder.path() / names[static_cast<std::size_t>(i)];
-    if (fs::exists(path)) return {.kept = true, .reason = ""};
+  counts.kept = images.size() - std::ssize(left);
+  std::int64_t done = counts.aligned = counts.kept;
+  options.progress(done, images.size());
+  /// Why a picture was not aligned; empty where it was.
+  const auto align_one = [&](std::int64_t k) -> std::string {
+    const std::int64_t i = left[static_cast<std::size_t>(k)];
     RgbImage face;
     try {
       std::vector<std::byte> scratch;
@@ -65,26 +114,30 @@ AlignCounts align_images(
     } catch (const IoError&) {  // nothing is known of the picture
       throw;
     } catch (const Error& error) {
-      return {.kept = false, .reason = error.what()};
+      return error.what();
     }
-    write_whole(path, options.png ? encode_png(face) : encode_jpeg(face, options.quality));
-    return {};
+    write_whole(folder.path() / names[static_cast<std::size_t>(i)],
+                options.png ? encode_png(face) : encode_jpeg(face, options.quality));
+    return "";
   };
-  ordered_work(images.size(), options.threads, align_one,
-               [&](std::int64_t i, const Outcome& outcome) {
-                 if (outcome.reason.empty()) {
+  std::string list;  // in memory: a file that is open could be left behind
+  ordered_work(std::ssize(left), options.threads, align_one,
+               [&](std::int64_t k, const std::string& reason) {
+                 if (reason.empty()) {
                    ++counts.aligned;
-                   counts.kept += outcome.kept ? 1 : 0;
                  } else {
+                   const std::string name = images.name(left[static_cast<std::size_t>(k)]);
+                   if (list.empty()) counts.first_reason = printable(name) + ": " + reason;
                    ++counts.not_aligned;
-                   list.write(images.name(i) + "\t" + outcome.reason + "\n");
+                   list += field_of(name) + "\t" + field_of(reason) + "\n";
                  }
-                 options.progress(i + 1, images.size());
+                 options.progress(++done, images.size());
                });
-  if (counts.not_aligned > 0) list.commit();
+  if (!list.empty()) write_file(folder.path() / kList, list);
   if (counts.aligned == 0) {
-    throw Error(options.folder.string() + ": none of " + std::to_string(images.size()) +
-                " pictures was aligned; " + folder.path().string() + "/not_aligned.txt says why");
+    throw Error(options.folder.string() + ": none of " + counted(images.size(), "picture") +
+                " was aligned; " + (folder.path() / kList).string() +
+                " says why: " + counts.first_reason);
   }
   folder.commit();
   return counts;

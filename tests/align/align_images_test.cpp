@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+#include <vector>
+
 #include "data/record_bytes.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
@@ -55,6 +58,41 @@ TEST_F(AlignImages, GoesOnWhereAnInterruptedRunStopped) {
   EXPECT_EQ(counts.kept, 1);
   EXPECT_EQ(read_file(folder_ / "faces/anna/1.png"), "of an earlier run");
   EXPECT_FALSE(fs::exists(folder_ / "faces.partial"));
+}
+
+TEST_F(AlignImages, LeavesNothingInTheSetButFacesAndItsList) {
+  // Of a run that was killed: a face half written, its list, and the list before it had its name.
+  for (const char* name : {"anna/1.png.tmp", "not_aligned.txt", "not_aligned.txt.tmp17.0"})
+    write_text(folder_ / "faces.partial" / name, "left behind");
+  fs::remove(folder_ / "photos/bob/3.jpg");
+  fs::remove(folder_ / "photos/bob/2.png");
+  EXPECT_EQ(align().not_aligned, 0);
+  std::set<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "faces"))
+    if (entry.is_regular_file()) files.insert(entry.path().filename().string());
+  EXPECT_EQ(files, std::set<std::string>({"1.png"}));  // anna's and bob's
+}
+
+TEST_F(AlignImages, TellsWhatAnEarlierRunHadDoneBeforeItsOwnWork) {
+  write_text(folder_ / "faces.partial/anna/1.png", "of an earlier run");
+  write_text(folder_ / "faces.partial/bob/1.png", "of an earlier run");
+  std::vector<std::int64_t> told;
+  align_images(*open_images(folder_ / "photos"),
+               [](std::string_view, const RgbImage&) { return kFaceTemplate; },
+               {.folder = folder_ / "faces",
+                .png = true,
+                .progress = [&](std::int64_t done, std::int64_t total) {
+                  EXPECT_EQ(total, 4);
+                  told.push_back(done);
+                }});
+  EXPECT_EQ(told, std::vector<std::int64_t>({2, 3, 4}));
+}
+
+TEST_F(AlignImages, ListsAnyNameInOneLine) {
+  fs::rename(folder_ / "photos/bob/3.jpg", folder_ / "photos/bob/3\t\n\\.jpg");
+  EXPECT_EQ(align().first_reason, "bob/2.png: no landmarks");
+  EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
+            "bob/2.png\tno landmarks\nbob/3\\t\\n\\\\.jpg\tneither a JPEG nor a PNG image\n");
 }
 
 TEST_F(AlignImages, RefusesTwoPicturesOfOneNameAndAFolderThatIsThere) {
