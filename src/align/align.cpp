@@ -79,6 +79,20 @@ AffineMap similarity(const Landmarks& from, const Landmarks& to) {
            {b, a, to_mean.y - b * from_mean.x - a * from_mean.y}}};
 }
 
+double misfit(const Landmarks& landmarks) {
+  const AffineMap map = similarity(landmarks);
+  const Point mean = mean_of(kFaceTemplate);
+  double left = 0, whole = 0;
+  for (std::size_t i = 0; i < landmarks.size(); ++i) {
+    const Point& from = landmarks[i];
+    const Point& to = kFaceTemplate[i];
+    left += std::pow(map[0][0] * from.x + map[0][1] * from.y + map[0][2] - to.x, 2) +
+            std::pow(map[1][0] * from.x + map[1][1] * from.y + map[1][2] - to.y, 2);
+    whole += std::pow(to.x - mean.x, 2) + std::pow(to.y - mean.y, 2);
+  }
+  return left / whole;
+}
+
 RgbImage warp_face(const RgbImage& picture, const AffineMap& map) {
   const cv::Mat matrix =
       (cv::Mat_<double>(2, 3) << map[0][0], map[0][1], map[0][2], map[1][0], map[1][1], map[1][2]);

@@ -93,12 +93,45 @@ TEST_F(PfcData, AlignsPhotosByTheirLandmarks) {
                  (i == 3 ? "nan nan" : "70.7299 92.2041") + "\n";
   }
   write("landmarks.txt", landmarks);
-  EXPECT_EQ(said("align photos --landmarks landmarks.txt -o aligned --png"),
-            "aligned: 11 faces\n109 pictures were not aligned: aligned/not_aligned.txt says why\n");
+  EXPECT_EQ(
+      said("align photos --landmarks landmarks.txt -o aligned --png"),
+      "aligned: 11 faces\n109 pictures were not aligned: aligned/not_aligned.txt says why, the "
+      "first: id_0/0_3.jpg: landmark (nan, nan) is not finite\n");
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("id_0/0_3.jpg\tlandmark (nan, nan)"));
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("\tno landmarks\n"));
   expect_failure(run("data align photos -o other"), 2, "want --landmarks FILE");
-  expect_failure(run("data align photos --detector none.onnx -o other"), 1, "none.onnx: not found");
+  expect_failure(run("data align photos --detector none.onnx -o other"), 1,
+                 "none.onnx: cannot open: No such file");
+}
+
+TEST_F(PfcData, AlignSaysAtTheStartWhatItCanKnow) {
+  said("unpack faces -o photos");
+  const std::string points = " 38 52 74 52 56 72 42 92 71 92\n";
+  write("labels.txt",
+        "id_0/0_0.jpg 0" + points + "id_0/0_1.jpg 1" + points + "id_9/9.jpg 9" + points);
+  const Outcome aligned = run("data align photos --landmarks labels.txt -o aligned");
+  EXPECT_EQ(aligned.status, 0);
+  EXPECT_THAT(aligned.err,
+              StartsWith("labels.txt: read as \"NAME, 1 other, X1 Y1 … X5 Y5\"; names 2 of 120 "
+                         "pictures, and not id_0/0_2.jpg; of its pictures 1 is not there\n"));
+  expect_failure(run("data align photos --landmarks labels.txt -o aligned"), 1,
+                 "aligned is there already");
+  expect_failure(run("data align photos --landmarks labels.txt -o photos/aligned"), 1,
+                 "photos/aligned lies in photos");
+  write("deeper.txt", "photos/id_0/0_0.jpg" + points);
+  expect_failure(
+      run("data align photos --landmarks deeper.txt -o other"), 1,
+      "deeper.txt: names none of 120 pictures; it has names such as photos/id_0/0_0.jpg, "
+      "and the pictures' are such as id_0/0_0.jpg");
+  write("wrong.txt", "id_0/0_0.jpg 71 92 38 52 42 92 74 52 56 72\n");
+  expect_failure(run("data align photos --landmarks wrong.txt -o other"), 1,
+                 "wrong.txt: line 1: found \"id_0/0_0.jpg 71 92");
+  expect_failure(run("data align photos --landmarks labels.txt --det-size 320 -o other"), 2,
+                 "--det-size belongs to --detector");
+  expect_failure(run("data align photos --detector labels.txt --det-size 320x -o other"), 2,
+                 "--det-size 320x: want a side");
+  expect_failure(run("data align photos --detector labels.txt -o other"), 1,
+                 "labels.txt: the whole file: not a protobuf");
 }
 
 TEST_F(PfcData, SaysInOneSentenceWhatIsWrongAndLeavesNothing) {

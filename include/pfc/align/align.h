@@ -34,6 +34,11 @@ void require_usable(const Landmarks& landmarks, const ImageSize& size);
 /// patterns", PAMI 1991; in the plane it is a quotient of sums).
 AffineMap similarity(const Landmarks& from, const Landmarks& to = kFaceTemplate);
 
+/// What that similarity leaves of the squared distances to the template, as a share of the
+/// template's own spread: 0 where the landmarks are the template, moved, turned or scaled, 1 where
+/// they have nothing of it. Not a number where they coincide.
+double misfit(const Landmarks& landmarks);
+
 /// The face of 112 x 112 pixels that the picture becomes under `map`: bilinear, black outside, by
 /// OpenCV's warpAffine, as the field does it.
 RgbImage warp_face(const RgbImage& picture, const AffineMap& map);
