@@ -11,6 +11,7 @@
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/export/npy.h"
@@ -66,16 +67,18 @@ void run_embed(const EmbedCommand& command) {
     throw Error(command.images + ": none of " + counted(images->size(), "image") +
                 " could be embedded");
   }
-  if (comm->is_first()) {
+  long_work(*comm, [&] {
+    if (!comm->is_first()) return;
     rows->commit();
     names->commit();
+  });
+  if (comm->is_first()) {
     std::cout << counted(embedded, "embedding") << " in " << command.output << ", their names in "
               << names_beside(command.output).string();
     if (const std::int64_t left_out = images->size() - embedded; left_out > 0)
       std::cout << "; " << counted(left_out, "image") << " left out";
     std::cout << "\n";
   }
-  comm->barrier();
 }
 
 }  // namespace

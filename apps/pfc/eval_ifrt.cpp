@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "evaluation.h"
 #include "pfc/base/error.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/ifrt.h"
 #include "pfc/eval/protocol_reports.h"
 
@@ -32,7 +33,7 @@ void run_ifrt(const IfrtCommand& command) {
     features = open_features(command.input);
     if (!command.images.empty()) images = open_images(command.images);
   } else {
-    images = open_images(command.input);
+    images = long_work(*comm, [&] { return open_images(command.input); });
     features = command.model.embed(*images, command.mirror, false, *comm);
   }
   IfrtOptions options{.fars = command.fars,

@@ -9,6 +9,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/paths.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/megaface.h"
 #include "pfc/eval/megaface_files.h"
 #include "pfc/eval/protocol_reports.h"
@@ -115,7 +116,9 @@ void run_megaface(const MegafaceCommand& command) {
   if (!distractor_noises.empty())
     options.bad_distractors = read_megaface_noises(distractor_noises, 3);
   const Both both = open_both(command, *comm);
-  if (!command.write.empty() && comm->is_first()) write_features(command, both, options);
+  long_work(*comm, [&] {
+    if (!command.write.empty() && comm->is_first()) write_features(command, both, options);
+  });
   const MegafaceResult result = evaluate_megaface(*both.probes, *both.distractors, options, *comm);
   if (!comm->is_first()) return;
   const std::string from = !command.probes.empty()     ? command.probes.string()

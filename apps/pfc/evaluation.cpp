@@ -10,6 +10,7 @@
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/comm/launch.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/list_name.h"
@@ -41,7 +42,7 @@ void ModelOptions::add_options(CLI::App& command) {
 
 std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool with_mirrored,
                                               bool need_all, Communicator& comm) const {
-  const auto backbone = network.load(model);
+  const auto backbone = long_work(comm, [&] { return network.load(model); });
   ProgressLine line(images.size(), 0, !comm.is_first());
   if (const std::string what = images.passed_over(); !what.empty())
     line.note("passed over: " + what);

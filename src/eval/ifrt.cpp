@@ -12,6 +12,7 @@
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/impostor_scores.h"
 
 namespace pfc {
@@ -257,7 +258,7 @@ std::vector<double> genuine_scores(const OrderedRows& rows, const Protocol::Grou
 }  // namespace
 
 IfrtResult evaluate_ifrt(const Features& features, const IfrtOptions& options, Communicator& comm) {
-  const OrderedRows rows(features);
+  const auto rows = long_work(comm, [&] { return OrderedRows(features); });
   const Protocol protocol =
       options.between_first.empty() ? all_against_all(rows) : one_against_the_other(rows, options);
   const std::vector<ImpostorPairs> pairs = protocol.pairs();

@@ -15,6 +15,7 @@
 #include "eval/score_counter.h"
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
+#include "pfc/comm/long_work.h"
 
 namespace pfc {
 namespace {
@@ -230,7 +231,9 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
     });
   };
   const auto progress = [&](std::int64_t more) { options.progress(done += more, total); };
-  for_each_score_block(pairs.rows, pairs.columns, wanted, visit, progress, kBlock);
+  long_work(comm, [&] {
+    for_each_score_block(pairs.rows, pairs.columns, wanted, visit, progress, kBlock);
+  });
 
   at::Tensor sum = at::zeros({kBins}, at::kLong);
   auto& most = hardest.emplace_back();
@@ -330,11 +333,12 @@ void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
     return part;
   };
   auto found = make_found(searches.size(), std::vector<std::int64_t>(kParts));
-  look_again(searches, [&](int thread, std::size_t search, double score) {
+  const auto count = [&](int thread, std::size_t search, double score) {
     if (!searches[search].holds(score)) return;
     const std::int64_t part = part_of(searches[search], score);
     ++found[static_cast<std::size_t>(thread)][search][static_cast<std::size_t>(part)];
-  });
+  };
+  long_work(comm, [&] { look_again(searches, count); });
   for (std::size_t i = 0; i < searches.size(); ++i) {
     at::Tensor sum = at::zeros({kParts}, at::kLong);
     auto* const counts = sum.mutable_data_ptr<std::int64_t>();
@@ -356,10 +360,11 @@ void ImpostorScores::State::finish(
     std::span<const ScoreSearch> searches,
     const std::function<void(std::size_t search, double score, std::int64_t above)>& found) {
   auto candidates = make_found<std::vector<double>>(searches.size());
-  look_again(searches, [&](int thread, std::size_t search, double score) {
+  const auto keep = [&](int thread, std::size_t search, double score) {
     if (searches[search].holds(score))
       candidates[static_cast<std::size_t>(thread)][search].push_back(score);
-  });
+  };
+  long_work(comm, [&] { look_again(searches, keep); });
   for (std::size_t i = 0; i < searches.size(); ++i) {
     const ScoreSearch& search = searches[i];
     std::vector<double> scores;

@@ -13,6 +13,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/random.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/impostor_scores.h"
 
 namespace pfc {
@@ -222,8 +223,9 @@ MegafaceResult evaluate_megaface(const Features& probe_features, const Features&
     throw Error("probes have " + counted(probe_features.dim(), "value") + ", distractors " +
                 std::to_string(features.dim()));
   }
-  CleanProbes probes = clean_probes(probe_features, options);
-  const Distractors distractors = read_distractors(features, options);
+  CleanProbes probes = long_work(comm, [&] { return clean_probes(probe_features, options); });
+  const Distractors distractors =
+      long_work(comm, [&] { return read_distractors(features, options); });
   const Mates mates(probes);
   if (mates.pairs() == 0) throw Error("no person among the probes has two images");
 

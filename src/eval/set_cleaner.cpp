@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "pfc/base/error.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/model/backbone.h"
 
@@ -118,13 +119,15 @@ class Cleaner {
       options_.progress(doing, progress.done, progress.total);
     };
     std::int64_t number = 0;
-    for (Face face; source->next(face); ++number) {
-      if (!wanted(number)) continue;
-      block.add(face);
-      numbers.push_back(number);
-      if (block.size() == kBlockImages) flush();
-    }
-    if (block.size() > 0) flush();
+    const auto fill = [&] {
+      for (Face face; block.size() < kBlockImages && source->next(face); ++number) {
+        if (!wanted(number)) continue;
+        block.add(face);
+        numbers.push_back(number);
+      }
+      return block.size() > 0;
+    };
+    while (long_work(comm_, fill)) flush();
   }
 
   void look_at_identities() {
