@@ -4,6 +4,8 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <bit>
+
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -26,6 +28,10 @@ int gpus() {
   return loaded ? count : 0;
 }
 
+int gpu_of(int local_rank) {
+  return local_rank % gpus();
+}
+
 Gpu gpu(int number) {
   cudaDeviceProp properties{};
   int before = 0;
@@ -37,6 +43,7 @@ Gpu gpu(int number) {
   cudaSetDevice(before);
   constexpr int kAmpere = 8;
   return {.name = properties.name,
+          .id = std::bit_cast<GpuId>(properties.uuid),
           .bytes = static_cast<std::int64_t>(total),
           .free_bytes = static_cast<std::int64_t>(free),
           .has_bfloat16 = properties.major >= kAmpere};

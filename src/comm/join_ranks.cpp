@@ -1,7 +1,9 @@
 #include <ATen/Functions.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "comm/mpi_communicator.h"
 #include "comm/nccl_communicator.h"
@@ -13,8 +15,15 @@
 namespace pfc {
 namespace {
 
-bool has_gpu(const Launch& launch, UseGpus use) {
-  return use != UseGpus::kNever && gpus() > launch.local_rank;
+/// Of every rank.
+std::vector<GpuId> ids_of_gpus(const Launch& launch, Communicator& host) {
+  const GpuId mine = gpus() > 0 ? gpu(gpu_of(launch.local_rank)).id : GpuId{};
+  const at::Tensor bytes = at::empty({1, sizeof(GpuId)}, at::kByte);
+  std::memcpy(bytes.mutable_data_ptr(), &mine, sizeof(GpuId));
+  const at::Tensor all = host.all_gather(bytes).wait();
+  std::vector<GpuId> ids(static_cast<std::size_t>(host.world()));
+  std::memcpy(ids.data(), all.const_data_ptr(), ids.size() * sizeof(GpuId));
+  return ids;
 }
 
 }  // namespace
@@ -23,15 +32,14 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout) {
   switch (launch.way) {
     case Launch::Way::kAlone:
-      return decide_on_gpus(use, has_gpu(launch, use) ? 1 : 0, 1)
+      return decide_on_gpus(use, use != UseGpus::kNever && gpus() > 0 ? 1 : 0, 1)
                  ? make_self_communicator({at::kCUDA, 0})
                  : make_self_communicator();
     case Launch::Way::kMpi: {
       auto host = make_mpi_communicator(timeout);
       if (use == UseGpus::kNever) return host;
-      at::Tensor with_gpu = at::full({1}, has_gpu(launch, use) ? 1 : 0, at::kLong);
-      host->all_reduce(with_gpu).wait();
-      if (!decide_on_gpus(use, with_gpu.item<int>(), launch.world)) return host;
+      const int with_gpu = ranks_with_own_gpu(ids_of_gpus(launch, *host));
+      if (!decide_on_gpus(use, with_gpu, launch.world)) return host;
       return make_nccl_communicator(launch, std::move(host), timeout);
     }
     case Launch::Way::kRendezvous:

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -99,6 +100,12 @@ UseGpus use_gpus(std::string_view device) {
   return device == "cuda" ? UseGpus::kAlways : UseGpus::kWhereThereAre;
 }
 
+int ranks_with_own_gpu(std::span<const GpuId> ids) {
+  std::set<GpuId> own(ids.begin(), ids.end());
+  own.erase(GpuId{});
+  return static_cast<int>(own.size());
+}
+
 bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
   if (use == UseGpus::kNever) return false;
   if (with_gpu == world) return true;
@@ -108,9 +115,11 @@ bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
         "a GPU was asked for, and no GPU was found: there is none, its driver is missing, or this "
         "program was built without CUDA");
   }
-  throw Error("GPUs were asked for, but " + std::to_string(world - with_gpu) + " of " +
-              counted(world, "rank") +
-              " found no GPU of their own: start as many ranks on a machine as it has GPUs");
+  throw Error(
+      "GPUs were asked for, but " + std::to_string(world - with_gpu) + " of " +
+      counted(world, "rank") +
+      " found no GPU of their own: start as many ranks on a machine as it has GPUs, each of "
+      "which sees all of them or one that no other rank sees");
 }
 
 }  // namespace pfc

@@ -8,10 +8,12 @@
 #include <nccl.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -70,42 +72,50 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-/// Watches collectives from a thread of its own: the host does not wait for them.
+/// Watches NCCL from a thread of its own: the host does not wait for collectives, and cannot be
+/// called back from NCCL's start.
 class Watch {
  public:
-  Watch(ncclComm_t comm, std::chrono::seconds timeout)
-      : comm_(comm), timeout_(timeout), thread_([this] { run(); }) {}
-  ~Watch() {
+  Watch(at::Device device, std::chrono::seconds timeout)
+      : device_(device), timeout_(timeout), thread_([this] { run(); }) {}
+  ~Watch() { stop(); }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  /// From now on what NCCL reports of `comm` is told too. It must live until `stop`.
+  void look_at(ncclComm_t comm) {
+    const std::lock_guard lock(mutex_);
+    comm_ = comm;
+  }
+  void add(std::function<bool()> is_over, std::string call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back({std::move(is_over), std::move(call), Clock::now() + timeout_});
+  }
+  void stop() {
     {
       const std::lock_guard lock(mutex_);
       stopped_ = true;
     }
     changed_.notify_all();
-    thread_.join();
-  }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
-  void add(std::shared_ptr<Event> event, std::string call) {
-    const std::lock_guard lock(mutex_);
-    calls_.push_back({std::move(event), std::move(call), Clock::now() + timeout_});
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
   struct Call {
-    std::shared_ptr<Event> over;
+    std::function<bool()> is_over;
     std::string name;
     Clock::time_point deadline;
   };
 
   void run() {
     constexpr std::chrono::milliseconds kInterval{100};
+    const c10::cuda::CUDAGuard guard(device_);  // else each rank would take memory of GPU 0
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, kInterval, [this] { return stopped_; })) {
-      while (!calls_.empty() && calls_.front().over->is_over()) calls_.pop_front();
+      while (!calls_.empty() && calls_.front().is_over()) calls_.pop_front();
       if (calls_.empty()) continue;
       ncclResult_t broken = ncclSuccess;
-      ncclCommGetAsyncError(comm_, &broken);
+      if (comm_ != nullptr) ncclCommGetAsyncError(comm_, &broken);
       if (broken != ncclSuccess && broken != ncclInProgress)
         end(calls_.front().name + ": NCCL: " + ncclGetErrorString(broken));
       if (Clock::now() > calls_.front().deadline) {
@@ -120,8 +130,9 @@ class Watch {
     end_all_ranks(1);
   }
 
-  ncclComm_t comm_;
+  at::Device device_;
   std::chrono::seconds timeout_;
+  ncclComm_t comm_ = nullptr;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Call> calls_;
@@ -134,19 +145,27 @@ class NcclCommunicator final : public Communicator {
   NcclCommunicator(const Launch& launch, const ncclUniqueId& id, std::unique_ptr<Communicator> host,
                    std::chrono::seconds timeout)
       : Communicator(launch.rank, launch.world,
-                     {at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank)}),
+                     {at::kCUDA, static_cast<c10::DeviceIndex>(gpu_of(launch.local_rank))}),
         host_(std::move(host)),
         guard_(device()),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device().index())),
-        comm_(join(launch, id)),
-        watch_(comm_, timeout) {}
+        watch_(device(), timeout),
+        comm_(join(launch, id, watch_)) {}
   // NCCL must not wait here for ranks that may be gone.
-  ~NcclCommunicator() override { ncclCommAbort(comm_); }
+  ~NcclCommunicator() override {
+    watch_.stop();  // it uses what is aborted
+    ncclCommAbort(comm_);
+  }
 
  private:
-  static ncclComm_t join(const Launch& launch, const ncclUniqueId& id) {
+  static ncclComm_t join(const Launch& launch, const ncclUniqueId& id, Watch& watch) {
+    const std::string call = "rank " + std::to_string(launch.rank) + ": the start of NCCL";
+    const auto joined = std::make_shared<std::atomic<bool>>(false);
+    watch.add([joined] { return joined->load(); }, call);
     ncclComm_t comm = nullptr;
-    check(ncclCommInitRank(&comm, launch.world, id, launch.rank), "start");
+    check(ncclCommInitRank(&comm, launch.world, id, launch.rank), call);
+    *joined = true;
+    watch.look_at(comm);
     return comm;
   }
 
@@ -166,7 +185,7 @@ class NcclCommunicator final : public Communicator {
     for (const at::Tensor& used : {source, target})
       c10::cuda::CUDACachingAllocator::recordStream(used.storage().data_ptr(), stream_);
     const auto over = std::make_shared<Event>(stream_);
-    watch_.add(over, call);
+    watch_.add([over] { return over->is_over(); }, call);
     const auto finish = [over, current, target, to] {
       over->hold(current);
       if (to.is_cpu()) to.copy_(target);
@@ -223,8 +242,8 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Communicator> host_;
   c10::cuda::CUDAGuard guard_;
   c10::cuda::CUDAStream stream_;
-  ncclComm_t comm_;
   Watch watch_;
+  ncclComm_t comm_;
 };
 
 ncclUniqueId share_through_mpi(Communicator& host) {
@@ -237,44 +256,90 @@ ncclUniqueId share_through_mpi(Communicator& host) {
   return id;
 }
 
-ncclUniqueId share_at_address(const Launch& launch, std::chrono::seconds timeout) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<std::uint16_t>(launch.port);
-  options.isServer = launch.rank == 0 && !launch.is_served;
-  options.waitWorkers = false;
-  options.timeout = timeout;
-  const auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
-  const std::string attempt = std::to_string(launch.attempt);
-  const std::string key = "pfc/nccl/" + attempt, joined = "pfc/joined/" + attempt;
-  ncclUniqueId id{};
-  if (launch.rank == 0) {
-    check(ncclGetUniqueId(&id), "start");
-    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&id);
-    store->set(key, std::vector<std::uint8_t>(bytes, bytes + sizeof(id)));
+/// What ranks tell one another at an address before NCCL runs. Rank 0 serves it, where the launcher
+/// does not: it must live until all have read, which NCCL's start waits for.
+class Rendezvous {
+ public:
+  Rendezvous(const Launch& launch, std::chrono::seconds timeout) : launch_(launch) {
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<std::uint16_t>(launch.port);
+    options.isServer = launch.rank == 0 && !launch.is_served;
+    options.waitWorkers = false;
+    options.timeout = timeout;
+    store_ = told([&] { return c10::make_intrusive<c10d::TCPStore>(launch.address, options); });
   }
-  const std::vector<std::uint8_t> bytes = store->get(key);
-  if (bytes.size() != sizeof(id))
-    throw Error("rank " + std::to_string(launch.rank) + ": another program answers at " +
-                launch.address);
-  std::memcpy(&id, bytes.data(), sizeof(id));
-  // Who serves leaves last.
-  if (store->add(joined, 1) == launch.world) store->set(joined + "/all", {1});
-  store->wait({joined + "/all"});
-  return id;
-}
+
+  /// One of each rank.
+  std::vector<GpuId> gather(const GpuId& mine) {
+    set("gpu/" + std::to_string(launch_.rank), mine);
+    std::vector<GpuId> ids;
+    for (int rank = 0; rank < launch_.world; ++rank)
+      ids.push_back(get<GpuId>("gpu/" + std::to_string(rank)));
+    return ids;
+  }
+
+  ncclUniqueId share_id() {
+    if (launch_.rank == 0) {
+      ncclUniqueId id{};
+      check(ncclGetUniqueId(&id), "start");
+      set("nccl", id);
+    }
+    return get<ncclUniqueId>("nccl");
+  }
+
+ private:
+  std::string full(const std::string& key) const {
+    return "pfc/" + std::to_string(launch_.attempt) + "/" + key;
+  }
+  template <class T>
+  void set(const std::string& key, const T& value) {
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&value);
+    told([&] { store_->set(full(key), {bytes, bytes + sizeof(T)}); });
+  }
+  /// Waits for it.
+  template <class T>
+  T get(const std::string& key) {
+    const std::vector<std::uint8_t> bytes = told([&] { return store_->get(full(key)); });
+    T value{};
+    if (bytes.size() != sizeof(T)) fail("another program answers there");
+    std::memcpy(&value, bytes.data(), sizeof(T));
+    return value;
+  }
+
+  template <class Call>
+  std::invoke_result_t<Call> told(const Call& call) const {
+    try {
+      return call();
+    } catch (const c10::Error& error) {
+      const std::string reason = error.what_without_backtrace();
+      fail(reason.substr(0, reason.find('\n')));
+    }
+  }
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw Error("rank " + std::to_string(launch_.rank) + ": did not meet the other ranks at " +
+                launch_.address + ":" + std::to_string(launch_.port) +
+                ", where rank 0's machine must be reached: " + reason);
+  }
+
+  const Launch& launch_;
+  c10::intrusive_ptr<c10d::TCPStore> store_;
+};
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                                      std::unique_ptr<Communicator> host,
                                                      std::chrono::seconds timeout) {
-  if (launch.local_rank >= gpus()) {
-    throw Error("rank " + std::to_string(launch.rank) + ": wants GPU " +
-                std::to_string(launch.local_rank) + " of this machine, found " +
-                std::to_string(gpus()));
+  if (gpus() == 0)
+    throw Error("rank " + std::to_string(launch.rank) + ": found no GPU on its machine");
+  if (host) {
+    const ncclUniqueId id = share_through_mpi(*host);
+    return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout);
   }
-  const ncclUniqueId id = host ? share_through_mpi(*host) : share_at_address(launch, timeout);
-  return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout);
+  Rendezvous others(launch, timeout);
+  const auto ids = others.gather(gpu(gpu_of(launch.local_rank)).id);
+  decide_on_gpus(UseGpus::kAlways, ranks_with_own_gpu(ids), launch.world);
+  return std::make_unique<NcclCommunicator>(launch, others.share_id(), nullptr, timeout);
 }
 
 }  // namespace pfc

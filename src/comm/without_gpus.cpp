@@ -10,6 +10,10 @@ int gpus() {
   return 0;
 }
 
+int gpu_of(int) {
+  return 0;
+}
+
 Gpu gpu(int) {
   throw Error("this program was built without CUDA");
 }

@@ -124,6 +124,13 @@ TEST(Launch, RefusesVariablesThatMakeNoSense) {
   EXPECT_THAT([&] { launch(cut); }, ThrowsMessage<Error>(HasSubstr("WORLD_SIZE is not set")));
 }
 
+TEST(RanksWithOwnGpu, CountsAGpuThatSeveralRanksSeeOnce) {
+  const GpuId none{}, one{1}, other{2};
+  EXPECT_EQ(ranks_with_own_gpu(std::array{one, other}), 2);
+  EXPECT_EQ(ranks_with_own_gpu(std::array{one, one, other, one}), 2);
+  EXPECT_EQ(ranks_with_own_gpu(std::array{none, other, none}), 1);
+}
+
 TEST(DecideOnGpus, RanksUseThemWhereEveryOneHasItsOwn) {
   EXPECT_FALSE(decide_on_gpus(UseGpus::kNever, 4, 4));
   EXPECT_TRUE(decide_on_gpus(UseGpus::kWhereThereAre, 4, 4));

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <thread>
 #include <vector>
 
 #include "pfc/base/error.h"
@@ -27,7 +29,7 @@ Launch meeting_at(int port) {
 TEST(NcclCommunicator, WithoutAGpuItSaysSo) {
   if (gpus() > 0) GTEST_SKIP() << "there is a GPU";
   EXPECT_THAT([] { make_nccl_communicator(meeting_at(29511), nullptr, std::chrono::seconds(5)); },
-              ThrowsMessage<Error>(HasSubstr("wants GPU 0 of this machine, found 0")));
+              ThrowsMessage<Error>(HasSubstr("found no GPU on its machine")));
 }
 
 TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
@@ -50,6 +52,48 @@ TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
   comm->broadcast(values).wait();
   EXPECT_TRUE(values.equal(sum));
   comm->barrier();
+}
+
+/// A rank that tells its GPU and then comes no further.
+void tell_gpu_and_stay_away(int port, const GpuId& id) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(port);
+  options.waitWorkers = false;
+  c10d::TCPStore store("127.0.0.1", options);
+  store.set("pfc/0/gpu/1", {id.begin(), id.end()});
+}
+
+Launch first_of_two(int port) {
+  return {.way = Launch::Way::kRendezvous, .world = 2, .address = "127.0.0.1", .port = port};
+}
+
+TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
+  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        std::jthread other([] { tell_gpu_and_stay_away(29513, {'o', 't', 'h', 'e', 'r'}); });
+        make_nccl_communicator(first_of_two(29513), nullptr, std::chrono::seconds(2));
+      },
+      testing::ExitedWithCode(1),
+      "rank 0: the start of NCCL was not joined by all ranks within 2 s");
+}
+
+TEST(NcclCommunicator, TwoRanksOnOneGpuAreRefused) {
+  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
+  std::jthread other([] { tell_gpu_and_stay_away(29514, gpu(0).id); });
+  EXPECT_THAT(
+      [] { make_nccl_communicator(first_of_two(29514), nullptr, std::chrono::seconds(20)); },
+      ThrowsMessage<Error>(HasSubstr("1 of 2 ranks found no GPU of their own")));
+}
+
+TEST(NcclCommunicator, ARankThatNobodyServesSaysWhereItLooked) {
+  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
+  Launch launch = first_of_two(29515);
+  launch.rank = 1;
+  EXPECT_THAT(
+      [&] { make_nccl_communicator(launch, nullptr, std::chrono::seconds(1)); },
+      ThrowsMessage<Error>(HasSubstr("rank 1: did not meet the other ranks at 127.0.0.1:29515")));
 }
 
 }  // namespace

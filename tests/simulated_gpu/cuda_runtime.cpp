@@ -12,9 +12,13 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <random>
+#include <sstream>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "simulated_gpu.h"
 #include "timeline.h"
@@ -27,8 +31,23 @@ std::size_t option(const char* name, std::size_t otherwise) {
   const char* const text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
+/// The numbers of the GPUs that this process sees.
+const std::vector<int>& visible() {
+  static const std::vector<int> numbers = [] {
+    std::vector<int> found;
+    if (const char* const list = std::getenv("CUDA_VISIBLE_DEVICES"); list != nullptr) {
+      std::istringstream text(list);
+      for (std::string number; std::getline(text, number, ',');) found.push_back(std::stoi(number));
+    } else {
+      found.resize(option("SIMULATED_GPUS", 1));
+      std::iota(found.begin(), found.end(), 0);
+    }
+    return found;
+  }();
+  return numbers;
+}
 int gpus() {
-  return static_cast<int>(option("SIMULATED_GPUS", 1));
+  return static_cast<int>(visible().size());
 }
 std::size_t bytes_of_gpu() {
   return option("SIMULATED_GPU_BYTES", std::size_t{6} << 30);
@@ -155,13 +174,10 @@ struct Event {
   const Timeline* of = nullptr;
   cudaStream_t stream = nullptr;
   std::size_t count = 0;
+  int device = 0;
 };
 Event& at(cudaEvent_t event) {
   return *reinterpret_cast<Event*>(event);
-}
-cudaError_t make(cudaEvent_t* event) {
-  *event = reinterpret_cast<cudaEvent_t>(new Event);
-  return cudaSuccess;
 }
 
 std::recursive_mutex mutex;
@@ -169,6 +185,11 @@ Timeline streams;
 thread_local int current_device = 0;
 thread_local bool at_work = false;  ///< what is submitted is part of it
 thread_local Graph* recording = nullptr;
+
+cudaError_t make(cudaEvent_t* event) {
+  *event = reinterpret_cast<cudaEvent_t>(new Event{.device = current_device});
+  return cudaSuccess;
+}
 
 std::string_view late() {
   static const char* const set = std::getenv("SIMULATED_GPU_LATE");
@@ -258,8 +279,9 @@ cudaError_t cudaSetDevice(int device) {
   current_device = device;
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::memset(properties, 0, sizeof(*properties));
+  properties->uuid.bytes[0] = static_cast<char>(visible()[static_cast<std::size_t>(device)] + 1);
   std::strcpy(properties->name, "simulated GPU");
   properties->major = static_cast<int>(option("SIMULATED_GPU_MAJOR", 9));
   properties->totalGlobalMem = bytes_of_gpu();
@@ -373,13 +395,20 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   const Event& there = at(event);
+  if (there.device != current_device) {
+    std::fprintf(
+        stderr,
+        "simulated GPU: a thread that works on another GPU asks for an event, for which it "
+        "would take memory there\n");
+    std::abort();
+  }
   const bool over = there.of == nullptr || streams.is_done(there.stream, there.count);
   return over ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   Timeline& here = recording != nullptr ? recording->streams : streams;
-  at(event) = {&here, stream, here.count(stream)};
+  at(event) = {&here, stream, here.count(stream), at(event).device};
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {

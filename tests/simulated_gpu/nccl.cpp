@@ -26,6 +26,7 @@ struct Meeting {
 
 struct ncclComm {
   int rank = 0, world = 1;
+  std::atomic<bool> aborted = false;
   char* shared = nullptr;
 
   char* part(int of) const { return shared + kPage + static_cast<std::size_t>(of) * kPart; }
@@ -127,15 +128,20 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int world, ncclUniqueId id, int 
                           PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   ::close(file);
   if (at == MAP_FAILED) return ncclSystemError;
-  *comm = new ncclComm{rank, world, static_cast<char*>(at)};
+  *comm = new ncclComm{.rank = rank, .world = world, .shared = static_cast<char*>(at)};
   (*comm)->meet();
   if (rank == 0) ::shm_unlink(id.internal);
   return ncclSuccess;
 }
-ncclResult_t ncclCommAbort(ncclComm_t) {
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  comm->aborted = true;  // its memory stays, so that who still uses it can be told
   return ncclSuccess;
 }
-ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* error) {
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  if (comm->aborted) {
+    std::fprintf(stderr, "simulated NCCL: a communicator is used that was aborted\n");
+    std::abort();
+  }
   *error = ncclSuccess;
   return ncclSuccess;
 }

@@ -14,15 +14,17 @@ EXACT = ["train.precision=float32", "head.gemm_type=float32"]
 COSINE = r"-?\d\.\d{4}"
 
 
-def run(*command, ranks=1, gpus=1, **options):
-    """-> what it prints; ends the test where it fails."""
+def run(*command, ranks=1, gpus=1, seen=(), fails=False, **options):
+    """-> what it prints; ends the test where it fails, or does not and should. `seen`: the GPU that each rank sees, as
+    launchers show it that give a rank its own; otherwise all see all."""
     environment = dict(os.environ, LD_LIBRARY_PATH=libraries, OMP_NUM_THREADS="1", SIMULATED_GPUS=str(gpus),
                        OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                        **{name: str(value) for name, value in options.items()})
     if ranks > 1:
-        command = ["mpirun", "-np", str(ranks), "--oversubscribe", *command]
+        each = [["-np", "1", "-x", f"CUDA_VISIBLE_DEVICES={gpu}", *command, ":"] for gpu in seen]
+        command = ["mpirun", "--oversubscribe", *(sum(each, [])[:-1] or ["-np", ranks, *command])]
     done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, cwd=work)
-    if done.returncode != 0:
+    if (done.returncode != 0) != fails:
         sys.exit(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
 
@@ -95,6 +97,12 @@ def ranks_train_as_one_does():
     want = train("one", *same)
     expect_close(train("two", *same, ranks=2, gpus=2), want)
     expect_close(train("two_host", *same, "head.center_memory=host", ranks=2, gpus=2), want)
+    expect_close(train("each_its_own", *same, ranks=2, seen=(5, 3)), want)
+    bench = [pfc, "bench", "--identities", 100, "--rates", 1, "--steps", 1, "--device"]
+    said = run(*bench, "cuda", ranks=2, seen=(3, 3), fails=True)
+    expect("1 of 2 ranks found no GPU of their own" in said, said)
+    said = run(*bench, "auto", ranks=2, seen=(3, 3))
+    expect("simulated GPU" not in said, said)
 
 
 def half_precision_trains_too():

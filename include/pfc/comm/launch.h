@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -44,16 +46,22 @@ enum class UseGpus {
 /// As `train.device` says it: "cpu", "auto" or "cuda".
 UseGpus use_gpus(std::string_view device);
 
-/// Whether `world` ranks work on GPUs, `with_gpu` of which have one. Throws Error where they should
-/// and cannot.
+/// A GPU's UUID, which no other has on whichever machine; zeros: none.
+using GpuId = std::array<char, 16>;
+
+/// How many ranks have a GPU that no rank before them has, `ids` being those of all ranks.
+/// Collectives of two ranks on one GPU would wait for each other without end.
+int ranks_with_own_gpu(std::span<const GpuId> ids);
+
+/// Whether `world` ranks work on GPUs, `with_gpu` of which have one of their own. Throws Error
+/// where they should and cannot.
 bool decide_on_gpus(UseGpus use, int with_gpu, int world);
 
 /// How long a rank waits for the others where nobody says otherwise.
 inline constexpr std::chrono::minutes kUsualTimeout{10};
 
-/// Meets the other ranks, each on the GPU whose number is the rank's on its machine, or all on
-/// CPUs: the communicator's device. Collectives that a rank does not join within `timeout` throw
-/// Error. Call it once.
+/// Meets the other ranks, each on a GPU of its own (gpu_of), or all on CPUs: the communicator's
+/// device. Collectives that a rank does not join within `timeout` throw Error. Call it once.
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout = kUsualTimeout);
 
