@@ -252,6 +252,8 @@ TEST_F(Files, AFileInPlaceIsWrittenWhole) {
 }
 
 TEST_F(Files, ATildeIsTheHomeFolderWhereItBeginsAPath) {
+  const char* const home = std::getenv("HOME");
+  const std::string before = home != nullptr ? home : "/";
   ::setenv("HOME", "/home/me", 1);
   EXPECT_EQ(expand_home("~/x"), "/home/me/x");
   EXPECT_EQ(expand_home("~"), "/home/me");
@@ -260,6 +262,7 @@ TEST_F(Files, ATildeIsTheHomeFolderWhereItBeginsAPath) {
   ::unsetenv("HOME");
   EXPECT_THAT([] { expand_home("~/x"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("~/x: HOME is not set")));
+  ::setenv("HOME", before.c_str(), 1);
 }
 
 TEST_F(Files, AMappedFileHoldsTheBytes) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -75,6 +76,16 @@ TEST(Config, ReadsEveryKindOfValue) {
   EXPECT_EQ(config.train.seed, 9223372036854775807u);
   EXPECT_THAT(config.schedule.milestones, ElementsAre(200'000, 400'000));
   EXPECT_THAT(config.eval.sets, ElementsAre("lfw.bin", "cfp_fp.bin"));
+}
+
+TEST(Config, ATildeInAPathIsTheHomeFolder) {
+  const std::string home = std::getenv("HOME") != nullptr ? std::getenv("HOME") : "";
+  if (home.empty()) GTEST_SKIP() << "there is no HOME";
+  const Config config =
+      parse("output = \"~/runs\"\neval.sets = [\"~/lfw.bin\"]", {"data.train=~/x"});
+  EXPECT_EQ(config.output, home + "/runs");
+  EXPECT_EQ(config.eval.sets, std::vector{home + "/lfw.bin"});
+  EXPECT_EQ(config.data.train, home + "/x");
 }
 
 TEST(Config, IntegersAreNumbers) {
