@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -26,6 +27,12 @@ constexpr BlockShape kBlock = {.rows = 1024, .columns = 512};
 constexpr BlockShape kStrip = {.rows = 64, .columns = 512};
 static_assert(kBlock.rows % kStrip.rows == 0 && kBlock.columns % kStrip.columns == 0);
 constexpr auto kInfinity = std::numeric_limits<double>::infinity();
+
+/// The least score of a bin, but for what ScoreCounter rounds when it adds 1.
+double edge_of(std::int64_t bin) {
+  return static_cast<double>(bin) * 2 / kBins - 1;
+}
+constexpr double kEdgeRounding = 0x1p-24;
 
 std::span<const float> row_of(const at::Tensor& rows, std::int64_t i) {
   const auto dim = static_cast<std::size_t>(rows.size(1));
@@ -91,8 +98,11 @@ void for_each_strip(const ScoreBlock& block, const Body& body) {
 
 /// What a thread counts in the first pass.
 struct Worker {
+  explicit Worker(double the_error) : error(the_error) {}
+
+  double error;  ///< of a GEMM's score
   ScoreCounter counter{kBins};
-  std::vector<ScoredPair> hardest;
+  std::vector<ScoredPair> hardest;  ///< by their exact scores
 
   /// Returns the highest score of a strip's impostors, −∞ where there are none.
   float count(const ImpostorPairs& pairs, const ScoreBlock& strip) {
@@ -102,43 +112,53 @@ struct Worker {
         const std::span scores(strip.row(row) + column, static_cast<std::size_t>(count));
         const float highest = counter.add(scores);
         most = std::max(most, highest);
-        if (is_hard(highest)) keep_hard(scores, strip.first_row + row, strip.first_column + column);
+        if (may_be_hard(highest))
+          keep_hard(pairs, scores, strip.first_row + row, strip.first_column + column);
       });
     }
     return most;
   }
 
  private:
-  bool is_hard(float score) const {
+  bool may_be_hard(float score) const {
     return hardest.size() < ImpostorScores::kHardest ||
-           static_cast<double>(score) > hardest.back().score;
+           static_cast<double>(score) + error >= hardest.back().score;
   }
-  void keep_hard(std::span<const float> scores, std::int64_t row, std::int64_t first_column) {
+  void keep_hard(const ImpostorPairs& pairs, std::span<const float> scores, std::int64_t row,
+                 std::int64_t first_column) {
     for (std::size_t i = 0; i < scores.size(); ++i) {
-      if (!is_hard(scores[i])) continue;
-      hardest.push_back(
-          {static_cast<double>(scores[i]), row, first_column + static_cast<std::int64_t>(i)});
+      if (!may_be_hard(scores[i])) continue;
+      const std::int64_t column = first_column + static_cast<std::int64_t>(i);
+      hardest.push_back({exact_score<float>(row_of(pairs.rows, row), row_of(pairs.columns, column)),
+                         row, column});
       keep_highest(hardest);
     }
   }
 };
 
-/// The search for the score of a rank, 0 the highest, among some sets' impostors: it lies in bins
-/// [first, last] as GEMMs give it, and in [from, to) exactly; `above` scores are surely higher.
+/// The search for the exact score of a rank, 0 the highest, among some sets' impostors: it lies in
+/// [from, to), with at most `inside` scores in all.
 struct ScoreSearch {
   const std::vector<std::size_t>* sets;
   std::int64_t rank = 0;
-  std::int64_t first = 0, last = kBins - 1;
   double from = -kInfinity, to = kInfinity;
-  std::int64_t above = 0, inside = 0;
+  std::int64_t inside = 0;
 
-  bool holds(std::int64_t bin) const { return first <= bin && bin <= last; }
-  bool holds(double score) const { return from <= score && score < to; }
+  /// Where it is surely: `above` scores are not below `to`, and so many lie inside.
+  void require(std::int64_t above, std::int64_t found) const {
+    if (above <= rank && rank < above + found) return;
+    throw Error("products of this machine are less exact than those of float32; scores want these");
+  }
 };
 
 /// What threads found, each in a place of its own: [threads][searches].
 template <typename T>
 using Found = std::vector<std::vector<T>>;
+
+void add_all_ranks(std::vector<std::int64_t>& counts, Communicator& comm) {
+  at::Tensor sum = at::from_blob(counts.data(), {std::ssize(counts)}, at::kLong);
+  comm.all_reduce(sum).wait();
+}
 
 template <typename T>
 Found<T> make_found(std::size_t searches, const T& start = {}) {
@@ -154,7 +174,7 @@ std::int64_t ImpostorPairs::count() const {
 }
 
 double gemm_error(std::int64_t dim) {
-  return static_cast<double>(dim) * std::ldexp(1.0, -24);
+  return static_cast<double>(dim + 1) * 0x1p-24;  // the one more: roundings multiply
 }
 
 std::vector<std::int64_t> score_histogram(std::span<const double> scores) {
@@ -176,7 +196,7 @@ struct ImpostorScores::State {
   std::vector<std::vector<ScoredPair>> hardest;       // [sets]
   /// [sets][strips]: the bin of the highest score; kOthers: another rank's, or no impostors.
   std::vector<std::vector<std::uint16_t>> highest;
-  std::int64_t margin = 1;  // bins by which a GEMM may miss, and the score that decides as well
+  double error = 0;  // the most by which a score is away from the bin it was sorted into
 
   static constexpr std::uint16_t kOthers = 0xFFFF;
   static_assert(kBins < kOthers);
@@ -185,7 +205,7 @@ struct ImpostorScores::State {
   void count(std::size_t set, std::int64_t& done, std::int64_t total);
   ScoreSearch begin_search(const std::vector<std::size_t>& of, std::int64_t rank) const;
   template <typename Body>
-  void look_again(std::span<const ScoreSearch> searches, const Body& body);
+  std::vector<std::int64_t> look_again(std::span<const ScoreSearch> searches, const Body& body);
   void narrow(std::span<ScoreSearch> searches);
   void finish(
       std::span<const ScoreSearch> searches,
@@ -207,7 +227,7 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   auto& strips = highest.emplace_back(
       static_cast<std::size_t>(count_blocks(pairs.rows.size(0), columns, kStrip)), kOthers);
   const std::int64_t strips_across = count_blocks(1, columns, kStrip);
-  std::vector<Worker> workers(static_cast<std::size_t>(at::get_num_threads()));
+  std::vector<Worker> workers(static_cast<std::size_t>(at::get_num_threads()), Worker(error));
 
   const auto wanted = [&](const ScoreBlock& block) {
     if (block.number % comm.world() != comm.rank()) return false;
@@ -246,13 +266,11 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
                           sum.const_data_ptr<std::int64_t>() + kBins);
   keep_highest(most);
   most = highest_of_all(std::move(most), comm);
-  for (ScoredPair& pair : most)
-    pair.score =
-        exact_score<float>(row_of(pairs.rows, pair.row), row_of(pairs.columns, pair.column));
   keep_highest(most);
 }
 
-/// By the histogram: the bin of the score as GEMMs give it, and those next to it.
+/// By the histogram: the score of a rank among what GEMMs gave is no further from the exact score
+/// of that rank than any score is from its own.
 ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
                                                 std::int64_t rank) const {
   std::vector<std::int64_t> counts(kBins);
@@ -261,46 +279,62 @@ ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& 
   ScoreSearch search{.sets = &of, .rank = rank};
   std::int64_t bin = kBins, above = 0;
   while (above <= rank) above += counts[static_cast<std::size_t>(--bin)];
-  search.first = std::max<std::int64_t>(bin - margin, 0);
-  search.last = std::min(bin + margin, kBins - 1);
-  const auto sum = [&](std::int64_t begin, std::int64_t end) {
-    return std::accumulate(counts.begin() + begin, counts.begin() + end, std::int64_t{0});
-  };
-  search.above = sum(search.last + 1, kBins);
-  search.inside = sum(search.first, search.last + 1);
+  // The outermost bins hold what lies outside as well.
+  if (bin > 0) search.from = edge_of(bin) - error;
+  if (bin + 1 < kBins) search.to = edge_of(bin + 1) + error;
+  const auto more = static_cast<std::int64_t>(std::ceil(2 * error / (2.0 / kBins)));
+  search.inside =
+      std::accumulate(counts.begin() + std::max<std::int64_t>(bin - more, 0),
+                      counts.begin() + std::min(bin + more + 1, kBins), std::int64_t{0});
   return search;
 }
 
-/// body(thread, search, exact score) for every score of this rank that lies in the bins of a
-/// search.
+/// body(thread, search, exact score) for every score of this rank that lies inside a search.
+/// Returns how many of its scores are not below each search's `to`. Products of a second pass
+/// differ from those of the first in their last bits, and so do bins: whatever is nearer to an end
+/// of a search than a product can miss is decided by the exact score alone.
 template <typename Body>
-void ImpostorScores::State::look_again(std::span<const ScoreSearch> searches, const Body& body) {
+std::vector<std::int64_t> ImpostorScores::State::look_again(std::span<const ScoreSearch> searches,
+                                                            const Body& body) {
+  auto above = make_found<std::int64_t>(searches.size());
   for (std::size_t set = 0; set < sets.size(); ++set) {
     std::vector<std::size_t> asking;
-    std::int64_t lowest = kBins, most = -1;
+    double lowest = kInfinity;
     for (std::size_t i = 0; i < searches.size(); ++i) {
       if (std::ranges::find(*searches[i].sets, set) == searches[i].sets->end()) continue;
       asking.push_back(i);
-      lowest = std::min(lowest, searches[i].first);
-      most = std::max(most, searches[i].last);
+      lowest = std::min(lowest, searches[i].from);
     }
     if (asking.empty()) continue;
     const ImpostorPairs& pairs = sets[set];
     const auto wanted = [&](const ScoreBlock& strip) {
       const std::uint16_t bin = highest[set][static_cast<std::size_t>(strip.number)];
-      return bin != kOthers && bin >= lowest;
+      return bin != kOthers && (bin + 1 == kBins || edge_of(bin + 1) + error >= lowest);
     };
     const auto visit = [&](int thread, const ScoreBlock& block) {
+      const auto look = [&](std::int64_t row, std::int64_t column, double score) {
+        std::optional<double> exact;
+        for (const std::size_t i : asking) {
+          const ScoreSearch& search = searches[i];
+          if (score < search.from - error) continue;
+          const bool is_sure = score >= search.to + error;
+          if (!is_sure && !exact) {
+            exact = exact_score<float>(row_of(pairs.rows, block.first_row + row),
+                                       row_of(pairs.columns, block.first_column + column));
+          }
+          const double decides = exact.value_or(score);
+          if (decides >= search.to) {
+            ++above[static_cast<std::size_t>(thread)][i];
+          } else if (decides >= search.from) {
+            body(thread, i, decides);
+          }
+        }
+      };
       for (std::int64_t row = 0; row < block.rows; ++row) {
-        const auto left = row_of(pairs.rows, block.first_row + row);
         for_each_run(pairs, block, row, [&](std::int64_t column, std::int64_t count) {
           for (std::int64_t i = column; i < column + count; ++i) {
-            const std::int64_t bin = ScoreCounter::bin(block.row(row)[i], kBins);
-            if (bin < lowest || bin > most) continue;
-            const double exact =
-                exact_score<float>(left, row_of(pairs.columns, block.first_column + i));
-            for (const std::size_t search : asking)
-              if (searches[search].holds(bin)) body(thread, search, exact);
+            const auto score = static_cast<double>(block.row(row)[i]);
+            if (score >= lowest - error) look(row, i, score);
           }
         });
       }
@@ -308,24 +342,21 @@ void ImpostorScores::State::look_again(std::span<const ScoreSearch> searches, co
     for_each_score_block(
         pairs.rows, pairs.columns, wanted, visit, [](std::int64_t) {}, kStrip);
   }
+  std::vector<std::int64_t> sum(searches.size());
+  for (const auto& of_thread : above)
+    std::ranges::transform(sum, of_thread, sum.begin(), std::plus());
+  return sum;
 }
 
-/// Counts what the searches hold in finer bins, by exact scores, and leaves the one that decides.
+/// Counts what the searches hold in finer bins and leaves the one that decides.
 void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
   constexpr std::int64_t kParts = 4096;
-  const auto bounds = [&](const ScoreSearch& search) {
-    constexpr double kWidth = 2.0 / kBins;
-    const auto reach = static_cast<double>(margin) * kWidth;
-    return std::pair(
-        std::max(search.from, static_cast<double>(search.first) * kWidth - 1 - reach),
-        std::min(search.to, static_cast<double>(search.last + 1) * kWidth - 1 + reach));
-  };
   const auto edge = [&](const ScoreSearch& search, std::int64_t part) {
-    const auto [from, to] = bounds(search);
+    const double from = std::max(search.from, -2.0), to = std::min(search.to, 2.0);
     return from + (to - from) * static_cast<double>(part) / kParts;
   };
   const auto part_of = [&](const ScoreSearch& search, double score) {
-    const auto [from, to] = bounds(search);
+    const double from = edge(search, 0), to = edge(search, kParts);
     auto part = static_cast<std::int64_t>((score - from) / (to - from) * kParts);
     part = std::clamp<std::int64_t>(part, 0, kParts - 1);
     while (part > 0 && score < edge(search, part)) --part;
@@ -334,11 +365,11 @@ void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
   };
   auto found = make_found(searches.size(), std::vector<std::int64_t>(kParts));
   const auto count = [&](int thread, std::size_t search, double score) {
-    if (!searches[search].holds(score)) return;
     const std::int64_t part = part_of(searches[search], score);
     ++found[static_cast<std::size_t>(thread)][search][static_cast<std::size_t>(part)];
   };
-  long_work(comm, [&] { look_again(searches, count); });
+  auto above = long_work(comm, [&] { return look_again(searches, count); });
+  add_all_ranks(above, comm);
   for (std::size_t i = 0; i < searches.size(); ++i) {
     at::Tensor sum = at::zeros({kParts}, at::kLong);
     auto* const counts = sum.mutable_data_ptr<std::int64_t>();
@@ -346,8 +377,9 @@ void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
       std::transform(counts, counts + kParts, of_thread[i].begin(), counts, std::plus());
     comm.all_reduce(sum).wait();
     ScoreSearch& search = searches[i];
-    std::int64_t part = kParts;
-    while (search.above + counts[part - 1] <= search.rank) search.above += counts[--part];
+    search.require(above[i], std::accumulate(counts, counts + kParts, std::int64_t{0}));
+    std::int64_t part = kParts, before = above[i];
+    while (before + counts[part - 1] <= search.rank) before += counts[--part];
     --part;
     const double from = edge(search, part), to = edge(search, part + 1);
     search.from = from;
@@ -361,29 +393,30 @@ void ImpostorScores::State::finish(
     const std::function<void(std::size_t search, double score, std::int64_t above)>& found) {
   auto candidates = make_found<std::vector<double>>(searches.size());
   const auto keep = [&](int thread, std::size_t search, double score) {
-    if (searches[search].holds(score))
-      candidates[static_cast<std::size_t>(thread)][search].push_back(score);
+    candidates[static_cast<std::size_t>(thread)][search].push_back(score);
   };
-  long_work(comm, [&] { look_again(searches, keep); });
+  auto above = long_work(comm, [&] { return look_again(searches, keep); });
+  add_all_ranks(above, comm);
   for (std::size_t i = 0; i < searches.size(); ++i) {
-    const ScoreSearch& search = searches[i];
     std::vector<double> scores;
     for (auto& of_thread : candidates) {
       scores.insert(scores.end(), of_thread[i].begin(), of_thread[i].end());
       std::vector<double>().swap(of_thread[i]);
     }
     at::Tensor count = at::full({1}, std::ssize(scores), at::kLong);
-    const std::int64_t most = comm.all_gather(count).wait().max().item<std::int64_t>();
+    const at::Tensor counts = comm.all_gather(count).wait();
+    searches[i].require(above[i], counts.sum().item<std::int64_t>());
+    const auto most = counts.max().item<std::int64_t>();
     scores.resize(static_cast<std::size_t>(most), -kInfinity);
     at::Tensor all =
         comm.all_gather(at::from_blob(scores.data(), {most}, at::kDouble)).wait().contiguous();
     const std::span<double> values(all.mutable_data_ptr<double>(),
                                    static_cast<std::size_t>(all.numel()));
-    const auto place = values.begin() + (search.rank - search.above);
+    const auto place = values.begin() + (searches[i].rank - above[i]);
     std::ranges::nth_element(values, place, std::greater());
     const double score = *place;
     const auto higher = std::ranges::count_if(values, [&](double v) { return v > score; });
-    found(i, score, search.above + higher);
+    found(i, score, above[i] + higher);
   }
 }
 
@@ -392,10 +425,7 @@ ImpostorScores::ImpostorScores(std::span<const ImpostorPairs> sets, Communicator
     : state_(std::make_unique<State>(sets, comm, std::move(options))) {
   for (const ImpostorPairs& set : sets) {
     if (set.rows.size(1) > 2048) throw Error("embeddings of more than 2,048 values");
-    const double misses =
-        2 * gemm_error(set.rows.size(1));  // of a score and of the one that decides
-    state_->margin =
-        std::max(state_->margin, static_cast<std::int64_t>(std::ceil(misses / (2.0 / kBins))));
+    state_->error = std::max(state_->error, gemm_error(set.rows.size(1)) + kEdgeRounding);
   }
   state_->count();
 }
@@ -435,6 +465,7 @@ std::vector<AcceptRate> ImpostorScores::answer(std::span<const Question> questio
     }
     rates.push_back(rate);
   }
+  if (searches.empty()) return rates;
   const auto most = static_cast<std::int64_t>(state_->options.most_candidates);
   while (true) {
     std::vector<ScoreSearch> wide;

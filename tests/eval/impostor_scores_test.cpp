@@ -125,6 +125,36 @@ TEST(RanksImpostorScores, AreTheSameWhereTheSearchNarrowsFirst) {
   });
 }
 
+TEST(ImpostorScores, OnEdgesOfBinsCountOnceWhateverTheirProductsRoundTo) {
+  // Of 65 rows the last is a strip of its own, whose products are rounded otherwise than those of
+  // the first pass.
+  constexpr std::int64_t kRows = 65, kColumns = 3000, kDim = 64, kEdge = 14'000;
+  ImpostorPairs pairs{rows_of(kRows, kDim, 11), rows_of(kColumns, kDim, 12), {}};
+  pairs.excluded.resize(kRows);
+  const torch::Tensor last = pairs.rows[kRows - 1].to(at::kDouble);
+  for (std::int64_t j = 0; j < kColumns; ++j) {
+    const double edge = 2.0 * static_cast<double>(kEdge + j % 4) / ImpostorScores::kBins - 1;
+    const torch::Tensor column = pairs.columns[j].to(at::kDouble);
+    const torch::Tensor across = column - last.dot(column) * last;
+    pairs.columns[j] = edge * last + std::sqrt(1 - edge * edge) * across / across.norm();
+  }
+  const std::vector<ImpostorPairs> sets = {pairs};
+  const std::vector<ScoredPair> sorted = all_of(pairs);
+  const std::vector<double> genuine = {0};
+  const auto comm = make_self_communicator();
+  for (const std::size_t candidates : {std::size_t{1} << 20, std::size_t{100}}) {
+    const ImpostorScores scores(sets, *comm, {.most_candidates = candidates});
+    std::vector<ImpostorScores::Question> questions;
+    for (double rank = 0.5; rank < kColumns; rank += 83)
+      questions.push_back({.sets = {0}, .genuine = genuine, .far = rank / (kRows * kColumns)});
+    const std::vector<AcceptRate> rates = scores.answer(questions);
+    for (std::size_t i = 0; i < rates.size(); ++i)
+      expect_equal(rates[i], expected(sorted, genuine, questions[i].far));
+    for (std::size_t i = 0; i < ImpostorScores::kHardest; ++i)
+      EXPECT_EQ(scores.hardest(0)[i].score, sorted[i].score);
+  }
+}
+
 TEST(ImpostorScores, OfOneValueAllAreAcceptedOrNone) {
   const torch::Tensor same = torch::ones({40, 1});
   const std::vector<ImpostorPairs> sets = {{same, same, {}}};

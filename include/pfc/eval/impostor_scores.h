@@ -28,8 +28,8 @@ struct ImpostorPairs {
   std::int64_t count() const;
 };
 
-/// The most that a product of two unit vectors of `dim` float32 values is away from their exact
-/// score, in whatever order a GEMM adds up.
+/// The most that a product of two unit vectors of `dim` ≤ 2,048 float32 values is away from their
+/// exact score, in whatever order a GEMM adds up: (dim + 1)·2⁻²⁴.
 double gemm_error(std::int64_t dim);
 
 /// How many scores lie in each of the bins that ImpostorScores counts in.
@@ -55,8 +55,9 @@ struct ImpostorOptions {
 /// together and get the same.
 ///
 /// A score is the float64 dot product of two float32 unit vectors. GEMMs compute it in float32, to
-/// within d·2⁻²⁴, which is enough to sort it into a bin; what lies within that of a bin that
-/// decides is computed again in float64.
+/// within gemm_error, which is enough to say about where a rank's score lies; what lies within that
+/// of an end of such an interval is computed again in float64, and that alone decides. So nothing
+/// depends on what two GEMMs of the same vectors have in their last bits.
 class ImpostorScores {
  public:
   static constexpr std::int64_t kBins = 1 << 14;  ///< of [−1, 1]
