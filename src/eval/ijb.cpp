@@ -98,8 +98,11 @@ IjbVerification verify_templates(const IjbTemplates& templates, const IjbPairs& 
     }
   });
   IjbVerification result{.roc = Roc(scores, pairs.same)};
-  for (std::size_t i = 0; i < result.points.size(); ++i)
-    result.points[i] = result.roc.nearest(IjbVerification::kFars[i]);
+  const Roc corners = result.roc.corners();
+  for (std::size_t i = 0; i < result.points.size(); ++i) {
+    result.points[i] = corners.nearest(IjbVerification::kFars[i]);
+    result.of_every_score[i] = result.roc.nearest(IjbVerification::kFars[i]);
+  }
   std::vector<double> genuine, impostors;
   for (std::size_t i = 0; i < scores.size(); ++i)
     (pairs.same[i] != 0 ? genuine : impostors).push_back(scores[i]);

@@ -1,8 +1,11 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/eval/accept_rate.h"
@@ -115,16 +118,33 @@ class Highest {
   std::vector<double> scores_;
 };
 
-void fill_ranks(IjbIdentification& result, const std::vector<Search>& searches) {
+using RankCounts = std::array<std::int64_t, IjbIdentification::kRanks.size()>;
+
+/// How many probes have their mate at a rank or before it.
+RankCounts found_by_rank(const std::vector<Search>& searches) {
+  RankCounts found{};
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    found[i] = std::ranges::count_if(searches, [&](const Search& s) {
+      return s.mate > kNone && s.rank <= IjbIdentification::kRanks[i];
+    });
+  }
+  return found;
+}
+
+void set_rates(IjbIdentification& result, const RankCounts& found, std::int64_t of) {
+  for (std::size_t i = 0; i < found.size(); ++i)
+    result.rank_rates[i] = static_cast<double>(found[i]) / static_cast<double>(of);
+}
+
+/// Without a TPIR.
+IjbIdentification count_ranks(std::string count, std::string gallery,
+                              const std::vector<Search>& searches) {
+  IjbIdentification result{.count = std::move(count), .gallery = std::move(gallery)};
   result.mated = std::ranges::count_if(searches, [](const Search& s) { return s.mate > kNone; });
   result.non_mated = std::ssize(searches) - result.mated;
   if (result.mated == 0) throw Error("no probe's subject is in gallery " + result.gallery);
-  for (std::size_t i = 0; i < result.rank_rates.size(); ++i) {
-    const auto found = std::ranges::count_if(searches, [&](const Search& s) {
-      return s.mate > kNone && s.rank <= IjbIdentification::kRanks[i];
-    });
-    result.rank_rates[i] = static_cast<double>(found) / static_cast<double>(result.mated);
-  }
+  set_rates(result, found_by_rank(searches), result.mated);
+  return result;
 }
 
 double share_above(const std::vector<Search>& searches, double threshold, std::int64_t most_rank,
@@ -135,22 +155,27 @@ double share_above(const std::vector<Search>& searches, double threshold, std::i
   return static_cast<double>(found) / static_cast<double>(of);
 }
 
-IjbIdentification per_gallery(const IjbTemplates& templates, const IjbSubjects& gallery,
-                              const IjbSubjects& probes) {
-  const auto searches = Gallery(templates, {&gallery}).search(probes, [](double) {});
-  IjbIdentification result{.count = "per gallery", .gallery = gallery.name};
-  fill_ranks(result, searches);
+/// place(FPIR, n): which of the n highest scores of probes without a mate is the threshold, 0 the
+/// highest of all; n: none is.
+template <typename Place>
+IjbIdentification count_gallery(std::string count, const IjbSubjects& gallery,
+                                const std::vector<Search>& searches, const Place& place) {
+  IjbIdentification result = count_ranks(std::move(count), gallery.name, searches);
   std::vector<double> highest;
   for (const Search& s : searches)
     if (s.mate == kNone) highest.push_back(s.highest);
   std::ranges::sort(highest, std::greater());
   for (std::size_t i = 0; i < result.tpir.size() && !highest.empty(); ++i) {
-    const auto allowed = allowed_accepts(IjbIdentification::kFpirs[i], std::ssize(highest));
+    const std::int64_t at = place(IjbIdentification::kFpirs[i], std::ssize(highest));
     const double threshold =
-        allowed < std::ssize(highest) ? highest[static_cast<std::size_t>(allowed)] : kNone;
+        at < std::ssize(highest) ? highest[static_cast<std::size_t>(at)] : kNone;
     result.tpir[i] = share_above(searches, threshold, 1, result.mated);
   }
   return result;
+}
+
+std::int64_t place_in_the_field(double fpir, std::int64_t n) {
+  return std::max<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(n) * fpir) - 1, 0);
 }
 
 IjbIdentification joined(const IjbTemplates& templates, const IjbSet& set) {
@@ -166,8 +191,7 @@ IjbIdentification joined(const IjbTemplates& templates, const IjbSet& set) {
   Highest highest(ranks_of(IjbIdentification::kFpirs.back(), std::ssize(set.probes.subjects)));
   const auto searches =
       Gallery(templates, parts).search(set.probes, [&](double score) { highest.add(score); });
-  IjbIdentification result{.count = "joined", .gallery = names};
-  fill_ranks(result, searches);
+  IjbIdentification result = count_ranks("joined", names, searches);
   for (std::size_t i = 0; i < result.tpir.size(); ++i) {
     const double threshold = highest.of_rank(ranks_of(IjbIdentification::kFpirs[i], result.mated));
     result.tpir[i] =
@@ -177,7 +201,7 @@ IjbIdentification joined(const IjbTemplates& templates, const IjbSet& set) {
 }
 
 IjbIdentification mean_of(const std::vector<IjbIdentification>& results) {
-  IjbIdentification mean{.count = "per gallery", .gallery = "mean"};
+  IjbIdentification mean{.count = results.front().count, .gallery = "mean"};
   const auto n = static_cast<double>(results.size());
   for (const IjbIdentification& one : results) {
     mean.mated += one.mated;
@@ -199,12 +223,20 @@ IjbIdentification mean_of(const std::vector<IjbIdentification>& results) {
 
 std::vector<IjbIdentification> identify_templates(const IjbTemplates& templates,
                                                   const IjbSet& set) {
-  std::vector<IjbIdentification> results;
-  if (set.galleries.empty()) return results;
-  for (const IjbSubjects& gallery : set.galleries)
-    results.push_back(per_gallery(templates, gallery, set.probes));
+  if (set.galleries.empty()) return {};
+  std::vector<IjbIdentification> results, standard;
+  RankCounts found{};
+  for (const IjbSubjects& gallery : set.galleries) {
+    const auto searches = Gallery(templates, {&gallery}).search(set.probes, [](double) {});
+    results.push_back(count_gallery("per gallery", gallery, searches, place_in_the_field));
+    standard.push_back(count_gallery("standard", gallery, searches, allowed_accepts));
+    std::ranges::transform(found, found_by_rank(searches), found.begin(), std::plus());
+  }
   results.push_back(mean_of(results));
+  set_rates(results.back(), found, std::ssize(set.probes.subjects));
   results.push_back(joined(templates, set));
+  standard.push_back(mean_of(standard));
+  results.insert(results.end(), standard.begin(), standard.end());
   return results;
 }
 

@@ -211,16 +211,22 @@ Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
                   const ImageOfRow& image, std::string subtitle) {
   Report report{.title = set.name, .subtitle = std::move(subtitle)};
   ReportTable table{.title = "1:1, TAR % at a FAR of",
-                    .columns = {"images", "templates", "genuine pairs", "impostor pairs"}};
-  auto& row = table.rows.emplace_back();
-  row = {Cell::count(set.images.count()), Cell::count(std::ssize(templates.ids)),
-         Cell::count(verification.roc.genuine()), Cell::count(verification.roc.impostors())};
-  for (std::size_t i = 0; i < verification.points.size(); ++i) {
-    table.columns.push_back(far_text(IjbVerification::kFars[i]));
-    row.push_back(Cell::percent(verification.roc.tar(verification.points[i])));
+                    .columns = {"points of the ROC curve", "images", "templates", "genuine pairs",
+                                "impostor pairs"}};
+  for (const double far : IjbVerification::kFars) table.columns.push_back(far_text(far));
+  for (const auto& [name, points] : {std::pair("corners", verification.points),
+                                     std::pair("every score", verification.of_every_score)}) {
+    auto& row = table.rows.emplace_back();
+    row = {{name},
+           Cell::count(set.images.count()),
+           Cell::count(std::ssize(templates.ids)),
+           Cell::count(verification.roc.genuine()),
+           Cell::count(verification.roc.impostors())};
+    for (const RocPoint& point : points) row.push_back(Cell::percent(verification.roc.tar(point)));
   }
   table.notes.push_back(
-      "at the point of the ROC curve whose FAR is nearest, as the field reports it");
+      "at the point whose FAR is nearest; corners: where the curve bends, as the field's scripts "
+      "print it (roc_curve of scikit-learn)");
   table.notes.push_back(std::string("images count ") +
                         (options.use_detector_score ? "as much as their detector score" : "alike") +
                         (options.normalise_images ? ", each normalised first" : ""));
@@ -237,10 +243,12 @@ Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
       for (const auto& tpir : one.tpir) cells.push_back(tpir ? Cell::percent(*tpir) : Cell::none());
     }
     ranks.notes = {
-        "per gallery: the standard's count; the mate must come first, FPIR over probes "
-        "without a mate in the gallery",
-        "joined: as InsightFace's tools count; all galleries as one, the mate at any "
-        "rank, the threshold from all scores that are not a mate's"};
+        "per gallery: as InsightFace's ijb_evals.py; the mate must come first, FPIR over the "
+        "probes without a mate in the gallery; ranks of the mean over all probes",
+        "joined: as its ijb_1n.py; all galleries as one, the mate at any rank, the threshold "
+        "from all scores that are not a mate's",
+        "standard: per gallery by ISO/IEC 19795, whose FPIR is an upper bound; the mean is one of "
+        "rates"};
     report.tables.push_back(std::move(ranks));
   }
   const RocCurve curve{set.name, verification.roc};

@@ -67,12 +67,28 @@ RocPoint Roc::nearest(double wanted) const {
   return far(above) - wanted <= wanted - far(below) ? above : below;
 }
 
-double Roc::area() const {
-  double area = 0;
-  for (std::size_t i = 1; i < points_.size(); ++i) {
-    area += (far(points_[i]) - far(points_[i - 1])) * (tar(points_[i]) + tar(points_[i - 1])) / 2;
+Roc Roc::corners() const {
+  std::vector<RocPoint> kept;
+  for (std::size_t i = 0; i < points_.size(); ++i) {
+    const auto bends = [&](std::int64_t RocPoint::*count) {
+      return points_[i + 1].*count - points_[i].*count != points_[i].*count - points_[i - 1].*count;
+    };
+    const bool is_an_end = i < 2 || i + 1 == points_.size();  // the first score is the second point
+    if (is_an_end || bends(&RocPoint::true_accepts) || bends(&RocPoint::false_accepts))
+      kept.push_back(points_[i]);
   }
-  return area;
+  return Roc(std::move(kept));
+}
+
+double Roc::area() const {
+  // In whole numbers: of millions of small terms each addition would round.
+  __extension__ using Whole = __int128;
+  Whole twice = 0;
+  for (std::size_t i = 1; i < points_.size(); ++i) {
+    twice += Whole{points_[i].false_accepts - points_[i - 1].false_accepts} *
+             (points_[i].true_accepts + points_[i - 1].true_accepts);
+  }
+  return static_cast<double>(twice) / 2 / static_cast<double>(Whole{genuine()} * impostors());
 }
 
 std::vector<std::int64_t> hardest_pairs(std::span<const double> scores,

@@ -86,8 +86,9 @@ TEST(Identification, CountsByHand) {
   set.galleries = {{"A", {0, 1}, {1, 2}}, {"B", {2}, {3}}};
   set.probes = {"mixed", {10, 11, 12, 13}, {1, 2, 2, 3}};
   const auto results = identify_templates(templates, set);
-  ASSERT_EQ(results.size(), 4u);
-  const IjbIdentification &a = results[0], &b = results[1], &mean = results[2], &all = results[3];
+  ASSERT_EQ(results.size(), 7u);
+  const IjbIdentification &a = results[0], &b = results[1], &mean = results[2], &all = results[3],
+                          &standard = results[6];
   EXPECT_EQ(a.mated, 3);
   EXPECT_EQ(a.non_mated, 1);
   EXPECT_DOUBLE_EQ(a.rank_rates[0], 2.0 / 3);  // the probe at 20° meets subject 1 first
@@ -97,12 +98,37 @@ TEST(Identification, CountsByHand) {
   EXPECT_EQ(b.mated, 1);
   EXPECT_EQ(b.non_mated, 3);
   EXPECT_DOUBLE_EQ(*b.tpir[0], 1);
+  EXPECT_EQ(mean.count, "per gallery");
+  EXPECT_DOUBLE_EQ(mean.rank_rates[0], 3.0 / 4);  // of all probes
   EXPECT_DOUBLE_EQ(*mean.tpir[0], 5.0 / 6);
+  EXPECT_EQ(standard.count, "standard");
+  EXPECT_DOUBLE_EQ(standard.rank_rates[0], 5.0 / 6);  // of two rates
+  EXPECT_DOUBLE_EQ(*standard.tpir[0], 5.0 / 6);
   EXPECT_EQ(all.count, "joined");
   EXPECT_EQ(all.mated, 4);
   EXPECT_DOUBLE_EQ(all.rank_rates[0], 3.0 / 4);
   // The first of all that are no mate's: cos 20°; mates at 10°, 10° pass, 30° and 70° do not.
   EXPECT_DOUBLE_EQ(*all.tpir[0], 2.0 / 4);
+}
+
+TEST(Identification, TheFieldsThresholdIsOneScoreHigherThanTheStandards) {
+  // Subject 1 at 0° and a probe of it at 1.5°; ten probes of another at 1°, 2°, … 10°.
+  IjbTemplates templates{.dim = 2};
+  IjbSet set;
+  set.galleries = {{"A", {0}, {1}}};
+  for (std::int32_t i = 0; i < 12; ++i) {
+    const double degrees = i < 11 ? i : 1.5;
+    templates.ids.push_back(i);
+    templates.values.push_back(std::cos(degrees * M_PI / 180));
+    templates.values.push_back(std::sin(degrees * M_PI / 180));
+    if (i == 0) continue;
+    set.probes.templates.push_back(i);
+    set.probes.subjects.push_back(i < 11 ? 2 : 1);
+  }
+  const auto results = identify_templates(templates, set);
+  EXPECT_EQ(results[0].tpir[1], 0);  // above cos 1°, though one probe of ten may pass
+  EXPECT_EQ(results[3].count, "standard");
+  EXPECT_EQ(results[3].tpir[1], 1);  // above cos 2°
 }
 
 TEST(Identification, HasNoTpirWithoutNonMatedProbes) {
@@ -125,8 +151,7 @@ TEST(Identification, PutsAnEqualScoreBeforeTheMate) {
   EXPECT_EQ(identify_templates(templates, set)[0].rank_rates[1], 1);
 }
 
-/// The obvious way, by scikit-learn's roc_curve with drop_intermediate=False: a point for every
-/// distinct score, equal scores together.
+/// The obvious way, by scikit-learn's roc_curve: at its corners, then at every distinct score.
 constexpr const char* kProgram = R"(
 import sys, numpy as np
 from sklearn.metrics import roc_curve
@@ -140,10 +165,11 @@ for template in np.unique(t):
     v = sum(x[(t == template) & (m == medium)].mean(0) for medium in np.unique(m[t == template]))
     pooled[int(template)] = v / np.sqrt((v * v).sum())
 scores = np.array([pooled[a] @ pooled[b] for a, b, _ in pairs])
-fpr, tpr, _ = roc_curve(pairs[:, 2], scores, drop_intermediate=False)
-for far in [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]:
-    near = np.abs(fpr - far)
-    print(repr(float(tpr[near == near.min()].max())))
+for drop in [True, False]:
+    fpr, tpr, _ = roc_curve(pairs[:, 2], scores, drop_intermediate=drop)
+    for far in [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]:
+        near = np.abs(fpr - far)
+        print(repr(float(tpr[near == near.min()].max())))
 gallery, probe = [np.loadtxt(folder + '/' + n, dtype=int) for n in ['g.txt', 'p.txt']]
 g = np.array([pooled[i] for i in gallery[:, 0]])
 p = np.array([pooled[i] for i in probe[:, 0]])
@@ -155,9 +181,10 @@ rank = 1 + (~mate & (sim >= own[:, None])).sum(1)
 for k in [1, 5, 10]:
     print(repr(float((mated & (rank <= k)).sum() / mated.sum())))
 highest = np.sort(sim[~mated].max(1))[::-1]
-for fpir in [0.01, 0.1]:
-    above = highest[int(fpir * len(highest))]
-    print(repr(float((mated & (rank == 1) & (own > above)).sum() / mated.sum())))
+for less in [1, 0]:
+    for fpir in [0.01, 0.1]:
+        above = highest[int(len(highest) * fpir) - less]
+        print(repr(float((mated & (rank == 1) & (own > above)).sum() / mated.sum())))
 others = np.sort(sim[~mate])[::-1]
 for fpir in [0.01, 0.1]:
     above = others[int(np.ceil(mated.sum() * fpir)) - 1]
@@ -230,9 +257,13 @@ TEST(Ijb, IsWhatScikitLearnAndNumPyCount) {
     wanted >> value;
     EXPECT_NEAR(found, value, 1e-12) << what;
   };
-  for (const RocPoint& point : verification.points) expect_next(verification.roc.tar(point), "TAR");
+  for (const RocPoint& point : verification.points)
+    expect_next(verification.roc.tar(point), "TAR at corners");
+  for (const RocPoint& point : verification.of_every_score)
+    expect_next(verification.roc.tar(point), "TAR of every score");
   for (const double rate : identification[0].rank_rates) expect_next(rate, "rank");
   for (const auto& tpir : identification[0].tpir) expect_next(*tpir, "TPIR per gallery");
+  for (const auto& tpir : identification[3].tpir) expect_next(*tpir, "TPIR standard");
   for (const auto& tpir : identification[2].tpir) expect_next(*tpir, "TPIR joined");
 }
 

@@ -49,6 +49,24 @@ TEST(Roc, FindsTheNearestFarAndThereTheLargestTar) {
   EXPECT_EQ(curve.nearest(1).false_accepts, 4);
 }
 
+TEST(Roc, ItsCornersAreThePointsThatScikitLearnKeeps) {
+  // Equal scores enter together: the steps are (genuine, impostors) (1, 0), (1, 0), (1, 1), (1, 1),
+  // (0, 1), (0, 1), (0, 1). roc_curve(y, s) of scikit-learn 1.9 has FPR 0, 0, 0, 2/5, 1 and TPR
+  // 0, 1/4, 2/4, 1, 1 for them.
+  const Roc curve = roc({9, 8, 7, 7, 6, 6, 5, 4, 3}, {1, 1, 1, 0, 1, 0, 0, 0, 0});
+  const Roc corners = curve.corners();
+  const std::vector<std::pair<int, int>> wanted = {{0, 0}, {1, 0}, {2, 0}, {4, 2}, {4, 5}};
+  ASSERT_EQ(corners.points().size(), wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(corners.points()[i].true_accepts, wanted[i].first);
+    EXPECT_EQ(corners.points()[i].false_accepts, wanted[i].second);
+  }
+  EXPECT_EQ(curve.nearest(0.25).true_accepts, 3);
+  EXPECT_EQ(corners.nearest(0.25).true_accepts, 4);
+  EXPECT_EQ(corners.area(), curve.area());
+  EXPECT_EQ(roc({2, 1}, {1, 0}).corners().points().size(), 3u);
+}
+
 TEST(HardestPairs, AreTheLowestGenuineAndTheHighestImpostorOnes) {
   const std::vector<double> scores = {1, 4, 2, 3, 2};
   const std::vector<std::uint8_t> same = {0, 1, 1, 0, 1};
@@ -110,6 +128,18 @@ TEST(Roc, AreaIsTheProbabilityThatAGenuinePairScoresHigher) {
     }
   }
   EXPECT_NEAR(roc(scores, same).area(), wins / compared, 1e-12);
+}
+
+TEST(Roc, TheAreaOfMillionsOfStepsIsExact) {
+  constexpr std::int64_t kPairs = 200'003;  // of each kind, in turn, a genuine one first
+  std::vector<double> scores;
+  std::vector<std::uint8_t> same;
+  for (std::int64_t i = 0; i < 2 * kPairs; ++i) {
+    scores.push_back(-static_cast<double>(i));
+    same.push_back(i % 2 == 0);
+  }
+  // Of n² comparisons n(n + 1)/2 are won.
+  EXPECT_EQ(Roc(scores, same).area(), static_cast<double>(kPairs + 1) / (2.0 * kPairs));
 }
 
 TEST(Roc, TheEqualErrorRateIsWhereBothErrorsMeet) {

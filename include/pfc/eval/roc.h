@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace pfc {
@@ -41,13 +42,18 @@ class Roc {
   OperatingPoint at(double wanted_far) const;
   /// The point whose FAR is nearest to `far`; where several are, the one with the largest TAR.
   RocPoint nearest(double far) const;
-  /// Area under the curve: the probability that a genuine pair scores above an impostor pair, ties
-  /// counting half.
+  /// The same curve by the points at which it bends, besides its first score and its last one: what
+  /// scikit-learn's roc_curve gives by default, so what figures of the field are read from.
+  Roc corners() const;
+  /// Area under the curve, exact but for one rounding: the probability that a genuine pair scores
+  /// above an impostor pair, ties counting half.
   double area() const;
   /// The rate at which FAR = 1 − TAR, linear between two points of the curve.
   double equal_error_rate() const;
 
  private:
+  explicit Roc(std::vector<RocPoint> points) : points_(std::move(points)) {}
+
   std::vector<RocPoint> points_;
 };
 
