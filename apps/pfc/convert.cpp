@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/export/torch_centers.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
@@ -45,6 +46,7 @@ std::string describe(const SavedBackbone& saved) {
 
 void convert_backbone(const ConvertCommand& command) {
   const Kind kind = kind_of(command.out);
+  require_writable(command.out);
   const SavedBackbone saved = open_backbone(command.in, command.network);
   if (kind == Kind::kPyTorch) {
     save_state_dict(*saved.backbone, command.out);
@@ -55,6 +57,7 @@ void convert_backbone(const ConvertCommand& command) {
 }
 
 void convert_folder(const ConvertCommand& command) {
+  require_writable_folder(command.out);
   const TorchCenters centers = find_torch_centers(command.in);
   fs::create_directories(command.out);
   std::string backbone;

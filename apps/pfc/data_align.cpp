@@ -14,6 +14,7 @@
 #include "pfc/align/landmark_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 
@@ -106,6 +107,7 @@ void require_possible(const AlignCommand& command) {
 }
 
 void run_align(AlignCommand command) {
+  require_writable_folder(command.options.folder);
   require_possible(command);
   std::shared_ptr<FaceDetector> detector;
   if (!command.detector.empty())

@@ -8,6 +8,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 #include "pfc/data/distributed_set.h"
@@ -83,6 +84,7 @@ void run_check(const PartsCommand& command) {
 }
 
 void run_assemble(const PartsCommand& command) {
+  require_writable_folder(command.output);
   const DistributedSet set = set_of(command);
   BytesLine line;
   assemble(set, command.folder, command.output,

@@ -10,8 +10,10 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
+#include "pfc/comm/launch.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/set_cleaner.h"
 
@@ -81,6 +83,7 @@ void print(const CleanCommand& command, const CleanReport& report) {
 void run_clean(CleanCommand command) {
   for (const char* name : {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"})
     require_new(command.output / name);
+  if (find_launch().rank == 0) require_writable_folder(command.output);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
   open_faces(command.input);  // what is wrong with it is said before anything is made
@@ -95,7 +98,7 @@ void run_clean(CleanCommand command) {
     if (stop.made()) throw Error("stopped; the same command begins again");
     if (doing != current) line = std::make_unique<ProgressLine>(total, 0, !comm->is_first());
     current = doing;
-    line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
+    if (line->due(done)) line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
   };
   const CleanReport report = clean(
       *network, [&] { return open_faces(command.input); }, options, *comm);

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "face_walk.h"
 #include "pfc/base/files.h"
+#include "pfc/base/outputs.h"
 #include "pfc/data/set_summary.h"
 
 namespace pfc {
@@ -16,6 +17,7 @@ struct InfoCommand {
 };
 
 void run_info(const InfoCommand& command) {
+  require_writable(command.sheet);
   const auto source = open_faces(command.input);
   SetSummary summary;
   FaceWalk().each(*source, "reading", [&](const Face& face) { summary.add(face); });

@@ -24,11 +24,11 @@ void run_merge(const MergeCommand& command) {
   std::vector<SameIdentity> same;
   if (!command.same.empty()) same = parse_same(read_file(command.same), command.same.string());
   const fs::path rec = new_rec(command.output);
+  const auto sources = open_all(command.inputs);
   FaceWalk walk;
-  std::vector<ImageCounts> counts(command.inputs.size());
+  std::vector<ImageCounts> counts(sources.size());
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    walk.each(*open_faces(command.inputs[i]), "counting",
-              [&](const Face& face) { counts[i].add(face.identity); });
+    walk.each(*sources[i], "counting", [&](const Face& face) { counts[i].add(face.identity); });
   }
   const auto numbers = join_identities(counts, same);
 

@@ -6,6 +6,7 @@
 #include "face_walk.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/data/pairs.h"
 
@@ -20,6 +21,7 @@ struct PackCommand {
 
 void run_pack_pairs(const PackCommand& command) {
   require_new(command.output);
+  require_writable(command.output);
   std::unique_ptr<ProgressLine> line;
   std::int64_t pairs = 0;
   pack_pairs(command.input, command.root.empty() ? command.input.parent_path() : command.root,
@@ -34,8 +36,8 @@ void run_pack_pairs(const PackCommand& command) {
 
 void run_pack(const PackCommand& command) {
   if (command.output.extension() == ".bin") return run_pack_pairs(command);
-  const auto source = open_faces(command.input, command.root);
   const fs::path rec = new_rec(command.output);
+  const auto source = open_faces(command.input, command.root);
   std::int64_t unreadable = 0;
   std::string last;
   const auto sink = begin_rec(rec, [&](const Face& face) {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "face_walk.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
@@ -20,7 +21,7 @@ fs::path rec_in(const fs::path& path) {
 
 void run_shuffle(RecordShuffleOptions options) {
   options.from = rec_in(options.from);
-  options.to = rec_in(options.to);
+  options.to = new_rec(options.to);
   const StopRequest stop;
   std::unique_ptr<ProgressLine> line;
   options.progress = [&](std::int64_t done, std::int64_t total) {

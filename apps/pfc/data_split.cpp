@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "face_walk.h"
+#include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/data/face_selection.h"
 #include "pfc/data/held_out.h"
@@ -19,6 +20,8 @@ struct SplitCommand {
 };
 
 void run_split(const SplitCommand& command) {
+  if (command.held_out.pairs % 20 != 0)
+    throw UsageError("--pairs wants a multiple of 20, for ten folds of both kinds");
   const fs::path bin = command.output / "held_out.bin";
   require_new(bin);
   const fs::path train_rec = new_rec(command.output);
@@ -70,10 +73,12 @@ void add_data_split(CLI::App& data) {
   command
       ->add_option("--identities", options->held_out.identities,
                    "How many are held out, of those with two images or more")
-      ->required();
+      ->required()
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 40));
   command
       ->add_option("--pairs", options->held_out.pairs,
                    "Pairs of their images, half of one person; 0: none")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--seed", options->held_out.seed, "Another seed holds others out")
       ->capture_default_str();

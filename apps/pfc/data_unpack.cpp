@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "face_walk.h"
+#include "pfc/base/outputs.h"
 
 namespace pfc {
 namespace {
@@ -25,9 +26,11 @@ std::unique_ptr<FaceSink> make_sink(const UnpackCommand& command) {
 }
 
 void run_unpack(const UnpackCommand& command) {
+  require_writable_folder(command.output);
+  const auto sources = open_all(command.inputs);
   const auto sink = make_sink(command);
   FaceWalk walk;
-  for (const fs::path& input : command.inputs) walk.copy(*open_faces(input), *sink);
+  for (const auto& source : sources) walk.copy(*source, *sink);
   sink->commit();
   std::cout << command.output.string() << ": " << walk.copied() << "\n";
 }

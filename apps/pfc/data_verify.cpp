@@ -8,6 +8,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
 #include "pfc/data/decode_check.h"
@@ -21,6 +22,7 @@ struct VerifyCommand {
 };
 
 void run_verify(const VerifyCommand& command) {
+  require_writable(command.list);
   const auto source = open_faces(command.input);
   std::optional<AtomicFile> list;
   if (!command.list.empty()) list.emplace(command.list);

@@ -30,17 +30,28 @@ std::filesystem::path names_beside(std::filesystem::path npy) {
   return npy.replace_extension(".txt");
 }
 
+/// embeddings.npy -> embeddings.left_out.txt
+std::filesystem::path left_out_beside(std::filesystem::path npy) {
+  return npy.replace_extension(".left_out.txt");
+}
+
 void run_embed(const EmbedCommand& command) {
+  const std::filesystem::path left_out_list = left_out_beside(command.output);
+  require_outputs({command.output, names_beside(command.output), left_out_list});
   const auto images = open_images(command.images);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
 
   std::unique_ptr<NpyWriter> rows;
-  std::optional<AtomicFile> names;
-  if (comm->is_first()) names.emplace(names_beside(command.output));
+  std::optional<AtomicFile> names, reasons;
+  if (comm->is_first()) {
+    names.emplace(names_beside(command.output));
+    reasons.emplace(left_out_list);
+  }
   ProgressLine line(images->size(), 0, !comm->is_first());
   if (const std::string what = images->passed_over(); !what.empty())
     line.note("passed over: " + what);
+  UnusableImages left_out(line, "left out: ");
   std::int64_t embedded = 0;
   embed(*network, *images,
         {.embedding =
@@ -55,7 +66,9 @@ void run_embed(const EmbedCommand& command) {
              },
          .left_out =
              [&](std::int64_t image, const std::string& reason) {
-               line.note("left out: " + printable(images->name(image)) + ": " + reason);
+               if (!comm->is_first()) return;
+               left_out.add(images->name(image), reason);
+               reasons->write(list_name(images->name(image)) + "\t" + list_name(reason) + "\n");
              }},
         {.batch_size = command.network.batch_size,
          .progress =
@@ -63,20 +76,24 @@ void run_embed(const EmbedCommand& command) {
                line.show(done, grouped(done) + " of " + counted(total, "image"));
              }},
         *comm);
+  if (left_out.count() > 0) reasons->commit();
   if (embedded == 0) {
     throw Error(command.images + ": none of " + counted(images->size(), "image") +
-                " could be embedded");
+                " could be embedded; " + left_out_list.string() + " says why");
   }
   long_work(*comm, [&] {
     if (!comm->is_first()) return;
+    if (left_out.count() == 0) std::filesystem::remove(left_out_list);  // of an earlier run
     rows->commit();
     names->commit();
   });
   if (comm->is_first()) {
     std::cout << counted(embedded, "embedding") << " in " << command.output << ", their names in "
               << names_beside(command.output).string();
-    if (const std::int64_t left_out = images->size() - embedded; left_out > 0)
-      std::cout << "; " << counted(left_out, "image") << " left out";
+    if (left_out.count() > 0) {
+      std::cout << "; " << counted(left_out.count(), "image") << " left out, "
+                << left_out_list.string() << " says why";
+    }
     std::cout << "\n";
   }
 }
@@ -95,7 +112,8 @@ void add_embed(CLI::App& app) {
   command
       ->add_option(
           "-o,--output", options->output,
-          "A float32 matrix, a row an image; the names go to a .txt beside it, a line each")
+          "A float32 matrix, a row an image; the names go to a .txt beside it, a line each, and "
+          "what is left out with its reason to a .left_out.txt")
       ->type_name("FILE.npy")
       ->capture_default_str();
   options->network.add_options(*command);

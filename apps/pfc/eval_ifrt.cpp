@@ -22,7 +22,14 @@ struct IfrtCommand {
 };
 
 void run_ifrt(const IfrtCommand& command) {
+  require_outputs({command.files.html, command.files.json});
   const auto comm = join_evaluation();
+  IfrtOptions options{.fars = command.fars,
+                      .progress = show_progress("comparing", "blocks", *comm)};
+  if (!command.between.empty()) {
+    options.between_first = command.between[0];
+    options.between_second = command.between[1];
+  }
   std::unique_ptr<ImageSource> images;
   std::unique_ptr<Features> features;
   if (command.model.model.empty()) {
@@ -34,13 +41,8 @@ void run_ifrt(const IfrtCommand& command) {
     if (!command.images.empty()) images = open_images(command.images);
   } else {
     images = long_work(*comm, [&] { return open_images(command.input); });
+    require_ifrt_names(names_of(*images), options);
     features = command.model.embed(*images, command.mirror, false, *comm);
-  }
-  IfrtOptions options{.fars = command.fars,
-                      .progress = show_progress("comparing", "blocks", *comm)};
-  if (!command.between.empty()) {
-    options.between_first = command.between[0];
-    options.between_second = command.between[1];
   }
   const IfrtResult result = evaluate_ifrt(*features, options, *comm);
   if (!comm->is_first()) return;

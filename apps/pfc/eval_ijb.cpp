@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "evaluation.h"
 #include "pfc/base/error.h"
+#include "pfc/base/paths.h"
 #include "pfc/eval/ijb.h"
 #include "pfc/eval/protocol_reports.h"
 
@@ -20,10 +21,13 @@ struct IjbCommand {
 void run_ijb(const IjbCommand& command) {
   if (command.features.empty() == command.model.model.empty())
     throw UsageError("one of --model and --features is wanted");
+  require_outputs({command.files.html, command.files.json});
   const auto comm = join_evaluation();
   const IjbSet set = open_ijb(command.folder);
   std::unique_ptr<Features> features;
   if (command.features.empty()) {
+    if (!is_folder(set.images_folder))
+      throw Error(set.images_folder.string() + ": not found, want the folder of the images");
     features = command.model.embed(*aligned_images(set), !command.no_mirror, true, *comm);
   } else {
     features = open_features(command.features, set.images.count(), set.images_list);

@@ -8,6 +8,7 @@
 #include "evaluation.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/paths.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/eval/megaface.h"
@@ -46,7 +47,7 @@ struct Both {
   std::unique_ptr<Features> probes, distractors;
 };
 
-Both open_both(const MegafaceCommand& command, Communicator& comm) {
+Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, Communicator& comm) {
   if (!command.probes.empty()) {
     if (command.distractors.empty()) throw UsageError("--probes wants --distractors as well");
     return {open_features(command.probes), open_features(command.distractors)};
@@ -63,6 +64,12 @@ Both open_both(const MegafaceCommand& command, Communicator& comm) {
   }
   if (command.model.model.empty() || command.folder.empty())
     throw UsageError("one of FOLDER with --model, --features, and --probes is wanted");
+  for (const char* images : {"facescrub_images", "megaface_images"}) {
+    if (!is_folder(command.folder / images))
+      throw Error((command.folder / images).string() +
+                  ": not found, want the folder of the images");
+  }
+  require_probes(probes, options);
   const auto embed = [&](const char* images, std::vector<std::string> names, bool need_all) {
     return command.model.embed(*list_images(command.folder / images, std::move(names)),
                                !command.no_mirror, need_all, comm);
@@ -106,7 +113,9 @@ std::unique_ptr<ImageSource> images_of(const MegafaceCommand& command, const cha
 }
 
 void run_megaface(const MegafaceCommand& command) {
+  require_outputs({command.files.html, command.files.json});
   const auto comm = join_evaluation();
+  if (!command.write.empty() && comm->is_first()) require_writable_folder(command.write);
   MegafaceOptions options{.far = command.far,
                           .progress = show_progress("comparing", "blocks", *comm)};
   const fs::path probe_noises = or_in_folder(command.probe_noises, command, "facescrub_noises.txt");
@@ -115,7 +124,7 @@ void run_megaface(const MegafaceCommand& command) {
   if (!probe_noises.empty()) options.bad_probes = read_megaface_noises(probe_noises, 1);
   if (!distractor_noises.empty())
     options.bad_distractors = read_megaface_noises(distractor_noises, 3);
-  const Both both = open_both(command, *comm);
+  const Both both = open_both(command, options, *comm);
   long_work(*comm, [&] {
     if (!command.write.empty() && comm->is_first()) write_features(command, both, options);
   });

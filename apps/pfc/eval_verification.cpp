@@ -33,10 +33,14 @@ std::string chart(const VerificationCommand& command,
 }
 
 void run_verification(const VerificationCommand& command) {
+  require_outputs({command.files.html, command.json, command.roc});
   std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
   for (const std::string& path : command.sets) sets.push_back(VerificationSet::open(path));
+  for (const VerificationSet& set : sets) require_pairs(set);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
+  for (const VerificationSet& set : sets)
+    require_faces(*images_of_pairs(set), set.name() + ": ", *comm);
 
   std::vector<VerificationResult> results;
   for (const VerificationSet& set : sets) {

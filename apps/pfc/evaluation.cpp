@@ -1,5 +1,9 @@
 #include "evaluation.h"
 
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <iostream>
 #include <span>
 #include <unordered_map>
@@ -9,9 +13,11 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/comm/launch.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/comm/placement.h"
+#include "pfc/data/decode_check.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
@@ -43,9 +49,11 @@ void ModelOptions::add_options(CLI::App& command) {
 std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool with_mirrored,
                                               bool need_all, Communicator& comm) const {
   const auto backbone = long_work(comm, [&] { return network.load(model); });
+  if (need_all) require_faces(images, "", comm);
   ProgressLine line(images.size(), 0, !comm.is_first());
   if (const std::string what = images.passed_over(); !what.empty())
     line.note("passed over: " + what);
+  UnusableImages left_out(line, "left out: ");
   std::vector<float> rows;
   std::int64_t dim = 0;
   std::vector<std::string> names;
@@ -59,9 +67,9 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
                   },
               .left_out =
                   [&](std::int64_t image, const std::string& reason) {
-                    const std::string name = printable(images.name(image));
-                    if (need_all) throw DataError(name, "image", reason);
-                    line.note("left out: " + name + ": " + reason);
+                    const std::string name = images.name(image);
+                    if (need_all) throw DataError(printable(name), "image", reason);
+                    if (comm.is_first()) left_out.add(name, reason);
                   }},
              {.batch_size = network.batch_size,
               .add_mirrored = with_mirrored,
@@ -73,15 +81,50 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
              comm);
   if (names.empty())
     throw Error("none of " + counted(images.size(), "image") + " could be embedded");
-  const std::int64_t left_out = images.size() - std::ssize(names);
-  if (left_out > 0 && comm.is_first()) line.note(counted(left_out, "image") + " left out");
+  if (left_out.count() > 0) line.note(counted(left_out.count(), "image") + " left out");
   return make_features(std::move(rows), dim, std::move(names));
+}
+
+void require_outputs(std::initializer_list<std::filesystem::path> files) {
+  if (find_launch().rank == 0) std::ranges::for_each(files, require_writable);
+}
+
+void UnusableImages::add(const std::string& name, const std::string& reason) {
+  if (++count_ <= kNamed) line_.note(what_ + printable(name) + ": " + reason);
+  if (count_ == kNamed + 1) line_.note("and more, which are counted");
+}
+
+void require_faces(const ImageSource& images, const std::string& set, Communicator& comm) {
+  const std::int64_t n = images.size();
+  const std::int64_t begin = n * comm.rank() / comm.world();
+  const std::int64_t end = n * (comm.rank() + 1) / comm.world();
+  ProgressLine line(end - begin, 0, !comm.is_first());
+  UnusableImages found(line, set);
+  const auto show = [&](std::int64_t done) {
+    if (line.due(done))
+      line.show(done, set + "looking at images: " + grouped(done) + " of " + grouped(end - begin));
+  };
+  const std::vector<BrokenFace> broken =
+      long_work(comm, [&] { return check_faces(images, begin, end, at::get_num_threads(), show); });
+  for (const BrokenFace& face : broken) found.add(images.name(face.image), face.reason);
+  at::Tensor unusable = at::full({1}, found.count(), at::kLong);
+  comm.all_reduce(unusable).wait();
+  if (const auto count = unusable.item<std::int64_t>(); count > 0) {
+    throw Error(set + grouped(count) + " of " + counted(n, "image") +
+                " cannot be used, and the evaluation wants all: put good ones in their place");
+  }
 }
 
 std::unique_ptr<Communicator> join_evaluation() {
   auto comm = join_ranks(find_launch(), UseGpus::kNever);
   set_threads(0, place_ranks(*comm));
   return comm;
+}
+
+std::vector<std::string> names_of(const ImageSource& images) {
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < images.size(); ++i) names.push_back(images.name(i));
+  return names;
 }
 
 ImageOfRow pictures_of(const ImageSource& images) {

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/export/onnx.h"
 #include "pfc/model/backbone_file.h"
 
@@ -16,6 +17,7 @@ struct ExportCommand {
 };
 
 void run_export(const ExportCommand& command) {
+  require_writable(command.output);
   const OnnxSummary written =
       export_onnx(*load_backbone(command.model), command.output, command.options);
   std::cout << command.output << ": " << written.network << ", "

@@ -6,6 +6,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
 
@@ -53,9 +54,17 @@ std::string FaceWalk::copied() const {
   return counted(images_, "image") + " of " + counted(identities_, "identity");
 }
 
+std::vector<std::unique_ptr<FaceSource>> open_all(
+    const std::vector<std::filesystem::path>& inputs) {
+  std::vector<std::unique_ptr<FaceSource>> sources;
+  for (const std::filesystem::path& input : inputs) sources.push_back(open_faces(input));
+  return sources;
+}
+
 std::filesystem::path new_rec(const std::filesystem::path& out) {
   std::filesystem::path rec = out.extension() == ".rec" ? out : out / "train.rec";
   require_new(rec);
+  require_writable_folder(rec.parent_path());
   return rec;
 }
 

@@ -31,7 +31,12 @@ class FaceWalk {
   std::vector<bool> seen_;  ///< identities
 };
 
-/// `OUT/train.rec` where `out` is not a .rec itself. Throws Error where the file is there already.
+/// Several sets, opened before the first is read: what is wrong with the last one is not told after
+/// hours.
+std::vector<std::unique_ptr<FaceSource>> open_all(const std::vector<std::filesystem::path>& inputs);
+
+/// `OUT/train.rec` where `out` is not a .rec itself. Throws Error where the file is there already
+/// or its folder cannot be made.
 std::filesystem::path new_rec(const std::filesystem::path& out);
 /// What it is written by, when all that can be refused has been; its folder is made.
 std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec,

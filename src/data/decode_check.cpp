@@ -1,5 +1,6 @@
 #include "pfc/data/decode_check.h"
 
+#include <utility>
 #include <vector>
 
 #include "data/ordered_work.h"
@@ -34,6 +35,18 @@ std::string decoding_error(std::span<const std::byte> image) {
   }
 }
 
+/// The same of a face.
+std::string face_error(const ImageSource& images, std::int64_t i) {
+  std::vector<std::byte> scratch;
+  std::vector<std::uint8_t> pixels(std::size_t{3} * kFaceSize * kFaceSize);
+  try {
+    images.face(i, scratch, pixels.data());
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
 void check_images(FaceSource& source, int threads,
@@ -57,6 +70,19 @@ void check_images(FaceSource& source, int threads,
         });
     before = after;
   }
+}
+
+std::vector<BrokenFace> check_faces(const ImageSource& images, std::int64_t begin, std::int64_t end,
+                                    int threads,
+                                    const std::function<void(std::int64_t done)>& progress) {
+  std::vector<BrokenFace> broken;
+  ordered_work(
+      end - begin, threads, [&](std::int64_t i) { return face_error(images, begin + i); },
+      [&](std::int64_t i, std::string reason) {
+        if (!reason.empty()) broken.push_back({begin + i, std::move(reason)});
+        progress(i + 1);
+      });
+  return broken;
 }
 
 }  // namespace pfc

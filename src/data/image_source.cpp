@@ -10,6 +10,7 @@
 #include "pfc/base/paths.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/image_codec.h"
+#include "pfc/data/verification_set.h"
 
 namespace pfc {
 namespace {
@@ -58,6 +59,23 @@ class ImageFiles final : public ImageSource {
   std::string passed_over_;
 };
 
+class PairImages final : public ImageSource {
+ public:
+  explicit PairImages(const VerificationSet& set) : set_(set) {}
+
+  std::int64_t size() const override { return 2 * set_.pairs(); }
+  std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>&) const override {
+    return set_.image(index);
+  }
+  std::string name(std::int64_t index) const override { return "image " + std::to_string(index); }
+  void face(std::int64_t index, std::vector<std::byte>&, std::uint8_t* pixels) const override {
+    set_.face(index, pixels);
+  }
+
+ private:
+  const VerificationSet& set_;
+};
+
 std::unique_ptr<ImageSource> images_below(const fs::path& folder) {
   std::vector<std::string> names;
   PassedOver passed_over;
@@ -81,6 +99,10 @@ void ImageSource::face(std::int64_t index, std::vector<std::byte>& scratch,
 
 std::unique_ptr<ImageSource> list_images(const fs::path& folder, std::vector<std::string> names) {
   return std::make_unique<ImageFiles>(folder, std::move(names));
+}
+
+std::unique_ptr<ImageSource> images_of_pairs(const VerificationSet& set) {
+  return std::make_unique<PairImages>(set);
 }
 
 std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& cache_dir) {

@@ -23,23 +23,6 @@
 namespace pfc {
 namespace {
 
-class PairImages final : public ImageSource {
- public:
-  explicit PairImages(const VerificationSet& set) : set_(set) {}
-
-  std::int64_t size() const override { return 2 * set_.pairs(); }
-  std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>&) const override {
-    return set_.image(index);
-  }
-  std::string name(std::int64_t index) const override { return "image " + std::to_string(index); }
-  void face(std::int64_t index, std::vector<std::byte>&, std::uint8_t* pixels) const override {
-    set_.face(index, pixels);
-  }
-
- private:
-  const VerificationSet& set_;
-};
-
 /// Images [begin, end) of a source, being decoded by other threads.
 class Decoding {
  public:
@@ -131,9 +114,27 @@ void require_the_same_images(const ImageSource& images, Communicator& comm) {
   }
 }
 
+/// A rank's reasons why its images have no face, for all ranks: those of one rank after another's.
+std::vector<std::string> reasons_of_all(const Decoding& decoded, std::int64_t count,
+                                        Communicator& comm) {
+  std::string mine;  // each ended by a zero
+  for (std::int64_t i = 0; i < count; ++i)
+    if (const std::string& reason = decoded.reason(i); !reason.empty()) mine += reason + '\0';
+  const torch::Tensor sizes = comm.all_gather(torch::tensor({std::ssize(mine)})).wait();
+  mine.resize(static_cast<std::size_t>(sizes.max().item<std::int64_t>()));
+  const torch::Tensor texts =
+      comm.all_gather(torch::from_blob(mine.data(), {1, std::ssize(mine)}, torch::kUInt8)).wait();
+  std::vector<std::string> reasons;
+  for (int rank = 0; rank < comm.world(); ++rank) {
+    const auto* text = reinterpret_cast<const char*>(texts[rank].const_data_ptr<std::uint8_t>());
+    for (const char* const end = text + sizes[rank].item<std::int64_t>(); text < end;)
+      text += reasons.emplace_back(text).size() + 1;
+  }
+  return reasons;
+}
+
 /// What ranks get of every image: rows_of(pixels) gives the rows [n, k] of a batch. On all ranks
-/// alike take(image, row [k]) is called for one image after another; left_out(image, reason) on the
-/// rank that met it.
+/// alike take(image, row [k]) or left_out(image, reason) is called for one image after another.
 template <class RowsOf, class Take, class LeftOut>
 void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptions& options,
                   Communicator& comm, const RowsOf& rows_of, const Take& take,
@@ -160,19 +161,21 @@ void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptio
     // The last column says whether the row is an image's.
     const torch::Tensor sent = torch::zeros({round.most, columns + 1});
     sent.narrow(0, 0, mine.size(0)).narrow(1, 0, columns).copy_(mine);
-    for (std::int64_t i = round.my_begin; i < round.my_end; ++i) {
-      const std::int64_t number = i - round.my_begin;
-      const std::string& reason = decoded->reason(number);
-      if (reason.empty()) {
-        sent[number][columns] = 1;
-      } else {
-        left_out(i, reason);
-      }
-    }
+    const std::int64_t my_images = round.my_end - round.my_begin;
+    for (std::int64_t i = 0; i < my_images; ++i)
+      if (decoded->reason(i).empty()) sent[i][columns] = 1;
     const torch::Tensor all = comm.all_gather(sent).wait();
+    const torch::Tensor has_face = all.narrow(0, 0, round.end - round.begin).select(1, columns);
+    std::vector<std::string> reasons;
+    if (has_face.eq(0).any().item<bool>()) reasons = reasons_of_all(*decoded, my_images, comm);
+    auto reason = reasons.begin();
     const float* row = all.const_data_ptr<float>();
     for (std::int64_t i = round.begin; i < round.end; ++i, row += columns + 1) {
-      if (row[columns] == 1) take(i, std::span(row, static_cast<std::size_t>(columns)));
+      if (row[columns] == 1) {
+        take(i, std::span(row, static_cast<std::size_t>(columns)));
+      } else {
+        left_out(i, *reason++);
+      }
     }
     if (options.progress) options.progress(round.end, images.size());
     round = next;
@@ -211,7 +214,7 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
   PairEmbeddings result;
   result.set = set.name();
   for (std::int64_t pair = 0; pair < set.pairs(); ++pair) result.same.push_back(set.same(pair));
-  const PairImages images(set);
+  const auto images = images_of_pairs(set);
   const auto rows_of = [&](const torch::Tensor& pixels) {
     return torch::cat({embeddings_of(network, pixels), embeddings_of(network, pixels.flip(2))}, 1);
   };
@@ -222,9 +225,9 @@ PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,
     result.mirrored.insert(result.mirrored.end(), middle, row.end());
   };
   const auto refuse = [&](std::int64_t image, const std::string& reason) {
-    throw DataError(set.name(), images.name(image), reason);
+    throw DataError(set.name(), images->name(image), reason);
   };
-  for_each_row(network, images, options, comm, rows_of, take, refuse);
+  for_each_row(network, *images, options, comm, rows_of, take, refuse);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -23,16 +24,25 @@ struct Person {
   auto operator<=>(const Person&) const = default;
 };
 
-Person person_of(const Features& features, std::int64_t i) {
-  const std::string name = features.name(i);
+/// `place` says where the name stands.
+template <typename Place>
+Person person_of(const std::string& name, const Place& place) {
   const std::size_t image = name.rfind('/');
   if (image == name.npos || image == 0) {
-    throw Error(features.place(i) + ": found the name \"" + printable(name) +
+    throw Error(place() + ": found the name \"" + printable(name) +
                 "\", want GROUP/IDENTITY/IMAGE or IDENTITY/IMAGE");
   }
   const std::size_t identity = name.rfind('/', image - 1);
   if (identity == name.npos) return {"", name.substr(0, image)};
   return {name.substr(0, identity), name.substr(identity + 1, image - identity - 1)};
+}
+
+template <typename Groups>
+void require_group(const std::string& name, const Groups& groups) {
+  if (std::ranges::find(groups, name) != groups.end()) return;
+  std::string known;
+  for (const std::string& each : groups) known += (known.empty() ? "" : ", ") + each;
+  throw Error("no group " + name + " among the names; there is " + known);
 }
 
 /// Images [begin, end) of the rows in order.
@@ -48,7 +58,8 @@ class OrderedRows {
     const auto n = static_cast<std::size_t>(features.count());
     std::vector<Person> people(n);
     for (std::size_t i = 0; i < n; ++i)
-      people[i] = person_of(features, static_cast<std::int64_t>(i));
+      people[i] = person_of(features.name(static_cast<std::int64_t>(i)),
+                            [&] { return features.place(static_cast<std::int64_t>(i)); });
     order_.resize(n);
     std::iota(order_.begin(), order_.end(), std::int64_t{0});
     std::ranges::stable_sort(order_, {}, [&](std::int64_t i) -> const Person& {
@@ -83,13 +94,8 @@ class OrderedRows {
   double score(std::int64_t a, std::int64_t b) const { return exact_score<float>(at(a), at(b)); }
 
   std::size_t group(const std::string& name) const {
-    const auto found = std::ranges::find(names_, name);
-    if (found == names_.end()) {
-      std::string known;
-      for (const std::string& each : names_) known += (known.empty() ? "" : ", ") + each;
-      throw Error("no group " + name + " among the names; there is " + known);
-    }
-    return static_cast<std::size_t>(found - names_.begin());
+    require_group(name, names_);
+    return static_cast<std::size_t>(std::ranges::find(names_, name) - names_.begin());
   }
 
  private:
@@ -256,6 +262,15 @@ std::vector<double> genuine_scores(const OrderedRows& rows, const Protocol::Grou
 }
 
 }  // namespace
+
+void require_ifrt_names(std::span<const std::string> names, const IfrtOptions& options) {
+  std::set<std::string> groups;
+  for (const std::string& name : names)
+    groups.insert(person_of(name, [&] { return printable(name); }).group);
+  if (options.between_first.empty()) return;
+  require_group(options.between_first, groups);
+  require_group(options.between_second, groups);
+}
 
 IfrtResult evaluate_ifrt(const Features& features, const IfrtOptions& options, Communicator& comm) {
   const auto rows = long_work(comm, [&] { return OrderedRows(features); });

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 
 #include "data/image_file.h"
 #include "data/text_lines.h"
@@ -82,6 +83,23 @@ void require_images(const IjbSubjects& subjects, const TemplateSet& known, const
     throw DataError(path.string(), "template " + std::to_string(id),
                     "no image belongs to it in the list of images");
   }
+}
+
+/// What the evaluation would find when its hours are over.
+void require_both_kinds(const IjbPairs& pairs, const fs::path& path) {
+  const auto genuine =
+      std::ranges::count_if(pairs.same, [](std::uint8_t same) { return same != 0; });
+  if (genuine > 0 && genuine < std::ssize(pairs.same)) return;
+  throw DataError(path.string(), "pairs",
+                  "all " + grouped(std::ssize(pairs.same)) + " are of " +
+                      (genuine == 0 ? "two people" : "one person") + ", want both kinds");
+}
+
+void require_a_mate(const IjbSubjects& gallery, const IjbSubjects& probes, const fs::path& path) {
+  const std::unordered_set<std::int32_t> known(probes.subjects.begin(), probes.subjects.end());
+  if (std::ranges::any_of(gallery.subjects, [&](std::int32_t id) { return known.contains(id); }))
+    return;
+  throw DataError(path.string(), "whole file", "no subject of it is that of a probe");
 }
 
 class AlignedImages final : public ImageSource {
@@ -211,6 +229,7 @@ IjbSet open_ijb(const fs::path& folder) {
   const TemplateSet known(set.images.templates);
   const fs::path pairs = meta.file("_template_pair_label.txt");
   set.pairs = parsed(pairs, parse_ijb_pairs);
+  require_both_kinds(set.pairs, pairs);
   for (std::size_t i = 0; i < set.pairs.same.size(); ++i) {
     for (const std::int32_t id : {set.pairs.first[i], set.pairs.second[i]}) {
       if (known.holds(id)) continue;
@@ -228,6 +247,7 @@ IjbSet open_ijb(const fs::path& folder) {
     set.galleries.push_back(parsed(path, parse_ijb_subjects));
     set.galleries.back().name = gallery;
     require_images(set.galleries.back(), known, path);
+    require_a_mate(set.galleries.back(), set.probes, path);
   }
   return set;
 }

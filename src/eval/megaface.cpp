@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -169,13 +170,32 @@ void note_block(const ScoreBlock& block, const Mates& mates, const Distractors& 
 
 }  // namespace
 
+void require_probes(std::span<const std::string> names, const MegafaceOptions& options) {
+  struct Images {
+    std::int64_t all = 0, clean = 0;
+  };
+  std::map<std::string, Images> people;
+  for (const std::string& name : names) {
+    Images& images = people[person_of(name)];
+    ++images.all;
+    images.clean += options.bad_probes.contains(file_of(name)) ? 0 : 1;
+  }
+  for (const auto& [person, images] : people)
+    if (images.clean == 0) throw Error("no clean image of " + person + " among the probes");
+  if (std::ranges::none_of(people, [](const auto& one) { return one.second.all > 1; }))
+    throw Error("no person among the probes has two images");
+}
+
 CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options) {
   CleanProbes result{.dim = probes.dim(), .values = {}, .order = {}, .begin = {}};
   const auto n = static_cast<std::size_t>(probes.count()),
              dim = static_cast<std::size_t>(probes.dim());
-  std::vector<std::string> people(n);
-  for (std::size_t i = 0; i < n; ++i)
-    people[i] = person_of(probes.name(static_cast<std::int64_t>(i)));
+  std::vector<std::string> names(n), people(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    names[i] = probes.name(static_cast<std::int64_t>(i));
+    people[i] = person_of(names[i]);
+  }
+  require_probes(names, options);
   result.order.resize(n);
   std::iota(result.order.begin(), result.order.end(), std::int64_t{0});
   const auto person = [&](std::int64_t i) -> const std::string& {
@@ -200,8 +220,6 @@ CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options)
       }
       for (std::size_t k = 0; k < dim; ++k) sum[k] += static_cast<double>(row(i)[k]);
     }
-    if (bad.size() == end - begin)
-      throw Error("no clean image of " + person(result.order[begin]) + " among the probes");
     result.replaced += std::ssize(bad);
     for (const std::size_t i : bad) {
       for (std::size_t k = 0; k < dim; ++k) {
@@ -227,7 +245,6 @@ MegafaceResult evaluate_megaface(const Features& probe_features, const Features&
   const Distractors distractors =
       long_work(comm, [&] { return read_distractors(features, options); });
   const Mates mates(probes);
-  if (mates.pairs() == 0) throw Error("no person among the probes has two images");
 
   const std::int64_t n = std::ssize(probes.order);
   const at::Tensor rows = at::from_blob(probes.values.data(), {n, probes.dim}, at::kFloat);

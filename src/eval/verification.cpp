@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/data/verification_set.h"
 
 namespace pfc {
 namespace {
@@ -159,6 +161,18 @@ Face face(const PairEmbeddings& embeddings, std::size_t image) {
           std::span(embeddings.mirrored).subspan(image * d, d)};
 }
 
+void require_pairs(const std::string& set, std::int64_t genuine, std::int64_t pairs) {
+  if (pairs < kFolds) {
+    throw DataError(set, counted(pairs, "pair"),
+                    "want at least " + std::to_string(kFolds) + ", one a fold");
+  }
+  if (genuine == 0 || genuine == pairs) {
+    throw DataError(set, "pairs",
+                    "all " + std::to_string(pairs) + " are of " +
+                        (genuine == 0 ? "two people" : "one person") + ", want both kinds");
+  }
+}
+
 void check(const PairEmbeddings& embeddings) {
   const std::size_t wanted = 2 * embeddings.same.size() * static_cast<std::size_t>(embeddings.dim);
   if (embeddings.dim <= 0 || embeddings.originals.size() != wanted ||
@@ -168,10 +182,8 @@ void check(const PairEmbeddings& embeddings) {
                 counted(embeddings.same.size(), "pair") + " of size " +
                 std::to_string(embeddings.dim) + ", want 2 · pairs · size of each");
   }
-  if (embeddings.same.size() < kFolds) {
-    throw DataError(embeddings.set, counted(embeddings.same.size(), "pair"),
-                    "want at least " + std::to_string(kFolds) + ", one a fold");
-  }
+  const auto pairs = std::ssize(embeddings.same);
+  require_pairs(embeddings.set, pairs - std::ranges::count(embeddings.same, 0), pairs);
   const auto finite = [](float value) { return std::isfinite(value); };
   for (std::size_t image = 0; image < 2 * embeddings.same.size(); ++image) {
     const auto [original, mirrored] = face(embeddings, image);
@@ -233,26 +245,23 @@ std::vector<double> scores_of(const Pairs& pairs) {
   return scores;
 }
 
-Roc roc_of(const Pairs& pairs, const std::string& set) {
-  const std::vector<double> scores = scores_of(pairs);
-  try {
-    return Roc(scores, pairs.same);
-  } catch (const Error& error) {
-    throw DataError(set, "pairs", error.what());
-  }
-}
-
 }  // namespace
+
+void require_pairs(const VerificationSet& set) {
+  std::int64_t genuine = 0;
+  for (std::int64_t pair = 0; pair < set.pairs(); ++pair) genuine += set.same(pair);
+  require_pairs(set.name(), genuine, set.pairs());
+}
 
 VerificationResult verify(const PairEmbeddings& embeddings) {
   check(embeddings);
   const std::vector<double> squared = distances(embeddings);
   const Pairs pairs{squared, embeddings.same};
 
-  VerificationResult result{.set = embeddings.set,
-                            .scores = scores_of(pairs),
-                            .same = embeddings.same,
-                            .roc = roc_of(pairs, embeddings.set)};
+  std::vector<double> scores = scores_of(pairs);
+  const Roc roc(scores, pairs.same);
+  VerificationResult result{
+      .set = embeddings.set, .scores = std::move(scores), .same = embeddings.same, .roc = roc};
   measure_accuracy(pairs, result);
   measure_val(pairs, result);
   result.xnorm = mean_norm(embeddings);

@@ -1,5 +1,7 @@
 #include "pfc.h"
 
+#include <algorithm>
+
 namespace {
 
 using testing::HasSubstr;
@@ -83,6 +85,74 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
     return json.substr(json.find("\"tables\""));
   };
   EXPECT_EQ(figures("one.json"), figures("two.json"));
+}
+
+TEST_F(PfcEval, WhatIsWrongWithImagesAndListsIsToldBeforeAnyIsEmbedded) {
+  said("data synth faces --identities 2 --images 3 --unseen 2 --pairs 20");
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\n"
+        "train.batch_size = 2\ntrain.steps = 1\n");
+  said("train run.toml");
+  said("data unpack faces -o photos");
+  const std::string model = " --model run/last.safetensors";
+  const auto fails = [&](const std::string& arguments, const std::string& sentence) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.err, HasSubstr(sentence));
+    EXPECT_THAT(outcome.err, testing::Not(HasSubstr("embedding:")));
+  };
+
+  fails("eval ifrt photos/id_0" + model, "0_0.jpg: found the name");
+  fails("eval ifrt photos --between id_0 id_1" + model, "no group id_0 among the names");
+
+  std::string points, owners;
+  for (const char* name : {"id_0/0_0.jpg", "id_0/0_1.jpg", "id_1/1_3.jpg", "none.jpg"}) {
+    points += std::string(name) + " 38.3 51.7 73.5 51.5 56 71.7 41.5 92.4 70.7 92.2 0.99\n";
+    owners += std::string(name) + (points.size() < 200 ? " 1 1\n" : " 2 1\n");
+  }
+  write("IJBC/meta/ijbc_name_5pts_score.txt", points);
+  write("IJBC/meta/ijbc_face_tid_mid.txt", owners);
+  write("IJBC/meta/ijbc_template_pair_label.txt", "1 2 0\n1 1 1\n");
+  fails("eval ijb IJBC" + model, "IJBC/loose_crop: not found");
+  std::filesystem::create_directory_symlink(folder_ / "photos", folder_ / "IJBC/loose_crop");
+  write("photos/id_0/0_1.jpg", read("photos/id_0/0_1.jpg").substr(0, 1000));
+  fails("eval ijb IJBC" + model, "id_0/0_1.jpg: ");
+  fails("eval ijb IJBC" + model, "none.jpg: ");
+  fails("eval ijb IJBC" + model, "pfc: 2 of 4 images cannot be used");
+
+  write("mf/facescrub_lst", "id_0/0_0.jpg\nid_0/0_2.jpg\n");
+  write("mf/megaface_lst", "all/id_1/1_3.jpg\n");
+  std::filesystem::create_directory_symlink(folder_ / "photos", folder_ / "mf/facescrub_images");
+  fails("eval megaface mf" + model, "mf/megaface_images: not found");
+  std::filesystem::create_directory(folder_ / "mf/megaface_images");
+  write("mf/facescrub_noises.txt", "0_0.jpg\n0_2.jpg\n");
+  fails("eval megaface mf" + model, "no clean image of id_0");
+
+  // An image that is cut: its last bytes are those of the file's last image.
+  std::string set = read("faces/unseen.bin");
+  const std::size_t end = set.rfind("\xff\xd9");
+  set.replace(end - 600, 600, std::string(600, '\0'));
+  write("cut.bin", set);
+  fails("eval verification run/last.safetensors faces/unseen.bin cut.bin",
+        "cut: 1 of 40 images cannot be used");
+}
+
+TEST_F(PfcEval, OfManyImagesThatCannotBeEmbeddedTheFirstAreNamedAndAllAreListed) {
+  said("data synth faces --identities 2 --images 1 --unseen 2 --pairs 20");
+  write("run.toml",
+        "output = 'run'\ndata.train = 'faces'\nmodel.network = 'tiny'\n"
+        "train.batch_size = 2\ntrain.steps = 1\n");
+  said("train run.toml");
+  said("data unpack faces -o photos");
+  for (int i = 0; i < 120; ++i) write("photos/bad/" + std::to_string(i) + ".jpg", "<html>");
+  const Outcome outcome = run("embed run/last.safetensors photos -o rows.npy");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_LT(std::ranges::count(outcome.err, '\n'), 80);
+  EXPECT_THAT(outcome.out, HasSubstr("120 images left out, rows.left_out.txt says why"));
+  EXPECT_EQ(std::ranges::count(read("rows.left_out.txt"), '\n'), 120);
+  EXPECT_THAT(read("rows.left_out.txt"), StartsWith("bad/0.jpg\tneither"));
+  said("embed run/last.safetensors faces -o rows.npy");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "rows.left_out.txt"));
 }
 
 TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {

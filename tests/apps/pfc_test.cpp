@@ -187,7 +187,9 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   const Outcome none = run("embed run/last.safetensors faces/faces.png");
   EXPECT_EQ(none.status, 1);
   EXPECT_THAT(none.err, HasSubstr("left out: faces.png: "));
-  EXPECT_THAT(none.err, EndsWith("pfc: faces/faces.png: none of 1 image could be embedded\n"));
+  EXPECT_THAT(none.err, EndsWith("none of 1 image could be embedded; embeddings.left_out.txt says "
+                                 "why\n"));
+  EXPECT_THAT(read("embeddings.left_out.txt"), StartsWith("faces.png\t"));
 }
 
 TEST_F(Pfc, ConvertsTheCentresAndTheNetworkOfTheFieldsCheckpoints) {
@@ -274,6 +276,30 @@ TEST_F(Pfc, AFullOutputIsAFailure) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   const int status = std::system("'" PFC_BINARY "' --version >/dev/full 2>/dev/null");
   EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
+  for (const char* command :
+       {"embed none none -o no/out", "export none no/out", "convert none no/out.pth",
+        "eval verification none none --roc no/out", "eval ijb none --model none --report no/out",
+        "eval ifrt none --model none --json no/out", "data info none --sheet no/out",
+        "data verify none --list no/out", "data pack none -o no/out.bin"}) {
+    expect_failure(run(command), 1, "cannot be written: there is no folder no, make it first");
+  }
+  write("file", "");
+  for (const std::string& command : std::vector<std::string>{
+           "data align none --landmarks none", "data assemble . --set none", "data clean none none",
+           "data filter none", "data merge none", "data pack none", "data shuffle none",
+           "data split none --identities 2", "data unpack none"}) {
+    expect_failure(run(command + " -o file/out"), 1, "file/out");
+  }
+}
+
+TEST_F(Pfc, OfSeveralSetsAllAreOpenedBeforeTheFirstIsRead) {
+  ASSERT_EQ(run("data synth faces --identities 2 --images 1 --unseen 2 --pairs 20").status, 0);
+  for (const char* command : {"data merge faces none -o both", "data unpack faces none -o photos"})
+    expect_failure(run(command), 1, "none");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "photos.partial"));
 }
 
 }  // namespace

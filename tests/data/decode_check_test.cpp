@@ -40,5 +40,29 @@ TEST(CheckImages, NamesEveryOneThatDoesNotDecodeInOrder) {
   EXPECT_EQ(checked, 2500);
 }
 
+TEST(CheckFaces, NamesThoseOfAPartThatCannotBeHadInOrder) {
+  const TemporaryFolder folder;
+  const auto picture = [](int side) {
+    const auto area = static_cast<std::size_t>(side) * static_cast<std::size_t>(side);
+    return text_of(encode_jpeg({side, side, std::vector<std::uint8_t>(3 * area, 100)}, 90));
+  };
+  std::vector<std::string> names;
+  for (int i = 0; i < 600; ++i) {
+    names.push_back(std::to_string(i) + ".jpg");
+    if (i == 300) continue;  // not there
+    write_text(folder / names.back(), i == 299 ? "<html>" : picture(i == 301 ? 100 : kFaceSize));
+  }
+  std::int64_t last = 0;
+  const auto broken = check_faces(*list_images(folder.path(), names), 10, 590, 3,
+                                  [&](std::int64_t done) { last = done; });
+  ASSERT_EQ(broken.size(), 3u);
+  for (std::int64_t i = 0; i < 3; ++i)
+    EXPECT_EQ(broken[static_cast<std::size_t>(i)].image, 299 + i);
+  EXPECT_THAT(broken[0].reason, testing::HasSubstr("neither"));
+  EXPECT_THAT(broken[1].reason, testing::HasSubstr("cannot be opened"));
+  EXPECT_THAT(broken[2].reason, testing::HasSubstr("100 x 100"));
+  EXPECT_EQ(last, 580);
+}
+
 }  // namespace
 }  // namespace pfc

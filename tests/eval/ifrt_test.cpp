@@ -84,6 +84,16 @@ TEST(Ifrt, BetweenTwoGroupsComparesOneWithTheOther) {
               ThrowsMessage<Error>("no group hat among the names; there is mask, plain"));
 }
 
+TEST(Ifrt, ItsNamesTellWhatItCannotMeasure) {
+  const std::vector<std::string> names = {"mask/1/a.jpg", "plain/1/b.jpg", "c.jpg"};
+  const std::span<const std::string> good = std::span(names).first(2);
+  require_ifrt_names(good, {.between_first = "mask", .between_second = "plain"});
+  EXPECT_THAT([&] { require_ifrt_names(good, {.between_first = "mask", .between_second = "hat"}); },
+              ThrowsMessage<Error>("no group hat among the names; there is mask, plain"));
+  EXPECT_THAT([&] { require_ifrt_names(names, {}); },
+              ThrowsMessage<Error>(HasSubstr("c.jpg: found the name \"c.jpg\", want")));
+}
+
 TEST(Ifrt, RefusesNamesWithoutAnIdentityAndValuesThatAreNotFinite) {
   EXPECT_THAT(
       [] {

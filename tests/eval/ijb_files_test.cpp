@@ -86,6 +86,14 @@ TEST(IjbFiles, OfAFolderMustKnowEveryTemplate) {
   write_text(folder / "meta/ijbb_1N_gallery_S1.csv", "T,S\n8,1\n");
   EXPECT_THAT([&] { open_ijb(folder.path()); },
               ThrowsMessage<DataError>(HasSubstr("S1.csv: template 8: no image")));
+  write_text(folder / "meta/ijbb_1N_gallery_S1.csv", "T,S\n7,2\n");
+  EXPECT_THAT([&] { open_ijb(folder.path()); },
+              ThrowsMessage<DataError>(HasSubstr("S1.csv: whole file: no subject of it is that")));
+  write_text(folder / "meta/ijbb_1N_gallery_S1.csv", "T,S\n7,2\n5,1\n");
+  EXPECT_EQ(open_ijb(folder.path()).galleries.size(), 1u);
+  write_text(folder / "meta/ijbb_template_pair_label.txt", "5 7 0\n5 7 0\n");
+  EXPECT_THAT([&] { open_ijb(folder.path()); },
+              ThrowsMessage<DataError>(HasSubstr("label.txt: pairs: all 2 are of two people")));
 }
 
 }  // namespace

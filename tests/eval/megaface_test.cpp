@@ -75,6 +75,15 @@ TEST(Megaface, ReplacesBadProbesAndKeepsBadDistractorsFromMatching) {
               ThrowsMessage<Error>("no clean image of Q among the probes"));
 }
 
+TEST(Megaface, ItsListsTellWhatItCannotMeasure) {
+  const std::vector<std::string> names = {"P/1.png", "P/2.png", "Q/1.png"};
+  require_probes(names, {.bad_probes = {"2.png"}});
+  EXPECT_THAT([&] { require_probes(names, {.bad_probes = {"1.png"}}); },
+              ThrowsMessage<Error>("no clean image of Q among the probes"));
+  EXPECT_THAT([&] { require_probes(std::span(names).last(2), {}); },
+              ThrowsMessage<Error>("no person among the probes has two images"));
+}
+
 TEST(Megaface, RefusesWhatItCannotMeasure) {
   const auto one = at_angles({{"P/1.png", 0}});
   const auto distractors = at_angles({{"a/b/1.jpg", 10}});
@@ -82,9 +91,10 @@ TEST(Megaface, RefusesWhatItCannotMeasure) {
               ThrowsMessage<Error>("no person among the probes has two images"));
   EXPECT_THAT([&] { evaluate(*one, *make_features({1}, 1, {"a/b/1.jpg"})); },
               ThrowsMessage<Error>(HasSubstr("probes have 2 values, distractors 1")));
+  const auto two = at_angles({{"P/1.png", 0}, {"P/2.png", 0}});
   EXPECT_THAT(
       [&] {
-        evaluate(*one, *make_features({1, std::numeric_limits<float>::quiet_NaN()}, 2, {"a/b/1"}));
+        evaluate(*two, *make_features({1, std::numeric_limits<float>::quiet_NaN()}, 2, {"a/b/1"}));
       },
       ThrowsMessage<Error>("a/b/1: a value that is not finite"));
 }

@@ -188,6 +188,8 @@ TEST(Verification, RefusesSetsWithoutAMeasure) {
   EXPECT_EQ(refusal(at_distances({{0.5, true}, {1.5, false}})),
             "set: 2 pairs: want at least 10, one a fold");
   EXPECT_THAT(refusal(at_distances(std::vector<Pair>(10, {0.5, true}))), HasSubstr("both kinds"));
+  EXPECT_THAT(refusal(at_distances(std::vector<Pair>(10, {0.5, true}))),
+              HasSubstr("set: pairs: all 10 are of one person"));
   PairEmbeddings ragged = at_distances(alternating(10, 0.5, 1.5));
   ragged.mirrored.pop_back();
   EXPECT_THAT(refusal(ragged), HasSubstr("80 and 79 values for 20 pairs of size 2"));

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "pfc/data/face_stream.h"
+#include "pfc/data/image_source.h"
 
 namespace pfc {
 
@@ -20,5 +22,17 @@ struct BrokenImage {
 void check_images(FaceSource& source, int threads,
                   const std::function<void(const BrokenImage&)>& on_broken,
                   const std::function<void(StreamProgress, std::int64_t images)>& progress);
+
+/// A face that cannot be had of its image.
+struct BrokenFace {
+  std::int64_t image = 0;
+  std::string reason;
+};
+
+/// Of the images [begin, end) of a source, on `threads` threads: those whose face cannot be had, in
+/// order. `progress` is told of each image.
+std::vector<BrokenFace> check_faces(const ImageSource& images, std::int64_t begin, std::int64_t end,
+                                    int threads,
+                                    const std::function<void(std::int64_t done)>& progress);
 
 }  // namespace pfc

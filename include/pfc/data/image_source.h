@@ -10,6 +10,8 @@
 
 namespace pfc {
 
+class VerificationSet;
+
 /// Encoded face images with names, to be embedded. Reading is safe from several threads at once.
 class ImageSource {
  public:
@@ -40,5 +42,8 @@ std::unique_ptr<ImageSource> open_images(const std::filesystem::path& path,
 /// The images of a list: paths below a folder.
 std::unique_ptr<ImageSource> list_images(const std::filesystem::path& folder,
                                          std::vector<std::string> names);
+
+/// The images of a verification set, which must outlive them: 2i and 2i + 1 are those of pair i.
+std::unique_ptr<ImageSource> images_of_pairs(const VerificationSet& set);
 
 }  // namespace pfc

@@ -44,7 +44,8 @@ EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseG
 struct EmbeddingSink {
   /// An image and its embedding [d], in the order of images; on all ranks alike.
   std::function<void(std::int64_t image, std::span<const float> embedding)> embedding;
-  /// An image that is left out, and why: it does not decode as 112 × 112. On the rank that met it.
+  /// An image that is left out, and why: it does not decode as 112 × 112. In its place in that
+  /// order, on all ranks alike.
   std::function<void(std::int64_t image, const std::string& reason)> left_out;
 };
 

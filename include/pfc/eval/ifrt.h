@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ struct IfrtResult {
   std::int64_t zeros = 0;           ///< images whose embedding is all zeros
   std::vector<NamedPair> hardest_genuine, hardest_impostors;
 };
+
+/// For the start of long work, what `evaluate_ifrt` would find at its end: throws Error for a name
+/// without an identity and a group that is not there.
+void require_ifrt_names(std::span<const std::string> names, const IfrtOptions& options);
 
 /// The test that InsightFace calls IFRT or MFR, on any embeddings: cosine similarity, all against
 /// all within each group and over all groups together, unordered pairs, the true accept rate at a

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -20,6 +21,10 @@ struct MegafaceOptions {
   std::function<void(std::int64_t done, std::int64_t total)> progress = [](auto, auto) {};
 };
 
+/// For the start of long work: throws Error for a person among the probes, `PERSON/IMAGE` each, of
+/// whom all images are bad, and where nobody has two images.
+void require_probes(std::span<const std::string> names, const MegafaceOptions& options);
+
 /// FaceScrub images as unit vectors after the field's removal of noise: a bad one becomes the sum
 /// of its person's clean ones plus noise, uniform within ±0.001 on every value, made a unit vector.
 struct CleanProbes {
@@ -29,7 +34,7 @@ struct CleanProbes {
   std::vector<std::int64_t> begin;  ///< of each person, and the end
   std::int64_t replaced = 0;
 };
-/// Names are `PERSON/IMAGE`. Throws Error for a person without a clean image.
+/// Throws Error as require_probes does.
 CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options);
 
 struct MegafaceResult {

@@ -10,6 +10,8 @@
 
 namespace pfc {
 
+class VerificationSet;
+
 /// What a network made of a verification set: P pairs of images, pair i being rows 2i and 2i + 1.
 struct PairEmbeddings {
   std::string set;                 ///< the set's name, for messages and results
@@ -52,6 +54,10 @@ struct VerificationResult {
 
   std::int64_t pairs() const { return roc.genuine() + roc.impostors(); }
 };
+
+/// For the start of long work, what `verify` would find at its end: throws DataError for fewer
+/// pairs than folds and where all pairs are of one kind.
+void require_pairs(const VerificationSet& set);
 
 /// Throws DataError for an embedding that is not finite (naming the first image), for fewer pairs
 /// than folds and where all pairs are of one kind; Error where sizes do not fit each other.
