@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "eval/duplicates.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/eval/embedder.h"
@@ -82,6 +83,7 @@ class Cleaner {
       : network_(network), open_(open), options_(options), comm_(comm) {}
 
   CleanReport run() {
+    long_work(comm_, [&] { require_order(); });
     look_at_identities();
     if (report_.identities == 0) throw Error("no image of the set can be embedded");
     report_.far = options_.far.value_or(impostors_.above(0.01));
@@ -130,6 +132,25 @@ class Cleaner {
     while (long_work(comm_, fill)) flush();
   }
 
+  /// Before hours are spent on embeddings: images of an identity come together.
+  void require_order() {
+    const auto source = open_();
+    std::vector<bool> seen;
+    std::int64_t last = -1;
+    for (Face face; source->next(face); last = face.identity) {
+      const StreamProgress progress = source->progress();
+      options_.progress("looking at labels", progress.done, progress.total);
+      if (face.identity == last) continue;
+      const auto identity = static_cast<std::size_t>(face.identity);
+      if (identity >= seen.size()) seen.resize(identity + 1);
+      if (seen[identity]) {
+        throw Error("identity " + std::to_string(face.identity) +
+                    " comes back after others: `pfc data pack` puts the images of one together");
+      }
+      seen[identity] = true;
+    }
+  }
+
   void look_at_identities() {
     std::vector<at::Tensor> rows;
     std::vector<std::string> names;
@@ -157,12 +178,7 @@ class Cleaner {
                const std::vector<std::int64_t>& numbers) {
     if (static_cast<std::size_t>(identity) >= places_.size())
       places_.resize(static_cast<std::size_t>(identity) + 1, -1);
-    std::int64_t& place = places_[static_cast<std::size_t>(identity)];
-    if (place >= 0) {
-      throw Error("identity " + std::to_string(identity) +
-                  " comes back after others: `pfc data pack` puts the images of one together");
-    }
-    place = report_.identities++;
+    places_[static_cast<std::size_t>(identity)] = report_.identities++;
     if (!centers_.empty()) {  // another's centre, for what a cosine to a wrong one can be
       const at::Tensor other = center(report_.identities - 2, 1)[0];
       const at::Tensor cosines = rows.matmul(other);
@@ -188,15 +204,9 @@ class Cleaner {
 
   void find_duplicates(std::int64_t identity, const at::Tensor& rows,
                        const std::vector<std::string>& names) {
-    const at::Tensor products = rows.matmul(rows.t()).tril(-1).contiguous();
-    const auto values = products.accessor<float, 2>();
-    for (std::int64_t i = 1; i < rows.size(0); ++i) {
-      for (std::int64_t j = 0; j < i; ++j) {
-        if (values[i][j] <= options_.duplicate) continue;
-        report_.duplicates.push_back({names[static_cast<std::size_t>(i)], identity,
-                                      names[static_cast<std::size_t>(j)], values[i][j]});
-        break;  // once is enough to leave it out
-      }
+    for (const DuplicateRow& found : duplicate_rows(rows, options_.duplicate)) {
+      report_.duplicates.push_back({names[static_cast<std::size_t>(found.row)], identity,
+                                    names[static_cast<std::size_t>(found.of)], found.cosine});
     }
   }
 

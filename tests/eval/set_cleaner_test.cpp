@@ -18,7 +18,12 @@ using testing::ThrowsMessage;
 /// The mean colour of a face, so that a test says where an embedding points.
 class Colour : public Backbone {
  public:
-  torch::Tensor forward(torch::Tensor images) override { return images.mean({2, 3}); }
+  torch::Tensor forward(torch::Tensor images) override {
+    ++batches;
+    return images.mean({2, 3});
+  }
+
+  int batches = 0;
 };
 
 struct Painted {
@@ -137,12 +142,16 @@ TEST(Clean, OfTwoImagesTakesTheOneThatIsLikeAnotherIdentityForTheStranger) {
   EXPECT_EQ(report.far_images[1].nearest, 1);
 }
 
-TEST(Clean, RefusesAnIdentityThatComesBackAndASetWithoutImages) {
-  EXPECT_THAT(
-      [] {
-        cleaned({{0, 9, 0, 0}, {1, 0, 9, 0}, {0, 9, 0, 0}}, {});
-      },
-      ThrowsMessage<Error>(HasSubstr("identity 0 comes back after others")));
+TEST(Clean, RefusesAnIdentityThatComesBackBeforeItEmbedsAnything) {
+  Colour network;
+  const std::vector<Painted> faces = {{0, 9, 0, 0}, {1, 0, 9, 0}, {0, 9, 0, 0}};
+  const auto open = [&] { return std::make_unique<PaintedFaces>(faces); };
+  EXPECT_THAT([&] { clean(network, open, {}, *make_self_communicator()); },
+              ThrowsMessage<Error>(HasSubstr("identity 0 comes back after others")));
+  EXPECT_EQ(network.batches, 0);
+}
+
+TEST(Clean, RefusesASetWithoutImages) {
   EXPECT_THAT(
       [] {
         cleaned({{0, 0, 0, 0}}, {});

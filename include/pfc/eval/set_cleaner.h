@@ -65,11 +65,11 @@ struct CleanReport {
 /// their identity, images of an identity that are nearly the same, identities that look the same.
 ///
 /// A centre is the mean of an identity's embeddings of unit length, those left out whose cosine to
-/// the others' mean is below half of the identity's median. `open` opens the set, twice; images of
-/// an identity must come together. Memory: 2 bytes times the length of an embedding for each
-/// identity, 4 bytes an image, and the images of one identity. Ranks share the embedding of each
-/// block of images and have all of the report. Throws Error where an identity comes back, or no
-/// image can be embedded.
+/// the others' mean is below half of the identity's median. `open` opens the set, three times;
+/// images of an identity must come together. Memory: 2 bytes times the length of an embedding for
+/// each identity, 4 bytes an image, and the images of one identity. Ranks share the embedding of
+/// each block of images and have all of the report. Throws Error where an identity comes back, or
+/// no image can be embedded.
 CleanReport clean(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
                   const CleanOptions& options, Communicator& comm);
 

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace pfc {
+
+struct DuplicateRow {
+  std::int64_t row = 0, of = 0;
+  double cosine = 0;
+};
+
+/// The rows of [n, d], of unit length, whose cosine to an earlier one is above `least`, each with
+/// the first of these. All rows are compared with all, a block of cosines at a time.
+std::vector<DuplicateRow> duplicate_rows(const at::Tensor& rows, double least);
+
+}  // namespace pfc
