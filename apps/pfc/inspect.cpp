@@ -154,6 +154,8 @@ bool check_files(const fs::path& folder, const Manifest& manifest) {
     try {
       CheckedFile(folder / name, sums).verify();
       std::cout << "whole\n";
+    } catch (const IoError&) {  // it may well be whole
+      throw;
     } catch (const Error& error) {
       std::cout << "NOT WHOLE: " << error.what() << "\n";
       whole = false;

@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <utility>
 
+#include "base/retry_io.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -55,12 +55,12 @@ Checksums ChecksumBuilder::finish() {
 
 CheckedFile::CheckedFile(std::filesystem::path path, Checksums sums)
     : path_(std::move(path)), sums_(std::move(sums)) {
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) {
-    throw Error(
-        path_.string() + ": " +
-        (errno == ENOENT ? "is missing" : "cannot open: " + std::string(std::strerror(errno))));
-  }
+  descriptor_ = retry_io([&] {
+    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0 && errno == ENOENT) throw Error(path_.string() + ": is missing");
+    if (descriptor < 0) throw IoError(path_, "open", errno);
+    return descriptor;
+  });
   struct stat info {};
   if (::fstat(descriptor_, &info) != 0 || static_cast<std::uint64_t>(info.st_size) != sums_.bytes) {
     ::close(descriptor_);
@@ -106,14 +106,19 @@ void CheckedFile::load(std::uint64_t block) {
   const std::uint64_t begin = block * Checksums::kBlockBytes;
   buffer_.resize(std::min(Checksums::kBlockBytes, sums_.bytes - begin));
   loaded_ = UINT64_MAX;
-  for (std::size_t done = 0; done < buffer_.size();) {
-    const ssize_t size = ::pread(descriptor_, buffer_.data() + done, buffer_.size() - done,
-                                 static_cast<off_t>(begin + done));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0)
-      throw Error(path_.string() + ": cannot read: " + std::strerror(size < 0 ? errno : EIO));
-    done += static_cast<std::size_t>(size);
-  }
+  retry_io([&] {
+    for (std::size_t done = 0; done < buffer_.size();) {
+      const ssize_t size = ::pread(descriptor_, buffer_.data() + done, buffer_.size() - done,
+                                   static_cast<off_t>(begin + done));
+      if (size < 0 && errno == EINTR) continue;
+      if (size < 0) throw IoError(path_, "read", errno);
+      if (size == 0) {
+        throw DataError(path_.string(), "offset " + std::to_string(begin + done),
+                        "was cut while it was read");
+      }
+      done += static_cast<std::size_t>(size);
+    }
+  });
   if (XXH3_64bits(buffer_.data(), buffer_.size()) != sums_.blocks[block]) {
     throw DataError(path_.string(), "offset " + std::to_string(begin),
                     "altered since it was written: the checksum of its " +

@@ -63,6 +63,13 @@ TEST(CheckedFile, ReadsAnyPartOfAnUnchangedFile) {
               ThrowsMessage<DataError>(HasSubstr("2 bytes wanted of a file of")));
 }
 
+TEST(CheckedFile, OneThatCannotBeReadIsNotAltered) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("file", folder / "file");  // leads round in a circle
+  EXPECT_THAT([&] { CheckedFile(folder / "file", sums_of("x")).verify(); },
+              ThrowsMessage<IoError>(HasSubstr("file: cannot open: Too many levels")));
+}
+
 TEST(CheckedFile, RefusesAMissingAShorterALongerAndAnAlteredOneByName) {
   const TemporaryFolder folder;
   const std::string text = some_bytes(kBlock + 100);

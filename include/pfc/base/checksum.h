@@ -37,8 +37,8 @@ class ChecksumBuilder {
 };
 
 /// A file that is compared with its checksums where it is read, in blocks: reading takes one block
-/// of memory. Throws DataError, naming the file, where it is shorter, longer or altered, and Error
-/// where it cannot be read.
+/// of memory. Throws DataError, naming the file, where it is shorter, longer or altered, IoError
+/// where it cannot be read, and Error where it is missing.
 class CheckedFile {
  public:
   CheckedFile(std::filesystem::path path, Checksums sums);
