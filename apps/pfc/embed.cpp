@@ -36,6 +36,10 @@ std::filesystem::path left_out_beside(std::filesystem::path npy) {
 }
 
 void run_embed(const EmbedCommand& command) {
+  if (names_beside(command.output) == command.output) {
+    throw UsageError(command.output +
+                     ": is where the names would go; give the matrix a name that ends in .npy");
+  }
   const std::filesystem::path left_out_list = left_out_beside(command.output);
   require_outputs({command.output, names_beside(command.output), left_out_list});
   const auto images = open_images(command.images);

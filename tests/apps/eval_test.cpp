@@ -128,13 +128,11 @@ TEST_F(PfcEval, WhatIsWrongWithImagesAndListsIsToldBeforeAnyIsEmbedded) {
   write("mf/facescrub_noises.txt", "0_0.jpg\n0_2.jpg\n");
   fails("eval megaface mf" + model, "no clean image of id_0");
 
-  // An image that is cut: its last bytes are those of the file's last image.
   std::string set = read("faces/unseen.bin");
-  const std::size_t end = set.rfind("\xff\xd9");
-  set.replace(end - 600, 600, std::string(600, '\0'));
-  write("cut.bin", set);
-  fails("eval verification run/last.safetensors faces/unseen.bin cut.bin",
-        "cut: 1 of 40 images cannot be used");
+  set.replace(set.rfind("\xff\xd8\xff"), 3, "xxx");  // where the last image begins
+  write("broken.bin", set);
+  fails("eval verification run/last.safetensors faces/unseen.bin broken.bin",
+        "broken: 1 of 40 images cannot be used");
 }
 
 TEST_F(PfcEval, OfManyImagesThatCannotBeEmbeddedTheFirstAreNamedAndAllAreListed) {

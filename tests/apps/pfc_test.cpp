@@ -286,6 +286,7 @@ TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
         "data verify none --list no/out", "data pack none -o no/out.bin"}) {
     expect_failure(run(command), 1, "cannot be written: there is no folder no, make it first");
   }
+  expect_failure(run("embed none none -o rows.txt"), 2, "rows.txt: is where the names would go");
   write("file", "");
   for (const std::string& command : std::vector<std::string>{
            "data align none --landmarks none", "data assemble . --set none", "data clean none none",
