@@ -82,7 +82,8 @@ void run(const Options& options) {
     };
     const auto run_ours = [&] {
       Checksums sums;
-      to_save = memory_of([&] { saving = seconds_of([&] { sums = save_centers(table, saved); }); });
+      to_save =
+          memory_of([&] { saving = seconds_of([&] { sums = save_centers(table, {}, saved); }); });
       to_load = memory_of([&] {
         loading = seconds_of(
             [&] { load_centers(table, 0, 1, [&](int) { return CheckedFile(saved, sums); }); });

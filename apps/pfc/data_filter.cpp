@@ -8,6 +8,7 @@
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/data/face_selection.h"
+#include "pfc/data/list_name.h"
 
 namespace pfc {
 namespace {
@@ -33,10 +34,10 @@ FaceFilterOptions filter_options(const FilterCommand& command) {
 }
 
 /// Which identity of the input each of the output is, as `init.class_map` takes it.
-void write_class_map(const fs::path& path, const FaceFilter& filter) {
-  std::string text = "# identity, its number in what was filtered\n";
+void write_class_map(const fs::path& path, const FaceFilter& filter, const FaceSource& input) {
+  std::string text = "# identity, what it is called in the set that was filtered\n";
   for (std::size_t i = 0; i < filter.kept().size(); ++i)
-    text += std::to_string(i) + "," + std::to_string(filter.kept()[i]) + "\n";
+    text += std::to_string(i) + "," + list_name(input.identity_name(filter.kept()[i])) + "\n";
   write_file(path, text);
 }
 
@@ -44,7 +45,8 @@ void run_filter(const FilterCommand& command) {
   FaceFilter filter(filter_options(command));
   const fs::path rec = new_rec(command.output);
   FaceWalk walk;
-  walk.each(*open_faces(command.input), "counting", [&](const Face& face) { filter.count(face); });
+  const auto counted = open_faces(command.input);
+  walk.each(*counted, "counting", [&](const Face& face) { filter.count(face); });
   filter.finish();
 
   const auto source = open_faces(command.input);
@@ -52,7 +54,7 @@ void run_filter(const FilterCommand& command) {
   const auto sink = begin_rec(rec);
   walk.copy(*kept, *sink);
   sink->commit();
-  write_class_map(rec.parent_path() / "class_map.csv", filter);
+  write_class_map(rec.parent_path() / "class_map.csv", filter, *counted);
   std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (filter.not_found() > 0)
     std::cout << counted(filter.not_found(), "entry") << " of the lists not found in the set\n";

@@ -4,10 +4,12 @@
 #include <cstdio>
 #include <string>
 
+#include "base/fingerprint.h"
 #include "data/dataset_sources.h"
 #include "data/record_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 namespace {
@@ -26,13 +28,6 @@ std::int64_t present(const std::vector<std::int32_t>& counts) {
   return std::count_if(counts.begin(), counts.end(), [](std::int32_t n) { return n > 0; });
 }
 
-/// FNV-1a.
-std::uint64_t hash(std::string_view text) {
-  std::uint64_t value = 0xcbf29ce484222325ULL;
-  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return value;
-}
-
 }  // namespace
 
 std::filesystem::path kept_beside(const std::filesystem::path& source,
@@ -40,9 +35,10 @@ std::filesystem::path kept_beside(const std::filesystem::path& source,
                                   std::string_view extension) {
   if (cache_dir.empty()) return std::filesystem::path(source) += extension;
   std::filesystem::create_directories(cache_dir);
+  Fingerprint folder;
+  folder.add(source.native());
   char tag[18];
-  std::snprintf(tag, sizeof tag, ".%016llx",
-                static_cast<unsigned long long>(hash(source.native())));
+  std::snprintf(tag, sizeof tag, ".%016llx", static_cast<unsigned long long>(folder.value()));
   std::filesystem::path name = source.filename();
   return cache_dir / ((name += tag) += extension);
 }
@@ -59,10 +55,20 @@ Selection select_images(std::vector<std::int32_t> identities, const std::vector<
     --counts[static_cast<std::size_t>(identities[i])];
     ++summary.images_excluded;
   }
+  ClassIdentities& who = selection.class_identities;
+  who.below = std::ssize(counts);
   std::vector<std::int32_t>& label_of = counts;  // in place: a large set has millions of identities
   for (std::int32_t& entry : label_of) {
     entry =
         entry > 0 && entry >= min_images ? static_cast<std::int32_t>(selection.identities++) : -1;
+  }
+  who.classes = selection.identities;
+  const auto last = std::find_if(label_of.rbegin(), label_of.rend(),
+                                 [](std::int32_t label) { return label >= 0; });
+  if (label_of.rend() - last != selection.identities) {  // there are gaps before it
+    who.numbers.reserve(static_cast<std::size_t>(selection.identities));
+    for (std::size_t i = 0; i < label_of.size(); ++i)
+      if (label_of[i] >= 0) who.numbers.push_back(static_cast<std::int32_t>(i));
   }
   selection.kept.resize(identities.size());
   for (std::size_t i = 0; i < identities.size(); ++i) {
@@ -99,8 +105,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
       throw Error(options.path.string() + ": not found" + want);
     }
     const auto rec = path / "train.rec";
-    return std::filesystem::exists(rec) ? open_rec_dataset(rec, options)
-                                        : open_folder_dataset(path, options);
+    return is_there(rec) ? open_rec_dataset(rec, options) : open_folder_dataset(path, options);
   } catch (const std::filesystem::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());
   }

@@ -26,6 +26,7 @@ struct Selection {
   std::vector<bool> kept;            ///< [images found]
   std::vector<std::int32_t> labels;  ///< [images kept] identities renumbered without gaps, in order
   std::int64_t identities = 0;
+  ClassIdentities class_identities;  ///< in the numbers of the `identities` selected from
   DatasetSummary summary;
 };
 

@@ -6,6 +6,7 @@
 #include "data/dataset_sources.h"
 #include "data/exclusion_list.h"
 #include "data/file_stamp.h"
+#include "data/identity_folder.h"
 #include "data/image_file.h"
 #include "data/image_folder.h"
 #include "pfc/base/error.h"
@@ -25,10 +26,12 @@ class FolderDataset final : public Dataset {
     excluded_ = exclusions_.keys();
     std::vector<std::int32_t> identities;
     std::int32_t identity = 0;
+    std::vector<std::string> people;
     PassedOver passed_over;
     walk_people(
         folder,
         [&](const std::string& person, const std::vector<std::string>& images) {
+          people.push_back(person);
           for (const std::string& image : images) paths_.push_back(person + "/" + image);
           identities.insert(identities.end(), images.size(), identity++);
         },
@@ -38,6 +41,7 @@ class FolderDataset final : public Dataset {
     keep_only(paths_, selection.kept);
     labels_ = std::move(selection.labels);
     identities_ = selection.identities;
+    name_classes(people);
     summary_ = selection.summary;
     summary_.passed_over = passed_over.text();
   }
@@ -56,6 +60,19 @@ class FolderDataset final : public Dataset {
   }
 
  private:
+  /// `people`: all that were found, those that have no class too.
+  void name_classes(const std::vector<std::string>& people) {
+    class_identities_ = {.classes = identities_};
+    std::vector<std::string>& names = class_identities_.names;
+    for (std::size_t i = 0; i < paths_.size(); ++i)
+      if (labels_[i] == std::ssize(names)) names.push_back(fs::path(paths_[i]).parent_path());
+    if (!are_numbered(people)) return;
+    for (const std::string& name : std::exchange(names, {}))
+      class_identities_.numbers.push_back(static_cast<std::int32_t>(*folder_number(name)));
+    for (const std::string& name : people)
+      class_identities_.below = std::max(class_identities_.below, *folder_number(name) + 1);
+  }
+
   /// How an image is named in the list: with its stamp, so that one replaced since is tried again.
   std::string noted(const std::string& path) const {
     return stamp_of(folder_ / path).text() + " " + list_name(path);

@@ -10,6 +10,7 @@
 #include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/paths.h"
 #include "pfc/data/record_io.h"
 
 namespace pfc {
@@ -41,7 +42,7 @@ class RecDataset final : public Dataset {
     if (options.excluded) exclusions_.replace(*options.excluded);
     excluded_ = exclusions_.keys();
     RecordIndex index = file_.index(options.cache_dir, options.write_beside_data);
-    if (const fs::path property = property_path_of(rec); fs::exists(property)) {
+    if (const fs::path property = property_path_of(rec); is_there(property)) {
       check_property(index, parse_property(read_file(property), property.string()),
                      property.string());
     }
@@ -96,6 +97,7 @@ class RecDataset final : public Dataset {
     first_key_ = index.first_key;
     labels_ = std::move(selection.labels);
     identities_ = selection.identities;
+    class_identities_ = std::move(selection.class_identities);
     summary_ = selection.summary;
   }
 

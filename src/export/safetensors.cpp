@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -197,6 +198,17 @@ std::int64_t SafetensorsFile::integer(const std::string& key) const {
   if (const auto [stop, error] = std::from_chars(text.data(), end, value);
       error != std::errc() || stop != end) {
     throw DataError(file_.path().string(), kMetadataKey, key + " '" + text + "', want an integer");
+  }
+  return value;
+}
+
+double SafetensorsFile::real(const std::string& key) const {
+  const std::string& text = metadata(key);
+  double value = 0;
+  const char* end = text.data() + text.size();
+  if (const auto [stop, error] = std::from_chars(text.data(), end, value);
+      error != std::errc() || stop != end || !std::isfinite(value)) {
+    throw DataError(file_.path().string(), kMetadataKey, key + " '" + text + "', want a number");
   }
   return value;
 }

@@ -10,6 +10,7 @@
 #include "head/center_format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/export/torch_file.h"
 
 namespace pfc {
@@ -42,11 +43,8 @@ std::optional<int> rank_of(const std::string& name, const Layout& layout) {
 
 std::map<int, fs::path> files_of(const fs::path& folder, const Layout& layout) {
   std::map<int, fs::path> files;
-  for (const auto& file : fs::directory_iterator(folder)) {
-    if (const auto rank = rank_of(file.path().filename().string(), layout)) {
-      files[*rank] = file.path();
-    }
-  }
+  for (const fs::path& file : entries_of(folder))
+    if (const auto rank = rank_of(file.filename().string(), layout)) files[*rank] = file;
   return files;
 }
 
@@ -116,7 +114,7 @@ TorchCenters find_torch_centers(const fs::path& folder) {
   }
   if (!checkpoints.empty()) {
     found.backbone = found.files[0];
-  } else if (fs::exists(folder / "backbone.pth")) {
+  } else if (is_there(folder / "backbone.pth")) {
     found.backbone = folder / "backbone.pth";
   }
   return found;
@@ -127,8 +125,9 @@ void convert_centers(const TorchCenters& centers, const fs::path& folder) {
   for (int rank = 0; rank < world; ++rank) {
     TensorStream tensor = centers_of(centers.files[static_cast<std::size_t>(rank)]);
     tensor.name = "centers";
-    write_safetensors(folder / center_file_name(rank, world), std::vector{std::move(tensor)},
-                      center_metadata(ClassShard(centers.classes, rank, world)));
+    write_safetensors(
+        folder / center_file_name(rank, world), std::vector{std::move(tensor)},
+        center_metadata(ClassShard(centers.classes, rank, world), {.classes = centers.classes}));
   }
 }
 

@@ -15,8 +15,6 @@
 namespace pfc {
 namespace {
 
-constexpr const char* kLearningRates = "learning_rates";
-
 const char* dtype_of(const at::Tensor& part) {
   switch (part.scalar_type()) {
     case at::kFloat:
@@ -63,7 +61,7 @@ class SharedRows {
     const auto parts = table.parts();
     for (const TensorView& found : content_.tensors()) {
       const bool known =
-          found.name == kLearningRates ||
+          found.name == kLearningRates || found.name == kIdentities ||
           std::ranges::any_of(parts, [&](const auto& part) { return part.first == found.name; });
       if (!known) fail(found.name, "this run's class centres have no such part");
     }
@@ -73,14 +71,15 @@ class SharedRows {
     for (const auto& [name, part] : table_.parts()) read_part(name, part);
   }
 
-  std::vector<double> learning_rates() {
-    std::vector<double> rates;
-    if (!table_.steps_seen().defined()) return rates;
+  MissedSteps missed() {
+    if (!table_.steps_seen().defined()) return {};
     const TensorView& found = content_.tensor(kLearningRates);
     if (found.dtype != "F64") fail(found.name, "dtype " + found.dtype + ", want F64");
-    rates.resize(found.bytes.size() / sizeof(double));
-    file_.read(content_.offset_of(found), std::as_writable_bytes(std::span(rates)));
-    return rates;
+    MissedSteps missed{.learning_rates = std::vector<double>(found.bytes.size() / sizeof(double)),
+                       .momentum = content_.real(kSgdMomentum),
+                       .weight_decay = content_.real(kWeightDecay)};
+    file_.read(content_.offset_of(found), std::as_writable_bytes(std::span(missed.learning_rates)));
+    return missed;
   }
 
  private:
@@ -129,6 +128,21 @@ class SharedRows {
   CenterTable& table_;
 };
 
+TensorStream numbers_of(const ClassIdentities& identities, const ClassShard& shard) {
+  const auto rows = std::span(identities.numbers)
+                        .subspan(static_cast<std::size_t>(shard.begin().v),
+                                 static_cast<std::size_t>(shard.rows()));
+  return as_stream({kIdentities, "I32", {shard.rows()}, std::as_bytes(rows)});
+}
+
+/// `text` holds what is streamed.
+TensorStream names_of(const ClassIdentities& identities, const ClassShard& shard,
+                      std::string& text) {
+  for (GlobalClass c = shard.begin(); c < shard.end(); ++c.v)
+    text += identities.names[static_cast<std::size_t>(c.v)] + '\0';
+  return as_stream({kIdentities, "U8", {std::ssize(text)}, std::as_bytes(std::span(text))});
+}
+
 /// Numbers that index others.
 void require_range(const at::Tensor& counts, std::int64_t most, const char* name) {
   if (!counts.defined()) return;
@@ -141,16 +155,21 @@ void require_range(const at::Tensor& counts, std::int64_t most, const char* name
 
 }  // namespace
 
-Checksums save_centers(const CenterTable& table, const std::filesystem::path& path) {
+Checksums save_centers(const CenterTable& table, const ClassIdentities& identities,
+                       const std::filesystem::path& path) {
+  const ClassShard& shard = table.shard();
   std::vector<TensorStream> streams;
   for (const auto& [name, part] : table.parts()) streams.push_back(stream_of(name, part));
-  Metadata metadata = center_metadata(table.shard());
+  if (!identities.numbers.empty()) streams.push_back(numbers_of(identities, shard));
+  std::string names;
+  if (identities.have_names()) streams.push_back(names_of(identities, shard, names));
+  Metadata metadata = center_metadata(shard, identities);
   if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
     const std::span<const double> rates = table.learning_rates();
     streams.push_back(
         as_stream({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)}));
-    metadata["sgd_momentum"] = format("%.17g", table.optimizer().momentum);
-    metadata["weight_decay"] = format("%.17g", table.optimizer().weight_decay);
+    metadata[kSgdMomentum] = format("%.17g", table.optimizer().momentum);
+    metadata[kWeightDecay] = format("%.17g", table.optimizer().weight_decay);
   }
   return write_safetensors(path, std::move(streams), metadata);
 }
@@ -158,17 +177,17 @@ Checksums save_centers(const CenterTable& table, const std::filesystem::path& pa
 void load_centers(CenterTable& table, std::int64_t steps, int world,
                   const std::function<CheckedFile(int rank)>& open) {
   const ClassShard& own = table.shard();
-  std::vector<double> learning_rates;
+  MissedSteps missed;
   for (int rank = 0; rank < world; ++rank) {
     const ClassShard saved(own.classes(), rank, world);
     if (saved.end() <= own.begin() || own.end() <= saved.begin()) continue;
     SharedRows rows(open(rank), saved, table);
     rows.read_parts();
-    learning_rates = rows.learning_rates();
+    missed = rows.missed();
   }
-  require_range(table.steps_seen(), std::ssize(learning_rates), "steps");
+  require_range(table.steps_seen(), std::ssize(missed.learning_rates), "steps");
   require_range(table.updates(), steps, "numbers of updates");
-  table.resume(steps, learning_rates);
+  table.resume(steps, missed);
 }
 
 }  // namespace pfc

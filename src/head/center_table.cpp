@@ -324,11 +324,15 @@ std::span<const double> CenterTable::learning_rates() const {
   return history_ ? history_->skipped.learning_rates() : std::span<const double>();
 }
 
-void CenterTable::resume(std::int64_t steps, std::span<const double> learning_rates) {
+void CenterTable::resume(std::int64_t steps, const MissedSteps& missed) {
   steps_ = steps;
   if (!history_) return;
-  history_->skipped.clear();
-  for (const double lr : learning_rates) history_->skipped.push(lr);
+  const CenterOptimizer& now = options_.optimizer;
+  history_->skipped = SkippedSteps(missed.momentum, missed.weight_decay);
+  for (const double lr : missed.learning_rates) history_->skipped.push(lr);
+  if (missed.momentum == now.momentum && missed.weight_decay == now.weight_decay) return;
+  catch_up();
+  history_->skipped = SkippedSteps(now.momentum, now.weight_decay);
 }
 
 at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {

@@ -1,14 +1,16 @@
 #include "head/saved_centers.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "head/center_format.h"
 #include "head/kernels/kernels.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/head/number_type.h"
 
 namespace pfc {
@@ -19,9 +21,9 @@ namespace fs = std::filesystem;
 /// How many files the folder's centres are in, by the name of the first.
 int world_of(const fs::path& folder) {
   constexpr const char* kPattern = "centers-00001-of-%5d.safetensors";
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  for (const fs::path& entry : entries_of(folder)) {
     int world = 0;
-    const std::string name = entry.path().filename().string();
+    const std::string name = entry.filename().string();
     if (std::sscanf(name.c_str(), kPattern, &world) == 1 && world > 0 &&
         name == center_file_name(0, world)) {
       return world;
@@ -46,13 +48,37 @@ kernels::Row row_of(const TensorView* tensor, std::int64_t row) {
           type};
 }
 
-double real(const SafetensorsFile& file, const std::string& key) {
-  const std::string& text = file.metadata(key);
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !std::isfinite(value))
-    throw DataError(file.path().string(), "__metadata__", key + " '" + text + "', want a number");
-  return value;
+[[noreturn]] void fail_identities(const SafetensorsFile& file, const std::string& what) {
+  throw DataError(file.path().string(), kIdentities, what);
+}
+
+void add_numbers(const SafetensorsFile& file, std::int64_t rows, ClassIdentities& identities) {
+  const TensorView& found = file.tensor(kIdentities);
+  if (found.dtype != "I32" || found.shape != std::vector{rows}) {
+    fail_identities(file, found.dtype + " " + shape_text(found.shape) + ", want I32 " +
+                              shape_text(std::vector{rows}));
+  }
+  std::vector<std::int32_t>& numbers = identities.numbers;
+  const std::size_t before = numbers.size();
+  numbers.resize(before + static_cast<std::size_t>(rows));
+  std::memcpy(numbers.data() + before, found.bytes.data(), found.bytes.size());
+  for (std::size_t i = before; i < numbers.size(); ++i) {
+    if (numbers[i] < 0 || numbers[i] >= identities.below)
+      fail_identities(
+          file, std::to_string(numbers[i]) + ", want 0 to " + std::to_string(identities.below - 1));
+  }
+}
+
+void add_names(const SafetensorsFile& file, std::int64_t rows, ClassIdentities& identities) {
+  const TensorView& found = file.tensor(kIdentities);
+  std::string_view text(reinterpret_cast<const char*>(found.bytes.data()), found.bytes.size());
+  if (std::ranges::count(text, '\0') != rows || (rows > 0 && text.back() != '\0'))
+    fail_identities(file, "want " + std::to_string(rows) + " names, each ended by a 0");
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::size_t end = text.find('\0');
+    identities.names.emplace_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
 }
 
 }  // namespace
@@ -79,10 +105,10 @@ SavedCenters::File::File(const fs::path& path, int rank, int world)
   steps_seen = &content.tensor("steps_seen");
   require(*momentum, 2);
   require(*steps_seen, 1);
-  const TensorView& rates = content.tensor("learning_rates");
+  const TensorView& rates = content.tensor(kLearningRates);
   if (steps_seen->dtype != "I32" || rates.dtype != "F64")
     throw DataError(path.string(), "steps_seen, learning_rates", "want I32 and F64");
-  skipped.emplace(real(content, "sgd_momentum"), real(content, "weight_decay"));
+  skipped.emplace(content.real(kSgdMomentum), content.real(kWeightDecay));
   for (std::size_t i = 0; i < rates.bytes.size() / sizeof(double); ++i) {
     double rate = 0;
     std::memcpy(&rate, rates.bytes.data() + i * sizeof rate, sizeof rate);
@@ -103,6 +129,26 @@ SavedCenters::SavedCenters(const fs::path& folder) {
                       "belongs to other class centres than the folder's first file");
     }
   }
+}
+
+std::optional<ClassIdentities> SavedCenters::identities() const {
+  const SafetensorsFile& first = files_.front().content;
+  if (!first.metadata().contains(kIdentities)) return std::nullopt;
+  const std::string called = first.metadata(kIdentities);
+  ClassIdentities identities{.classes = classes_, .below = first.integer(kIdentitiesBelow)};
+  for (const File& file : files_) {
+    if (file.content.metadata(kIdentities) != called)
+      fail_identities(file.content,
+                      "'" + file.content.metadata(kIdentities) + "', want '" + called + "'");
+    if (called == kByNumber) {
+      add_numbers(file.content, file.shard.rows(), identities);
+    } else if (called == kByName) {
+      add_names(file.content, file.shard.rows(), identities);
+    } else if (called != kByClass) {
+      fail_identities(file.content, "'" + called + "' is no way to call them");
+    }
+  }
+  return identities;
 }
 
 void SavedCenters::read(GlobalClass c, std::span<float> row) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "head/skipped_steps.h"
+#include "pfc/data/class_identities.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/head/class_shard.h"
 
@@ -22,6 +23,9 @@ class SavedCenters {
 
   std::int64_t classes() const { return classes_; }
   std::int64_t dim() const { return dim_; }
+  /// Whose centres they are; nothing where the files are of a version that did not say it. Throws
+  /// DataError where they say it wrongly.
+  std::optional<ClassIdentities> identities() const;
   /// row [dim]: the centre of a class, brought through the steps it missed.
   void read(GlobalClass c, std::span<float> row) const;
 

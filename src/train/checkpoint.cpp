@@ -168,8 +168,8 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
 
 void Checkpoints::write(const TrainState& state, const std::string& network,
                         std::int64_t embedding_size, const fs::path& partial, Manifest& manifest) {
-  const Checksums centers =
-      save_centers(state.table, partial / center_file_name(comm_.rank(), comm_.world()));
+  const Checksums centers = save_centers(state.table, state.identities,
+                                         partial / center_file_name(comm_.rank(), comm_.world()));
   if (comm_.is_first()) {
     manifest.files[kBackbone] =
         save_backbone(state.backbone, network, embedding_size, partial / kBackbone);

@@ -121,8 +121,9 @@ std::vector<Field> fields(Config& c) {
           "what training starts from: a backbone (.safetensors, .pth), or the folder of a "
           "checkpoint or of converted class centres; empty: nothing"),
       any("init.class_map", &c.init.class_map, kFree,
-          "which class centres are taken from init.from: same, or a file with a line 'class, class "
-          "there' for each; empty: none"),
+          "which class centres are taken from init.from: same, or a file with a line 'identity, "
+          "identity there' for each, by the data's own numbers (or names of folders), as pfc data "
+          "filter writes it; empty: none"),
       choice("init.new_centers", &c.init.new_centers, kFree, {"random", "mean"},
              "the others: drawn, or the mean embedding of the class's images"),
 

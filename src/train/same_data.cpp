@@ -2,18 +2,17 @@
 
 #include <ATen/Functions.h>
 
+#include "base/fingerprint.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
 namespace pfc {
 namespace {
 
-/// FNV-1a over the labels.
 std::uint64_t fingerprint(std::span<const std::int32_t> labels) {
-  std::uint64_t value = 0xcbf29ce484222325ULL;
-  for (const std::int32_t label : labels)
-    value = (value ^ static_cast<std::uint32_t>(label)) * 0x100000001b3ULL;
-  return value;
+  Fingerprint fingerprint;
+  for (const std::int32_t label : labels) fingerprint.add(static_cast<std::uint32_t>(label));
+  return fingerprint.value();
 }
 
 std::string seen_by(std::int64_t rank, const std::int64_t* counts) {

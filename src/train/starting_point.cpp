@@ -6,15 +6,17 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <numeric>
+#include <optional>
 
 #include "head/saved_centers.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/model/backbone_file.h"
+#include "pfc/train/manifest.h"
 #include "train/class_map.h"
 
 namespace pfc {
@@ -55,14 +57,38 @@ void take_backbone(const Config& config, Backbone& backbone) {
   load_backbone(file, backbone);
 }
 
-/// For each class its class among the `others` saved ones, or -1.
-std::vector<std::int64_t> map_classes(const std::string& class_map, std::int64_t classes,
-                                      std::int64_t others) {
-  if (class_map != "same") return parse_class_map(read_file(class_map), class_map, classes, others);
-  std::vector<std::int64_t> map(static_cast<std::size_t>(classes));
-  std::iota(map.begin(), map.end(), 0);
-  std::ranges::replace_if(
-      map, [&](std::int64_t c) { return c >= others; }, -1);
+/// Whose the saved centres are. What an older version saved, or converted, does not say it; where
+/// its run left nothing out, class i was identity i, unless the data's own numbers had gaps.
+ClassIdentities identities_of(const SavedCenters& saved, const fs::path& from, bool is_first) {
+  if (auto identities = saved.identities()) return *std::move(identities);
+  const ClassIdentities assumed{.classes = saved.classes()};
+  const fs::path file = from / "manifest.json";
+  if (!is_there(file)) return assumed;  // converted: the field's code takes labels as they stand
+  const Manifest manifest = parse_manifest(read_file(file), file.string());
+  const Config then = parse_config(manifest.config, file.string(), {});
+  if (then.data.min_images > 1 || !manifest.excluded.empty()) {
+    throw Error(
+        from.string() +
+        ": saved by a version that did not note which identity a class is, and its run left "
+        "some out; go on with that run by --resume, whose next checkpoint notes it");
+  }
+  if (is_first) {
+    tell(from.string() +
+         ": saved by a version that did not note which identity a class is: class 0 is taken for "
+         "identity 0 of its data, and so on");
+  }
+  return assumed;
+}
+
+ClassMap map_classes(const std::string& class_map, const ClassIdentities& here,
+                     const ClassIdentities& there) {
+  ClassMap map = class_map == "same"
+                     ? same_identities(here, there)
+                     : parse_class_map(read_file(class_map), class_map, here, there);
+  if (std::ranges::all_of(map.there, [](std::int64_t other) { return other < 0; })) {
+    throw Error("init.class_map is " + class_map +
+                ", by which no identity of this set has a class centre there");
+  }
   return map;
 }
 
@@ -175,13 +201,17 @@ void start_centers(const Config& config, const Dataset& dataset, Backbone& backb
                    CenterTable& table, Communicator& comm) {
   const std::int64_t classes = table.shard().classes();
   std::vector<std::int64_t> map(static_cast<std::size_t>(classes), -1);
+  std::int64_t unknown = 0;
   if (!config.init.class_map.empty()) {
     const SavedCenters saved(config.init.from);
     if (saved.dim() != table.dim()) {
       throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
                   " numbers, this run's " + std::to_string(table.dim()));
     }
-    map = map_classes(config.init.class_map, classes, saved.classes());
+    const ClassIdentities there = identities_of(saved, config.init.from, comm.is_first());
+    ClassMap found = map_classes(config.init.class_map, dataset.class_identities(), there);
+    map = std::move(found.there);
+    unknown = found.unknown;
     take_centers(saved, map, table);
   }
   const auto fresh = std::ranges::count(map, -1);
@@ -189,6 +219,10 @@ void start_centers(const Config& config, const Dataset& dataset, Backbone& backb
   if (comm.is_first() && (fresh < classes || means)) {
     tell("class centres: " + grouped(classes - fresh) + " taken from " + config.init.from + ", " +
          grouped(fresh) + (means ? " from the mean embedding of their images" : " drawn"));
+    if (unknown > 0) {
+      tell(config.init.class_map + ": " + counted(unknown, "line") +
+           " of an identity that one of the two sets left out");
+    }
   }
   if (means) take_means(dataset, map, backbone, table, comm);
 }

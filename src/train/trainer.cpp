@@ -289,7 +289,7 @@ class Run {
     return {due || sums[0].item<int>() > 0, sums[1].item<int>() > 0};
   }
 
-  TrainState state() { return {*backbone_, *optimizer_, head_.table()}; }
+  TrainState state() { return {*backbone_, *optimizer_, head_.table(), dataset_->class_identities()}; }
 
   void save(ProgressLine& progress) {
     settle(progress);

@@ -68,6 +68,36 @@ void change_byte(const fs::path& file, std::size_t offset, bool quietly) {
   }
 }
 
+TEST(RecDataset, RemembersWhatTheFileCallsEachClass) {
+  const TemporaryFolder folder;
+  write_rec(folder / "train.rec", {1, 2, 1, 3, 2, 1});
+  const auto identities = [&](int min_images) {
+    return open_dataset({.path = folder.path(), .min_images = min_images})->class_identities();
+  };
+  EXPECT_EQ(identities(1), (ClassIdentities{.classes = 6}));
+  EXPECT_EQ(identities(2), (ClassIdentities{.classes = 3, .numbers = {1, 3, 4}, .below = 6}));
+  open_dataset({.path = folder.path()})->exclude(0, "broken");  // the first one's only image
+  EXPECT_EQ(identities(1), (ClassIdentities{.classes = 5, .numbers = {1, 2, 3, 4, 5}, .below = 6}));
+}
+
+TEST(FolderDataset, RemembersWhichFolderIsEachClass) {
+  const TemporaryFolder folder;
+  for (const char* image : {"bo/1.jpg", "ann/1.jpg", "ann/2.jpg", "cy/1.jpg", "cy/2.jpg"})
+    write_text(folder / "people" / image, image);
+  std::filesystem::create_directory(folder / "people" / "abe");
+  EXPECT_THAT(open_dataset({.path = folder / "people"})->class_identities().names,
+              ElementsAre("ann", "bo", "cy"));
+  EXPECT_THAT(open_dataset({.path = folder / "people", .min_images = 2})->class_identities().names,
+              ElementsAre("ann", "cy"));
+  for (const char* image : {"id_2/1.jpg", "id_10/1.jpg", "id_11/1.jpg", "id_11/2.jpg"})
+    write_text(folder / "unpacked" / image, image);
+  EXPECT_EQ(open_dataset({.path = folder / "unpacked"})->class_identities(),
+            (ClassIdentities{.classes = 3, .numbers = {10, 11, 2}, .below = 12}));
+  write_text(folder / "unpacked" / "id_02" / "1.jpg", "another person");
+  EXPECT_THAT(open_dataset({.path = folder / "unpacked"})->class_identities().names,
+              ElementsAre("id_02", "id_10", "id_11", "id_2"));
+}
+
 TEST(RecDataset, HasEveryImageInTheOrderOfItsKey) {
   const TemporaryFolder folder;
   write_rec(folder / "train.rec", {2, 1, 3});

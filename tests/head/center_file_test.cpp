@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
+#include <string_view>
 
 #include "head/center_format.h"
 #include "head/saved_centers.h"
@@ -63,7 +65,8 @@ std::vector<Checksums> save(const TemporaryFolder& folder, const CenterTableOpti
   for (int rank = 0; rank < world; ++rank) {
     CenterTable table(ClassShard(kClasses, rank, world), options);
     go_on(table, 0, steps);
-    sums.push_back(save_centers(table, folder / center_file_name(rank, world)));
+    sums.push_back(save_centers(table, {.classes = table.shard().classes()},
+                                folder / center_file_name(rank, world)));
   }
   return sums;
 }
@@ -71,7 +74,7 @@ std::vector<Checksums> save(const TemporaryFolder& folder, const CenterTableOpti
 TEST(CenterFile, HoldsTheTableInItsTypesAndItsRangeOfClasses) {
   const TemporaryFolder folder;
   CenterTable table(ClassShard(kClasses, 1, 3), tables()["bfloat16"]);
-  save_centers(table, folder / "centers.safetensors");
+  save_centers(table, {.classes = table.shard().classes()}, folder / "centers.safetensors");
   const SafetensorsFile file(folder / "centers.safetensors");
   const TensorView& found = file.tensor("centers");
   EXPECT_EQ(found.dtype, "BF16");
@@ -115,13 +118,39 @@ TEST(CenterFile, GoesOnBitForBitOnAnyNumberOfRanks) {
   }
 }
 
+TEST(CenterFile, LeavesWhatRowsMissedAsItWasUnderAnotherMomentumAndDecay) {
+  const CenterTableOptions then = tables()["dense_equivalent"];
+  CenterTableOptions now = then;
+  now.optimizer.weight_decay = 0.5;
+  now.optimizer.momentum = 0.5;
+  const TemporaryFolder folder;
+  const auto sums = save(folder, then, 5, 1);
+  CenterTable want(ClassShard(kClasses, 0, 1), then), found(ClassShard(kClasses, 0, 1), now);
+  go_on(want, 0, 5);
+  want.catch_up();
+  load_centers(found, 5, 1,
+               [&](int) { return CheckedFile(folder / center_file_name(0, 1), sums[0]); });
+  found.catch_up();
+  for (std::size_t i = 0; i < want.parts().size(); ++i)
+    EXPECT_TRUE(found.parts()[i].second.equal(want.parts()[i].second)) << want.parts()[i].first;
+
+  // A step from here on is the new ones'.
+  const at::Tensor w = found.weights().clone(), v = found.momentum().clone();
+  found.end_step(0.1);
+  found.catch_up();
+  const at::Tensor next = 0.5 * v + 0.5 * w;
+  EXPECT_TRUE(found.momentum().allclose(next, 1e-6, 1e-9));
+  EXPECT_TRUE(found.weights().allclose(w - 0.1 * next, 1e-6, 1e-9));
+}
+
 TEST(CenterFile, OfSeveralPiecesIsTheSameTable) {
   constexpr std::int64_t kMany = 20'000, kWide = 512;  // 40 MB a part, through pieces of 8 MiB
   const TemporaryFolder folder;
   std::vector<Checksums> sums;
   for (int rank = 0; rank < 2; ++rank) {
     const CenterTable table(ClassShard(kMany, rank, 2), {.dim = kWide, .seed = 3});
-    sums.push_back(save_centers(table, folder / center_file_name(rank, 2)));
+    sums.push_back(save_centers(table, {.classes = table.shard().classes()},
+                                folder / center_file_name(rank, 2)));
   }
   const CenterTable whole(ClassShard(kMany, 0, 1), {.dim = kWide, .seed = 3});
   for (int rank = 0; rank < 3; ++rank) {
@@ -178,7 +207,8 @@ TEST(CenterFile, IsWrittenAndReadWithoutACopyOfTheTable) {
   reset_peak_memory();
   const std::int64_t before = peak_memory();
   if (before == 0) GTEST_SKIP() << "the system does not tell";
-  const Checksums sums = save_centers(table, folder / "centers.safetensors");
+  const Checksums sums =
+      save_centers(table, {.classes = table.shard().classes()}, folder / "centers.safetensors");
   load_centers(table, 0, 1, [&](int) { return CheckedFile(folder / "centers.safetensors", sums); });
   EXPECT_LT(peak_memory() - before, 32 << 20);
 }
@@ -203,6 +233,63 @@ TEST(SavedCenters, AreThoseOfTheTableWhateverItsTypeAndRanks) {
   }
 }
 
+/// What SavedCenters reads of what `world` ranks saved with these identities.
+std::optional<ClassIdentities> read_back(const ClassIdentities& identities, int world) {
+  const TemporaryFolder folder;
+  for (int rank = 0; rank < world; ++rank) {
+    const CenterTable table(ClassShard(kClasses, rank, world), {.dim = kDim});
+    save_centers(table, identities, folder / center_file_name(rank, world));
+  }
+  return SavedCenters(folder.path()).identities();
+}
+
+TEST(SavedCenters, SayWhoseTheyAre) {
+  const ClassIdentities plain{.classes = kClasses, .below = kClasses + 3};
+  ClassIdentities numbered{.classes = kClasses, .below = 100}, named{.classes = kClasses};
+  for (std::int64_t c = 0; c < kClasses; ++c) {
+    numbered.numbers.push_back(static_cast<std::int32_t>(99 - 7 * c));
+    named.names.push_back("per, son\n" + std::to_string(c * c));
+  }
+  for (const int world : {1, 3, 4})
+    for (const ClassIdentities& identities : {plain, numbered, named})
+      EXPECT_EQ(read_back(identities, world), identities) << world;
+}
+
+TEST(SavedCenters, OfAnOlderVersionDoNotSayWhoseTheyAre) {
+  const TemporaryFolder folder;
+  const std::vector<float> rows(kClasses * kDim);
+  write_safetensors(
+      folder / center_file_name(0, 1),
+      std::vector<TensorView>{{"centers", "F32", {kClasses, kDim}, std::as_bytes(std::span(rows))}},
+      {{"format", kCenterFormat}, {"classes", "11"}, {"first_class", "0"}});
+  EXPECT_EQ(SavedCenters(folder.path()).identities(), std::nullopt);
+}
+
+TEST(SavedCenters, RefuseIdentitiesThatCannotBe) {
+  const auto expect = [](const char* called, const char* dtype, std::int64_t count,
+                         std::string_view bytes, const std::string& sentence) {
+    const TemporaryFolder folder;
+    const std::vector<float> rows(2 * kDim);
+    write_safetensors(
+        folder / center_file_name(0, 1),
+        std::vector<TensorView>{{"centers", "F32", {2, kDim}, std::as_bytes(std::span(rows))},
+                                {kIdentities, dtype, {count}, std::as_bytes(std::span(bytes))}},
+        {{"format", kCenterFormat},
+         {"classes", "2"},
+         {"first_class", "0"},
+         {kIdentities, called},
+         {kIdentitiesBelow, "9"}});
+    EXPECT_THAT([&] { SavedCenters(folder.path()).identities(); },
+                ThrowsMessage<DataError>(HasSubstr(sentence)));
+  };
+  using std::string_view_literals::operator""sv;
+  expect("numbers", "I32", 1, "\1\0\0\0"sv, "identities: I32 [1], want I32 [2]");
+  expect("numbers", "F32", 2, "\1\0\0\0\2\0\0\0"sv, "identities: F32 [2], want I32 [2]");
+  expect("numbers", "I32", 2, "\1\0\0\0\11\0\0\0"sv, "identities: 9, want 0 to 8");
+  expect("names", "U8", 3, "a\0b"sv, "identities: want 2 names, each ended by a 0");
+  expect("letters", "U8", 4, "a\0b\0"sv, "identities: 'letters' is no way to call them");
+}
+
 TEST(SavedCenters, NameAFileThatIsMissingOrOfOtherOnes) {
   const TemporaryFolder folder;
   EXPECT_THAT([&] { SavedCenters{folder.path()}; },
@@ -214,7 +301,7 @@ TEST(SavedCenters, NameAFileThatIsMissingOrOfOtherOnes) {
   CenterTableOptions wide = tables()["sgd"];
   wide.dim = 6;
   CenterTable other(ClassShard(kClasses, 1, 3), wide);
-  save_centers(other, folder / center_file_name(1, 3));
+  save_centers(other, {.classes = kClasses}, folder / center_file_name(1, 3));
   EXPECT_THAT([&] { SavedCenters{folder.path()}; },
               ThrowsMessage<DataError>(HasSubstr("belongs to other class centres")));
 }

@@ -58,11 +58,12 @@ struct Trained {
       table.end_step(0.1);
     }
   }
-  TrainState state() { return {*backbone, optimizer, table}; }
+  TrainState state() { return {*backbone, optimizer, table, identities}; }
 
   std::shared_ptr<Backbone> backbone;
   torch::optim::SGD optimizer;
   CenterTable table;
+  ClassIdentities identities{.classes = 1001};
 };
 
 Manifest manifest_of(std::int64_t step) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "pfc/data/class_identities.h"
+
 namespace pfc {
 
 /// What was left out of a set when it was opened, for the start of the log.
@@ -30,6 +32,8 @@ class Dataset {
   std::int64_t identities() const { return identities_; }
   /// [size()] values in [0, identities()), every identity present.
   std::span<const std::int32_t> labels() const { return labels_; }
+  /// What the data call each class.
+  const ClassIdentities& class_identities() const { return class_identities_; }
   const DatasetSummary& summary() const { return summary_; }
 
   /// The encoded bytes of an image, in place where they can be, else in `scratch`.
@@ -49,6 +53,7 @@ class Dataset {
  protected:
   std::vector<std::int32_t> labels_;
   std::int64_t identities_ = 0;
+  ClassIdentities class_identities_;
   DatasetSummary summary_;
   std::vector<std::string> excluded_;
 };

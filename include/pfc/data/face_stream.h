@@ -31,6 +31,10 @@ class FaceSource {
   /// be.
   virtual bool next(Face& face) = 0;
   virtual StreamProgress progress() const = 0;
+  /// What the data call an identity that came: its number, or its folder's name.
+  virtual std::string identity_name(std::int64_t identity) const {
+    return std::to_string(identity);
+  }
   /// What was passed over, in words; empty where nothing was.
   virtual std::string passed_over() const { return ""; }
 };

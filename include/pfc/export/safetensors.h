@@ -52,6 +52,8 @@ class SafetensorsFile {
   const std::string& metadata(const std::string& key) const;
   /// The same as an integer; throws DataError where it is none.
   std::int64_t integer(const std::string& key) const;
+  /// The same as a finite number.
+  double real(const std::string& key) const;
   /// Throws DataError where there is none of this name.
   const TensorView& tensor(std::string_view name) const;
   /// Where the tensor's bytes begin in the file.

@@ -22,7 +22,7 @@ struct TorchCenters {
 TorchCenters find_torch_centers(const std::filesystem::path& folder);
 
 /// Writes each rank's centres into `folder`, as save_centers does. Streamed: none is held in
-/// memory.
+/// memory. That code takes a `.rec`'s labels as they stand: class i is identity i.
 void convert_centers(const TorchCenters& centers, const std::filesystem::path& folder);
 
 }  // namespace pfc

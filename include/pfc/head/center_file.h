@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "pfc/base/checksum.h"
+#include "pfc/data/class_identities.h"
 #include "pfc/head/center_table.h"
 
 namespace pfc {
@@ -12,8 +13,10 @@ namespace pfc {
 /// One rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
 /// `learning_rates` [n] float64 where there are any, and as metadata the number of `classes` in all
 /// and the `first_class` of the rows. Streamed from where the rows lie, a
-/// GPU's through 8 MiB of host memory; returned is what the file holds.
-Checksums save_centers(const CenterTable& table, const std::filesystem::path& path);
+/// GPU's through 8 MiB of host memory; returned is what the file holds. `identities` are those of
+/// all classes, of which the file gets its rows'.
+Checksums save_centers(const CenterTable& table, const ClassIdentities& identities,
+                       const std::filesystem::path& path);
 
 /// Makes `table` the one that `world` ranks saved after `steps` steps, on whatever number of ranks
 /// it lies now. `open` gives the file of one of them, and is asked for those only that hold rows of

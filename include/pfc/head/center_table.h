@@ -44,6 +44,13 @@ struct CenterTableOptions {
   bool in_host_memory = false;
 };
 
+/// The steps since all rows of a table were last caught up, as a saved table has them
+/// (CenterOptimizer::Rule::kDenseEquivalent; else there are none).
+struct MissedSteps {
+  std::vector<double> learning_rates = {};
+  double momentum = 0, weight_decay = 0;
+};
+
 /// What one class centre takes, its optimizer state included.
 std::int64_t bytes_a_row(const CenterTableOptions& options);
 
@@ -101,9 +108,10 @@ class CenterTable {
   at::Tensor missed() const;
   /// Of the steps since all rows were last caught up (Rule::kDenseEquivalent; else there are none).
   std::span<const double> learning_rates() const;
-  /// After all parts were overwritten with those of a table that went through `steps` steps and had
-  /// these learning rates: goes on as that one would have.
-  void resume(std::int64_t steps, std::span<const double> learning_rates);
+  /// After all parts were overwritten with those of a table that went through `steps` steps, where
+  /// rows have missed `missed`: goes on from there. What was missed stays what it was: where this
+  /// table's momentum or decay differ from it, all rows are caught up first.
+  void resume(std::int64_t steps, const MissedSteps& missed);
 
   /// [n, dim] float32 in host memory: the rows as they are now.
   at::Tensor rows(std::span<const LocalRow> rows) const;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pfc/comm/communicator.h"
+#include "pfc/data/class_identities.h"
 #include "pfc/head/center_table.h"
 #include "pfc/model/backbone.h"
 #include "pfc/train/manifest.h"
@@ -27,6 +28,7 @@ struct TrainState {
   Backbone& backbone;
   torch::optim::Optimizer& optimizer;
   CenterTable& table;
+  const ClassIdentities& identities;  ///< whose centres the table holds, of all ranks
 };
 
 /// The checkpoints of a run: folders `step-000001200`, each with

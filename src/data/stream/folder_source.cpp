@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "data/identity_folder.h"
 #include "data/image_file.h"
 #include "data/image_folder.h"
 #include "data/stream/sources.h"
@@ -12,14 +13,6 @@ namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// 7 of "id_7", but nothing of "id_07": two folders must not become one person.
-std::optional<std::int64_t> identity_in(std::string_view folder) {
-  if (!folder.starts_with("id_")) return std::nullopt;
-  const auto identity = whole_number<std::int64_t>(folder.substr(3));
-  if (!identity || folder.substr(3) != std::to_string(*identity)) return std::nullopt;
-  return identity;
-}
 
 /// 12 of "7_12.jpg".
 std::optional<std::int64_t> count_in(std::string_view file) {
@@ -36,10 +29,9 @@ class FolderSource final : public FaceSource {
           people_.push_back(person);
         },
         passed_over_);
-    numbered_ = std::ranges::all_of(
-        people_, [](const std::string& person) { return identity_in(person).has_value(); });
+    numbered_ = are_numbered(people_);
     if (numbered_)
-      std::ranges::sort(people_, {}, [](const std::string& name) { return *identity_in(name); });
+      std::ranges::sort(people_, {}, [](const std::string& name) { return *folder_number(name); });
   }
 
   bool next(Face& face) override {
@@ -51,6 +43,11 @@ class FolderSource final : public FaceSource {
     face.identity = identity_;
     face.image = read_image_file(folder_ / face.name, scratch_);
     return true;
+  }
+
+  std::string identity_name(std::int64_t identity) const override {
+    if (numbered_) return FaceSource::identity_name(identity);
+    return people_.at(static_cast<std::size_t>(identity));
   }
 
   StreamProgress progress() const override {
@@ -70,7 +67,7 @@ class FolderSource final : public FaceSource {
       std::ranges::stable_sort(
           images_, {}, [](const std::string& image) { return count_in(image).value_or(-1); });
     }
-    identity_ = numbered_ ? *identity_in(person) : identity_ + 1;
+    identity_ = numbered_ ? *folder_number(person) : identity_ + 1;
   }
 
   fs::path folder_;
