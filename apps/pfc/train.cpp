@@ -27,8 +27,8 @@ void add_train(CLI::App& app) {
       ->type_name("KEY=VALUE");
   command->add_flag(
       "--resume", options->resume,
-      "Go on from the newest whole checkpoint in the output folder; begin where there "
-      "is none");
+      "Go on from the newest whole checkpoint in the output folder; begin where the folder holds "
+      "nothing of a run yet");
   command->footer([] {
     return "Examples:\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "

@@ -7,9 +7,12 @@
 #include <charconv>
 #include <utility>
 
+#include "comm/first_failure.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/head/center_file.h"
 #include "pfc/model/backbone_file.h"
 #include "train/optimizer_file.h"
@@ -42,6 +45,7 @@ CheckedFile open(const fs::path& folder, const Manifest& manifest, const std::st
   const auto found = manifest.files.find(name);
   if (found == manifest.files.end())
     throw DataError((folder / kManifest).string(), "files", "'" + name + "' is missing");
+  if (!is_there(folder / name)) throw DataError(folder.string(), name, "is missing");
   return {folder / name, found->second};
 }
 
@@ -57,6 +61,28 @@ void load(const fs::path& folder, const Manifest& manifest, const TrainState& st
   load_centers(state.table, manifest.step, manifest.world, [&](int rank) {
     return open(folder, manifest, center_file_name(rank, manifest.world));
   });
+}
+
+/// Throws DataError where the folder is no checkpoint of this step.
+Manifest manifest_in(const fs::path& folder, std::int64_t step) {
+  const fs::path file = folder / kManifest;
+  if (!is_there(file)) throw DataError(folder.string(), kManifest, "is missing");
+  Manifest manifest = parse_manifest(read_file(file), file.string());
+  if (manifest.step != step)
+    throw DataError(file.string(), "step", std::to_string(manifest.step) + " in this folder");
+  return manifest;
+}
+
+/// What `work` failed with, empty where it did not.
+std::string failure_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.what();
+  } catch (const fs::filesystem_error& error) {
+    return error.path1().string() + ": " + error.code().message();
+  }
+  return {};
 }
 
 }  // namespace
@@ -80,9 +106,9 @@ fs::path Checkpoints::path_of(std::int64_t step) const {
 
 std::vector<std::int64_t> Checkpoints::find() const {
   std::vector<std::int64_t> steps;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(options_.folder, none)) {
-    if (const auto step = step_of(entry.path().filename().string())) steps.push_back(*step);
+  if (!is_there(options_.folder)) return steps;
+  for (const fs::path& entry : entries_of(options_.folder)) {
+    if (const auto step = step_of(entry.filename().string())) steps.push_back(*step);
   }
   std::ranges::sort(steps, std::greater());
   return steps;
@@ -97,45 +123,41 @@ Manifest Checkpoints::restore(const TrainState& state) {
       [&](const fs::path& folder, const Manifest& manifest) { load(folder, manifest, state); });
 }
 
-/// The newest that `serves` does not throw for, on any rank; the others are set aside.
+/// The newest that `serves` finds nothing wrong with, on any rank; the others are set aside.
 std::optional<Manifest> Checkpoints::first_that(
     const std::function<void(const fs::path&, const Manifest&)>& serves) {
   if (steps_.empty()) return std::nullopt;
   while (!steps_.empty()) {
     const fs::path folder = path_of(steps_.front());
     Manifest manifest;
-    std::string failure;
-    try {
-      const fs::path file = folder / kManifest;
-      manifest = parse_manifest(read_file(file), file.string());
-      if (manifest.step != steps_.front())
-        throw DataError(file.string(), "step", std::to_string(manifest.step) + " in this folder");
-      serves(folder, manifest);
-    } catch (const Error& error) {
-      failure = error.what();
-    }
-    if (all_succeeded(failure)) return manifest;
-    if (comm_.is_first()) set_aside(steps_.front());
+    std::string damage, failure;
+    long_work(comm_, [&] {
+      try {
+        manifest = manifest_in(folder, steps_.front());
+        serves(folder, manifest);
+      } catch (const DataError& error) {
+        damage = error.what();
+      } catch (const Error& error) {
+        failure = error.what();
+      }
+    });
+    // What cannot be read now is as good as it was: it is for a person to look at.
+    if (const auto failed = first_failure(failure, comm_)) throw Error(failed->sentence);
+    const auto damaged = first_failure(damage, comm_);
+    if (!damaged) return manifest;
+    if (damaged->rank == comm_.rank()) note_("this checkpoint cannot be used: " + damage);
+    if (comm_.is_first()) set_aside(path_of(steps_.front()));
     steps_.erase(steps_.begin());
   }
   throw Error(options_.folder.string() +
               ": no checkpoint is whole; start anew in another folder (--set output=FOLDER)");
 }
 
-/// Whether no rank has a `failure` to tell; the first that has one tells it.
-bool Checkpoints::all_succeeded(const std::string& failure) {
-  const at::Tensor flags =
-      comm_.all_gather(at::full({1}, failure.empty() ? 0 : 1, at::kLong)).wait();
-  const auto* const failed = flags.const_data_ptr<std::int64_t>();
-  const auto* const first = std::find(failed, failed + comm_.world(), 1);
-  if (first - failed == comm_.rank()) note_("this checkpoint cannot be used: " + failure);
-  return first == failed + comm_.world();
-}
-
-void Checkpoints::set_aside(std::int64_t step) const {
-  const fs::path from = path_of(step), to = with(from, kDamaged);
-  fs::remove_all(to);
-  rename_durably(from, to);
+void Checkpoints::set_aside(const fs::path& folder) const {
+  fs::path to = with(folder, kDamaged);
+  for (int number = 2; is_there(to); ++number)
+    to = with(with(folder, kDamaged), "-" + std::to_string(number));
+  rename_durably(folder, to);
   note_("it is now called " + to.string());
 }
 
@@ -143,41 +165,45 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
                                std::int64_t embedding_size, Manifest manifest) {
   const fs::path folder = path_of(manifest.step), partial = with(folder, kPartial);
   manifest.world = comm_.world();
-  if (comm_.is_first()) {
-    fs::remove_all(partial);
-    fs::create_directories(partial);
-  }
-  comm_.barrier();
-  try {
-    write(state, network, embedding_size, partial, manifest);
-  } catch (...) {  // a full disk is not to stay full
-    std::error_code ignored;
-    if (comm_.is_first()) fs::remove_all(partial, ignored);
-    throw;
-  }
-  std::int64_t bytes = 0;
-  if (comm_.is_first()) {
-    fs::remove_all(folder);
-    rename_durably(partial, folder);
-    remove_old(manifest.step);
-    for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
-  }
-  comm_.barrier();
-  return bytes;
-}
-
-void Checkpoints::write(const TrainState& state, const std::string& network,
-                        std::int64_t embedding_size, const fs::path& partial, Manifest& manifest) {
-  const Checksums centers = save_centers(state.table, state.identities,
-                                         partial / center_file_name(comm_.rank(), comm_.world()));
-  if (comm_.is_first()) {
+  on_all_or_none(partial, [&] {
+    if (!comm_.is_first()) return;
+    fs::create_directories(options_.folder);
+    remove_old(manifest.step);  // of a save that was killed, too: there is to be room for this one
+    fs::create_directory(partial);
+  });
+  Checksums centers;
+  on_all_or_none(partial, [&] {
+    centers = save_centers(state.table, state.identities,
+                           partial / center_file_name(comm_.rank(), comm_.world()));
+    if (!comm_.is_first()) return;
     manifest.files[kBackbone] =
         save_backbone(state.backbone, network, embedding_size, partial / kBackbone);
     manifest.files[kOptimizer] =
         save_optimizer(state.optimizer, state.backbone, partial / kOptimizer);
-  }
-  gather_sums(centers, manifest);  // when it returns, all have written
-  if (comm_.is_first()) write_file(partial / kManifest, to_json(manifest));
+  });
+  gather_sums(centers, manifest);
+  std::int64_t bytes = 0;
+  on_all_or_none(partial, [&] {
+    if (!comm_.is_first()) return;
+    write_file(partial / kManifest, to_json(manifest));
+    if (is_there(folder)) remove(folder);
+    rename_durably(partial, folder);
+    remove_old(manifest.step);
+    for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
+  });
+  return bytes;
+}
+
+/// Where one rank cannot do its part, as on a full disk, all give the checkpoint up, which the
+/// first one removes: a full disk is not to stay full.
+void Checkpoints::on_all_or_none(const fs::path& partial, const std::function<void()>& work) {
+  std::string failure;
+  long_work(comm_, [&] { failure = failure_of(work); });
+  const auto failed = first_failure(failure, comm_);
+  if (!failed) return;
+  std::error_code there_was_none;
+  if (comm_.is_first()) fs::remove_all(partial, there_was_none);
+  throw NotSaved(failed->sentence);
 }
 
 /// The ranks' files hold rows that differ in number by at most one, so their checksums may differ
@@ -199,19 +225,33 @@ void Checkpoints::gather_sums(const Checksums& sums, Manifest& manifest) {
   }
 }
 
-/// Everything but the newest ones, those to keep for good and those set aside.
+/// Everything but the newest ones, those to keep for good and those set aside; what a save or a
+/// removal that was killed has left.
 void Checkpoints::remove_old(std::int64_t newest) const {
+  for (const fs::path& entry : entries_of(options_.folder)) {
+    const std::string name = entry.filename().string();
+    if (name.starts_with(kPrefix) && (name.ends_with(kPartial) || name.ends_with(kRemoved)))
+      remove_all(entry);
+  }
   std::int64_t kept = 0;
   for (const std::int64_t step : find()) {
     const bool for_good = options_.keep_every > 0 && step % options_.keep_every == 0;
-    if (for_good || step > newest || ++kept <= options_.keep_last) continue;
-    // Under another name first: half of a checkpoint must not look like one.
-    rename_durably(path_of(step), with(path_of(step), kRemoved));
+    if (!for_good && step <= newest && ++kept > options_.keep_last) remove(path_of(step));
   }
-  for (const auto& entry : fs::directory_iterator(options_.folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(kPartial) || name.ends_with(kRemoved)) fs::remove_all(entry.path());
-  }
+}
+
+/// Under another name first: half of a checkpoint must not look like one.
+void Checkpoints::remove(const fs::path& folder) const {
+  const fs::path removed = with(folder, kRemoved);
+  rename_durably(folder, removed);
+  remove_all(removed);
+}
+
+/// What cannot be removed is no reason to end a run; the next save tries it again.
+void Checkpoints::remove_all(const fs::path& folder) const {
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) note_(folder.string() + ": cannot be removed: " + error.message());
 }
 
 }  // namespace pfc

@@ -1,14 +1,39 @@
 #include "train/evaluation.h"
 
+#include "base/fingerprint.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 
 namespace pfc {
+namespace {
+
+std::uint64_t fingerprint(const VerificationSet& set) {
+  Fingerprint fingerprint;
+  for (std::int64_t pair = 0; pair < set.pairs(); ++pair) {
+    fingerprint.add(set.same(pair) ? 1u : 0u);
+    for (const std::int64_t image : {2 * pair, 2 * pair + 1}) {
+      const auto bytes = set.image(image);
+      fingerprint.add(static_cast<std::uint32_t>(bytes.size()));
+      fingerprint.add({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+  }
+  return fingerprint.value();
+}
+
+}  // namespace
 
 Evaluation::Evaluation(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
+  if (!sets_.empty()) best_on_ = fingerprint(sets_.front());
+}
+
+bool Evaluation::resume(double best, std::uint64_t measured_on) {
+  const bool same = sets_.empty() || measured_on == 0 || measured_on == best_on_;
+  if (same) best_ = best;
+  if (sets_.empty()) best_on_ = measured_on;  // for when the run has its sets again
+  return same || best < 0;
 }
 
 const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::int64_t step,

@@ -25,10 +25,14 @@ class Evaluation {
   /// Whether the last run was the best so far on the first set; false on other ranks than the
   /// first.
   bool is_best() const { return is_best_; }
-  /// The best accuracy so far on the first set; -1: none was measured.
+  /// The best accuracy so far, and the fingerprint of the set that it was measured on, the first
+  /// one; -1: none was measured.
   double best() const { return best_; }
-  /// Goes on from a best accuracy that was measured before.
-  void resume(double best) { best_ = best; }
+  std::uint64_t best_on() const { return best_on_; }
+  /// Goes on from a best accuracy that was measured before, on the set of this fingerprint (0: an
+  /// older run's, which did not note it). Returns false where the first set is another one now, so
+  /// that there is no best yet.
+  bool resume(double best, std::uint64_t measured_on);
 
   /// The ROC curves of the last run, where there are any.
   void write_roc(const std::filesystem::path& path) const;
@@ -37,6 +41,7 @@ class Evaluation {
   std::vector<VerificationSet> sets_;
   std::vector<VerificationResult> results_;
   double best_ = -1;
+  std::uint64_t best_on_ = 0;
   bool is_best_ = false;
 };
 

@@ -46,6 +46,7 @@ class Reader {
     const OrderedJson& best = member(root_, "best_accuracy");
     if (!best.is_number()) fail("best_accuracy", "not a number");
     manifest.best_accuracy = best.get<double>();
+    if (root_.contains("best_on")) manifest.best_on = from_hex(root_["best_on"], "best_on");
     if (root_.contains("loss_scaler")) {
       const OrderedJson& scaler = member(root_, "loss_scaler");
       const OrderedJson& factor = member(scaler, "factor");
@@ -167,6 +168,7 @@ std::string to_json(const Manifest& manifest) {
                         {"excluded", manifest.excluded}}},
                       {"corrupt", manifest.corrupt},
                       {"best_accuracy", manifest.best_accuracy},
+                      {"best_on", hex(manifest.best_on)},
                       {"config", manifest.config},
                       {"files", std::move(files)}};
   if (manifest.loss_factor > 0)

@@ -7,11 +7,14 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/paths.h"
+#include "pfc/base/progress.h"
 
 namespace pfc {
 namespace {
@@ -19,24 +22,31 @@ namespace {
 namespace fs = std::filesystem;
 
 void refuse_earlier_run(const fs::path& output) {
-  for (const fs::path& left : {checkpoints_in(output), output / "last.safetensors"}) {
-    if (!fs::exists(left)) continue;
+  for (const fs::path& left :
+       {checkpoints_in(output), output / "last.safetensors", output / "best.safetensors"}) {
+    if (!is_there(left)) continue;
     throw Error(output.string() + ": holds an earlier run (" + left.filename().string() +
                 "); go on with it by --resume, or name another folder with --set output=FOLDER");
   }
 }
 
 /// A job that was put into the queue again may start while the one before still saves. The lock
-/// goes with the process, however it ends; a file system without locks has none.
+/// goes with the process, however it ends. It is on a file that is open for writing, as NFS wants.
 int lock(const fs::path& output) {
-  const int folder = ::open(output.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder >= 0 && ::flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(folder);
+  const fs::path file = output / ".lock";
+  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor < 0) throw IoError(file, "open for writing", errno);
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
+  const int error = errno;
+  if (error == EWOULDBLOCK || error == EACCES) {
+    ::close(descriptor);
     throw Error(output.string() +
                 ": another run is writing to it; wait until that has ended, or name another folder "
                 "with --set output=FOLDER");
   }
-  return folder;
+  tell(file.string() + " cannot be locked (" + std::strerror(error) +
+       "): see to it that no other run writes to this folder");
+  return descriptor;
 }
 
 /// The first rank leaves a file there that the others must find.
@@ -47,7 +57,7 @@ void require_shared(const fs::path& output, Communicator& comm) {
   const fs::path file = output / (".shared-" + std::to_string(number.item<std::int64_t>()));
   if (comm.is_first()) write_file(file, "a run is starting\n");
   comm.barrier();
-  const bool found = fs::exists(file);
+  const bool found = is_there(file);
   const at::Tensor all = comm.all_gather(at::full({1}, found ? 1 : 0, at::kLong)).wait();
   if (comm.is_first()) fs::remove(file);
   for (std::int64_t rank = 0; rank < comm.world(); ++rank) {
@@ -65,12 +75,22 @@ fs::path checkpoints_in(const fs::path& output) {
   return output / "checkpoints";
 }
 
+void require_nothing_to_lose(const fs::path& output) {
+  for (const char* name : {"best.safetensors", "last.safetensors", "metrics.jsonl"}) {
+    const fs::path file = output / name;
+    if (!is_there(file) || fs::file_size(file) == 0) continue;
+    throw Error(output.string() + ": holds " + name +
+                " of an earlier run, but no checkpoint to go on from; bring its checkpoints back, "
+                "remove what is there, or name another folder with --set output=FOLDER");
+  }
+}
+
 OutputFolder::OutputFolder(fs::path path, Start start, Communicator& comm)
     : path_(std::move(path)) {
   if (comm.is_first()) {
     if (start == Start::kAnew) refuse_earlier_run(path_);
     std::error_code error;
-    fs::create_directories(path_, error);
+    if (!is_folder(path_)) fs::create_directories(path_, error);
     if (error) throw Error(path_.string() + ": cannot be created: " + error.message());
   }
   if (comm.world() > 1) require_shared(path_, comm);

@@ -10,6 +10,10 @@ namespace pfc {
 /// The checkpoints' place in a run's folder.
 std::filesystem::path checkpoints_in(const std::filesystem::path& output);
 
+/// Throws Error where a run that begins would write over a network or a log of an earlier one,
+/// whose checkpoints are gone: a disk may not be mounted, a link may have lost its target.
+void require_nothing_to_lose(const std::filesystem::path& output);
+
 /// The folder that a run writes to, its own for as long as this lives.
 class OutputFolder {
  public:
@@ -25,7 +29,7 @@ class OutputFolder {
 
  private:
   std::filesystem::path path_;
-  int lock_ = -1;  ///< of the first rank: the folder, open and locked
+  int lock_ = -1;  ///< of the first rank: a file in the folder, open and locked
 };
 
 }  // namespace pfc

@@ -5,13 +5,16 @@
 #include <filesystem>
 #include <optional>
 
+#include "comm/first_failure.h"
 #include "comm/send.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
+#include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
 #include "pfc/base/stop_request.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
@@ -55,7 +58,9 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
                                   const Communicator& comm) {
   std::optional<Manifest> manifest = checkpoints.newest();
   if (!manifest) {
-    if (comm.is_first()) tell("no checkpoint in " + config.output + " yet: training begins");
+    if (!comm.is_first()) return manifest;
+    require_nothing_to_lose(config.output);
+    tell("no checkpoint in " + config.output + " yet: training begins");
     return manifest;
   }
   for (const std::string& change : require_same_run(
@@ -206,17 +211,33 @@ class Run {
   void resume() {
     resumed_ = checkpoints_.restore(state());
     require_same_data(*dataset_, *resumed_);
-    done_ = resumed_->step;
+    done_ = saved_ = resumed_->step;
     if (scaler_ && resumed_->loss_factor > 0) {
       scaler_->factor().fill_(resumed_->loss_factor);
       scaler_->steps().fill_(resumed_->loss_steps);
       scaler_->skipped().fill_(resumed_->loss_skipped);
     }
     corrupt_ = resumed_->corrupt;
-    evaluation_.resume(resumed_->best_accuracy);
+    const bool has_best = evaluation_.resume(resumed_->best_accuracy, resumed_->best_on);
     if (!comm_.is_first()) return;
+    if (!has_best) set_best_aside();
     tell("resumed after step " + grouped(done_) + ", which " + counted(resumed_->world, "rank") +
          " saved");
+  }
+
+  /// eval.sets names another set first than before: nothing can be compared with the best so far,
+  /// which is not to be lost either.
+  void set_best_aside() const {
+    const fs::path best = output_ / "best.safetensors";
+    const fs::path aside =
+        output_ / format("best-until-step-%lld.safetensors", static_cast<long long>(done_));
+    // A run that was ended before its next checkpoint comes here again: the first one was the best.
+    if (!is_there(best) || is_there(aside)) return;
+    rename_durably(best, aside);
+    tell(
+        "the first of eval.sets is another set than before: the best network is chosen anew, the "
+        "one so far is now " +
+        aside.string());
   }
 
   void step(ProgressLine& progress) {
@@ -289,7 +310,9 @@ class Run {
     return {due || sums[0].item<int>() > 0, sums[1].item<int>() > 0};
   }
 
-  TrainState state() { return {*backbone_, *optimizer_, head_.table(), dataset_->class_identities()}; }
+  TrainState state() {
+    return {*backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
+  }
 
   void save(ProgressLine& progress) {
     settle(progress);
@@ -301,6 +324,7 @@ class Run {
     manifest.seed = config_.train.seed;
     manifest.corrupt = corrupt_;
     manifest.best_accuracy = evaluation_.best();
+    manifest.best_on = evaluation_.best_on();
     if (scaler_) {
       manifest.loss_factor = scaler_->factor().item<double>();
       manifest.loss_steps = scaler_->steps().item<std::int64_t>();
@@ -308,8 +332,14 @@ class Run {
     }
     describe(*dataset_, manifest);
     if (done_ == steps_) head_.table().catch_up();  // nothing follows: for those who read the file
-    const std::int64_t bytes = checkpoints_.save(state(), config_.model.network,
-                                                 config_.model.embedding_size, std::move(manifest));
+    std::int64_t bytes = 0;
+    try {
+      bytes = checkpoints_.save(state(), config_.model.network, config_.model.embedding_size,
+                                std::move(manifest));
+    } catch (const NotSaved& error) {
+      save_network_alone(error.what());
+    }
+    saved_ = done_;
     const auto end = Clock::now();
     clock_->saved(begin, end);
     meter_.exclude(end - begin);
@@ -318,6 +348,28 @@ class Run {
     metrics_->write(done_, SavedCheckpoint{.seconds = seconds, .bytes = bytes});
     progress.note(format("step %lld  checkpoint: %.1f MB in %.2f s", static_cast<long long>(done_),
                          static_cast<double>(bytes) / 1e6, seconds));
+  }
+
+  /// The network is a small part of a checkpoint: there may be room for it where there is none for
+  /// that.
+  [[noreturn]] void save_network_alone(std::string failure) {
+    failure += "; step " + grouped(done_) + " has no checkpoint";
+    std::string also;
+    long_work(comm_, [&] {
+      try {
+        if (comm_.is_first()) save_backbone("last.safetensors");
+      } catch (const Error& error) {
+        also = error.what();
+      }
+    });
+    // All wait for the first one: who throws alone ends it before it has written.
+    if (const auto failed = first_failure(also, comm_)) {
+      failure += ", nor is its network saved: " + failed->sentence;
+    } else {
+      failure += ", its network is saved as " + (output_ / "last.safetensors").string();
+    }
+    if (saved_ > 0) failure += "; --resume goes on from step " + grouped(saved_);
+    throw Error(failure);
   }
 
   bool evaluation_is_due() const {
@@ -386,8 +438,9 @@ class Run {
   std::optional<Unsettled> unsettled_;
   std::optional<PendingValues> votes_;  ///< of the last step
 
-  std::int64_t done_ = 0, corrupt_ = 0;  ///< steps; images that did not decode
-  std::optional<MetricsLog> metrics_;    ///< the first rank's
+  std::int64_t done_ = 0, saved_ = 0;  ///< steps; those of the newest checkpoint
+  std::int64_t corrupt_ = 0;           ///< images that did not decode
+  std::optional<MetricsLog> metrics_;  ///< the first rank's
   std::optional<Loader> loader_;
   std::optional<CheckpointClock> clock_;
   Meter meter_;

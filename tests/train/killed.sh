@@ -43,7 +43,12 @@ compare() {
   finished=$((finished + 1))
   rm -rf "$folder/killed"
 }
+# A run that was killed before its first checkpoint has a log that --resume would not write over.
+forget_without_checkpoint() {
+  compgen -G "$folder/killed/checkpoints/step-*[0-9]" >/dev/null || rm -rf "$folder/killed"
+}
 while [ "$killed" -lt "$kills" ]; do
+  forget_without_checkpoint
   train killed --resume >>"$folder/killed.log" 2>&1 &
   launcher=$!
   # Anywhere in the start, the steps and the saves.
@@ -57,6 +62,7 @@ while [ "$killed" -lt "$kills" ]; do
     compare
   fi
 done
+forget_without_checkpoint
 train killed --resume >>"$folder/killed.log" 2>&1
 compare
 

@@ -23,6 +23,7 @@ Manifest example() {
   manifest.excluded = {"17", "18"};
   manifest.corrupt = 2;
   manifest.best_accuracy = 0.8123456789012345;
+  manifest.best_on = 0x0123456789abcdefu;
   manifest.loss_factor = 32768;
   manifest.loss_steps = 1999;
   manifest.loss_skipped = 3;
@@ -45,6 +46,13 @@ TEST(Manifest, ReadsBackAsItWasWritten) {
   EXPECT_EQ(parse_manifest(to_json(Manifest{.images = 1, .identities = 1}), "m").best_accuracy, -1);
 }
 
+TEST(Manifest, OfAnOlderVersionDoesNotSayWhatTheBestWasMeasuredOn) {
+  const Manifest older =
+      parse_manifest(replaced("\n \"best_on\": \"0123456789abcdef\",", ""), "manifest.json");
+  EXPECT_EQ(older.best_accuracy, example().best_accuracy);
+  EXPECT_EQ(older.best_on, 0u);
+}
+
 TEST(Manifest, SaysWhatIsWrongWithAFile) {
   const auto expect = [](const std::string& json, const std::string& sentence) {
     EXPECT_THAT([&] { parse_manifest(json, "manifest.json"); },
@@ -64,6 +72,7 @@ TEST(Manifest, SaysWhatIsWrongWithAFile) {
   expect(replaced("\"world\": 4", "\"world\": 0"), "world: 0, want 1 to 1048576");
   expect(replaced("fedcba9876543210", "fedcba987654321x"),
          "labels: not a number in hexadecimal digits");
+  expect(replaced("0123456789abcdef", ""), "best_on: not a number in hexadecimal digits");
   expect(replaced("32768.0", "0.0"), "factor: not a number above 0");
   expect(replaced("\"17\"", "17"), "excluded: holds something other than strings");
   expect(replaced("\"bytes\": 10", "\"bytes\": 0"), "backbone.safetensors: 1 checksums, want 0");

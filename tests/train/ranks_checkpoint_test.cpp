@@ -1,12 +1,17 @@
 // Checkpoints that several ranks write and read together.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <torch/optim/sgd.h>
 #include <torch/types.h>
 
+#include <csignal>
+
+#include "comm/first_failure.h"
 #include "head/center_format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
+#include "pfc/base/paths.h"
 #include "pfc/head/center_file.h"
 #include "pfc/train/checkpoint.h"
 #include "ranks.h"
@@ -82,6 +87,32 @@ void expect_equal(Trained& found, Trained& want) {
     EXPECT_TRUE(found.table.parts()[i].second.equal(parts[i].second)) << parts[i].first;
 }
 
+std::vector<std::string> names_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::path& entry : entries_of(folder)) names.push_back(entry.filename());
+  return names;
+}
+
+/// While this lives, no file of this process grows beyond so many bytes: as if the disk were full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
+
 class Notes {
  public:
   std::function<void(const std::string&)> taker() {
@@ -155,6 +186,66 @@ TEST(RanksCheckpoint, IsNoneWithoutItsManifestAndTheLastOneIsRefused) {
   });
 }
 
+TEST(RanksCheckpoint, ThatOneRankCannotWriteIsGivenUpByAllAndLeavesTheOnesBefore) {
+  on_ranks([](Communicator& comm) {
+    const SharedFolder folder(comm);
+    Trained trained(comm, 1);
+    save(trained, 1, folder.path(), comm);
+    comm.barrier();
+    {
+      std::optional<FileSizeLimit> limit;  // too small for the network, which the first rank writes
+      if (comm.is_first()) limit.emplace(1 << 20);
+      comm.barrier();
+      EXPECT_THAT(
+          [&] { save(trained, 2, folder.path(), comm); },
+          ThrowsMessage<NotSaved>(AllOf(HasSubstr("step-000000002.partial/backbone.safetensors"),
+                                        HasSubstr("File too large"))));
+      comm.barrier();
+    }
+    EXPECT_THAT(names_of(folder.path()), ElementsAre("step-000000001"));
+    comm.barrier();
+    save(trained, 2, folder.path(), comm);
+    EXPECT_THAT(names_of(folder.path()), ElementsAre("step-000000001", "step-000000002"));
+  });
+}
+
+TEST(RanksCheckpoint, ThatOneRankCannotReadStopsAllAndIsKept) {
+  on_ranks([](Communicator& comm) {
+    const SharedFolder folder(comm);
+    Trained trained(comm, 1), found(comm, 0);
+    save(trained, 1, folder.path(), comm);
+    save(trained, 2, folder.path(), comm);
+    const fs::path file =
+        folder.path() / "step-000000002" / center_file_name(comm.world() - 1, comm.world());
+    if (comm.is_first()) {
+      fs::remove(file);
+      fs::create_symlink("/disk/that/is/not/mounted", file);
+    }
+    comm.barrier();
+    Checkpoints checkpoints({.folder = folder.path()}, comm, [](const auto&) {});
+    EXPECT_THAT([&] { checkpoints.restore(found.state()); },
+                ThrowsMessage<Error>(HasSubstr("a link to /disk/that/is/not/mounted")));
+    comm.barrier();
+    EXPECT_THAT(names_of(folder.path()), ElementsAre("step-000000001", "step-000000002"));
+  });
+}
+
+TEST(RanksCheckpoint, LearnsOfTheFirstFailureOnAllRanks) {
+  on_ranks([](Communicator& comm) {
+    EXPECT_FALSE(first_failure("", comm));
+    for (int failing = 0; failing < comm.world(); ++failing) {
+      const std::string mine =
+          comm.rank() < failing ? ""
+                                : "I am " + std::string(static_cast<std::size_t>(comm.rank()), '.');
+      const auto failure = first_failure(mine, comm);
+      EXPECT_EQ(failure.value_or(RankFailure{.rank = -1}).rank, failing);
+      const std::string who = comm.world() > 1 ? "rank " + std::to_string(failing) + ": " : "";
+      EXPECT_EQ(failure.value_or(RankFailure{}).sentence,
+                who + "I am " + std::string(static_cast<std::size_t>(failing), '.'));
+    }
+  });
+}
+
 TEST(RanksCheckpoint, TakesThePlaceOfWhatACrashLeftAndOfOldOnes) {
   on_ranks([](Communicator& comm) {
     const SharedFolder folder(comm);
@@ -163,15 +254,13 @@ TEST(RanksCheckpoint, TakesThePlaceOfWhatACrashLeftAndOfOldOnes) {
       write_text(folder.path() / "step-000000002.partial" / "backbone.safetensors", "half");
       write_text(folder.path() / "step-000000000.removed" / "backbone.safetensors", "half");
       write_text(folder.path() / "notes.txt", "the user's");
+      write_text(folder.path() / "plot.partial", "the user's");
     }
     comm.barrier();
     Trained trained(comm, 1);
     for (const std::int64_t step : {1, 2, 3, 4}) save(trained, step, folder.path(), comm, 2);
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder.path()))
-      names.push_back(entry.path().filename());
-    std::ranges::sort(names);
-    EXPECT_THAT(names, ElementsAre("notes.txt", "step-000000003", "step-000000004"));
+    EXPECT_THAT(names_of(folder.path()),
+                ElementsAre("notes.txt", "plot.partial", "step-000000003", "step-000000004"));
   });
 }
 

@@ -131,6 +131,49 @@ TEST_F(Resume, BeginsWhereThereIsNoCheckpoint) {
   EXPECT_TRUE(fs::exists(at_the_end("manifest.json")));
 }
 
+TEST_F(Resume, IsRefusedWhereANetworkOrALogStandsWithoutACheckpoint) {
+  run();
+  fs::remove_all(checkpoint(0).parent_path());
+  const fs::path output = config_.output;
+  for (const char* name : {"best.safetensors", "last.safetensors", "metrics.jsonl"}) {
+    const std::string content = read_file(output / name);
+    EXPECT_THAT([&] { run(Start::kResume); },
+                ThrowsMessage<Error>(AllOf(HasSubstr(std::string("holds ") + name),
+                                           HasSubstr("no checkpoint to go on from"))));
+    EXPECT_EQ(read_file(output / name), content);
+    fs::remove(output / name);
+  }
+  write_text(output / "metrics.jsonl", "");  // a run that was ended before its first step
+  run(Start::kResume);
+  EXPECT_THAT(log_, HasSubstr("training begins"));
+}
+
+TEST_F(Resume, DoesNotTakeCheckpointsThatCannotBeLookedForForNone) {
+  run();
+  const auto want = results();
+  const fs::path checkpoints = checkpoint(0).parent_path(), elsewhere = folder_ / "elsewhere";
+  const auto expect_refusal = [&](const std::string& sentence) {
+    for (const Start start : {Start::kAnew, Start::kResume})
+      EXPECT_THAT([&] { run(start); }, ThrowsMessage<Error>(HasSubstr(sentence)));
+  };
+  fs::rename(checkpoints, elsewhere);
+  fs::create_directory_symlink(elsewhere, checkpoints);
+  fs::rename(elsewhere, folder_ / "unmounted");
+  expect_refusal("checkpoints: a link to " + elsewhere.string() + ", which is not there");
+  const fs::path whole = config_.output;
+  config_.output = folder_ / "link";
+  fs::create_directory_symlink("nowhere", config_.output);
+  expect_refusal("link: a link to nowhere, which is not there");
+  config_.output = whole;
+  fs::rename(folder_ / "unmounted", elsewhere);
+  run(Start::kResume);
+  EXPECT_EQ(results(), want);
+  fs::remove(checkpoints);
+  write_text(checkpoints, "a file");
+  EXPECT_THAT([&] { run(Start::kResume); },
+              ThrowsMessage<Error>(HasSubstr("checkpoints: cannot list: Not a directory")));
+}
+
 TEST_F(Resume, OfAFinishedRunOnlyEvaluatesItAgain) {
   run();
   const auto want = results();
@@ -152,7 +195,7 @@ TEST_F(Resume, FallsBackToTheCheckpointBeforeOneThatIsNotWhole) {
   fs::remove(at_the_end("optimizer.safetensors"));
   expect("optimizer.safetensors: is missing");
   fs::remove(at_the_end("manifest.json"));
-  expect("manifest.json: cannot open");
+  expect("manifest.json: is missing");
   const fs::path centers = at_the_end("centers-00001-of-00001.safetensors");
   std::string bytes = read_file(centers);
   bytes[bytes.size() - 5] ^= 1;
@@ -160,6 +203,33 @@ TEST_F(Resume, FallsBackToTheCheckpointBeforeOneThatIsNotWhole) {
   expect("centers-00001-of-00001.safetensors: offset 0: altered since it was written");
   fs::resize_file(at_the_end("backbone.safetensors"), 1000);
   expect("backbone.safetensors: end: 1,000 bytes, want ");
+}
+
+TEST_F(Resume, StopsWhereACheckpointCannotBeReadAndKeepsIt) {
+  run();
+  const auto want = results();
+  for (const char* name : {"manifest.json", "backbone.safetensors", "optimizer.safetensors",
+                           "centers-00001-of-00001.safetensors"}) {
+    const fs::path file = at_the_end(name), elsewhere = folder_ / "elsewhere";
+    fs::rename(file, elsewhere);
+    fs::create_symlink("/disk/that/is/not/mounted", file);
+    EXPECT_THAT([&] { run(Start::kResume); },
+                ThrowsMessage<Error>(HasSubstr(std::string(name) + ": a link to")));
+    fs::remove(file);
+    fs::rename(elsewhere, file);
+  }
+  run(Start::kResume);
+  EXPECT_EQ(results(), want);
+}
+
+TEST_F(Resume, KeepsEveryDamagedCheckpoint) {
+  run();
+  const fs::path damaged = checkpoint(12).string() + ".damaged";
+  write_text(damaged / "of an earlier time", "");
+  fs::remove(at_the_end("backbone.safetensors"));
+  run(Start::kResume);
+  EXPECT_TRUE(fs::exists(damaged / "of an earlier time"));
+  EXPECT_TRUE(fs::exists(damaged.string() + "-2"));
 }
 
 TEST_F(Resume, IsRefusedWhereNoCheckpointIsWhole) {
@@ -191,6 +261,45 @@ TEST_F(Resume, SaysWhatElseIsNotAsItWas) {
   config_.schedule.lr = 0.05;
   run(Start::kResume);
   EXPECT_THAT(log_, HasSubstr("changed since: schedule.lr = 0.05, was 0.1"));
+}
+
+/// Pairs of an image with itself and with a quite different one.
+void write_easy_set(const fs::path& path) {
+  VerificationSetWriter pairs(path);
+  for (std::uint64_t pair = 0; pair < 20; ++pair)
+    pairs.add(picture(100 + pair, 0), picture(pair % 2 == 0 ? 100 + pair : 300 + pair, 0),
+              pair % 2 == 0);
+  pairs.commit();
+}
+
+TEST_F(Resume, ChoosesTheBestAnewOnAnotherSetAndKeepsTheOneBefore) {
+  write_easy_set(folder_ / "easy.bin");
+  config_.eval.every = 4;
+  const std::vector<std::string> hard = config_.eval.sets;
+  config_.eval.sets = {folder_ / "easy.bin"};
+  run();
+  for (const std::int64_t step : {12}) fs::remove_all(checkpoint(step));
+  const fs::path best = fs::path(config_.output) / "best.safetensors";
+  const std::string of_easy = read_file(best);
+
+  fs::rename(folder_ / "easy.bin", folder_ / "moved.bin");  // is the same set
+  config_.eval.sets = {folder_ / "moved.bin"};
+  run(Start::kResume);
+  EXPECT_THAT(log_, Not(HasSubstr("chosen anew")));
+  EXPECT_EQ(read_file(best), of_easy);
+
+  fs::remove_all(checkpoint(12));
+  config_.eval.sets = hard;
+  run(Start::kResume);
+  const std::string aside = "best-until-step-8.safetensors";
+  EXPECT_THAT(log_, AllOf(HasSubstr("chosen anew"), HasSubstr(aside)));
+  EXPECT_EQ(read_file(fs::path(config_.output) / aside), of_easy);
+  double most = 0;  // of the evaluations before the last checkpoint
+  for (const auto& line : metrics())
+    if (line.contains("set") && line["set"] == "val" && line["step"] < 12)
+      most = std::max<double>(most, line["accuracy"]);
+  EXPECT_EQ(nlohmann::json::parse(read_file(at_the_end("manifest.json")))["best_accuracy"], most);
+  EXPECT_TRUE(fs::exists(best));
 }
 
 TEST_F(Resume, SeesTheSetAsTheRunSawItAtItsStart) {

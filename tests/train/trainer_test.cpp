@@ -1,5 +1,6 @@
 #include "pfc/train/trainer.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +17,7 @@ namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
@@ -100,6 +102,35 @@ TEST_F(Train, RefusesAFolderThatAnotherRunWritesTo) {
                 ThrowsMessage<Error>(HasSubstr("another run is writing to it")));
   }
   run();
+}
+
+TEST_F(Train, LocksItsFolderThroughAFileThatIsOpenForWriting) {
+  const auto comm = make_self_communicator();
+  const OutputFolder own(config_.output, Start::kAnew, *comm);
+  const std::filesystem::path lock = std::filesystem::path(config_.output) / ".lock";
+  int access = -1;  // NFS has no exclusive lock on what is open for reading
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;
+    if (std::filesystem::read_symlink(entry.path(), closed) == std::filesystem::canonical(lock))
+      access = ::fcntl(std::stoi(entry.path().filename()), F_GETFL) & O_ACCMODE;
+  }
+  EXPECT_EQ(access, O_RDWR);
+}
+
+TEST_F(Train, SavesTheNetworkWhereThereIsNoRoomForTheLastCheckpoint) {
+  std::filesystem::create_directories(config_.output);
+  std::filesystem::create_directory_symlink(  // where nobody can make a folder
+      "/proc", std::filesystem::path(config_.output) / "checkpoints");
+  const std::string last = std::filesystem::path(config_.output) / "last.safetensors";
+  for (const int world : {1, 2}) {
+    EXPECT_THAT([&] { run_on(world, Start::kResume); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("step-000000012.partial"),
+                                           HasSubstr("step 12 has no checkpoint"),
+                                           HasSubstr("its network is saved as " + last))));
+    EXPECT_EQ(name_of_backbone(last, "tiny").embedding_size, 32);
+    for (const char* name : {"last.safetensors", "best.safetensors", "metrics.jsonl"})
+      std::filesystem::remove(std::filesystem::path(config_.output) / name);
+  }
 }
 
 TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "pfc/base/error.h"
 #include "pfc/comm/communicator.h"
 #include "pfc/data/class_identities.h"
 #include "pfc/head/center_table.h"
@@ -21,6 +22,12 @@ struct CheckpointOptions {
   std::filesystem::path folder = {};  ///< that they stand in, one on a file system of all ranks
   std::int64_t keep_last = 2;         ///< how many of the newest are kept
   std::int64_t keep_every = 0;  ///< those of a multiple of so many steps are kept too; 0: none
+};
+
+/// A checkpoint could not be written, and nothing of it is left; thrown on every rank.
+class NotSaved : public Error {
+ public:
+  using Error::Error;
 };
 
 /// What a checkpoint holds of a run; the rest of a run is a function of its step.
@@ -39,8 +46,9 @@ struct TrainState {
 /// - `manifest.json`, written last.
 ///
 /// A checkpoint is written under another name, which it loses when all of it is on the disk, and
-/// older ones are removed after that: whenever a run dies, one that is whole is left. Every rank
-/// calls each function.
+/// older ones are removed after that: whenever a run dies, one that is whole is left. What a killed
+/// save left goes before the next one, so that room for `keep_last` and one more is enough. Every
+/// rank calls each function, and where one rank fails all throw its sentence.
 class Checkpoints {
  public:
   /// Looks for what is there. `note` gets a sentence for each that cannot be used, on one rank.
@@ -52,12 +60,13 @@ class Checkpoints {
   /// there are none. Throws Error where there are some and none says anything.
   std::optional<Manifest> newest();
   /// Fills `state` from the newest that is whole. One with a missing, short or altered file is
-  /// noted by the file's name and set aside as `step-….damaged`. Throws Error where none is left.
+  /// noted by the file's name and set aside as `step-….damaged`. Throws Error where none is left,
+  /// and where a file cannot be read: that says nothing of the checkpoint.
   Manifest restore(const TrainState& state);
 
   /// Saves; `manifest` says what the run knows, this fills in ranks and files. Rows are streamed
   /// from the table, which must not change meanwhile. Returns the bytes of the checkpoint, on the
-  /// first rank.
+  /// first rank. Throws NotSaved where a rank cannot write its part.
   std::int64_t save(const TrainState& state, const std::string& network,
                     std::int64_t embedding_size, Manifest manifest);
 
@@ -66,12 +75,12 @@ class Checkpoints {
   std::vector<std::int64_t> find() const;
   std::optional<Manifest> first_that(
       const std::function<void(const std::filesystem::path&, const Manifest&)>& serves);
-  bool all_succeeded(const std::string& failure);
-  void set_aside(std::int64_t step) const;
-  void write(const TrainState& state, const std::string& network, std::int64_t embedding_size,
-             const std::filesystem::path& partial, Manifest& manifest);
+  void set_aside(const std::filesystem::path& folder) const;
+  void on_all_or_none(const std::filesystem::path& partial, const std::function<void()>& work);
   void gather_sums(const Checksums& sums, Manifest& manifest);
   void remove_old(std::int64_t newest) const;
+  void remove(const std::filesystem::path& folder) const;
+  void remove_all(const std::filesystem::path& folder) const;
 
   CheckpointOptions options_;
   Communicator& comm_;

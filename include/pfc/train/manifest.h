@@ -24,7 +24,8 @@ struct Manifest {
   std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
   std::int64_t corrupt = 0;   ///< images that did not decode, so far
-  double best_accuracy = -1;  ///< so far, on the first verification set; -1: none was measured
+  double best_accuracy = -1;  ///< so far, on one verification set; -1: none was measured
+  std::uint64_t best_on = 0;  ///< that set's fingerprint; 0: not known
 
   /// Of a float16 run's LossScaler: its factor, steps in a row without an overflow, and skipped
   /// ones; 0: none.
