@@ -96,7 +96,7 @@ TEST_F(PfcProcess, NoNameIsObeyedByATerminal) {
             0);
   const Outcome verified = run("data verify photos");
   EXPECT_EQ(verified.status, 1);
-  EXPECT_THAT(verified.out, AllOf(HasSubstr("id_0/?[31mred"), Not(HasSubstr("\033"))));
+  EXPECT_THAT(verified.out, AllOf(HasSubstr("id_0/\\x1b[31mred\\n.jpg"), Not(HasSubstr("\033"))));
   const Outcome missing = run("inspect '" + escape + "\nÅ.rec'");
   EXPECT_EQ(missing.err.find('\033'), std::string::npos);
   expect_failure(missing, 1, "?[31m?Å.rec");
