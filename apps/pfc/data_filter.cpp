@@ -45,8 +45,8 @@ void run_filter(const FilterCommand& command) {
   FaceFilter filter(filter_options(command));
   const fs::path rec = new_rec(command.output);
   FaceWalk walk;
-  const auto counted = open_faces(command.input);
-  walk.each(*counted, "counting", [&](const Face& face) { filter.count(face); });
+  const auto input = open_faces(command.input);
+  walk.each(*input, "counting", [&](const Face& face) { filter.count(face); });
   filter.finish();
 
   const auto source = open_faces(command.input);
@@ -54,7 +54,7 @@ void run_filter(const FilterCommand& command) {
   const auto sink = begin_rec(rec);
   walk.copy(*kept, *sink);
   sink->commit();
-  write_class_map(rec.parent_path() / "class_map.csv", filter, *counted);
+  write_class_map(rec.parent_path() / "class_map.csv", filter, *input);
   std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (filter.not_found() > 0)
     std::cout << counted(filter.not_found(), "entry") << " of the lists not found in the set\n";
