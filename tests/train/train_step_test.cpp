@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "pfc/base/error.h"
+#include "train/finite.h"
 
 namespace pfc {
 namespace {
@@ -215,6 +216,19 @@ TEST_F(TrainStep, ALossThatIsNotFiniteNamesTheFirstTensor) {
 TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamed) {
   head_.table().weights()[plan_.labels[1].v][0] = std::numeric_limits<float>::infinity();
   EXPECT_THAT([&] { step(0.25); }, ThrowsMessage<Error>(HasSubstr("the centre of class 1")));
+}
+
+TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamedAmongManyThousands) {
+  const ClassShard shard(40'000, 0, 1);
+  PartialFc head({.table = {.dim = kDim}}, shard);
+  head.table().weights()[39'000][3] = std::numeric_limits<float>::quiet_NaN();
+  head.table().weights()[39'500][3] = std::numeric_limits<float>::quiet_NaN();
+  StepPlan plan;
+  plan.classes = ClassSampler({.sample_rate = 1.0}, shard).draw(0, {});
+  Anew anew(*this);
+  const Training training{backbone_, head, anew.gradients, anew.optimizer, *comm_};
+  EXPECT_THAT([&] { fail_by_loss(plan, 0.25, training); },
+              ThrowsMessage<Error>(HasSubstr("the centre of class 39000;")));
 }
 
 }  // namespace
