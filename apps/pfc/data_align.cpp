@@ -113,6 +113,7 @@ void run_align(AlignCommand command) {
   if (!command.detector.empty())
     detector = std::make_shared<FaceDetector>(command.detector, size_of(command.detector_size));
   const auto images = open_images(command.images);
+  if (const std::string what = images->passed_over(); !what.empty()) tell("passed over: " + what);
   const FindLandmarks find =
       detector ? landmarks_by(detector) : landmarks_in(command.landmarks, *images);
   std::optional<ProgressLine> line;

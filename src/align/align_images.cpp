@@ -9,6 +9,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/data/list_name.h"
 
 namespace pfc {
 namespace {
@@ -17,30 +18,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTemporary = ".tmp";
 constexpr const char* kList = "not_aligned.txt";
-
-/// A name or a reason as one field of a list, whatever it holds.
-std::string field_of(std::string_view text) {
-  std::string field;
-  for (const char c : text) {
-    switch (c) {
-      case '\\':
-        field += "\\\\";
-        break;
-      case '\t':
-        field += "\\t";
-        break;
-      case '\n':
-        field += "\\n";
-        break;
-      case '\r':
-        field += "\\r";
-        break;
-      default:
-        field += c;
-    }
-  }
-  return field;
-}
 
 /// A file that is whole under its name, though not yet safe from a power cut: the folder is synced
 /// at the end.
@@ -129,7 +106,7 @@ AlignCounts align_images(
                    const std::string name = images.name(left[static_cast<std::size_t>(k)]);
                    if (list.empty()) counts.first_reason = printable(name) + ": " + reason;
                    ++counts.not_aligned;
-                   list += field_of(name) + "\t" + field_of(reason) + "\n";
+                   list += list_name(name) + "\t" + printable_line(reason) + "\n";
                  }
                  options.progress(++done, images.size());
                });

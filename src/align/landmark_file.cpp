@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/shown.h"
+#include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -42,44 +43,18 @@ struct ListField {
   std::optional<double> number;
 };
 
-/// Takes a field off the front of `line`, without blanks around it. One in quotes may hold the
-/// separator.
-ListField take_field(std::string_view& line, char separator) {
-  const auto skip_blanks = [&] {
-    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-  };
-  skip_blanks();
-  const std::size_t from =
-      line.starts_with('"') ? std::min(line.find('"', 1), line.size()) : std::size_t{0};
-  const std::size_t end = std::min(line.find(separator, from), line.size());
-  const std::string_view field = line.substr(0, end);
-  line.remove_prefix(std::min(end + 1, line.size()));
-  skip_blanks();
-  const std::string_view text = field.substr(0, field.find_last_not_of(' ') + 1);
-  return {text, number_in(text)};
-}
-
-std::vector<ListField> split_fields(std::string_view line, char separator) {
-  std::vector<ListField> fields;
-  while (!line.empty()) fields.push_back(take_field(line, separator));
-  return fields;
-}
-
-/// Fields are separated by tabs, else by commas, else by spaces. A field of several numbers
-/// ("NAME<tab>X1 Y1 X2 Y2 …") is several.
+/// A field of several numbers ("NAME<tab>X1 Y1 X2 Y2 …") is several.
 std::vector<ListField> fields_of(std::string_view line, char separator) {
+  const auto is_number = [](const ListField& field) { return field.number.has_value(); };
   std::vector<ListField> fields;
-  for (const ListField& field : split_fields(line, separator)) {
+  for (const std::string_view text : split(line, separator)) {
+    fields.push_back({text, number_in(text)});
+    if (separator == ' ' || fields.back().number) continue;
     std::vector<ListField> parts;
-    if (!field.number) parts = split_fields(field.text, ' ');
-    const bool numbers = parts.size() > 1 && std::ranges::all_of(parts, [](const ListField& part) {
-                           return part.number.has_value();
-                         });
-    if (numbers) {
-      fields.insert(fields.end(), parts.begin(), parts.end());
-    } else {
-      fields.push_back(field);
-    }
+    for (const std::string_view part : split(text, ' ')) parts.push_back({part, number_in(part)});
+    if (!std::ranges::all_of(parts, is_number)) continue;
+    fields.pop_back();
+    fields.insert(fields.end(), parts.begin(), parts.end());
   }
   return fields;
 }
@@ -90,7 +65,8 @@ struct ParsedLine {
   std::vector<double> numbers;
 };
 
-/// The name is the first field before the numbers that is none itself ("1 NAME LABEL …"); where
+/// Fields are separated by tabs, else by commas, else by spaces. The name is the first one before
+/// the numbers that is none itself ("1 NAME LABEL …"); where
 /// there is none, the first behind them; where all are numbers, the first.
 ParsedLine parse_line(std::string_view line) {
   const char separator = line.find('\t') != line.npos  ? '\t'
@@ -120,17 +96,8 @@ ParsedLine parse_line(std::string_view line) {
   return result;
 }
 
-std::string_view line_at(std::string_view text, std::size_t begin) {
-  std::string_view line = text.substr(begin, std::min(text.find('\n', begin), text.size()) - begin);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
-
-/// What a name is looked for by: without quotes and a leading "./", and with '/' where Windows has
-/// '\'.
+/// What a name is looked for by: without a leading "./", and with '/' where Windows has '\'.
 std::string key_of(std::string_view name) {
-  if (name.size() > 1 && name.starts_with('"') && name.ends_with('"'))
-    name = name.substr(1, name.size() - 2);
   while (name.starts_with("./")) name.remove_prefix(2);
   std::string key(name);
   std::ranges::replace(key, '\\', '/');
@@ -291,9 +258,7 @@ LandmarkFile LandmarkFile::parse(std::span<const std::byte> bytes, const std::st
 }
 
 LandmarkFile::LandmarkFile(std::span<const std::byte> bytes, const std::string& name)
-    : name_(name), text_(reinterpret_cast<const char*>(bytes.data()), bytes.size()) {
-  if (constexpr std::string_view kMark = "\xEF\xBB\xBF"; text_.starts_with(kMark))
-    text_.remove_prefix(kMark.size());
+    : name_(name), text_(list_text(bytes, name)) {
   if (looks_like_json(text_)) {
     json_as_text_ = std::make_unique<const std::string>(text_of_json(text_, name));
     text_ = *json_as_text_;
@@ -304,16 +269,13 @@ LandmarkFile::LandmarkFile(std::span<const std::byte> bytes, const std::string& 
 }
 
 void LandmarkFile::find_lines() {
-  Line line;
   int headings = 0;
-  for (std::uint64_t next = 0; next < text_.size();) {
-    line.begin = next;
-    ++line.number;
-    next = std::min(text_.find('\n', next), text_.size() - 1) + 1;
-    const std::string_view text = line_at(text_, line.begin);
-    const std::size_t first = text.find_first_not_of(" \t");
-    if (first == text.npos || text[first] == '#') continue;
-    const ParsedLine parsed = parse_line(text);
+  for (Lines lines(text_, name_); lines.next();) {
+    if (lines.line().starts_with('#')) continue;
+    Line line;
+    line.number = static_cast<std::uint32_t>(lines.number());
+    line.begin = static_cast<std::uint64_t>(lines.line().data() - text_.data());
+    const ParsedLine parsed = parse_line(lines.line());
     const bool heading = parsed.numbers.empty() && lines_.empty() && !json_as_text_;
     if (heading && headings++ < kMostHeadings) continue;
     if (parsed.name.empty() || parsed.numbers.size() < kPointNumbers)
@@ -336,7 +298,7 @@ void LandmarkFile::choose_reading() {
   std::vector<std::vector<double>> lines;
   const std::size_t count = std::min(lines_.size(), kMostLines);
   for (std::size_t i = 0; i < count; ++i)
-    lines.push_back(parse_line(line_at(text_, lines_[i * lines_.size() / count].begin)).numbers);
+    lines.push_back(parse_line(line_at(lines_[i * lines_.size() / count].begin)).numbers);
   const std::vector<LandmarkReading> readings = readings_of(numbers_);
   const ReadingFit plain = fit_of(lines, readings.front());
   ReadingFit best = plain;
@@ -361,8 +323,8 @@ void LandmarkFile::sort_lines() {
   std::ranges::sort(lines_, {}, [](const Line& line) { return std::pair(line.hash, line.begin); });
   for (std::size_t i = 1; i < lines_.size(); ++i) {
     for (std::size_t j = i; j-- > 0 && lines_[j].hash == lines_[i].hash;) {
-      const std::string_view name = parse_line(line_at(text_, lines_[i].begin)).name;
-      if (key_of(name) != key_of(parse_line(line_at(text_, lines_[j].begin)).name)) continue;
+      const std::string_view name = parse_line(line_at(lines_[i].begin)).name;
+      if (key_of(name) != key_of(parse_line(line_at(lines_[j].begin)).name)) continue;
       throw DataError(name_, printable(name),
                       "listed twice, in lines " + std::to_string(lines_[j].number) + " and " +
                           std::to_string(lines_[i].number));
@@ -371,17 +333,21 @@ void LandmarkFile::sort_lines() {
 }
 
 void LandmarkFile::fail_at(const Line& line, const std::string& what) const {
-  const std::string_view text = line_at(text_, line.begin);
+  const std::string_view text = line_at(line.begin);
   const std::string place =
       json_as_text_ ? printable(parse_line(text).name) : "line " + std::to_string(line.number);
   throw DataError(name_, place, "found " + shown(text) + ", " + what);
+}
+
+std::string_view LandmarkFile::line_at(std::uint64_t begin) const {
+  return first_line(text_.substr(begin));
 }
 
 const LandmarkFile::Line* LandmarkFile::line_named(const std::string& key) const {
   const std::uint32_t hash = hash_of(key);
   for (auto line = std::ranges::lower_bound(lines_, hash, {}, &Line::hash);
        line != lines_.end() && line->hash == hash; ++line) {
-    if (key_of(parse_line(line_at(text_, line->begin)).name) == key) return &*line;
+    if (key_of(parse_line(line_at(line->begin)).name) == key) return &*line;
   }
   return nullptr;
 }
@@ -394,7 +360,7 @@ const LandmarkFile::Line* LandmarkFile::line_of(std::string_view name) const {
 std::optional<Landmarks> LandmarkFile::find(std::string_view name, const ImageSize& size) const {
   const Line* line = line_of(name);
   if (line == nullptr) return std::nullopt;
-  Landmarks points = points_in(parse_line(line_at(text_, line->begin)).numbers, reading_);
+  Landmarks points = points_in(parse_line(line_at(line->begin)).numbers, reading_);
   if (reading_.of_the_sides) {
     for (Point& point : points) point = {point.x * size.width, point.y * size.height};
   }
@@ -404,7 +370,7 @@ std::optional<Landmarks> LandmarkFile::find(std::string_view name, const ImageSi
 }
 
 std::string_view LandmarkFile::example() const {
-  return parse_line(line_at(text_, lines_.front().begin)).name;
+  return parse_line(line_at(lines_.front().begin)).name;
 }
 
 std::string LandmarkFile::reading_text() const {

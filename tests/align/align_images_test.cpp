@@ -48,7 +48,8 @@ TEST_F(AlignImages, KeepsTheFoldersAndListsWhatItCouldNotAlign) {
   EXPECT_EQ(image_size(face.bytes()), (ImageSize{112, 112}));
   EXPECT_EQ(decode_image(face.bytes()).pixels[0], 77);
   EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
-            "bob/2.png\tno landmarks\nbob/3.jpg\tneither a JPEG nor a PNG image\n");
+            "bob/2.png\tno landmarks\nbob/3.jpg\tno image, it begins with \"no image\", want JPEG, "
+            "PNG, WebP or BMP\n");
 }
 
 TEST_F(AlignImages, GoesOnWhereAnInterruptedRunStopped) {
@@ -92,7 +93,32 @@ TEST_F(AlignImages, ListsAnyNameInOneLine) {
   fs::rename(folder_ / "photos/bob/3.jpg", folder_ / "photos/bob/3\t\n\\.jpg");
   EXPECT_EQ(align().first_reason, "bob/2.png: no landmarks");
   EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
-            "bob/2.png\tno landmarks\nbob/3\\t\\n\\\\.jpg\tneither a JPEG nor a PNG image\n");
+            "bob/2.png\tno landmarks\nbob/3\\t\\n\\\\.jpg\tno image, it begins with \"no image\", "
+            "want JPEG, PNG, WebP or BMP\n");
+}
+
+TEST_F(AlignImages, SeesAPhotoAsItsCameraWasHeld) {
+  RgbImage photo{160, 120, std::vector<std::uint8_t>(3 * 160 * 120, 40)};
+  for (std::size_t i = 0; i < photo.pixels.size() / 2; ++i)
+    photo.pixels[i] = 220;  // its upper half
+  std::string jpeg = text_of(encode_jpeg(photo, 95));
+  using namespace std::string_literals;
+  jpeg.insert(2,
+              "\xFF\xE1\x00\x22"s
+              "Exif\0\0MM\0*\0\0\0\x08\0\x01"s
+              "\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"s);
+  write_text(folder_ / "held/1.jpg", jpeg);
+  align_images(*open_images(folder_ / "held"),
+               [](std::string_view, const RgbImage& picture) {
+                 EXPECT_EQ(picture.width, 120);  // a quarter turn to the right
+                 EXPECT_EQ(picture.height, 160);
+                 return kFaceTemplate;
+               },
+               {.folder = folder_ / "faces", .png = true});
+  const MappedFile file(folder_ / "faces/1.png");
+  const RgbImage face = decode_image(file.bytes());
+  EXPECT_NEAR(face.pixels[3 * (56 * 112 + 5)], 40, 4);     // left
+  EXPECT_NEAR(face.pixels[3 * (56 * 112 + 105)], 220, 4);  // right
 }
 
 TEST_F(AlignImages, RefusesTwoPicturesOfOneNameAndAFolderThatIsThere) {

@@ -168,7 +168,8 @@ TEST_F(PfcData, SaysInOneSentenceWhatIsWrongAndLeavesNothing) {
   const Outcome verified = run("data verify packed --list broken.txt");
   EXPECT_EQ(verified.status, 1);
   EXPECT_THAT(verified.err, HasSubstr("pfc: packed: 1 of 120 images do not decode"));
-  EXPECT_EQ(read("broken.txt"), "13\t3\tneither a JPEG nor a PNG image\n");
+  EXPECT_EQ(read("broken.txt"),
+            "13\t3\tno image, it begins with \"no picture\", want JPEG, PNG, WebP or BMP\n");
   EXPECT_EQ(said("filter packed -o mended --drop-images broken.txt"),
             "mended/train.rec: 119 images of 30 identities\n");
 }

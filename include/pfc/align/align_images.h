@@ -32,7 +32,7 @@ struct AlignCounts {
 /// as `FOLDER.partial` and gets its name at the end; what an interrupted run wrote there is kept.
 /// `landmarks_of` is called from several threads and throws Error where it has none. Throws Error
 /// where two pictures would become one file, or `folder` is there already, before anything is done.
-/// In the list a tab, a line's end and a backslash of a name are `\t`, `\n`, `\r` and `\\`.
+/// Names are in the list as list_name writes them.
 AlignCounts align_images(
     const ImageSource& images,
     const std::function<Landmarks(std::string_view name, const RgbImage& picture)>& landmarks_of,

@@ -47,7 +47,8 @@ class LandmarkFile {
   /// The same from memory that outlives it; `name` stands for the file in messages.
   static LandmarkFile parse(std::span<const std::byte> bytes, const std::string& name);
 
-  /// The points of a picture of `size`, in pixels; a list may name it without its extension.
+  /// The points of a picture of `size`, in its pixels as decode_image gives them: turned as its
+  /// EXIF says, as OpenCV and so most detectors see it. A list may name it without its extension.
   /// Throws DataError with the line where they do not look like a face.
   std::optional<Landmarks> find(std::string_view name, const ImageSize& size) const;
   bool contains(std::string_view name) const { return line_of(name) != nullptr; }
@@ -71,6 +72,7 @@ class LandmarkFile {
   void find_lines();
   void choose_reading();
   void sort_lines();
+  std::string_view line_at(std::uint64_t begin) const;
   const Line* line_of(std::string_view name) const;
   const Line* line_named(const std::string& key) const;
   [[noreturn]] void fail_at(const Line& line, const std::string& what) const;
