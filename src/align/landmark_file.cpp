@@ -65,9 +65,9 @@ struct ParsedLine {
   std::vector<double> numbers;
 };
 
-/// Fields are separated by tabs, else by commas, else by spaces. The name is the first one before
-/// the numbers that is none itself ("1 NAME LABEL …"); where
-/// there is none, the first behind them; where all are numbers, the first.
+/// Fields are separated by tabs, else by commas, else by spaces. The name is the first field before
+/// the row that is no number itself ("1 NAME LABEL …"); where there is none, the first behind it;
+/// where all fields are numbers, the first.
 ParsedLine parse_line(std::string_view line) {
   const char separator = line.find('\t') != line.npos  ? '\t'
                          : line.find(',') != line.npos ? ','
