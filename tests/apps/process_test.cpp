@@ -57,8 +57,8 @@ TEST_F(PfcProcess, OutputsGoIntoWhatIsNoRegularFile) {
   ASSERT_EQ(sh("mkfifo pipe"), 0);
   EXPECT_EQ(sh("(cat pipe >through.png &) ; \"$PFC\" data info faces --sheet pipe >out.txt"), 0);
   EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
-  expect_failure(run("data info faces --sheet /dev/full --json >/dev/null"), 1,
-                 "/dev/full: cannot write: No space left on device");
+  EXPECT_EQ(sh("\"$PFC\" data info faces --sheet /dev/full >out.txt 2>err.txt"), 1);
+  EXPECT_EQ(read("err.txt"), "pfc: /dev/full: cannot write: No space left on device\n");
 }
 
 TEST_F(PfcProcess, LinksStayAndTheirTargetsAreReplaced) {
