@@ -15,6 +15,8 @@ std::string list_name(std::string_view name) {
       text += "\\n";
     } else if (c == '\t') {
       text += "\\t";
+    } else if (c == '\r') {
+      text += "\\r";
     } else if (c == '\\') {
       text += "\\\\";
     } else if (static_cast<unsigned char>(c) < ' ' || c == '\x7f' ||

@@ -94,7 +94,7 @@ class MegafaceFeatures final : public Features {
 std::vector<std::string> parse_megaface_list(std::span<const std::byte> text,
                                              const std::string& name, int parts,
                                              bool may_be_empty) {
-  const std::string_view all(reinterpret_cast<const char*>(text.data()), text.size());
+  const std::string_view all = list_text(text, name);
   const std::size_t first = all.find_first_not_of(" \t\r\n");
   std::vector<std::string> names;
   if (first != all.npos && all[first] == '{') {

@@ -28,6 +28,7 @@ TEST(MegafaceLists, KeepTheEndsOfPaths) {
   EXPECT_THAT(parse("#rules\n3\ta/b/1_0.jpg\na/c/2_1.jpg\n", 3),
               ElementsAre("a/b/1_0.jpg", "a/c/2_1.jpg"));
   EXPECT_THAT(parse(R"({"id": ["x"], "path": ["root/a/b/1.jpg"]})", 3), ElementsAre("a/b/1.jpg"));
+  EXPECT_THAT(parse("\xef\xbb\xbf{\"path\": [\"a/b/1.jpg\"]}", 3), ElementsAre("a/b/1.jpg"));
 }
 
 TEST(MegafaceLists, SayWhichLineIsWrong) {
