@@ -13,7 +13,9 @@
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
+#include "pfc/model/backbone.h"
 #include "pfc/train/benchmark.h"
+#include "pfc/train/step_plan.h"
 
 namespace pfc {
 namespace {
@@ -68,6 +70,7 @@ void run_bench(BenchCommand command) {
   CenterTableOptions& table = command.run.head.table;
   table.weights = table.state = number_type(command.table);
   table.in_host_memory = comm->device().is_cuda() && command.center_memory == "host";
+  for (const std::int64_t batch : command.batches) require_whole_batch(batch, comm->world(), 1);
   if (comm->is_first()) print_head_of_table(command, *comm);
   for (std::size_t i = 0; i < command.rates.size(); ++i) {
     command.run.sample_rate = command.rates[i];
@@ -94,8 +97,10 @@ void add_bench(CLI::App& app) {
                    "Images a step, over all ranks: one for all, or one a rate")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--network", options->run.network,
-                      "Train this network too; the head alone without");
+  command
+      ->add_option("--network", options->run.network,
+                   "Train this network too; the head alone without")
+      ->check(CLI::IsMember(backbone_names()));
   command->add_option("--dim", options->run.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
+#include "pfc/model/backbone.h"
 #include "pfc/train/cost_model.h"
 #include "pfc/train/machine_ceilings.h"
 
@@ -124,6 +125,7 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
   number("--micro-batches", request.micro_batches, "Parts of the batch, one after the other",
          1 << 20);
   command.add_option("--network", request.network, "Backbone, as in model.network")
+      ->check(CLI::IsMember(backbone_names()))
       ->capture_default_str();
   number("--ranks", request.ranks, "GPUs", 65536);
   const CLI::IsMember type({"float32", "bfloat16"});

@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::milliseconds kBeat{100};
 
 /// A GPU's current stream.
-c10::optional<c10::Stream> stream_of(at::Device device) {
+c10::optional<c10::Stream> current_stream(at::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
@@ -33,7 +33,8 @@ c10::optional<c10::Stream> stream_beside(at::Device device) {
 
 void long_work(Communicator& comm, const std::function<void()>& work) {
   if (comm.world() == 1) return work();
-  const auto as_here = [&work, state = at::ThreadLocalState(), stream = stream_of(comm.device())] {
+  const auto as_here = [&work, state = at::ThreadLocalState(),
+                        stream = current_stream(comm.device())] {
     at::init_num_threads();
     const at::ThreadLocalStateGuard modes(state);
     const c10::OptionalStreamGuard on_stream(stream);

@@ -186,11 +186,11 @@ void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptio
 
 EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseGpus use,
                                         int local_rank) {
-  const int found = use == UseGpus::kNever ? 0 : gpus();
-  const bool on_gpu = decide_on_gpus(use, found > 0 ? 1 : 0, 1);
+  const bool found = use != UseGpus::kNever && gpus() > 0;
+  const bool on_gpu = decide_on_gpus(use, found ? 1 : 0, 1);
   EmbeddingNetwork loaded{load_backbone(model)};
   if (!on_gpu) return loaded;
-  loaded.gpu = local_rank % found;
+  loaded.gpu = gpu_of(local_rank);
   move_to({at::kCUDA, static_cast<c10::DeviceIndex>(*loaded.gpu)}, *loaded.network);
   return loaded;
 }

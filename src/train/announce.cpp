@@ -4,7 +4,9 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
@@ -12,7 +14,7 @@
 
 namespace pfc {
 
-void announce_dataset(const Dataset& dataset) {
+void announce_dataset(const Config& config, const Dataset& dataset) {
   const DatasetSummary& found = dataset.summary();
   std::string line = "data: " + counted(dataset.size(), "image") + " of " +
                      counted(dataset.identities(), "identity");
@@ -25,6 +27,15 @@ void announce_dataset(const Dataset& dataset) {
         "; left out " + counted(found.images_excluded, "image") + " that did not decode earlier";
   if (!found.passed_over.empty()) line += "; passed over: " + found.passed_over;
   tell(line);
+  if (dataset.size() == dataset.identities()) {
+    tell(
+        "note: every identity has one image; what makes two images one person is learnt from "
+        "several");
+  }
+  if (config.train.batch_size > dataset.size()) {
+    tell("note: a batch of " + counted(config.train.batch_size, "image") + " holds the set's " +
+         grouped(dataset.size()) + " more than once");
+  }
 }
 
 void announce_head(const Config& config, const ClassSampler& sampler) {
@@ -37,6 +48,21 @@ void announce_head(const Config& config, const ClassSampler& sampler) {
          counted(sampler.drawn(), "sampled class") +
          " few or none are left as negatives; raise head.sample_rate");
   }
+}
+
+void announce_room(const Config& config, const Backbone& backbone, const PartialFc& head,
+                   std::int64_t identities) {
+  std::int64_t network = 0;
+  for (const at::Tensor& parameter : backbone.parameters())
+    network += static_cast<std::int64_t>(parameter.nbytes());
+  const std::int64_t copies = config.optimizer.kind == "adamw" ? 3 : 2;  // itself, and moments
+  const std::int64_t bytes = identities * bytes_a_row(head.options().table) + copies * network;
+  std::error_code unknown;
+  const auto room =
+      static_cast<std::int64_t>(std::filesystem::space(config.output, unknown).available);
+  if (unknown || bytes <= room) return;
+  tell("note: a checkpoint takes " + size_text(bytes) + ", and there is room for " +
+       size_text(room) + " in " + config.output);
 }
 
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm) {

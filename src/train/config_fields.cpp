@@ -201,8 +201,10 @@ std::vector<Field> fields(Config& c) {
              "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or the machine's cores, shared "
              "by its "
              "ranks"),
-      number("train.timeout", &c.train.timeout, kFree, from_to(1, 1e6),
-             "seconds that a rank waits for the others before the run stops"),
+      number(
+          "train.timeout", &c.train.timeout, kFree, from_to(1, 1e6),
+          "seconds that a rank waits for another one that is silent; long work, such as an index "
+          "or a checkpoint, is waited for"),
 
       any("eval.sets", &c.eval.sets, kFree,
           "verification sets (.bin); the first one chooses the best model"),

@@ -1,8 +1,14 @@
 #include "train/evaluation.h"
 
+#include <ATen/Parallel.h>
+
 #include "base/fingerprint.h"
+#include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/comm/long_work.h"
+#include "pfc/data/decode_check.h"
+#include "pfc/data/image_source.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/roc_svg.h"
 
@@ -22,11 +28,26 @@ std::uint64_t fingerprint(const VerificationSet& set) {
   return fingerprint.value();
 }
 
+/// Each rank looks at a share of the images; it throws on the one that finds what is wrong.
+void require_evaluable(const VerificationSet& set, const Communicator& comm) {
+  require_pairs(set);
+  const auto images = images_of_pairs(set);
+  const std::int64_t n = images->size();
+  const auto broken =
+      check_faces(*images, n * comm.rank() / comm.world(), n * (comm.rank() + 1) / comm.world(),
+                  at::get_num_threads(), [](std::int64_t) {});
+  if (broken.empty()) return;
+  throw DataError(set.name(), images->name(broken.front().image), broken.front().reason);
+}
+
 }  // namespace
 
-Evaluation::Evaluation(const std::vector<std::string>& paths) {
+Evaluation::Evaluation(const std::vector<std::string>& paths, Communicator& comm) {
   for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
-  if (!sets_.empty()) best_on_ = fingerprint(sets_.front());
+  long_work(comm, [&] {
+    for (const VerificationSet& set : sets_) require_evaluable(set, comm);
+    if (!sets_.empty()) best_on_ = fingerprint(sets_.front());
+  });
 }
 
 bool Evaluation::resume(double best, std::uint64_t measured_on) {
@@ -42,13 +63,18 @@ const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
   results_.clear();
   for (const VerificationSet& set : sets_) {
+    // The run's own line counts steps, this one images.
+    ProgressLine line(2 * set.pairs(), 0, !comm.is_first());
     const auto show = [&](std::int64_t done, std::int64_t total) {
-      progress.show(step, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
-                              counted(total, "image"));
+      line.show(done, "evaluating on " + set.name() + ": " + grouped(done) + " of " +
+                          counted(total, "image"));
     };
     const PairEmbeddings embeddings = embed_pairs(backbone, set, {.progress = show}, comm);
+    long_work(comm, [&] {
+      if (comm.is_first()) results_.push_back(verify(embeddings));
+    });
     if (!comm.is_first()) continue;
-    const VerificationResult& result = results_.emplace_back(verify(embeddings));
+    const VerificationResult& result = results_.back();
     progress.note(format("step %lld  %s: accuracy %.2f%% ± %.2f, TAR %.2f%% at FAR 1e-2",
                          static_cast<long long>(step), result.set.c_str(), 100 * result.accuracy,
                          100 * result.accuracy_deviation, 100 * result.roc.at(1e-2).tar));

@@ -16,10 +16,13 @@ namespace pfc {
 /// The verification sets of a run, and the best result so far on the first of them.
 class Evaluation {
  public:
-  explicit Evaluation(const std::vector<std::string>& paths);
+  /// Opens them and looks at every image, so that what is wrong with a set is known before a run
+  /// begins: throws DataError where an image has no face or the pairs cannot be judged
+  /// (require_pairs). All ranks call it together.
+  Evaluation(const std::vector<std::string>& paths, Communicator& comm);
 
   /// Evaluates rank 0's network on every set. All ranks embed, each its share; the results are the
-  /// first rank's, empty on the others. `progress` is told of `step`.
+  /// first rank's, empty on the others. `progress` gets a note of each.
   const std::vector<VerificationResult>& run(Backbone& backbone, std::int64_t step,
                                              ProgressLine& progress, Communicator& comm);
   /// Whether the last run was the best so far on the first set; false on other ranks than the

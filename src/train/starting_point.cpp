@@ -14,6 +14,7 @@
 #include "pfc/base/format.h"
 #include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/long_work.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/model/backbone_file.h"
 #include "pfc/train/manifest.h"
@@ -197,17 +198,35 @@ void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Ba
   means.flush();
 }
 
-void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
-                   CenterTable& table, Communicator& comm) {
+/// Those of `init.from`, which are taken where `init.class_map` says so.
+SavedCenters open_centers(const Config& config) {
+  SavedCenters saved(config.init.from);
+  if (saved.dim() != config.model.embedding_size) {
+    throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
+                " numbers, this run's " + std::to_string(config.model.embedding_size));
+  }
+  return saved;
+}
+
+void require_starting_point(const Config& config) {
+  const Config::Init& init = config.init;
+  if (init.from.empty() && (!init.class_map.empty() || init.new_centers == "mean"))
+    throw Error("init.class_map and init.new_centers = mean want init.from, the trained network");
+  if (!init.from.empty() && !is_there(init.from))
+    throw Error("init.from: there is no " + init.from);
+  if (init.class_map.empty()) return;
+  if (init.class_map != "same" && !is_there(init.class_map))
+    throw Error("init.class_map: there is no " + init.class_map + "; want a file, or \"same\"");
+  open_centers(config);
+}
+
+void make_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
+                  CenterTable& table, const Communicator& comm) {
   const std::int64_t classes = table.shard().classes();
   std::vector<std::int64_t> map(static_cast<std::size_t>(classes), -1);
   std::int64_t unknown = 0;
   if (!config.init.class_map.empty()) {
-    const SavedCenters saved(config.init.from);
-    if (saved.dim() != table.dim()) {
-      throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
-                  " numbers, this run's " + std::to_string(table.dim()));
-    }
+    const SavedCenters saved = open_centers(config);
     const ClassIdentities there = identities_of(saved, config.init.from, comm.is_first());
     ClassMap found = map_classes(config.init.class_map, dataset.class_identities(), there);
     map = std::move(found.there);
@@ -229,15 +248,18 @@ void start_centers(const Config& config, const Dataset& dataset, Backbone& backb
 
 }  // namespace
 
-void start_from(const Config& config, const Dataset& dataset, Backbone& backbone,
-                CenterTable& table, Communicator& comm) {
-  const Config::Init& init = config.init;
-  if (init.from.empty() && (!init.class_map.empty() || init.new_centers == "mean"))
-    throw Error("init.class_map and init.new_centers = mean want init.from, the trained network");
-  if (!init.from.empty()) take_backbone(config, backbone);
+void start_network(const Config& config, Backbone& backbone, Communicator& comm) {
+  long_work(comm, [&] {
+    require_starting_point(config);
+    if (!config.init.from.empty()) take_backbone(config, backbone);
+  });
   start_alike(backbone, comm);
-  if (!init.from.empty()) start_centers(config, dataset, backbone, table, comm);
-  comm.barrier();
+}
+
+void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
+                   CenterTable& table, Communicator& comm) {
+  if (config.init.from.empty()) return;
+  long_work(comm, [&] { make_centers(config, dataset, backbone, table, comm); });
 }
 
 }  // namespace pfc

@@ -8,11 +8,16 @@
 
 namespace pfc {
 
-/// What a run that is not resumed begins with, the same on every rank: the network as it was drawn,
-/// or that of `init.from`; class centres as they were drawn, those that `init.class_map` takes from
-/// there, or the mean embedding of a class's images. Throws Error in one sentence where that
-/// network is another one or has another size of embeddings.
-void start_from(const Config& config, const Dataset& dataset, Backbone& backbone,
-                CenterTable& table, Communicator& comm);
+// What a run that is not resumed begins with, the same on every rank.
+
+/// The network as it was drawn, or that of `init.from`. Throws Error in one sentence where that is
+/// another one or has another size of embeddings, and where start_centers could not do what `init`
+/// asks for, as far as it is known without the training set.
+void start_network(const Config& config, Backbone& backbone, Communicator& comm);
+
+/// Class centres as they were drawn, those that `init.class_map` takes from there, or the mean
+/// embedding of a class's images.
+void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
+                   CenterTable& table, Communicator& comm);
 
 }  // namespace pfc

@@ -8,6 +8,7 @@
 
 #include "comm/send.h"
 #include "model/autocast.h"
+#include "pfc/base/error.h"
 #include "train/finite.h"
 #include "train/update_backbone.h"
 
@@ -30,6 +31,14 @@ at::Tensor gather_in_order(const at::Tensor& local, const StepPlan& plan, Commun
       .view({comm.world(), plan.micro_batches, -1})
       .transpose(0, 1)
       .reshape({-1});
+}
+
+void require_an_image(std::int64_t decoded, const StepPlan& plan) {
+  if (decoded > 0) return;
+  throw Error("step " + std::to_string(plan.step) + ": none of the " +
+              std::to_string(plan.images.size()) +
+              " images of its batch decodes, so there is nothing to learn from; a run that begins "
+              "anew leaves them out, and of a larger train.batch_size some would decode");
 }
 
 /// images [b, 3, 112, 112] -> [b, d] unit rows.
@@ -66,6 +75,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
   const at::Tensor pixels = send(pixels_of(batch), device);  // [b, 112, 112, 3]
   const at::Tensor valid =
       gather_in_order(send(at::tensor(batch.valid), device), plan, comm);  // [B]
+  if (device.is_cpu()) require_an_image(valid.count_nonzero().item<std::int64_t>(), plan);
   head.begin(plan.classes, valid);
   gradients.zero();
   const std::int64_t share = pixels.size(0) / plan.micro_batches, samples = share * comm.world();
@@ -121,6 +131,7 @@ StepResult PendingStep::wait() {
 
 void require_finite(const StepResult& result, const StepPlan& plan, double lr,
                     const Training& training) {
+  require_an_image(std::ssize(plan.images) - std::ssize(result.without_image), plan);
   if (!std::isfinite(result.loss)) fail_by_loss(plan, lr, training);
   if (training.scaler == nullptr) require_finite_gradient(result.gradient_norm, plan, lr, training);
 }

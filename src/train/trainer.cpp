@@ -36,6 +36,7 @@
 #include "train/same_data.h"
 #include "train/same_run.h"
 #include "train/starting_point.h"
+#include "train/training_set.h"
 
 namespace pfc {
 namespace {
@@ -70,24 +71,6 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
   return manifest;
 }
 
-/// One rank of a machine opens it first: it may have to write the index cache.
-std::unique_ptr<Dataset> open_on_all_ranks(const Config& config,
-                                           const std::optional<Manifest>& resumed,
-                                           const Placement& place, Communicator& comm) {
-  DatasetOptions options{.path = config.data.train,
-                         .cache_dir = config.data.cache_dir,
-                         .min_images = static_cast<int>(config.data.min_images),
-                         .file_order = config.data.shuffle_window > 0};
-  if (resumed) options.excluded = resumed->excluded;
-  std::unique_ptr<Dataset> dataset;
-  if (place.local_rank == 0) dataset = open_dataset(options);
-  comm.barrier();
-  if (place.local_rank != 0) dataset = open_dataset(options);
-  require_same_data(*dataset, comm);
-  if (resumed) require_same_data(*dataset, *resumed);
-  return dataset;
-}
-
 StepPlannerOptions planner_options(const Config& config) {
   return {.seed = config.train.seed,
           .batch_size = config.train.batch_size,
@@ -96,13 +79,14 @@ StepPlannerOptions planner_options(const Config& config) {
           .window = config.data.shuffle_window};
 }
 
-std::shared_ptr<Backbone> make_network(const Config& config, at::Device device,
+std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
                                        Communicator& comm) {
   auto backbone =
       make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
   if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
   move_to(device, *backbone);
   backbone->freeze(config.model.freeze);
+  if (!is_resumed) start_network(config, *backbone, comm);
   return backbone;
 }
 
@@ -125,7 +109,8 @@ std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
                 metrics.loss, metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
-/// A run from its first step, or from a checkpoint, to its last.
+/// A run from its first step, or from a checkpoint, to its last. What may be wrong is looked at
+/// before what takes long: the training set may have to be indexed, which can take hours.
 class Run {
  public:
   Run(const Config& config, Communicator& comm, Start start)
@@ -135,13 +120,14 @@ class Run {
         output_(folder_.path()),
         place_(place_and_set_threads(config, comm)),
         compute_on_(choose_device(config, comm)),
-        evaluation_(config.eval.sets),
+        evaluation_(config.eval.sets, comm),
         checkpoints_({.folder = checkpoints_in(output_),
                       .keep_last = config.checkpoint.keep_last,
                       .keep_every = config.checkpoint.keep_every},
                      comm, [](const auto& sentence) { tell(sentence); }),
         resumed_(start == Start::kResume ? newest_of(checkpoints_, config, comm) : std::nullopt),
-        dataset_(open_on_all_ranks(config, resumed_, place_, comm)),
+        backbone_(make_network(config, compute_on_.device, resumed_.has_value(), comm)),
+        dataset_(open_training_set(config, resumed_, place_, comm)),
         sampler_({.sample_rate = config.head.sample_rate,
                   .sampling = sampling_from_name(config.head.sampling),
                   .seed = config.train.seed},
@@ -151,7 +137,6 @@ class Run {
         steps_(config.train.steps > 0 ? config.train.steps
                                       : planner_.steps_in(config.train.epochs)),
         learning_rate_(config.schedule, steps_),
-        backbone_(make_network(config, compute_on_.device, comm)),
         head_(make_head(config, compute_on_.device, sampler_, place_, comm)),
         gradients_(backbone_->parameters(), comm),
         optimizer_(make_optimizer(config, backbone_->parameters())),
@@ -167,13 +152,14 @@ class Run {
     if (comm.is_first()) {
       announce_ranks(place_, comm);
       announce_device(config, compute_on_, comm);
-      announce_dataset(*dataset_);
+      announce_dataset(config, *dataset_);
       announce_head(config, sampler_);
+      announce_room(config, *backbone_, head_, dataset_->identities());
     }
     if (resumed_) {
       resume();
     } else {
-      start_from(config, *dataset_, *backbone_, head_.table(), comm);
+      start_centers(config, *dataset_, *backbone_, head_.table(), comm);
     }
     if (comm.is_first()) {
       write_file(output_ / "config.toml", to_toml(config));
@@ -331,7 +317,8 @@ class Run {
       manifest.loss_skipped = scaler_->skipped().item<std::int64_t>();
     }
     describe(*dataset_, manifest);
-    if (done_ == steps_) head_.table().catch_up();  // nothing follows: for those who read the file
+    if (done_ == steps_)  // nothing follows: for those who read the file
+      long_work(comm_, [&] { head_.table().catch_up(); });
     std::int64_t bytes = 0;
     try {
       bytes = checkpoints_.save(state(), config_.model.network, config_.model.embedding_size,
@@ -381,8 +368,10 @@ class Run {
     const auto begin = Clock::now();
     for (const VerificationResult& found : evaluation_.run(*backbone_, done_, progress, comm_))
       metrics_->write(done_, found);
-    if (comm_.is_first()) save_backbone("last.safetensors");
-    if (evaluation_.is_best()) save_backbone("best.safetensors");
+    long_work(comm_, [&] {
+      if (comm_.is_first()) save_backbone("last.safetensors");
+      if (evaluation_.is_best()) save_backbone("best.safetensors");
+    });
     meter_.exclude(Clock::now() - begin);
   }
 
@@ -423,13 +412,13 @@ class Run {
   Evaluation evaluation_;
   Checkpoints checkpoints_;
   std::optional<Manifest> resumed_;  ///< what the run goes on from
+  std::shared_ptr<Backbone> backbone_;
   std::unique_ptr<Dataset> dataset_;
   ClassSampler sampler_;
   StepPlanner planner_;
   ReadAhead read_ahead_;
   std::int64_t steps_;
   LearningRate learning_rate_;
-  std::shared_ptr<Backbone> backbone_;
   PartialFc head_;
   GradientBuckets gradients_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
@@ -453,6 +442,7 @@ void train(const Config& config, Communicator& comm, Start start) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
+  require_whole_batch(config.train.batch_size, comm.world(), config.train.micro_batches);
   try {
     Run(config, comm, start).go();
   } catch (const c10::OutOfMemoryError& error) {

@@ -272,6 +272,14 @@ TEST_F(Pfc, MeasuresTrainingWithABatchOfItsOwnForEachRate) {
   expect_failure(run("bench --rates 1 0.5 --batch 1 2 3"), 2, "one for each of --rates");
 }
 
+TEST_F(Pfc, BenchAndPlanRefuseANetworkThatThereIsNotBeforeTheyBegin) {
+  for (const char* command : {"bench", "plan --measure"}) {
+    const Outcome outcome = run(std::string(command) + " --network r51");
+    expect_failure(outcome, 2, "r51 not in {r18,r34,r50,");
+    EXPECT_EQ(outcome.out, "") << command;
+  }
+}
+
 TEST_F(Pfc, AFullOutputIsAFailure) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   const int status = std::system("'" PFC_BINARY "' --version >/dev/full 2>/dev/null");

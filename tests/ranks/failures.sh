@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # One of three ranks fails while they train: all must end within ten seconds, and say why.
 #
-#   tests/ranks/failures.sh killed|raises|full_disk|stuck PFC
+#   tests/ranks/failures.sh killed|raises|full_disk|stuck|slow PFC
 #
 # killed: a rank gets SIGKILL. raises: one rank meets a broken image that is one too many. full_disk: the disk is full
-# when a model is saved. stuck: a rank is stopped, and the others have a timeout. Exits with 77 (skipped) where there is no
-# mpirun, or no right to mount a small disk.
+# when a model is saved. stuck: a rank is stopped, and the others have a timeout. slow: a rank reads for longer than the
+# timeout, and nobody fails. Exits with 77 (skipped) where there is no mpirun, or no right to mount a small disk.
 set -euo pipefail
 case=$1 pfc=$2
 command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
@@ -100,12 +100,21 @@ case "$case" in
     begin --set eval.every=2
     wait_until has_complained
     expect_end 10 '^pfc: rank [012]: .*No space left on device'
+    grep -q '^note: a checkpoint takes .*, and there is room for .* in' "$folder/log" ||
+      { echo "FAILED: that a checkpoint has no room is not said at the start"; exit 1; }
     ;;
   stuck)
     begin --set train.timeout=3
     wait_until has_stepped
     kill -STOP "$(a_rank 2)"
     expect_end 13 '^pfc: rank [02]: .* was not joined by all ranks within 3 s'
+    ;;
+  slow)
+    # The first rank has mpirun's standard input, which ends after more than twice the timeout; the others' is empty.
+    "$pfc" train "$folder/run.toml" --set train.steps=1 --set "output=$folder/first" >"$folder/log" 2>&1
+    sleep 5 | mpirun -np 3 --oversubscribe "$pfc" train "$folder/run.toml" --set train.steps=1 --set train.timeout=2 \
+      --set "init.from=$folder/first/checkpoints/step-000000001" --set init.class_map=/dev/stdin >"$folder/log" 2>&1 ||
+      { cat "$folder/log"; echo "FAILED: a rank was not waited for"; exit 1; }
     ;;
   *)
     echo "failures.sh: unknown case $case" >&2

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "pfc/base/error.h"
 #include "pfc/data/dataset.h"
 #include "pfc/export/safetensors.h"
@@ -145,8 +147,7 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
     }
     writer.commit();
   }
-  config_.data.max_corrupt_share = 0.1;
-  run();
+  run();  // four epochs, in each of which the image comes again
   EXPECT_THAT(log_, HasSubstr("corrupt image, left out: image 23: "));
   std::int64_t corrupt = 0;
   for (const auto& line : metrics()) corrupt = line.value("corrupt", corrupt);
@@ -234,6 +235,110 @@ TEST_F(Train, SaysSoWhereTheSampleLeavesNoNegatives) {
   config_.train.steps = 1;
   run();
   EXPECT_THAT(log_, HasSubstr("few or none are left as negatives"));
+}
+
+TEST_F(Train, SaysWhatItWillEvaluateAndHowFarItIs) {
+  run();
+  std::istringstream log(log_);
+  int ended = 0;
+  for (std::string line; std::getline(log, line);)
+    ended += line.starts_with("evaluating on val: 20 of 20 images  took ") ? 1 : 0;
+  EXPECT_EQ(ended, 2) << log_;
+}
+
+/// So many images of each of so many identities, of which a share does not decode.
+void write_set(const fs::path& path, std::uint64_t identities, std::uint64_t images,
+               bool broken = false) {
+  FaceRecordWriter writer(path);
+  for (std::uint64_t identity = 0; identity < identities; ++identity) {
+    for (std::uint64_t image = 0; image < images; ++image) {
+      auto encoded = picture(identity, image);
+      if (broken) encoded.resize(encoded.size() / 2);
+      writer.add(static_cast<std::int32_t>(identity), encoded);
+    }
+  }
+  writer.commit();
+}
+
+TEST_F(Train, RefusesASetOfOneIdentity) {
+  config_.data.train = folder_ / "one.rec";
+  write_set(config_.data.train, 1, 20);
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(testing::AllOf(
+                                  HasSubstr("one.rec: holds 20 images of 1 identity, want two"),
+                                  HasSubstr("one level too high"))));
+}
+
+TEST_F(Train, SaysWhereIdentitiesHaveOneImageAndABatchHoldsTheSetTwice) {
+  config_.data.train = folder_ / "few.rec";
+  config_.train.steps = 1;
+  config_.train.batch_size = 32;
+  config_.eval.sets = {};
+  write_set(config_.data.train, 12, 1);
+  run();
+  EXPECT_THAT(log_, HasSubstr("note: every identity has one image"));
+  EXPECT_THAT(log_, HasSubstr("note: a batch of 32 images holds the set's 12 more than once"));
+}
+
+TEST_F(Train, ABatchOfWhichNoImageDecodesIsNotTakenForARateThatIsTooHigh) {
+  config_.data.train = folder_ / "broken.rec";
+  config_.data.max_corrupt_share = 1;
+  write_set(config_.data.train, 12, 4, /*broken=*/true);
+  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(testing::AllOf(
+                                  HasSubstr("step 0: none of the 16 images of its batch decodes"),
+                                  Not(HasSubstr("learning rate")))));
+}
+
+TEST_F(Train, WhatIsWrongIsSaidBeforeTheTrainingSetIsIndexed) {
+  const auto write_pairs = [&](const char* name, int pairs, bool all_same, bool broken) {
+    VerificationSetWriter writer(folder_ / name);
+    for (std::uint64_t pair = 0; pair < static_cast<std::uint64_t>(pairs); ++pair) {
+      auto second = picture(pair, 1);
+      if (broken && pair == 7) second.resize(second.size() / 2);
+      writer.add(picture(pair, 0), second, all_same || pair % 2 == 0);
+    }
+    writer.commit();
+    return folder_ / name;
+  };
+  const fs::path few = write_pairs("few.bin", 9, false, false),
+                 same = write_pairs("same.bin", 10, true, false),
+                 broken = write_pairs("broken.bin", 10, false, true);
+  config_.data.train = folder_ / "none.rec";
+  const Config right = config_;
+  const auto said = [&](const auto& spoil) {
+    config_ = right;
+    spoil(config_);
+    try {
+      run();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing");
+  };
+  EXPECT_THAT(said([](Config& c) { c.model.network = "r51"; }),
+              HasSubstr("network 'r51' is unknown; known: r18"));
+  EXPECT_THAT(said([](Config& c) { c.model.freeze = {"layer9"}; }), HasSubstr("no part 'layer9'"));
+  EXPECT_THAT(said([](Config& c) { c.model.embedding_size = 9000; }), HasSubstr("want 1 to 8192"));
+  EXPECT_THAT(said([](Config& c) { c.train.micro_batches = 3; }), HasSubstr("does not divide"));
+  EXPECT_THAT(said([](Config& c) { c.train.precision = "float16"; }), HasSubstr("a GPU's"));
+  EXPECT_THAT(said([](Config& c) { c.init.class_map = "same"; }), HasSubstr("want init.from"));
+  EXPECT_THAT(said([](Config& c) { c.init.from = "no.pth"; }), HasSubstr("there is no no.pth"));
+  EXPECT_THAT(said([&](Config& c) { c.eval.sets = {few}; }), HasSubstr("few: 9 pairs: want at"));
+  EXPECT_THAT(said([&](Config& c) { c.eval.sets = {same}; }),
+              HasSubstr("same: pairs: all 10 are of one person"));
+  EXPECT_THAT(said([&](Config& c) { c.eval.sets = {broken}; }),
+              HasSubstr("broken: image 15: corrupt JPEG"));
+  EXPECT_THAT(said([](Config&) {}), HasSubstr("none.rec"));
+}
+
+TEST_F(Train, ASetThatCannotBeEvaluatedIsRefusedAtEveryStart) {
+  run();
+  const std::string network = read_file(fs::path(config_.output) / "last.safetensors");
+  config_.train.steps = 14;
+  VerificationSetWriter writer(folder_ / "val.bin");
+  writer.add(picture(0, 0), picture(0, 1), true);
+  writer.commit();
+  EXPECT_THAT([&] { run(Start::kResume); }, ThrowsMessage<Error>(HasSubstr("val: 1 pair:")));
+  EXPECT_EQ(read_file(fs::path(config_.output) / "last.safetensors"), network);
 }
 
 TEST_F(Train, ChecksItsInputsBeforeTheFirstStep) {
