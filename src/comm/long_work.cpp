@@ -17,14 +17,14 @@ namespace {
 constexpr std::chrono::milliseconds kBeat{100};
 
 /// A GPU's current stream.
-c10::optional<c10::Stream> current_stream(at::Device device) {
+std::optional<c10::Stream> current_stream(at::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
 /// On a GPU another one: on the work's own, a beat would wait for the work, and the work for the
 /// other ranks' beats.
-c10::optional<c10::Stream> stream_beside(at::Device device) {
+std::optional<c10::Stream> stream_beside(at::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
 }
