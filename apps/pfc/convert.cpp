@@ -8,6 +8,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/outputs.h"
+#include "pfc/base/progress.h"
 #include "pfc/export/torch_centers.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
@@ -48,6 +49,7 @@ void convert_backbone(const ConvertCommand& command) {
   const Kind kind = kind_of(command.out);
   require_writable(command.out);
   const SavedBackbone saved = open_backbone(command.in, command.network);
+  if (!saved.left_out.empty()) tell(saved.left_out);
   if (kind == Kind::kPyTorch) {
     save_state_dict(*saved.backbone, command.out);
   } else {

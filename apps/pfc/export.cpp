@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "pfc/base/format.h"
 #include "pfc/base/outputs.h"
+#include "pfc/base/progress.h"
 #include "pfc/export/onnx.h"
 #include "pfc/model/backbone_file.h"
 
@@ -18,8 +19,9 @@ struct ExportCommand {
 
 void run_export(const ExportCommand& command) {
   require_writable(command.output);
-  const OnnxSummary written =
-      export_onnx(*load_backbone(command.model), command.output, command.options);
+  const SavedBackbone saved = open_backbone(command.model);
+  if (!saved.left_out.empty()) tell(saved.left_out);
+  const OnnxSummary written = export_onnx(*saved.backbone, command.output, command.options);
   std::cout << command.output << ": " << written.network << ", "
             << counted(written.parameters, "parameter") << ", " << counted(written.nodes, "node")
             << ", " << size_text(written.bytes) << "\n";

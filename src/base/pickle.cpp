@@ -23,7 +23,7 @@ std::string hex(std::uint8_t byte) {
 /// Takes bytes from the front, and never more than there are.
 class Cursor {
  public:
-  explicit Cursor(Bytes bytes) : bytes_(bytes) {}
+  Cursor(Bytes bytes, std::size_t offset) : bytes_(bytes), offset_(offset) {}
 
   std::size_t offset() const { return offset_; }
 
@@ -59,14 +59,15 @@ class Cursor {
 
  private:
   Bytes bytes_;
-  std::size_t offset_ = 0;
+  std::size_t offset_;
 };
 
 /// The stack machine that a pickle is a program for. Every operation puts down at most one value
 /// and a pickle's values hold no copies of each other, so memory stays in proportion to the file.
 class Machine {
  public:
-  Machine(Bytes bytes, Dialect& dialect) : in_(bytes), dialect_(dialect) {}
+  Machine(Bytes bytes, std::size_t begin, Dialect& dialect)
+      : begin_(begin), in_(bytes, begin), dialect_(dialect) {}
 
   std::size_t offset() const { return in_.offset(); }
 
@@ -74,6 +75,7 @@ class Machine {
   bool step();
   Document finish() && {
     document_.root = pop();
+    document_.end = in_.offset();
     return std::move(document_);
   }
 
@@ -83,14 +85,17 @@ class Machine {
   void push_int(std::string_view digits);
   void push_long(std::uint64_t size);
   void push_global(std::string_view module, std::string_view name);
+  void push_unbuilt(std::string_view module, std::string_view name);
+  void push_call(const Value& callable, const Value& arguments);
   void push_tuple(std::size_t size);
   void push_sequence(std::vector<Value> items, bool is_list);
 
   Value pop();
   Value& top();
   std::vector<Value> pop_to_mark();
-  std::vector<Value>& top_list();
+  void add_to_list(const Items& items);
   void add_to_dict(const Items& keys_and_values);
+  void build_other(std::uint8_t code);
   [[noreturn]] void refuse(const std::string& what) const;
 
   void remember(std::uint64_t index);
@@ -99,6 +104,7 @@ class Machine {
 
   Bytes keep(std::optional<std::vector<std::byte>> bytes);
 
+  std::size_t begin_;
   Cursor in_;
   Dialect& dialect_;
   std::vector<Value> stack_;
@@ -200,15 +206,12 @@ bool Machine::step() {
       return true;
     case 'a': {  // APPEND
       const Value item = pop();
-      top_list().push_back(item);
+      add_to_list({item});
       return true;
     }
-    case 'e': {  // APPENDS
-      const std::vector<Value> items = pop_to_mark();
-      std::vector<Value>& list = top_list();
-      list.insert(list.end(), items.begin(), items.end());
+    case 'e':  // APPENDS
+      add_to_list(pop_to_mark());
       return true;
-    }
 
     case '}':  // EMPTY_DICT
       push(add_dict(document_));
@@ -265,14 +268,16 @@ bool Machine::step() {
     }
     case 'R': {  // REDUCE
       const Value arguments = pop(), callable = pop();
-      const auto* global = std::get_if<Global>(&callable);
-      if (global == nullptr) throw Error("a call of " + std::string(kind(callable)));
-      push(dialect_.call(*global, tuple_items(arguments, document_), document_));
+      push_call(callable, arguments);
       return true;
     }
     case 'b': {  // BUILD
       const Value state = pop();
-      dialect_.set_state(top(), state, document_);
+      if (const auto* unbuilt = std::get_if<Unbuilt>(&top())) {
+        document_.unbuilt[unbuilt->index].state = state;
+      } else {
+        dialect_.set_state(top(), state, document_);
+      }
       return true;
     }
     case 'Q': {  // BINPERSID
@@ -281,6 +286,61 @@ bool Machine::step() {
       push(*value);
       return true;
     }
+    default:
+      if (!dialect_.passes_over_others()) refuse("operation " + hex(code));
+      build_other(code);
+      return true;
+  }
+}
+
+/// Operations of which only Unbuilt comes, and those that move such values.
+void Machine::build_other(std::uint8_t code) {
+  switch (code) {
+    case 'i': {  // INST
+      const Bytes module = in_.line();
+      const Bytes name = in_.line();
+      push_sequence(pop_to_mark(), /*is_list=*/false);
+      const Value arguments = pop();
+      push_global(view(module), view(name));
+      push_call(pop(), arguments);
+      return;
+    }
+    case 'o': {  // OBJ
+      Items items = pop_to_mark();
+      if (items.empty()) throw Error("an object without a class");
+      const Value type = items.front();
+      items.erase(items.begin());
+      push_sequence(std::move(items), /*is_list=*/false);
+      push_call(type, pop());
+      return;
+    }
+    case 0x92:  // NEWOBJ_EX
+      pop();    // the arguments with names
+      [[fallthrough]];
+    case 0x81: {  // NEWOBJ
+      const Value arguments = pop(), type = pop();
+      push_call(type, arguments);
+      return;
+    }
+    case 0x8f:  // EMPTY_SET
+      return push_unbuilt("builtins", "set");
+    case 0x90:  // ADDITEMS
+      return add_to_list(pop_to_mark());
+    case 0x91:  // FROZENSET
+      pop_to_mark();
+      return push_unbuilt("builtins", "frozenset");
+    case '0':  // POP
+      if (!marks_.empty() && marks_.back() == stack_.size()) {
+        marks_.pop_back();
+      } else {
+        pop();
+      }
+      return;
+    case '1':  // POP_MARK
+      pop_to_mark();
+      return;
+    case '2':  // DUP
+      return push(Value(top()));
     default:
       refuse("operation " + hex(code));
   }
@@ -298,12 +358,21 @@ void Machine::push_int(std::string_view digits) {
   std::int64_t value = 0;
   const char* end = digits.data() + digits.size();
   const auto [stop, error] = std::from_chars(digits.data(), end, value);
+  if (error == std::errc::result_out_of_range && dialect_.passes_over_others()) {
+    return push_unbuilt("builtins", "int");
+  }
   if (error != std::errc() || stop != end) throw Error("a malformed number");
   push(value);
 }
 
 void Machine::push_long(std::uint64_t size) {
-  if (size > 8) throw Error("a number of " + std::to_string(size) + " bytes, want at most 8");
+  if (size > 8) {
+    if (!dialect_.passes_over_others()) {
+      throw Error("a number of " + std::to_string(size) + " bytes, want at most 8");
+    }
+    in_.take(size);
+    return push_unbuilt("builtins", "int");
+  }
   std::uint64_t value = in_.number(size);
   if (size > 0 && size < 8 && (value >> (8 * size - 1)) != 0)
     value |= ~std::uint64_t{0} << 8 * size;
@@ -312,8 +381,28 @@ void Machine::push_long(std::uint64_t size) {
 
 void Machine::push_global(std::string_view module, std::string_view name) {
   const auto global = dialect_.find_global(module, name);
-  if (!global) refuse("global " + printable(module) + "." + printable(name));
-  push(*global);
+  if (global) return push(*global);
+  if (!dialect_.passes_over_others()) {
+    refuse("global " + printable(module) + "." + printable(name));
+  }
+  push_unbuilt(module, name);
+}
+
+void Machine::push_unbuilt(std::string_view module, std::string_view name) {
+  document_.unbuilt.push_back({.module = module, .name = name, .items = {}, .state = {}});
+  push(Unbuilt{document_.unbuilt.size() - 1});
+}
+
+void Machine::push_call(const Value& callable, const Value& arguments) {
+  const Items& items = tuple_items(arguments, document_);
+  if (const auto* unbuilt = std::get_if<Unbuilt>(&callable)) {
+    const auto [module, name] =
+        std::pair(document_.unbuilt[unbuilt->index].module, document_.unbuilt[unbuilt->index].name);
+    return push_unbuilt(module, name);
+  }
+  const auto* global = std::get_if<Global>(&callable);
+  if (global == nullptr) throw Error("a call of " + std::string(kind(callable)));
+  push(dialect_.call(*global, items, document_));
 }
 
 void Machine::push_tuple(std::size_t size) {
@@ -349,20 +438,27 @@ std::vector<Value> Machine::pop_to_mark() {
   return items;
 }
 
-std::vector<Value>& Machine::top_list() {
+void Machine::add_to_list(const Items& items) {
+  if (std::holds_alternative<Unbuilt>(top())) return;
   const auto* list = std::get_if<Sequence>(&top());
   if (list == nullptr || !list->is_list) {
     throw Error("an item for " + std::string(kind(top())) + ", want a list");
   }
-  return document_.sequences[list->index];
+  Items& all = document_.sequences[list->index];
+  all.insert(all.end(), items.begin(), items.end());
 }
 
 void Machine::add_to_dict(const Items& keys_and_values) {
   const auto* dict = std::get_if<Dict>(&top());
-  if (dict == nullptr) throw Error("an item for " + std::string(kind(top())) + ", want a dict");
+  const auto* unbuilt = std::get_if<Unbuilt>(&top());
+  if (dict == nullptr && unbuilt == nullptr) {
+    throw Error("an item for " + std::string(kind(top())) + ", want a dict");
+  }
   if (keys_and_values.size() % 2 != 0) throw Error("a key of a dict without its value");
+  DictItems& items =
+      dict != nullptr ? document_.dicts[dict->index] : document_.unbuilt[unbuilt->index].items;
   for (std::size_t i = 0; i < keys_and_values.size(); i += 2) {
-    document_.dicts[dict->index].emplace_back(keys_and_values[i], keys_and_values[i + 1]);
+    items.emplace_back(keys_and_values[i], keys_and_values[i + 1]);
   }
 }
 
@@ -372,7 +468,8 @@ void Machine::refuse(const std::string& what) const {
 
 void Machine::remember(std::uint64_t index) {
   // Picklers number what they remember in order, so that no number is above the bytes read so far.
-  if (index > in_.offset()) throw Error("memo number " + std::to_string(index) + " out of order");
+  if (index > in_.offset() - begin_)
+    throw Error("memo number " + std::to_string(index) + " out of order");
   if (index >= memo_.size()) memo_.resize(index + 1);
   memo_[index] = top();
 }
@@ -410,6 +507,7 @@ struct KindName {
   std::string_view operator()(Dict) const { return "a dict"; }
   std::string_view operator()(Global) const { return "a global"; }
   std::string_view operator()(const Object& object) const { return object.kind; }
+  std::string_view operator()(Unbuilt) const { return "an object that is not read"; }
 };
 
 }  // namespace
@@ -441,9 +539,9 @@ Value add_dict(Document& document) {
   return Dict{document.dicts.size() - 1};
 }
 
-Document read(std::string_view file, Bytes bytes, Dialect& dialect) {
-  Machine machine(bytes, dialect);
-  std::size_t offset = 0;
+Document read(std::string_view file, Bytes bytes, Dialect& dialect, std::size_t begin) {
+  Machine machine(bytes, begin, dialect);
+  std::size_t offset = begin;
   try {
     while (machine.step()) offset = machine.offset();
     return std::move(machine).finish();

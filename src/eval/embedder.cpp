@@ -188,7 +188,8 @@ EmbeddingNetwork load_embedding_network(const std::filesystem::path& model, UseG
                                         int local_rank) {
   const bool found = use != UseGpus::kNever && gpus() > 0;
   const bool on_gpu = decide_on_gpus(use, found ? 1 : 0, 1);
-  EmbeddingNetwork loaded{load_backbone(model)};
+  SavedBackbone saved = open_backbone(model);
+  EmbeddingNetwork loaded{.network = saved.backbone, .left_out = std::move(saved.left_out)};
   if (!on_gpu) return loaded;
   loaded.gpu = gpu_of(local_rank);
   move_to({at::kCUDA, static_cast<c10::DeviceIndex>(*loaded.gpu)}, *loaded.network);

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/export/safetensors.h"
@@ -35,29 +37,39 @@ std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
   }
 }
 
-bool is_pytorchs(const std::filesystem::path& path) {
-  const auto extension = path.extension();
-  return extension == ".pth" || extension == ".pt" || is_torch_file(MappedFile(path).bytes());
-}
-
 /// `likely` as in name_of_backbone.
 SavedState read_state(const std::filesystem::path& path, std::string_view likely) {
-  if (is_pytorchs(path)) return read_state_dict(path, likely);
+  {
+    const MappedFile file(path);
+    switch (recognise_file(file.bytes()).format) {
+      case FileFormat::kSafetensors:
+        break;
+      case FileFormat::kTorch:
+      case FileFormat::kOldTorch:
+        return read_state_dict(path, likely);
+      default:
+        refuse_kind(path.string(), file.bytes(),
+                    "a network: .safetensors, or a .pth or .pt of PyTorch");
+    }
+  }
   const auto file = std::make_shared<const SafetensorsFile>(path);
-  std::vector<TensorStream> tensors;
+  TorchDict dict;
   for (const TensorView& tensor : file->tensors()) {
-    tensors.push_back({tensor.name, tensor.dtype, tensor.shape,
-                       [file, bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }});
+    dict.tensors.push_back({tensor.name, tensor.dtype, tensor.shape,
+                            [file, bytes = tensor.bytes](const ByteSink& sink) { sink(bytes); }});
   }
   const auto format = file->metadata().find("format");
   if (format == file->metadata().end() || !format->second.starts_with(kOurFormats)) {
-    return recognised(std::move(tensors), likely, path, "header");
+    return recognised({std::move(dict)}, likely, path, "header");
   }
   if (format->second != kFormat) {
     throw DataError(path.string(), "__metadata__",
                     "format '" + format->second + "', want '" + kFormat + "'");
   }
-  return {{file->metadata("network"), file->integer("embedding_size")}, std::move(tensors)};
+  return {{file->metadata("network"), file->integer("embedding_size")},
+          std::move(dict.tensors),
+          {},
+          {}};
 }
 
 /// float32 is what parameters are here; nothing where a type does not become that.
@@ -74,15 +86,65 @@ void read_into(const torch::Tensor& target, const TensorStream& saved) {
   saved.read([&](std::span<const std::byte> bytes) { to = std::ranges::copy(bytes, to).out; });
 }
 
-void load_state(Backbone& backbone, const SavedState& saved, const std::string& path) {
+/// What a tensor belongs to: the name's first part, or all that have one part only.
+std::string_view group_of(std::string_view name) {
+  const std::size_t point = name.find('.');
+  return point == name.npos ? "" : name.substr(0, point);
+}
+
+/// Whether a tensor may be a head's class centres: as many numbers a class as embeddings have.
+bool are_centers(const TensorStream& tensor, std::int64_t embedding_size) {
+  return tensor.shape.size() == 2 &&
+         (tensor.shape[0] == embedding_size) != (tensor.shape[1] == embedding_size);
+}
+
+/// The parts of the file that are a head beside the network, and not the network's own.
+std::set<std::string_view> heads_in(const SavedState& saved,
+                                    const std::map<std::string, torch::Tensor>& network) {
+  std::set<std::string_view> own, heads;
+  for (const auto& [name, tensor] : network) own.insert(group_of(name));
+  for (const TensorStream& tensor : saved.tensors) {
+    const std::string_view group = group_of(tensor.name);
+    const bool is_own = group.empty() ? network.contains(tensor.name) : own.contains(group);
+    if (!is_own && are_centers(tensor, saved.name.embedding_size)) heads.insert(group);
+  }
+  return heads;
+}
+
+/// The sentence of what was left out; nothing where nothing was.
+std::string left_out_text(const SavedState& saved, const std::vector<std::string>& names,
+                          const std::string& path) {
+  constexpr std::size_t kNames = 3;
+  std::string text;
+  if (!names.empty()) {
+    text = counted(std::ssize(names), "tensor") + " that are not the network's (";
+    for (std::size_t i = 0; i < std::min(names.size(), kNames); ++i)
+      text += (i == 0 ? "" : ", ") + printable(names[i]);
+    text += names.size() > kNames ? ", ...)" : ")";
+  }
+  for (const auto& [key, tensors] : saved.elsewhere) {
+    text +=
+        (text.empty() ? "" : ", ") + counted(tensors, "tensor") + " under '" + printable(key) + "'";
+  }
+  return text.empty() ? "" : path + ": left out: " + text;
+}
+
+/// Returns what was left out, in a sentence.
+std::string load_state(Backbone& backbone, const SavedState& saved, const std::string& path) {
   const torch::NoGradGuard no_grad;
   const auto all = state_of(backbone);
   std::map<std::string, torch::Tensor> missing(all.begin(), all.end());
+  const auto heads = heads_in(saved, missing);
+  std::vector<std::string> left_out = saved.beside;
   for (const TensorStream& tensor : saved.tensors) {
     const auto fail = [&](const std::string& what) {
       throw DataError(path, "tensor '" + printable(tensor.name) + "'", what);
     };
     const auto found = missing.find(tensor.name);
+    if (found == missing.end() && heads.contains(group_of(tensor.name))) {
+      left_out.push_back(tensor.name);
+      continue;
+    }
     if (found == missing.end()) fail(saved.name.network + " has no such tensor");
     const torch::Tensor& target = found->second;
     if (tensor.shape != target.sizes().vec()) {
@@ -106,6 +168,7 @@ void load_state(Backbone& backbone, const SavedState& saved, const std::string& 
   // Files from before PyTorch 0.4.1 have no such counts, and nothing here depends on them.
   std::erase_if(missing, [](const auto& item) { return item.first.ends_with(kCount); });
   if (!missing.empty()) throw DataError(path, "tensor '" + missing.begin()->first + "'", "missing");
+  return left_out_text(saved, left_out, path);
 }
 
 }  // namespace
@@ -139,13 +202,13 @@ SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view 
         path.string(), "network",
         "its tensors are those of " + state.name.network + ", want " + std::string(network));
   }
-  SavedBackbone saved{state.name, nullptr};
+  SavedBackbone saved{state.name, nullptr, {}};
   try {
     saved.backbone = make_backbone(state.name.network, state.name.embedding_size, /*seed=*/0);
   } catch (const Error& error) {
     throw DataError(path.string(), "network", error.what());
   }
-  load_state(*saved.backbone, state, path.string());
+  saved.left_out = load_state(*saved.backbone, state, path.string());
   return saved;
 }
 
@@ -153,8 +216,8 @@ std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path) {
   return open_backbone(path).backbone;
 }
 
-void load_backbone(const std::filesystem::path& path, Backbone& backbone) {
-  load_state(backbone, read_state(path, {}), path.string());
+std::string load_backbone(const std::filesystem::path& path, Backbone& backbone) {
+  return load_state(backbone, read_state(path, {}), path.string());
 }
 
 }  // namespace pfc

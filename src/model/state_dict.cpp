@@ -7,6 +7,8 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "model/tensor_shapes.h"
@@ -20,12 +22,11 @@
 namespace pfc {
 namespace {
 
-/// Where the field's programs put a network among other things.
-constexpr std::string_view kKeys[] = {"state_dict", "state_dict_backbone", "backbone", "model"};
-/// What DistributedDataParallel puts before every name.
-constexpr std::string_view kWrapper = "module.";
-
-constexpr std::size_t kKeysInErrors = 10;
+/// What PyTorch's wrappers put into names, wherever the part that they wrap stands.
+constexpr std::string_view kWrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                          "_checkpoint_wrapped_module."};
+/// Networks that are called so stand behind others.
+constexpr std::string_view kSecondary[] = {"ema", "swa", "avg", "average", "teacher"};
 
 using State = std::vector<std::pair<std::string, torch::Tensor>>;
 
@@ -41,11 +42,73 @@ void add_state(const torch::nn::Module& module, const std::string& prefix, State
   }
 }
 
-std::vector<TensorStream> find_state(const TorchFile& file) {
-  for (const std::string_view key : kKeys) {
-    if (auto tensors = file.tensors(key); !tensors.empty()) return tensors;
+std::string unwrapped(std::string name) {
+  for (const std::string_view wrapper : kWrappers) {
+    for (std::size_t at; (at = name.find(wrapper)) != name.npos;) name.erase(at, wrapper.size());
   }
-  return file.tensors();
+  return name;
+}
+
+/// Every prefix that ends with a point, and none; the shortest first.
+std::vector<std::string> prefixes_of(const std::vector<TensorStream>& tensors) {
+  std::set<std::string> all = {""};
+  for (const TensorStream& tensor : tensors) {
+    for (std::size_t at = 0; (at = tensor.name.find('.', at)) != std::string::npos;)
+      all.insert(tensor.name.substr(0, ++at));
+  }
+  std::vector<std::string> prefixes(all.begin(), all.end());
+  std::ranges::stable_sort(prefixes, {}, &std::string::size);
+  return prefixes;
+}
+
+struct FoundNetwork {
+  std::size_t dict;
+  std::string prefix;
+  BackboneName name;
+};
+
+std::optional<FoundNetwork> find_network(const std::vector<TorchDict>& dicts,
+                                         std::string_view likely) {
+  std::optional<FoundNetwork> secondary;
+  for (std::size_t i = 0; i < dicts.size(); ++i) {
+    for (const std::string& prefix : prefixes_of(dicts[i].tensors)) {
+      TensorShapes shapes;
+      for (const TensorStream& tensor : dicts[i].tensors) {
+        if (tensor.name.starts_with(prefix))
+          shapes[tensor.name.substr(prefix.size())] = tensor.shape;
+      }
+      const auto name = recognise_network(shapes, likely);
+      if (!name) continue;
+      const std::string where = dicts[i].path + "." + prefix;
+      const bool is_secondary = std::ranges::any_of(
+          kSecondary, [&](std::string_view word) { return where.find(word) != where.npos; });
+      if (!is_secondary) return FoundNetwork{i, prefix, *name};
+      if (!secondary) secondary = {i, prefix, *name};
+    }
+  }
+  return secondary;
+}
+
+/// What a file without a known network holds, of its largest dict.
+std::string tensors_text(const std::vector<TorchDict>& dicts) {
+  const auto tensors_in = [](const TorchDict& dict) {
+    return dict.tensors.size() + dict.unread.size();
+  };
+  const auto largest = std::ranges::max_element(dicts, {}, tensors_in);
+  if (largest == dicts.end() || tensors_in(*largest) == 0) return "found 0 tensors";
+  const std::string under =
+      largest->path.empty() ? "" : " under '" + printable(largest->path) + "'";
+  if (!largest->unread.empty()) {
+    return "found tensors that are not read" + under + ", " +
+           std::to_string(largest->unread.size()) + " such as " +
+           printable(largest->unread.front());
+  }
+  const auto& tensors = largest->tensors;
+  if (tensors.size() == 1)
+    return "found 1 tensor" + under + ", '" + printable(tensors.front().name) + "' of shape " +
+           shape_text(tensors.front().shape);
+  return "found " + counted(std::ssize(tensors), "tensor") + under + ", from '" +
+         printable(tensors.front().name) + "' to '" + printable(tensors.back().name) + "'";
 }
 
 std::string known_networks() {
@@ -62,41 +125,43 @@ State state_of(const torch::nn::Module& module) {
   return state;
 }
 
-SavedState recognised(std::vector<TensorStream> tensors, std::string_view likely,
+SavedState recognised(std::vector<TorchDict> dicts, std::string_view likely,
                       const std::filesystem::path& path, std::string_view place) {
-  TensorShapes shapes;
-  for (TensorStream& tensor : tensors) {
-    if (tensor.name.starts_with(kWrapper)) tensor.name.erase(0, kWrapper.size());
-    shapes[tensor.name] = tensor.shape;
+  for (TorchDict& dict : dicts) {
+    for (TensorStream& tensor : dict.tensors) tensor.name = unwrapped(std::move(tensor.name));
   }
-  const auto name = recognise_network(shapes, likely);
-  if (!name) {
-    const std::string which = tensors.empty() ? ""
-                                              : ", from '" + printable(tensors.front().name) +
-                                                    "' to '" + printable(tensors.back().name) + "'";
+  const auto found = find_network(dicts, likely);
+  if (!found) {
     throw DataError(path.string(), place,
-                    "found " + counted(tensors.size(), "tensor") + which +
-                        ", want those of a known network:" + known_networks());
+                    tensors_text(dicts) + ", want those of a known network:" + known_networks());
   }
-  return {*name, std::move(tensors)};
+  SavedState state{found->name, {}, {}, {}};
+  for (std::size_t i = 0; i < dicts.size(); ++i) {
+    if (i != found->dict) {
+      const std::string key = dicts[i].path.substr(0, dicts[i].path.find('.'));
+      state.elsewhere[key] += std::ssize(dicts[i].tensors);
+      continue;
+    }
+    for (TensorStream& tensor : dicts[i].tensors) {
+      if (tensor.name.starts_with(found->prefix)) {
+        tensor.name.erase(0, found->prefix.size());
+        state.tensors.push_back(std::move(tensor));
+      } else {
+        state.beside.push_back(tensor.name);
+      }
+    }
+  }
+  return state;
 }
 
 SavedState read_state_dict(const std::filesystem::path& path, std::string_view likely) {
   const TorchFile file = TorchFile::open(path);
-  std::vector<TensorStream> tensors = find_state(file);
-  if (tensors.empty()) {
-    std::string found = file.tensor() ? "one tensor without a name" : "the keys";
-    const auto keys = file.keys();
-    for (std::size_t i = 0; i < std::min(keys.size(), kKeysInErrors); ++i) {
-      found += " '" + printable(keys[i]) + "'";
-    }
-    if (keys.size() > kKeysInErrors) found += " and more";
+  std::vector<TorchDict> dicts = file.dicts();
+  if (dicts.empty()) {
     throw DataError(path.string(), "data.pkl",
-                    "found " + found +
-                        ", want a state_dict, or one under 'state_dict', "
-                        "'state_dict_backbone', 'backbone' or 'model'");
+                    "found " + file.describe() + ", want a state_dict, or a dict that holds one");
   }
-  return recognised(std::move(tensors), likely, path, "data.pkl");
+  return recognised(std::move(dicts), likely, path, "data.pkl");
 }
 
 void save_state_dict(const Backbone& backbone, const std::filesystem::path& path) {

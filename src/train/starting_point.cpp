@@ -37,7 +37,7 @@ void start_alike(Backbone& backbone, Communicator& comm) {
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
 }
 
-void take_backbone(const Config& config, Backbone& backbone) {
+void take_backbone(const Config& config, Backbone& backbone, const Communicator& comm) {
   const fs::path from = config.init.from;
   const fs::path file = fs::is_directory(from) ? from / "backbone.safetensors" : from;
   if (fs::is_directory(from) && !fs::exists(file)) {
@@ -55,7 +55,8 @@ void take_backbone(const Config& config, Backbone& backbone) {
     throw Error(file.string() + ": a " + found.network + ", this run trains a " +
                 config.model.network + "; set model.network to the same");
   }
-  load_backbone(file, backbone);
+  const std::string left_out = load_backbone(file, backbone);
+  if (!left_out.empty() && comm.is_first()) tell(left_out);
 }
 
 /// Whose the saved centres are. What an older version saved, or converted, does not say it; where
@@ -251,7 +252,7 @@ void make_centers(const Config& config, const Dataset& dataset, Backbone& backbo
 void start_network(const Config& config, Backbone& backbone, Communicator& comm) {
   long_work(comm, [&] {
     require_starting_point(config);
-    if (!config.init.from.empty()) take_backbone(config, backbone);
+    if (!config.init.from.empty()) take_backbone(config, backbone, comm);
   });
   start_alike(backbone, comm);
 }

@@ -60,4 +60,12 @@ inline ArchiveEntries torch_entries(const std::string& pickle) {
           {"file/version", "3\n"}};
 }
 
+/// A file of torch.save of before PyTorch 1.6, with this pickle and the storage "0" of six float32.
+inline std::string torch_file_before_1_6(const std::string& pickle) {
+  using namespace std::string_literals;
+  return "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s + "\x80\2M\xe9\3." +
+         "\x80\2}X\x0d\0\0\0little_endian\x88s."s + pickle + "\x80\2]X\1\0\0\0"s + "0a." +
+         "\6\0\0\0\0\0\0\0"s + torch_entries("")[2].second;
+}
+
 }  // namespace pfc

@@ -1,5 +1,5 @@
-// Bytes as a file of torch.save, and as the pickle within a sound one, since a fuzzer does not find
-// the sums of an archive.
+// Bytes as a file of torch.save, and as the pickle within a sound one of each format, since a
+// fuzzer does not find the sums of an archive.
 #include <cstdint>
 #include <cstring>
 
@@ -24,6 +24,7 @@ void read(std::span<const std::byte> bytes) {
     read_tensors(file.tensors());
     if (const auto tensor = file.tensor()) read_tensors({*tensor});
     for (const std::string& key : file.keys()) read_tensors(file.tensors(key));
+    for (const pfc::TorchDict& dict : file.dicts()) read_tensors(dict.tensors);
   } catch (const pfc::DataError&) {
   }
 }
@@ -35,6 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   read(bytes);
   const auto* text = reinterpret_cast<const char*>(data);
   read(pfc::zip_archive(pfc::torch_entries({text, size})));
+  const std::string old = pfc::torch_file_before_1_6({text, size});
+  read(std::as_bytes(std::span(old)));
   return 0;
 }
 
@@ -42,8 +45,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned random) {
   if (size < 8) {
-    const std::string pickle =
-        "}(Va\n" + pfc::PickledTensor{}.text() + "Vb\n}Vc\n" + pfc::PickledTensor{}.text() + "su.";
+    const std::string pickle = "}(Va\n" + pfc::PickledTensor{}.text() + "Vb\n}Vc\n" +
+                               pfc::PickledTensor{}.text() +
+                               "sVd\ncnn\nModule\n)\x81}V_modules\n}sbu.";
     const auto text = std::as_bytes(std::span(pickle));
     const auto seed = random % 2 == 0 ? pfc::zip_archive(pfc::torch_entries(pickle))
                                       : std::vector<std::byte>(text.begin(), text.end());

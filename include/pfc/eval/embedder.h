@@ -34,6 +34,7 @@ struct EmbedOptions {
 struct EmbeddingNetwork {
   std::shared_ptr<Backbone> network;
   std::optional<int> gpu = {};  ///< else on the CPU
+  std::string left_out = {};    ///< SavedBackbone's
 };
 /// Loads a backbone to embed with (`open_backbone` says from what), onto the GPU of this rank's
 /// number on its machine where `use` says so; ranks share GPUs where there are fewer. Throws Error

@@ -30,20 +30,23 @@ struct BackboneName {
 struct SavedBackbone {
   BackboneName name;
   std::shared_ptr<Backbone> backbone;
+  /// A sentence, with the file's name, that counts the tensors which were left out; often empty.
+  std::string left_out;
 };
-/// Reads what save_backbone writes, or a PyTorch file: a state_dict, or a dict that holds one under
-/// `state_dict`, `state_dict_backbone`, `backbone` or `model`, or a state_dict as `.safetensors`;
-/// names may begin with `module.`. Those do not say what network they are of: it is recognised by
-/// its tensors, and is `network` where several differ in training only (by default the first of
-/// make_backbone). Parameters of float64, float16 or bfloat16 become float32; num_batches_tracked
-/// may be missing. Throws DataError where the file is of another network than `network`, which may
-/// be empty; where another tensor is missing, where one is unknown or of another shape or type, and
-/// where no network is recognised.
+/// Reads what save_backbone writes; or a PyTorch file that has a state_dict at any depth, or a
+/// module that was saved whole; or a state_dict as `.safetensors`. Names may begin with a prefix
+/// that all share, `module.` or `backbone.`. Those do not say what network they are of: it is
+/// recognised by its tensors, and is `network` where several differ in training only (by default
+/// the first of make_backbone). A head's tensors, an optimizer's, and those of a second network are
+/// left out. Parameters of float64, float16 or bfloat16 become float32; num_batches_tracked may be
+/// missing. Throws DataError where the file is of another kind, or of another network than
+/// `network`, which may be empty; where another tensor is missing, where one is unknown or of
+/// another shape or type, and where no network is recognised.
 SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view network = {});
 /// Its backbone alone.
 std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path);
-/// Loads into a network that is there already, of the file's kind.
-void load_backbone(const std::filesystem::path& path, Backbone& backbone);
+/// Loads into a network that is there already, of the file's kind. Returns SavedBackbone::left_out.
+std::string load_backbone(const std::filesystem::path& path, Backbone& backbone);
 /// What open_backbone would find, `likely` where several differ in training only.
 BackboneName name_of_backbone(const std::filesystem::path& path, std::string_view likely);
 
