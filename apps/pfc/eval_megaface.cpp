@@ -37,10 +37,15 @@ fs::path or_in_folder(const fs::path& named, const MegafaceCommand& command, con
   return is_there(found) ? found : fs::path();
 }
 
-std::vector<std::string> list_of(const fs::path& path, int parts, const char* option) {
-  if (path.empty())
+/// The list that was named, or that of the folder.
+std::vector<std::string> list_of(const fs::path& named, const MegafaceCommand& command,
+                                 const char* name, int parts, const char* option) {
+  const fs::path path = or_in_folder(named, command, name);
+  if (!path.empty()) return read_megaface_list(path, parts);
+  if (command.folder.empty())
     throw UsageError(std::string("a list of the images is wanted: ") + option + " or FOLDER");
-  return read_megaface_list(path, parts);
+  throw Error(command.folder.string() + ": holds no " + name +
+              ", the list of its images; name the one you have with " + option);
 }
 
 struct Both {
@@ -52,10 +57,9 @@ Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, C
     if (command.distractors.empty()) throw UsageError("--probes wants --distractors as well");
     return {open_features(command.probes), open_features(command.distractors)};
   }
-  auto probes =
-      list_of(or_in_folder(command.probe_list, command, "facescrub_lst"), 2, "--probe-list");
-  auto distractors = list_of(or_in_folder(command.distractor_list, command, "megaface_lst"), 3,
-                             "--distractor-list");
+  auto probes = list_of(command.probe_list, command, "facescrub_lst", 2, "--probe-list");
+  auto distractors =
+      list_of(command.distractor_list, command, "megaface_lst", 3, "--distractor-list");
   if (!command.features.empty()) {
     return {open_megaface_features(command.features / "facescrub", command.algorithm,
                                    std::move(probes)),

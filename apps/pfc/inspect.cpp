@@ -1,19 +1,20 @@
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "commands.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/image_codec.h"
-#include "pfc/data/record_io.h"
 #include "pfc/data/verification_set.h"
+#include "pfc/export/npy.h"
 #include "pfc/export/onnx_file.h"
 #include "pfc/export/safetensors.h"
 #include "pfc/export/torch_file.h"
@@ -27,7 +28,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kKinds =
-    "a checkpoint's folder, .safetensors, .pth, .onnx, .rec, .bin or a folder of images";
+    "a checkpoint's folder, .safetensors, .pth, .onnx, .rec, .bin, .npy or a folder of images";
 
 /// Name, type, shape of each.
 void print_tensors(const std::vector<TensorStream>& tensors) {
@@ -69,6 +70,7 @@ void inspect_safetensors(const fs::path& path) {
   print_tensors(tensors);
 }
 
+/// A dict in full; of several under one key, as an optimizer has, how many.
 void inspect_torch(const fs::path& path) {
   const TorchFile file = TorchFile::open(path);
   if (auto tensor = file.tensor()) {
@@ -76,16 +78,30 @@ void inspect_torch(const fs::path& path) {
     std::cout << path.string() << ": PyTorch, " << total_text({*tensor}) << "\n";
     return print_tensors({*tensor});
   }
-  const auto tensors = file.tensors();
-  std::cout << path.string() << ": PyTorch, " << counted(std::ssize(file.keys()), "key") << ", "
-            << total_text(tensors) << "\n";
+  std::vector<TensorStream> all;
+  std::map<std::string, std::vector<TorchDict>> under;  // the first key
+  for (TorchDict& dict : file.dicts()) {
+    all.insert(all.end(), dict.tensors.begin(), dict.tensors.end());
+    const std::string key = dict.path.substr(0, dict.path.find('.'));
+    under[key].push_back(std::move(dict));
+  }
+  std::cout << path.string() << ": PyTorch, " << file.describe() << ", " << total_text(all) << "\n";
   print_network(path);
-  print_tensors(tensors);
-  for (const std::string& key : file.keys()) {
-    const auto inner = file.tensors(key);
-    if (inner.empty()) continue;
-    std::cout << "  under '" << printable(key) << "': " << total_text(inner) << "\n";
-    print_tensors(inner);
+  for (const auto& [key, dicts] : under) {
+    if (dicts.size() > 1) {
+      std::vector<TensorStream> tensors;
+      for (const TorchDict& dict : dicts)
+        tensors.insert(tensors.end(), dict.tensors.begin(), dict.tensors.end());
+      std::cout << "  under '" << printable(key) << "': " << counted(std::ssize(dicts), "dict")
+                << ", " << total_text(tensors) << "\n";
+      continue;
+    }
+    const TorchDict& dict = dicts.front();
+    if (!dict.path.empty())
+      std::cout << "  under '" << printable(dict.path) << "': " << total_text(dict.tensors) << "\n";
+    print_tensors(dict.tensors);
+    for (const std::string& name : dict.unread)
+      std::cout << "  " << printable(name) << ", not read\n";
   }
 }
 
@@ -181,29 +197,67 @@ void inspect_checkpoint(const fs::path& folder) {
   if (!whole) throw Error(folder.string() + ": is not whole; --resume would take the one before");
 }
 
-/// What the magic number at the start of a file says.
+void inspect_npy(const fs::path& path) {
+  const NpyMatrix matrix(path);
+  std::cout << path.string() << ": NumPy, " << grouped(matrix.rows()) << " rows of "
+            << grouped(matrix.columns()) << " numbers\n";
+}
+
+/// Of a kind that no command reads, or that only says what it is.
+void inspect_other(const fs::path& path, const FileKind& kind) {
+  std::cout << path.string() << ": " << kind.words << "\n";
+  if (!kind.advice.empty()) std::cout << "  " << kind.advice << "\n";
+}
+
 void inspect_file(const fs::path& path, const std::string& cache_dir) {
-  std::string begin(8, '\0');
-  {
-    const MappedFile file(path);
-    const std::size_t size = std::min(begin.size(), file.bytes().size());
-    std::memcpy(begin.data(), file.bytes().data(), size);
-    if (is_torch_file(file.bytes())) return inspect_torch(path);
+  const MappedFile file(path);
+  const FileKind kind = recognise_file(file.bytes());
+  switch (kind.format) {
+    case FileFormat::kTorch:
+    case FileFormat::kOldTorch:
+      return inspect_torch(path);
+    case FileFormat::kSafetensors:
+      return inspect_safetensors(path);
+    case FileFormat::kOnnx:
+      return inspect_onnx(path);
+    case FileFormat::kRecords:
+      return inspect_dataset(path, cache_dir);
+    case FileFormat::kNpy:
+      return inspect_npy(path);
+    case FileFormat::kPickle:
+      return inspect_verification_set(path);
+    case FileFormat::kImage:
+      std::cout << path.string() << ": " << kind.words << ", " << image_text(file.bytes()) << "\n";
+      return;
+    case FileFormat::kText:
+    case FileFormat::kOther:
+      return inspect_other(path, kind);
+    case FileFormat::kUnknown:
+      refuse_kind(path.string(), file.bytes(), kKinds);
   }
-  std::uint32_t magic = 0;
-  std::memcpy(&magic, begin.data(), sizeof magic);
-  const std::string extension = path.extension().string();
-  if (magic == kRecordMagic || extension == ".rec") return inspect_dataset(path, cache_dir);
-  if (extension == ".safetensors") return inspect_safetensors(path);
-  if (extension == ".onnx") return inspect_onnx(path);
-  if (extension == ".bin") return inspect_verification_set(path);
-  throw Error(path.string() + ": of no kind known here, want " + kKinds);
+}
+
+/// The files of tensors directly in a folder, as `pfc convert` leaves them.
+std::vector<fs::path> tensor_files_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".safetensors" || extension == ".pth" || extension == ".pt")
+      files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
 }
 
 void inspect(const fs::path& path, const std::string& cache_dir) {
   if (!fs::is_directory(path)) return inspect_file(path, cache_dir);
   if (fs::exists(path / kManifest)) return inspect_checkpoint(path);
-  if (!fs::is_directory(path / "checkpoints")) return inspect_dataset(path, cache_dir);
+  if (!fs::is_directory(path / "checkpoints")) {
+    const std::vector<fs::path> tensors = tensor_files_in(path);
+    for (const fs::path& file : tensors) inspect_file(file, cache_dir);
+    if (tensors.empty()) inspect_dataset(path, cache_dir);
+    return;
+  }
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path / "checkpoints"))
     if (fs::exists(entry.path() / kManifest)) found.push_back(entry.path());

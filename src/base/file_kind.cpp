@@ -45,7 +45,6 @@ constexpr Magic kMagics[] = {
     {0, "ftrt"sv, FileFormat::kOther, "a TensorRT engine"},
     {0, "ptrt"sv, FileFormat::kOther, "a TensorRT engine"},
     {4, "TFL3"sv, FileFormat::kOther, "a TensorFlow Lite network"},
-    {0, "7767517\n"sv, FileFormat::kOther, "an ncnn network"},
     {16, "\xde\xc0\xef\xbe"sv, FileFormat::kOther, "an LMDB database"},
     {0, "SQLite format 3"sv, FileFormat::kOther, "an SQLite database"},
     {0, "PAR1"sv, FileFormat::kOther, "a Parquet table"},
@@ -67,8 +66,6 @@ constexpr Magic kMagics[] = {
     {0, "Rar!\x1a\x07"sv, FileFormat::kOther, "a RAR archive", kUnpack},
     {257, "ustar"sv, FileFormat::kOther, "a tar archive", kUnpack},
     {0, "PK\5\6"sv, FileFormat::kOther, "an empty zip archive"},
-    {0, "version https://git-lfs.github.com/spec/"sv, FileFormat::kOther,
-     "a pointer of Git LFS in place of the file", "fetch the file itself with `git lfs pull`"},
     {0, "\xff\xfe"sv, FileFormat::kOther, "a text in UTF-16", "save it in UTF-8"},
     {0, "\xfe\xff"sv, FileFormat::kOther, "a text in UTF-16", "save it in UTF-8"},
 };
@@ -126,7 +123,7 @@ bool is_old_pickle(std::string_view begin, char last) {
     case '(':
     case ']':
     case '}':
-      return true;
+      return begin.substr(1, 3) != "\xb5\x2f\xfd"sv;  // zstd
     case 'c':
       return begin.find('\n') < begin.find_first_of(" \t,");
     case 'I':
@@ -139,10 +136,18 @@ bool is_old_pickle(std::string_view begin, char last) {
   }
 }
 
+/// UTF-8 without control characters; its last character may be cut off.
 bool is_text(std::string_view begin) {
-  return std::ranges::all_of(begin, [](unsigned char c) {
-    return c >= ' ' ? c != 0x7f : (c == '\t' || c == '\n' || c == '\r' || c == '\f');
-  });
+  for (std::size_t i = 0; i < begin.size();) {
+    const auto c = static_cast<unsigned char>(begin[i++]);
+    if (c < ' ' ? (c != '\t' && c != '\n' && c != '\r' && c != '\f') : c == 0x7f) return false;
+    if (c >= 0x80 && (c < 0xc2 || c > 0xf4)) return false;
+    const std::size_t more = c < 0x80 ? 0 : (c < 0xe0 ? 1 : (c < 0xf0 ? 2 : 3));
+    for (std::size_t k = 0; k < more && i < begin.size(); ++k, ++i) {
+      if ((static_cast<unsigned char>(begin[i]) & 0xc0) != 0x80) return false;
+    }
+  }
+  return true;
 }
 
 std::string lower_case(std::string_view text) {
@@ -160,6 +165,11 @@ FileKind text_kind(std::string_view begin) {
                    "a download that needs a login or a confirmation gives a page in place of the "
                    "file; download it again");
   }
+  if (begin.starts_with("version https://git-lfs.github.com/spec/")) {
+    return kind_of(FileFormat::kOther, "a pointer of Git LFS in place of the file",
+                   "fetch the file itself with `git lfs pull`");
+  }
+  if (begin.starts_with("7767517\n")) return kind_of(FileFormat::kOther, "an ncnn network");
   if (start.starts_with("<?xml")) return kind_of(FileFormat::kOther, "an XML file");
   if (begin.starts_with('{') && begin.find("\"arg_nodes\"") != begin.npos)
     return kind_of(FileFormat::kText, "an MXNet network's graph, -symbol.json");
@@ -186,6 +196,9 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
   const std::string_view begin = all.substr(0, kBytesLookedAt);
   if (begin.empty()) return kind_of(FileFormat::kOther, "an empty file", kBrokenDownload);
   if (is_safetensors(begin)) return kind_of(FileFormat::kSafetensors, "a safetensors file");
+  if (is_old_pickle(begin, all.back()))
+    return kind_of(FileFormat::kPickle, "a Python pickle, as verification sets are");
+  if (is_text(begin)) return text_kind(begin);  // a list's first name may be any archive's magic
   for (const Magic& magic : kMagics) {
     if (is_at(begin, magic.offset, magic.bytes))
       return kind_of(magic.format, magic.words, magic.advice);
@@ -195,9 +208,6 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
   if (begin[0] == '\x80' && begin.size() > 1 && begin[1] <= 5)
     return kind_of(FileFormat::kPickle, "a Python pickle, as verification sets are");
   if (is_onnx(begin)) return kind_of(FileFormat::kOnnx, "an ONNX network");
-  if (is_old_pickle(begin, all.back()))
-    return kind_of(FileFormat::kPickle, "a Python pickle, as verification sets are");
-  if (is_text(begin)) return text_kind(begin);
   if (std::ranges::all_of(begin, [](char c) { return c == '\0'; }))
     return kind_of(FileFormat::kOther, "zeros", kBrokenDownload);
   return kind_of(FileFormat::kUnknown, "bytes of no kind known here, " + first_bytes(begin));
@@ -212,10 +222,10 @@ void refuse_kind(std::string_view file, std::span<const std::byte> bytes, std::s
 
 void require_text(std::string_view file, std::span<const std::byte> bytes,
                   std::string_view wanted) {
-  if (bytes.empty()) return;  // what is missing then is said by who reads it
   const FileFormat format = recognise_file(bytes).format;
-  if (format == FileFormat::kText || format == FileFormat::kPickle) return;  // which may be text
-  refuse_kind(file, bytes, wanted);
+  const bool may_be_text = format == FileFormat::kText || format == FileFormat::kPickle ||
+                           format == FileFormat::kUnknown || bytes.empty();
+  if (!may_be_text) refuse_kind(file, bytes, wanted);
 }
 
 }  // namespace pfc

@@ -140,7 +140,9 @@ MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
   const Descriptor file(open_to_read(path_));
   struct stat info {};
   if (::fstat(file.number(), &info) != 0) fail(path_, "open");
-  if (!S_ISREG(info.st_mode)) throw Error(path_.string() + ": not a regular file");
+  if (!S_ISREG(info.st_mode))
+    throw Error(path_.string() +
+                (S_ISDIR(info.st_mode) ? ": is a folder, want a file" : ": not a regular file"));
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) return;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.number(), 0);

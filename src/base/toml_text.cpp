@@ -1,6 +1,9 @@
 #include "base/toml_text.h"
 
 #include <algorithm>
+#include <span>
+
+#include "pfc/base/file_kind.h"
 
 namespace pfc {
 
@@ -9,6 +12,7 @@ Place place_of(std::string_view file, const toml::source_region& source) {
 }
 
 toml::table parse_toml(std::string_view text, std::string_view file) {
+  require_text(file, std::as_bytes(std::span(text)), "a text in TOML");
   // Keys nest a table a full stop, and tables are freed by recursion.
   if (std::ranges::count(text, '.') > 2000) {
     throw DataError(file, "whole text", "more than 2000 full stops, which is no configuration");

@@ -8,6 +8,8 @@
 #include "data/dataset_sources.h"
 #include "data/record_file.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
+#include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/paths.h"
 
@@ -98,7 +100,10 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     if (!path.has_filename()) path = path.parent_path();  // "faces/" is "faces"
     const std::string want = ", want a .rec file or a folder of images";
     if (std::filesystem::is_regular_file(path)) {
-      if (!is_rec(path)) throw Error(options.path.string() + ": is no .rec" + want);
+      if (!is_rec(path)) {
+        refuse_kind(options.path.string(), MappedFile(path).bytes(),
+                    "a .rec file or a folder of images");
+      }
       return open_rec_dataset(path, options);
     }
     if (!std::filesystem::is_directory(path)) {

@@ -7,6 +7,7 @@
 #include "data/dataset_sources.h"
 #include "data/pages_read.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/paths.h"
 
 namespace pfc {
@@ -50,7 +51,11 @@ bool is_rec(const fs::path& path) {
 }
 
 RecordFile::RecordFile(const fs::path& rec)
-    : source_{stamp_of(rec), stamp_of(idx_path_of(rec))}, mapped_(rec), reader_(mapped_) {}
+    : source_{stamp_of(rec), stamp_of(idx_path_of(rec))}, mapped_(rec), reader_(mapped_) {
+  const FileFormat format = recognise_file(mapped_.bytes()).format;
+  if (format != FileFormat::kRecords && format != FileFormat::kUnknown)
+    refuse_kind(rec.string(), mapped_.bytes(), "a .rec file");
+}
 
 RecordIndex RecordFile::index(const fs::path& cache_dir, bool beside) const {
   const fs::path& rec = mapped_.path();

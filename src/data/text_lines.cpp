@@ -4,12 +4,14 @@
 
 #include "data/shown.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 
 namespace pfc {
 
 std::string_view list_text(std::string_view text, const std::string& name) {
   if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
     throw DataError(name, "byte 0", "UTF-16 text, want it saved as UTF-8");
+  require_text(name, std::as_bytes(std::span(text)), "a list in text");
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   return text;

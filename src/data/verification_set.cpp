@@ -7,6 +7,7 @@
 
 #include "data/numpy_pickle.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/format.h"
 #include "pfc/data/image_codec.h"
 
@@ -75,6 +76,10 @@ const std::vector<Value>& items(std::string_view file, std::string_view what, co
 VerificationSet::VerificationSet(std::string_view file, std::string name,
                                  std::span<const std::byte> bytes)
     : name_(std::move(name)) {
+  const FileFormat format = recognise_file(bytes).format;
+  if (format != FileFormat::kPickle && format != FileFormat::kUnknown) {
+    refuse_kind(file, bytes, "a verification set, a pickle as lfw.bin is");
+  }
   NumpyDialect numpy;
   Document document = pickle::read(file, bytes, numpy);
   const std::vector<Value>& parts =

@@ -11,6 +11,7 @@
 
 #include "export/onnx_graph.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 
@@ -111,6 +112,9 @@ std::string encode_onnx(const OnnxGraph& graph) {
 }
 
 OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
+  const FileFormat format = recognise_file(file).format;
+  if (format != FileFormat::kOnnx && format != FileFormat::kUnknown)
+    refuse_kind(name, file, "an ONNX network");
   onnx::ModelProto model;
   if (file.size() > kMaxBytes ||
       !model.ParseFromArray(file.data(), static_cast<int>(file.size()))) {

@@ -90,8 +90,10 @@ class Translator {
 
   [[noreturn]] void refuse(const jit::Node& node) const {
     throw Error(
-        graph_.network + " cannot be exported: its " + node.kind().toQualString() +
-        ", as it is called, has no ONNX form here; operators of convolutional networks have");
+        graph_.network +
+        " cannot be exported: convolutional networks are (iResNets, MobileFaceNets), transformers "
+        "are not; its operator " +
+        node.kind().toQualString() + ", as it is called, has no ONNX form here");
   }
   void want(bool condition, const jit::Node& node) const {
     if (!condition) refuse(node);

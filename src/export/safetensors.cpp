@@ -12,6 +12,7 @@
 #include <string>
 
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 
 namespace pfc {
 namespace {
@@ -51,6 +52,9 @@ class Parser {
   }
 
   Json read_header() {
+    const FileFormat format = recognise_file(file_).format;
+    if (format != FileFormat::kSafetensors && format != FileFormat::kUnknown)
+      refuse_kind(name_, file_, "a safetensors file");
     std::uint64_t length = 0;
     if (file_.size() < kLengthBytes) {
       fail("offset 0", "the file has " + std::to_string(file_.size()) + " bytes, want at least 8");
@@ -129,7 +133,8 @@ class Parser {
     const auto end = static_cast<std::uint64_t>(range[1]);
     if (begin > end || end > data_.size()) {
       fail(place, "data_offsets " + std::to_string(begin) + " to " + std::to_string(end) +
-                      ", want a range of the " + std::to_string(data_.size()) + " bytes of data");
+                      ", want a range of the " + std::to_string(data_.size()) +
+                      " bytes of data; is the file cut off?");
     }
     if (end - begin != *size) {
       fail(place, "data_offsets span " + std::to_string(end - begin) + " bytes, the shape has " +

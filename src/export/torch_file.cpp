@@ -33,7 +33,8 @@ void check_archive(const TorchArchive& archive) {
     throw DataError(path, "constants.pkl",
                     "a TorchScript program, want tensors; save those once: python -c \"import "
                     "torch; torch.save(torch.jit.load('" +
-                        path + "', map_location='cpu').state_dict(), 'state_dict.pth')\"");
+                        path + "', map_location='cpu').state_dict(), '" + path +
+                        ".state_dict.pth')\"");
   }
   constexpr std::string_view kOrder = "little";
   const auto entry = archive.find("byteorder");  // files from before PyTorch 2.1 have none

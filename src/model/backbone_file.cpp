@@ -117,7 +117,8 @@ std::string left_out_text(const SavedState& saved, const std::vector<std::string
   constexpr std::size_t kNames = 3;
   std::string text;
   if (!names.empty()) {
-    text = counted(std::ssize(names), "tensor") + " that are not the network's (";
+    text = counted(std::ssize(names), "tensor") +
+           (names.size() == 1 ? " that is not the network's (" : " that are not the network's (");
     for (std::size_t i = 0; i < std::min(names.size(), kNames); ++i)
       text += (i == 0 ? "" : ", ") + printable(names[i]);
     text += names.size() > kNames ? ", ...)" : ")";

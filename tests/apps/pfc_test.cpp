@@ -202,13 +202,14 @@ TEST_F(Pfc, ConvertsTheCentresAndTheNetworkOfTheFieldsCheckpoints) {
   ASSERT_EQ(run("train run.toml").status, 0);
   ASSERT_EQ(run("convert run/last.safetensors last.pth").status, 0);
   python.run(R"(
-import sys, torch
+import collections, sys, torch
 folder = sys.argv[1] + '/'
 backbone = torch.load(folder + 'last.pth', weights_only=True)
 for rank, rows in enumerate([3, 2, 2]):
     torch.save({'epoch': 1, 'global_step': 7, 'state_dict_backbone': backbone,
                 'state_dict_softmax_fc': {'weight': torch.full((rows, 4), float(rank))},
-                'state_optimizer': {'state': {}, 'param_groups': [{'lr': 0.1}]}},
+                'state_optimizer': {'state': {}, 'param_groups': [{'lr': 0.1}]},
+                'state_lr_scheduler': {'milestones': collections.Counter([10, 20])}},
                folder + f'checkpoint_gpu_{rank}.pt')
 )",
              folder_.path());
@@ -219,6 +220,17 @@ for rank, rows in enumerate([3, 2, 2]):
             "145 tensors, 14.5 MB\n");
   EXPECT_EQ(read("converted/backbone.safetensors"), read("run/last.safetensors"));
   EXPECT_THAT(read("converted/centers-00002-of-00003.safetensors"), HasSubstr("first_class"));
+  EXPECT_THAT(outcome.err, HasSubstr("left out: 1 tensor under 'state_dict_softmax_fc'"));
+  const Outcome checkpoint = run("inspect checkpoint_gpu_0.pt");
+  EXPECT_EQ(checkpoint.status, 0) << checkpoint.err;
+  EXPECT_THAT(checkpoint.out, HasSubstr("PyTorch, the keys 'epoch' 'global_step' "));
+  EXPECT_THAT(checkpoint.out, HasSubstr("146 tensors"));
+  EXPECT_THAT(checkpoint.out, HasSubstr("a network: tiny, embeddings of 512"));
+  EXPECT_THAT(checkpoint.out, HasSubstr("under 'state_dict_softmax_fc': 1 tensor, "));
+  const Outcome folder = run("inspect converted");
+  EXPECT_EQ(folder.status, 0) << folder.err;
+  EXPECT_THAT(folder.out, HasSubstr("converted/centers-00001-of-00003.safetensors: safetensors"));
+  EXPECT_THAT(folder.out, HasSubstr("first_class = 3"));
   std::filesystem::remove(folder_ / "checkpoint_gpu_1.pt");
   expect_failure(run("convert . converted"), 1,
                  "checkpoint_gpu_1.pt is missing; the ranks go to 2");
@@ -242,6 +254,35 @@ TEST_F(Pfc, InspectFindsWhatIsNotWholeInACheckpoint) {
   EXPECT_EQ(altered.status, 1);
   EXPECT_THAT(altered.out, HasSubstr("NOT WHOLE"));
   EXPECT_THAT(altered.err, EndsWith("is not whole; --resume would take the one before\n"));
+}
+
+TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {
+  write("page", "<!DOCTYPE html>\n<html><body>Sign in to download</body></html>\n");
+  write("pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+  write("net.onnx", "\x08\x06\x12\x07pytorch");
+  write("empty", "");
+  const std::pair<std::string, std::string> kinds[] = {
+      {"page", "found an HTML page, want"},
+      {"pointer", "found a pointer of Git LFS in place of the file, want"},
+      {"net.onnx", "found an ONNX network, want"},
+      {"empty", "found an empty file, want"}};
+  for (const auto& [file, words] : kinds) {
+    expect_failure(run("embed " + file + " faces"), 1, "");
+    expect_failure(run("convert " + file + " out.safetensors"), 1, words + " a network");
+    expect_failure(run("export " + file + " out.onnx"), 1, words + " a network");
+    expect_failure(run("data info " + file), 1, words + " a .rec file");
+    expect_failure(run("eval ifrt " + file + ".npy"), 1, "");
+    expect_failure(run("eval verification " + file + " " + file), 1, words + " a verification set");
+    const Outcome said = run("inspect " + file);
+    EXPECT_EQ(said.status, file == "net.onnx" ? 1 : 0) << said.err;  // its rest is missing
+  }
+  expect_failure(run("train page"), 1, "found an HTML page, want a text in TOML");
+  expect_failure(run("convert . out.safetensors"), 1, "");
+  std::filesystem::create_directory(folder_ / "folder");
+  expect_failure(run("export folder out.onnx"), 1, "folder: is a folder, want a file");
+  expect_failure(run("eval megaface folder --model page"), 1,
+                 "folder: holds no facescrub_lst, the list of its images; name the one you have "
+                 "with --probe-list");
 }
 
 TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {

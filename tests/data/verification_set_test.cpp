@@ -92,8 +92,21 @@ TEST(VerificationSet, OtherGlobalsAreRefusedByName) {
 TEST(VerificationSet, OperationsThatBuildOtherObjectsAreRefused) {
   // OBJ, INST, NEWOBJ, NEWOBJ_EX, persistent ids, extensions, sets, out-of-band buffers.
   for (const char operation : "oiPQF\x81\x92\x82\x83\x84\x90\x91\x8f\x97\x98"s) {
-    EXPECT_THAT(error_of("(N"s + operation), HasSubstr("is not allowed in a verification set"));
+    EXPECT_THAT(error_of("\x80\2(N"s + operation),
+                HasSubstr("is not allowed in a verification set"));
   }
+}
+
+TEST(VerificationSet, AFileOfAnotherKindIsSaidToBeWhatItIs) {
+  EXPECT_EQ(error_of("<html><body>Sign in</body></html>"),
+            "t.bin: offset 0: found an HTML page, want a verification set, a pickle as lfw.bin is: "
+            "a download that needs a login or a confirmation gives a page in place of the file; "
+            "download it again");
+  EXPECT_THAT(error_of("\x40\0\0\0\0\0\0\0{\"fc.bias\""s),
+              HasSubstr("found a safetensors file, want a verification set"));
+  EXPECT_THAT(error_of("PK\3\4" + std::string(22, '\0') + "\x0d\0\0\0"s + "file/data.pkl"),
+              HasSubstr("found a PyTorch file, want a verification set"));
+  EXPECT_THAT(error_of("a.jpg b.jpg 1\n"), HasSubstr("found a text that begins \"a.jpg b.jpg 1\""));
 }
 
 TEST(VerificationSet, NothingCanBeCalledButKnownGlobals) {
@@ -129,7 +142,7 @@ TEST(VerificationSet, SizesBeyondTheFileAreErrors) {
   EXPECT_THAT(error_of("\x8e\xff\xff\xff\xff\xff\xff\xff\xff"), HasSubstr("the file ends here"));
   EXPECT_THAT(error_of("\x8b\xff\xff\xff\xff"), HasSubstr("want at most 8"));
   EXPECT_THAT(error_of("Nr\xff\xff\xff\xff."), HasSubstr("memo number 4294967295 out of order"));
-  EXPECT_THAT(error_of("Np18446744073709551615\n."), HasSubstr("out of order"));
+  EXPECT_THAT(error_of("\x80\2Np18446744073709551615\n."), HasSubstr("out of order"));
   EXPECT_THAT(error_of("L99999999999999999999L\n."), HasSubstr("a malformed number"));
 }
 
@@ -144,12 +157,12 @@ TEST(VerificationSet, ShapesOfArraysMustMatchTheirData) {
 }
 
 TEST(VerificationSet, StackAndMemoAreChecked) {
-  EXPECT_THAT(error_of("."), HasSubstr("empty stack"));
+  EXPECT_THAT(error_of("\x80\2."), HasSubstr("empty stack"));
   EXPECT_THAT(error_of("N(a."), HasSubstr("empty stack"));
-  EXPECT_THAT(error_of("Nt."), HasSubstr("without one"));
+  EXPECT_THAT(error_of("\x80\2Nt."), HasSubstr("without one"));
   EXPECT_THAT(error_of("h\0."s), HasSubstr("memo number 0 was never set"));
   EXPECT_THAT(error_of("Nq\2h\1."), HasSubstr("memo number 1 was never set"));
-  EXPECT_THAT(error_of(")Na."), HasSubstr("an item for a tuple, want a list"));
+  EXPECT_THAT(error_of("\x80\2)Na."), HasSubstr("an item for a tuple, want a list"));
   EXPECT_THAT(error_of("\x80\6N."), HasSubstr("pickle protocol 6, want at most 5"));
 }
 

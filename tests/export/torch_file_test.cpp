@@ -444,7 +444,7 @@ TEST(TorchFile, OtherArchivesAreRefused) {
             "its copy broken off?");
   EXPECT_THAT(error_of(bytes_of("PK\3\4")), HasSubstr("is the file cut off?"));
   EXPECT_THAT(error_of(bytes_of("{}\n\n\n")), HasSubstr("found a text that begins \"{}\", want"));
-  EXPECT_THAT(error_of(bytes_of(std::string(257, 'x') + "ustar")), HasSubstr("a tar archive"));
+  EXPECT_THAT(error_of(bytes_of(std::string(257, '\0') + "ustar")), HasSubstr("a tar archive"));
 }
 
 TEST(TorchFile, DamagedPicklesAreErrors) {

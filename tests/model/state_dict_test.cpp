@@ -159,19 +159,84 @@ TEST_F(StateDictFile, IsFoundWhereTheFieldsProgramsPutIt) {
 import sys, torch
 folder = sys.argv[1] + '/'
 state = torch.load(folder + 'ours.pth')
-for key in ('state_dict', 'state_dict_backbone', 'backbone', 'model'):
+keys = ('state_dict', 'state_dict_backbone', 'backbone', 'model', 'model_state_dict', 'net', 'ema')
+for key in keys:
     torch.save({'epoch': 1, key: state, 'other': {'weight': torch.ones(2)}}, folder + key + '.pth')
-torch.save({'module.' + n: t for n, t in state.items()}, folder + 'wrapped.pth')
+torch.save({'run': [1, {'nets': {'face': state}}]}, folder + 'nested.pth')
+torch.save((state, 3), folder + 'tuple.pth')
+other = {n: t + 1 if t.is_floating_point() else t for n, t in state.items()}
+torch.save({'ema': other, 'model': state, 'teacher.net': other}, folder + 'two.pth')
+torch.save({**{'teacher.' + n: t for n, t in other.items()},
+            **{'student.' + n: t for n, t in state.items()}}, folder + 'student.pth')
+prefixes = ('module.', '_orig_mod.', 'backbone.', 'model.', 'features.module.', 'feat_net.',
+            'module._orig_mod.', '_orig_mod.module.model.backbone.')
+for i, prefix in enumerate(prefixes):
+    torch.save({'model': {**{prefix + n: t for n, t in state.items()},
+                          'head.weight': torch.ones(9, 8)}}, folder + f'prefix{i}.pth')
+torch.save({n.replace('layer1.', 'layer1._orig_mod.'): t for n, t in state.items()},
+           folder + 'inner.pth')
+torch.save({**state, 'weight': torch.ones(9, 8)}, folder + 'head0.pth')
+torch.save({**state, 'head.kernel': torch.ones(8, 9), 'head.t': torch.ones(1)}, folder + 'head1.pth')
+torch.save(state, folder + 'old.pth', _use_new_zipfile_serialization=False)
 torch.save({n: t for n, t in state.items() if 'num_batches' not in n}, folder + 'older.pth')
 torch.save({n: t.to(memory_format=torch.channels_last) if t.dim() == 4 else t
             for n, t in state.items()}, folder + 'channels_last.pth')
 torch.save({n: t.double() if t.is_floating_point() else t for n, t in state.items()},
            folder + 'double.pth'))");
-  for (const std::string name : {"state_dict", "state_dict_backbone", "backbone", "model",
-                                 "wrapped", "older", "channels_last", "double"}) {
+  for (const std::string name : {"state_dict",
+                                 "state_dict_backbone",
+                                 "backbone",
+                                 "model",
+                                 "model_state_dict",
+                                 "net",
+                                 "ema",
+                                 "nested",
+                                 "tuple",
+                                 "two",
+                                 "student",
+                                 "prefix0",
+                                 "prefix1",
+                                 "prefix2",
+                                 "prefix3",
+                                 "prefix4",
+                                 "prefix5",
+                                 "prefix6",
+                                 "prefix7",
+                                 "inner",
+                                 "head0",
+                                 "head1",
+                                 "old",
+                                 "older",
+                                 "channels_last",
+                                 "double"}) {
     SCOPED_TRACE(name);
     expect_equal(*load_backbone(folder_ / (name + ".pth")), *backbone);
   }
+}
+
+TEST_F(StateDictFile, WhatIsLeftOutIsCountedAndNamed) {
+  const auto backbone = make_backbone("tiny", 8, 1);
+  save_state_dict(*backbone, folder_ / "ours.pth");
+  run(R"(
+import sys, torch
+folder = sys.argv[1] + '/'
+state = torch.load(folder + 'ours.pth')
+torch.save({'net': {**{'backbone.' + n: t for n, t in state.items()}, 'fc.weight': torch.ones(9, 8)},
+            'optimizer': {'state': {i: {'m': t, 'v': t} for i, t in enumerate([torch.ones(2)] * 5)}},
+            'state_dict_softmax_fc': {'weight': torch.ones(9, 8)}}, folder + 'full.pth')
+torch.save({**state, 'head.weight': torch.ones(9, 8), 'head.bias': torch.ones(9)},
+           folder + 'head.pth'))");
+  const auto left_out = [&](const std::string& name) {
+    return open_backbone(folder_ / name).left_out;
+  };
+  EXPECT_EQ(left_out("ours.pth"), "");
+  EXPECT_EQ(left_out("full.pth"),
+            (folder_ / "full.pth").string() +
+                ": left out: 1 tensor that is not the network's (fc.weight), 10 tensors under "
+                "'optimizer', 1 tensor under 'state_dict_softmax_fc'");
+  EXPECT_EQ(left_out("head.pth"),
+            (folder_ / "head.pth").string() +
+                ": left out: 2 tensors that are not the network's (head.weight, head.bias)");
 }
 
 TEST_F(StateDictFile, NarrowNumbersBecomeFloat32) {
@@ -201,7 +266,11 @@ import sys, torch
 folder = sys.argv[1] + '/'
 state = torch.load(folder + 'ours.pth')
 torch.save({'weight': torch.ones(2), 'bias': torch.ones(2)}, folder + 'linear.pth')
-torch.save({'epoch': 3, 'net': state}, folder + 'elsewhere.pth')
+torch.save({'epoch': 3, 'net': [1]}, folder + 'elsewhere.pth')
+torch.save({'weight': torch.ones(9, 8)}, folder + 'centers.pth')
+torch.save({'net': {'conv1.weight': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}},
+           folder + 'quantised.pth')
+torch.save({**state, 'layer1.0.se.weight': torch.ones(9, 8)}, folder + 'inside.pth')
 torch.save(torch.ones(2), folder + 'tensor.pth')
 torch.save({n: t for n, t in state.items() if n != 'fc.bias'}, folder + 'missing.pth')
 torch.save({**state, 'extra': torch.ones(2)}, folder + 'unknown.pth')
@@ -211,8 +280,16 @@ torch.save({**state, 'fc.bias': torch.ones(8, dtype=torch.int32)}, folder + 'typ
       "linear.pth",
       "found 2 tensors, from 'weight' to 'bias', want those of a known network: r18 r34");
   write_file(folder_ / "text.pth", "not a network");
-  expect_refused("text.pth", "found 6e 6f 74 20, want the zip archive of torch.save");
-  expect_refused("elsewhere.pth", "found the keys 'epoch' 'net', want a state_dict, or one under");
+  expect_refused("text.pth",
+                 "found a text that begins \"not a network\", want a network: .safetensors, or a "
+                 ".pth or .pt of PyTorch");
+  expect_refused("elsewhere.pth",
+                 "found the keys 'epoch' 'net', want a state_dict, or a dict that holds one");
+  expect_refused("centers.pth",
+                 "found 1 tensor, 'weight' of shape [9, 8], want those of a known network");
+  expect_refused("quantised.pth",
+                 "found tensors that are not read under 'net', 1 such as conv1.weight: quantised");
+  expect_refused("inside.pth", "tensor 'layer1.0.se.weight': tiny has no such tensor");
   expect_refused("tensor.pth", "found one tensor without a name, want a state_dict");
   expect_refused("missing.pth", "tensor 'fc.bias': missing");
   expect_refused("unknown.pth", "tensor 'extra': tiny has no such tensor");

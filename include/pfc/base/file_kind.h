@@ -37,7 +37,8 @@ FileKind recognise_file(std::span<const std::byte> bytes);
 [[noreturn]] void refuse_kind(std::string_view file, std::span<const std::byte> bytes,
                               std::string_view wanted);
 
-/// Throws so where bytes that should be text, of the kind `wanted`, are not.
+/// Throws so where bytes that should be text are of another kind that is known; an empty file and
+/// unknown bytes are left to who reads them.
 void require_text(std::string_view file, std::span<const std::byte> bytes, std::string_view wanted);
 
 }  // namespace pfc
