@@ -286,7 +286,7 @@ TEST_F(Files, AMissingFileAndAFolderAreNamed) {
   EXPECT_THAT([&] { MappedFile mapped(folder_ / "none"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("none: cannot open")));
   EXPECT_THAT([&] { MappedFile mapped(folder_.path()); },
-              testing::ThrowsMessage<Error>(testing::HasSubstr("not a regular")));
+              testing::ThrowsMessage<Error>(testing::HasSubstr("is a folder, want a file")));
   EXPECT_THAT([&] { read_file(folder_ / "none"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("none")));
 }

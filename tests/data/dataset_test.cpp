@@ -387,7 +387,8 @@ TEST(OpenDataset, TellsARecOfAnyNameByItsFirstBytes) {
   const TemporaryFolder folder;
   write_text(folder / "faces.txt", "no records");
   EXPECT_THAT(opening({.path = folder / "faces.txt"}),
-              ThrowsMessage<Error>(HasSubstr("faces.txt: is no .rec, want a .rec file or")));
+              ThrowsMessage<Error>(HasSubstr("faces.txt: offset 0: found a text that begins "
+                                             "\"no records\", want a .rec file or")));
   FaceRecordWriter writer(folder / "faces");
   writer.add(0, bytes_of("x"));
   writer.commit();

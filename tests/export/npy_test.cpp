@@ -106,8 +106,9 @@ TEST(NpyMatrix, SaysWhatElseAFileIs) {
                 testing::ThrowsMessage<DataError>(testing::HasSubstr("a.npy: " + with)))
         << file;
   };
-  fails("PK\x03\x04", "offset 0: no NumPy array");
-  fails("", "offset 0: no NumPy array");
+  fails("PK\x03\x04", "offset 0: found a zip archive, want a NumPy array, .npy");
+  fails("", "offset 0: found an empty file, want a NumPy array, .npy");
+  fails("\x93NUMPY", "offset 0: a header that is cut off, want a NumPy array, .npy");
   fails(npy(good, std::string(7, 'x')), "header: says 1 row of 2 values, 7 bytes follow");
   for (const char* header :
        {"{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2), }",

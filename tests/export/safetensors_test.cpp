@@ -11,6 +11,7 @@
 namespace pfc {
 namespace {
 
+using namespace std::string_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Property;
@@ -52,7 +53,8 @@ TEST(Safetensors, ReadsNamesShapesBytesAndMetadata) {
 }
 
 TEST(Safetensors, SaysWhatIsWrongWithAFile) {
-  expect_error("short", "the file has 5 bytes, want at least 8");
+  expect_error("\x05\0\0"s, "the file has 3 bytes, want at least 8");
+  expect_error("\x08\x06\x12\x07pytorch", "found an ONNX network, want a safetensors file");
   expect_error(std::string(8, '\xff') + "{}",
                "a safetensors header of 18446744073709551615 bytes, want at most 2");
   expect_error(file_of("{\"a\":", 0), "header, byte 6: not JSON");
