@@ -74,7 +74,7 @@ bool is_at(std::string_view begin, std::size_t offset, std::string_view bytes) {
   return begin.size() > offset && begin.substr(offset).starts_with(bytes);
 }
 
-FileKind kind_of(FileFormat format, std::string_view words, std::string_view advice = {}) {
+FileKind make_kind(FileFormat format, std::string_view words, std::string_view advice = {}) {
   return {format, std::string(words), std::string(advice)};
 }
 
@@ -87,12 +87,13 @@ FileKind zip_kind(std::string_view begin) {
     const auto high = static_cast<unsigned char>(begin[kNameLength + 1]);
     name = begin.substr(kName, low + 256u * high);
   }
-  if (name.ends_with(".npy")) return kind_of(FileFormat::kOther, "a NumPy archive, .npz", kUnpack);
+  if (name.ends_with(".npy"))
+    return make_kind(FileFormat::kOther, "a NumPy archive, .npz", kUnpack);
   const std::string_view inner = name.substr(std::min(name.find('/') + 1, name.size()));
   for (const std::string_view entry : {"data.pkl", "constants.pkl", "version", "data/0", "code/"}) {
-    if (inner.starts_with(entry)) return kind_of(FileFormat::kTorch, "a PyTorch file");
+    if (inner.starts_with(entry)) return make_kind(FileFormat::kTorch, "a PyTorch file");
   }
-  return kind_of(FileFormat::kOther, "a zip archive", kUnpack);
+  return make_kind(FileFormat::kOther, "a zip archive", kUnpack);
 }
 
 bool is_safetensors(std::string_view begin) {
@@ -161,28 +162,28 @@ FileKind text_kind(std::string_view begin) {
   begin.remove_prefix(std::min(begin.find_first_not_of(" \t\r\n"), begin.size()));
   const std::string start = lower_case(begin.substr(0, kTextShown));
   if (start.starts_with("<!doctype html") || start.starts_with("<html")) {
-    return kind_of(FileFormat::kOther, "an HTML page",
-                   "a download that needs a login or a confirmation gives a page in place of the "
-                   "file; download it again");
+    return make_kind(FileFormat::kOther, "an HTML page",
+                     "a download that needs a login or a confirmation gives a page in place of the "
+                     "file; download it again");
   }
   if (begin.starts_with("version https://git-lfs.github.com/spec/")) {
-    return kind_of(FileFormat::kOther, "a pointer of Git LFS in place of the file",
-                   "fetch the file itself with `git lfs pull`");
+    return make_kind(FileFormat::kOther, "a pointer of Git LFS in place of the file",
+                     "fetch the file itself with `git lfs pull`");
   }
-  if (begin.starts_with("7767517\n")) return kind_of(FileFormat::kOther, "an ncnn network");
-  if (start.starts_with("<?xml")) return kind_of(FileFormat::kOther, "an XML file");
+  if (begin.starts_with("7767517\n")) return make_kind(FileFormat::kOther, "an ncnn network");
+  if (start.starts_with("<?xml")) return make_kind(FileFormat::kOther, "an XML file");
   if (begin.starts_with('{') && begin.find("\"arg_nodes\"") != begin.npos)
-    return kind_of(FileFormat::kText, "an MXNet network's graph, -symbol.json");
+    return make_kind(FileFormat::kText, "an MXNet network's graph, -symbol.json");
   if (begin.starts_with('{') && begin.find("\"nodes\"") != begin.npos)
-    return kind_of(FileFormat::kText, "an MXNet network's graph, -symbol.json");
+    return make_kind(FileFormat::kText, "an MXNet network's graph, -symbol.json");
   if (begin.starts_with("{\"") || begin.starts_with("{\n") || begin.starts_with("[{") ||
       begin.starts_with("[\""))
-    return kind_of(FileFormat::kText, "a JSON file");
+    return make_kind(FileFormat::kText, "a JSON file");
   const std::string_view line = begin.substr(0, std::min(begin.find('\n'), kTextShown));
-  return kind_of(FileFormat::kText, "a text that begins \"" + printable(line) + "\"");
+  return make_kind(FileFormat::kText, "a text that begins \"" + printable(line) + "\"");
 }
 
-std::string first_bytes(std::string_view begin) {
+std::string begin_in_hex(std::string_view begin) {
   std::string text;
   for (const char c : begin.substr(0, kBytesShown))
     text += format("%s%02x", text.empty() ? "" : " ", static_cast<unsigned>(c) & 0xff);
@@ -194,23 +195,23 @@ std::string first_bytes(std::string_view begin) {
 FileKind recognise_file(std::span<const std::byte> bytes) {
   const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::string_view begin = all.substr(0, kBytesLookedAt);
-  if (begin.empty()) return kind_of(FileFormat::kOther, "an empty file", kBrokenDownload);
-  if (is_safetensors(begin)) return kind_of(FileFormat::kSafetensors, "a safetensors file");
+  if (begin.empty()) return make_kind(FileFormat::kOther, "an empty file", kBrokenDownload);
+  if (is_safetensors(begin)) return make_kind(FileFormat::kSafetensors, "a safetensors file");
   if (is_old_pickle(begin, all.back()))
-    return kind_of(FileFormat::kPickle, "a Python pickle, as verification sets are");
+    return make_kind(FileFormat::kPickle, "a Python pickle, as verification sets are");
   if (is_text(begin)) return text_kind(begin);  // a list's first name may be any archive's magic
   for (const Magic& magic : kMagics) {
     if (is_at(begin, magic.offset, magic.bytes))
-      return kind_of(magic.format, magic.words, magic.advice);
+      return make_kind(magic.format, magic.words, magic.advice);
   }
   if (begin.starts_with("PK\3\4")) return zip_kind(begin);
-  if (is_old_torch(begin)) return kind_of(FileFormat::kOldTorch, "a PyTorch file of before 1.6");
+  if (is_old_torch(begin)) return make_kind(FileFormat::kOldTorch, "a PyTorch file of before 1.6");
   if (begin[0] == '\x80' && begin.size() > 1 && begin[1] <= 5)
-    return kind_of(FileFormat::kPickle, "a Python pickle, as verification sets are");
-  if (is_onnx(begin)) return kind_of(FileFormat::kOnnx, "an ONNX network");
+    return make_kind(FileFormat::kPickle, "a Python pickle, as verification sets are");
+  if (is_onnx(begin)) return make_kind(FileFormat::kOnnx, "an ONNX network");
   if (std::ranges::all_of(begin, [](char c) { return c == '\0'; }))
-    return kind_of(FileFormat::kOther, "zeros", kBrokenDownload);
-  return kind_of(FileFormat::kUnknown, "bytes of no kind known here, " + first_bytes(begin));
+    return make_kind(FileFormat::kOther, "zeros", kBrokenDownload);
+  return make_kind(FileFormat::kUnknown, "bytes of no kind known here, " + begin_in_hex(begin));
 }
 
 void refuse_kind(std::string_view file, std::span<const std::byte> bytes, std::string_view wanted) {

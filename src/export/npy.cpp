@@ -20,7 +20,7 @@ namespace {
 /// A header has room for any number of rows, so that it can be written again when they are known.
 /// Its size is a multiple of 64, as the format wants.
 constexpr std::size_t kHeaderBytes = 128;
-constexpr std::string_view kWanted = "a NumPy array, .npy of version 1 to 3";
+constexpr std::string_view kWantedNpy = "a NumPy array, .npy of version 1 to 3";
 
 std::string header(std::int64_t rows, std::int64_t columns) {
   std::string text = "\x93NUMPY\x01";
@@ -109,8 +109,8 @@ void NpyMatrix::parse(std::span<const std::byte> bytes, const std::string& name)
   const int version = text.size() > 6 && text.starts_with("\x93NUMPY") ? text[6] : 0;
   const std::size_t prefix = version == 1 ? 10 : 12;  // the length of the header is 2 or 4 bytes
   if (version < 1 || version > 3 || text.size() < prefix) {
-    if (recognise_file(bytes).format != FileFormat::kNpy) refuse_kind(name, bytes, kWanted);
-    throw DataError(name, "offset 0", "a header that is cut off, want " + std::string(kWanted));
+    if (recognise_file(bytes).format != FileFormat::kNpy) refuse_kind(name, bytes, kWantedNpy);
+    throw DataError(name, "offset 0", "a header that is cut off, want " + std::string(kWantedNpy));
   }
   const std::size_t length =
       version == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
