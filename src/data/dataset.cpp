@@ -6,7 +6,9 @@
 
 #include "base/fingerprint.h"
 #include "data/dataset_sources.h"
+#include "data/image_file.h"
 #include "data/record_file.h"
+#include "data/tar_reader.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
@@ -110,7 +112,14 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
       throw Error(options.path.string() + ": not found" + want);
     }
     const auto rec = path / "train.rec";
-    return is_there(rec) ? open_rec_dataset(rec, options) : open_folder_dataset(path, options);
+    if (is_there(rec)) return open_rec_dataset(rec, options);
+    const auto tars = names_in(path, [](const auto& entry) { return is_tar_name(entry.path()); });
+    if (!tars.empty()) {
+      throw Error(options.path.string() + ": a folder of .tar (" +
+                  counted(std::ssize(tars), "file") + ")" + want +
+                  "; make one of them with `pfc data merge`");
+    }
+    return open_folder_dataset(path, options);
   } catch (const std::filesystem::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());
   }

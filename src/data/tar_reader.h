@@ -2,6 +2,7 @@
 
 #include <cstddef>  // for std::byte
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,9 @@
 struct archive;
 
 namespace pfc {
+
+/// Whether a file is called as a tar is, gzipped or not.
+bool is_tar_name(const std::filesystem::path& path);
 
 /// A tar that is read from its start to its end, gzipped or not, by libarchive.
 class TarReader {

@@ -383,6 +383,16 @@ TEST(OpenDataset, SaysWhatIsNotThere) {
       ThrowsMessage<Error>(HasSubstr("no image found, in it and all folders below; want JPEG")));
 }
 
+TEST(OpenDataset, AFolderOfTarIsToldHowToBecomeASet) {
+  const TemporaryFolder folder;
+  write_text(folder / "shard-0.tar", "");
+  write_text(folder / "shard-1.tar", "");
+  EXPECT_THAT(opening({.path = folder.path()}),
+              ThrowsMessage<Error>(HasSubstr("a folder of .tar (2 files), want a .rec file or a "
+                                             "folder of images; make one of them with `pfc data "
+                                             "merge`")));
+}
+
 TEST(OpenDataset, TellsARecOfAnyNameByItsFirstBytes) {
   const TemporaryFolder folder;
   write_text(folder / "faces.txt", "no records");

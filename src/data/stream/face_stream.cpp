@@ -7,18 +7,16 @@
 #include "data/image_file.h"
 #include "data/record_file.h"
 #include "data/stream/sources.h"
+#include "data/tar_reader.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
+#include "pfc/base/files.h"
 #include "pfc/base/paths.h"
 
 namespace pfc {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_tar_name(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz");
-}
 
 /// A list of images: a `.lst`, or another text file.
 bool is_list_name(const fs::path& path) {
@@ -48,8 +46,8 @@ std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& roo
       if (is_list_name(path)) return open_lst_faces(path, root);
       if (is_tar_name(path)) return open_tar_faces({path});
       if (is_rec(path)) return open_rec_faces(path);
-      throw Error(path.string() +
-                  ": is no .rec, .tar, .lst or another list of images (.txt, .csv)");
+      refuse_kind(path.string(), MappedFile(path).bytes(),
+                  "a .rec, a .tar, a .lst or another list of images (.txt, .csv)");
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());

@@ -273,7 +273,7 @@ TEST_F(FaceStream, SaysWhatIsNotThere) {
               ThrowsMessage<Error>(HasSubstr("none: not found, want a .rec, a .lst, a .tar")));
   write_text(folder_ / "faces.zip", "PK");
   EXPECT_THAT([&] { open_faces(folder_ / "faces.zip"); },
-              ThrowsMessage<Error>(HasSubstr("faces.zip: is no .rec, .tar, .lst or another list")));
+              ThrowsMessage<Error>(HasSubstr(", want a .rec, a .tar, a .lst or another list")));
   EXPECT_THAT([&] { open_faces(folder_.path()); },
               ThrowsMessage<Error>(HasSubstr("no image found, in it and all folders below")));
 }
