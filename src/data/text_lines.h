@@ -9,8 +9,8 @@
 
 namespace pfc {
 
-/// The text of a list, without a byte-order mark. Throws DataError where it is UTF-16, and where the
-/// file is of another kind.
+/// The text of a list, without a byte-order mark. Throws DataError where it is UTF-16, and where
+/// the file is of another kind.
 std::string_view list_text(std::string_view text, const std::string& name);
 std::string_view list_text(std::span<const std::byte> bytes, const std::string& name);
 
