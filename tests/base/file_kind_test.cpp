@@ -54,7 +54,7 @@ TEST(FileKind, EachKindIsToldByItsFirstBytes) {
       {"7z\xbc\xaf\x27\x1c", "a 7z archive"},
       {"a.pth" + std::string(252, '\0') + "ustar", "a tar archive"},
       {"PAR1/a.jpg 1\n", "a text that begins \"PAR1/a.jpg 1\""},  // not a Parquet table
-      {"Gr\xc3\xb6\xc3\x9f\x65 1\n", "a text that begins \"Gr????e 1\""},
+      {"Gr\xc3\xb6\xc3\x9f\x65 1\n", "a text that begins \"Gr\xc3\xb6\xc3\x9f\x65 1\""},
       {"\xc4\xe3\xba\xc3 1\n", "bytes of no kind known here, c4 e3 ba c3"},  // GBK
       {zip_entry("photos/a.jpg"), "a zip archive"},
       {zip_entry("arr_0.npy"), "a NumPy archive, .npz"},
