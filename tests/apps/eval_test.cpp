@@ -162,7 +162,8 @@ TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {
   expect_failure(run("eval ifrt a.npy"), 1, "a.npy: row 1 (x.jpg): found the name");
   write("a.npy", "hello");
   write("a.txt", "1/a\n2/b\n");
-  expect_failure(run("eval ifrt a.npy"), 1, "a.npy: offset 0: no NumPy array");
+  expect_failure(run("eval ifrt a.npy"), 1,
+                 "a.npy: offset 0: found a text that begins \"hello\", want a NumPy array");
   expect_failure(run("eval ifrt photos"), 2, "images want a network");
   expect_failure(run("eval ijb IJBC"), 2, "one of --model and --features is wanted");
   expect_failure(run("eval ijb IJBC --features a.npy"), 1, "IJBC/meta: no ijbc_face_tid_mid.txt");

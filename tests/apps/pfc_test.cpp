@@ -266,17 +266,14 @@ TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {
       {"net.onnx", "found an ONNX network, want"},
       {"empty", "found an empty file, want"}};
   for (const auto& [file, words] : kinds) {
-    expect_failure(run("embed " + file + " faces"), 1, "");
     expect_failure(run("convert " + file + " out.safetensors"), 1, words + " a network");
     expect_failure(run("export " + file + " out.onnx"), 1, words + " a network");
     expect_failure(run("data info " + file), 1, words + " a .rec");
-    expect_failure(run("eval ifrt " + file + ".npy"), 1, "");
     expect_failure(run("eval verification " + file + " " + file), 1, words + " a verification set");
     const Outcome said = run("inspect " + file);
     EXPECT_EQ(said.status, file == "net.onnx" ? 1 : 0) << said.err;  // its rest is missing
   }
   expect_failure(run("train page"), 1, "found an HTML page, want a text in TOML");
-  expect_failure(run("convert . out.safetensors"), 1, "");
   std::filesystem::create_directory(folder_ / "folder");
   expect_failure(run("export folder out.onnx"), 1, "folder: is a folder, want a file");
   expect_failure(run("eval megaface folder --model page"), 1,

@@ -99,7 +99,7 @@ TEST_F(OnnxFile, IsRefusedWhereItIsCutOff) {
 TEST_F(OnnxFile, IsRefusedWhereItIsSomethingElse) {
   write_text(path_, "");
   EXPECT_THAT([&] { read_onnx(path_); },
-              ThrowsMessage<DataError>(HasSubstr("no version and graph, so not an ONNX model")));
+              ThrowsMessage<DataError>(HasSubstr("found an empty file, want an ONNX network")));
   write_text(path_, "\x89PNG and what comes after it");
   EXPECT_THAT([&] { read_onnx(path_); },
               ThrowsMessage<DataError>(HasSubstr("not a protobuf message")));
