@@ -138,7 +138,7 @@ bool is_old_pickle(std::string_view begin, char last) {
 }
 
 /// UTF-8 without control characters; its last character may be cut off.
-bool is_text(std::string_view begin) {
+bool is_utf8_text(std::string_view begin) {
   for (std::size_t i = 0; i < begin.size();) {
     const auto c = static_cast<unsigned char>(begin[i++]);
     if (c < ' ' ? (c != '\t' && c != '\n' && c != '\r' && c != '\f') : c == 0x7f) return false;
@@ -199,7 +199,8 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
   if (is_safetensors(begin)) return make_kind(FileFormat::kSafetensors, "a safetensors file");
   if (is_old_pickle(begin, all.back()))
     return make_kind(FileFormat::kPickle, "a Python pickle, as verification sets are");
-  if (is_text(begin)) return text_kind(begin);  // a list's first name may be any archive's magic
+  if (is_utf8_text(begin))
+    return text_kind(begin);  // a list's first name may be any archive's magic
   for (const Magic& magic : kMagics) {
     if (is_at(begin, magic.offset, magic.bytes))
       return make_kind(magic.format, magic.words, magic.advice);
