@@ -6,6 +6,10 @@
 #include <optional>
 #include <utility>
 
+#include "pfc/head/head_memory.h"
+#include "train/device.h"
+#include "train/starting_point.h"
+
 namespace pfc {
 namespace {
 
@@ -64,6 +68,38 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
                                              torch::optim::SGDOptions(config.schedule.lr)
                                                  .momentum(config.optimizer.momentum)
                                                  .weight_decay(config.optimizer.weight_decay));
+}
+
+StepPlannerOptions planner_options(const Config& config) {
+  return {.seed = config.train.seed,
+          .batch_size = config.train.batch_size,
+          .micro_batches = config.train.micro_batches,
+          .mirror = config.data.mirror,
+          .window = config.data.shuffle_window};
+}
+
+std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
+                                       Communicator& comm) {
+  auto backbone =
+      make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
+  if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
+  move_to(device, *backbone);
+  backbone->freeze(config.model.freeze);
+  if (!is_resumed) start_network(config, *backbone, comm);
+  return backbone;
+}
+
+PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
+                    const Placement& place, Communicator& comm) {
+  const PartialFcOptions options = head_options(config, device);
+  require_head_memory(options, sampler.shard(),
+                      {.rows = sampler.most_rows(config.train.batch_size),
+                       .samples = config.train.batch_size / config.train.micro_batches,
+                       .accumulates = config.train.micro_batches > 1,
+                       .threads = tiles_at_once(device)},
+                      free_memory(device, place.local_world));
+  comm.barrier();  // all have asked for what is free before one takes of it
+  return PartialFc(options, sampler.shard());
 }
 
 }  // namespace pfc

@@ -5,12 +5,27 @@
 #include <memory>
 #include <vector>
 
+#include "pfc/comm/communicator.h"
+#include "pfc/comm/placement.h"
 #include "pfc/head/partial_fc.h"
+#include "pfc/head/sampler.h"
+#include "pfc/model/backbone.h"
 #include "pfc/train/config.h"
+#include "pfc/train/step_plan.h"
 
 namespace pfc {
 
 PartialFcOptions head_options(const Config& config, at::Device device);
+
+StepPlannerOptions planner_options(const Config& config);
+
+/// The network, with the weights of its start where the run is not resumed (start_network).
+std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
+                                       Communicator& comm);
+
+/// Throws Error where it does not fit into memory. All ranks call it together.
+PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
+                    const Placement& place, Communicator& comm);
 
 /// Of the backbone's parameters.
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,

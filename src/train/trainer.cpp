@@ -18,7 +18,6 @@
 #include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
-#include "pfc/head/head_memory.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 #include "pfc/train/checkpoint.h"
@@ -69,38 +68,6 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
     if (comm.is_first()) tell("changed since: " + change);
   }
   return manifest;
-}
-
-StepPlannerOptions planner_options(const Config& config) {
-  return {.seed = config.train.seed,
-          .batch_size = config.train.batch_size,
-          .micro_batches = config.train.micro_batches,
-          .mirror = config.data.mirror,
-          .window = config.data.shuffle_window};
-}
-
-std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
-                                       Communicator& comm) {
-  auto backbone =
-      make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
-  if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
-  move_to(device, *backbone);
-  backbone->freeze(config.model.freeze);
-  if (!is_resumed) start_network(config, *backbone, comm);
-  return backbone;
-}
-
-PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
-                    const Placement& place, Communicator& comm) {
-  const PartialFcOptions options = head_options(config, device);
-  require_head_memory(options, sampler.shard(),
-                      {.rows = sampler.most_rows(config.train.batch_size),
-                       .samples = config.train.batch_size / config.train.micro_batches,
-                       .accumulates = config.train.micro_batches > 1,
-                       .threads = tiles_at_once(device)},
-                      free_memory(device, place.local_world));
-  comm.barrier();  // all have asked for what is free before one takes of it
-  return PartialFc(options, sampler.shard());
 }
 
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
