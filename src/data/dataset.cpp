@@ -114,7 +114,8 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     const auto rec = path / "train.rec";
     if (is_there(rec)) return open_rec_dataset(rec, options);
     const auto tars = names_in(path, [](const auto& entry) { return is_tar_name(entry.path()); });
-    if (!tars.empty()) {
+    const auto folders = names_in(path, [](const auto& entry) { return entry.is_directory(); });
+    if (!tars.empty() && folders.empty()) {
       throw Error(options.path.string() + ": a folder of .tar (" +
                   counted(std::ssize(tars), "file") + ")" + want +
                   "; make one of them with `pfc data merge`");

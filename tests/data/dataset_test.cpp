@@ -393,6 +393,14 @@ TEST(OpenDataset, AFolderOfTarIsToldHowToBecomeASet) {
                                              "merge`")));
 }
 
+TEST(OpenDataset, ATarBesideTheFoldersOfIdentitiesIsNoHindrance) {
+  const TemporaryFolder folder;
+  write_text(folder / "faces.tar", "");
+  std::filesystem::create_directory(folder / "a");
+  write_text(folder / "a" / "1.jpg", "x");
+  EXPECT_EQ(open_dataset({.path = folder.path(), .min_images = 1})->size(), 1);
+}
+
 TEST(OpenDataset, TellsARecOfAnyNameByItsFirstBytes) {
   const TemporaryFolder folder;
   write_text(folder / "faces.txt", "no records");
