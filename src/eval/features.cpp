@@ -1,5 +1,6 @@
 #include "pfc/eval/features.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "data/text_lines.h"
