@@ -185,7 +185,7 @@ INSTANTIATE_TEST_SUITE_P(
                }
                return numbers;
              }}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& tested) { return tested.param.name; });
 
 TEST(LandmarkFile, TakesNamesAndNumbersHoweverTheyAreSeparated) {
   const Landmarks f = faces(1).front();
