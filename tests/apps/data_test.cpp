@@ -131,7 +131,7 @@ TEST_F(PfcData, AlignSaysAtTheStartWhatItCanKnow) {
   expect_failure(run("data align photos --detector labels.txt --det-size 320x -o other"), 2,
                  "--det-size 320x: want a side");
   expect_failure(run("data align photos --detector labels.txt -o other"), 1,
-                 "labels.txt: the whole file: not a protobuf");
+                 "labels.txt: offset 0: found a text that begins");
 }
 
 TEST_F(PfcData, SaysInOneSentenceWhatIsWrongAndLeavesNothing) {

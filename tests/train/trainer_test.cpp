@@ -155,7 +155,7 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
   config_.output = folder_ / "again";
   run();
   EXPECT_THAT(log_,
-              HasSubstr("47 images of 12 identities; left out 1 that did not decode earlier"));
+              HasSubstr("47 images of 12 identities; left out 1 image that did not decode earlier"));
 }
 
 TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
