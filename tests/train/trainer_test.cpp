@@ -154,8 +154,8 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
   EXPECT_GE(corrupt, 1);
   config_.output = folder_ / "again";
   run();
-  EXPECT_THAT(log_,
-              HasSubstr("47 images of 12 identities; left out 1 image that did not decode earlier"));
+  EXPECT_THAT(
+      log_, HasSubstr("47 images of 12 identities; left out 1 image that did not decode earlier"));
 }
 
 TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
