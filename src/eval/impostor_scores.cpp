@@ -269,8 +269,8 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   keep_highest(most);
 }
 
-/// By the histogram: the score of a rank among what GEMMs gave is no further from the exact score
-/// of that rank than any score is from its own.
+/// By the histogram. Each GEMM score differs from its exact score by at most `error`, and so do the
+/// scores of one rank.
 ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
                                                 std::int64_t rank) const {
   std::vector<std::int64_t> counts(kBins);
