@@ -215,9 +215,10 @@ for rank, rows in enumerate([3, 2, 2]):
              folder_.path());
   const Outcome outcome = run("convert . converted");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_EQ(outcome.out,
-            "converted: 7 class centres of size 4 in 3 files, 112 bytes; tiny of embedding size 512, "
-            "145 tensors, 14.5 MB\n");
+  EXPECT_EQ(
+      outcome.out,
+      "converted: 7 class centres of size 4 in 3 files, 112 bytes; tiny of embedding size 512, "
+      "145 tensors, 14.5 MB\n");
   EXPECT_EQ(read("converted/backbone.safetensors"), read("run/last.safetensors"));
   EXPECT_THAT(read("converted/centers-00002-of-00003.safetensors"), HasSubstr("first_class"));
   const Outcome checkpoint = run("inspect checkpoint_gpu_0.pt");
