@@ -1,6 +1,7 @@
 #include "pfc/comm/gpus.h"
 
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
@@ -33,14 +34,14 @@ int gpu_of(int local_rank) {
 }
 
 Gpu gpu(int number) {
+  // It goes back to the device before without making a context there, which would take memory of
+  // GPU 0 for every rank.
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(number));
   cudaDeviceProp properties{};
-  int before = 0;
   std::size_t free = 0, total = 0;
-  if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(number) != cudaSuccess ||
-      cudaGetDeviceProperties(&properties, number) != cudaSuccess ||
+  if (cudaGetDeviceProperties(&properties, number) != cudaSuccess ||
       cudaMemGetInfo(&free, &total) != cudaSuccess)
     throw Error("GPU " + std::to_string(number) + ": " + cudaGetErrorString(cudaGetLastError()));
-  cudaSetDevice(before);
   constexpr int kAmpere = 8;
   return {.name = properties.name,
           .id = std::bit_cast<GpuId>(properties.uuid),

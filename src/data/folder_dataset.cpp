@@ -10,6 +10,7 @@
 #include "data/image_file.h"
 #include "data/image_folder.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/data/list_name.h"
 
 namespace pfc {
@@ -73,9 +74,11 @@ class FolderDataset final : public Dataset {
       class_identities_.below = std::max(class_identities_.below, *folder_number(name) + 1);
   }
 
+  /// As lists and checkpoints name it, which hold nothing but UTF-8.
+  static std::string listed(const std::string& path) { return printable(list_name(path)); }
   /// How an image is named in the list: with its stamp, so that one replaced since is tried again.
   std::string noted(const std::string& path) const {
-    return stamp_of(folder_ / path).text() + " " + list_name(path);
+    return stamp_of(folder_ / path).text() + " " + listed(path);
   }
 
   std::vector<bool> excluded() const {
@@ -87,7 +90,7 @@ class FolderDataset final : public Dataset {
     });
     std::vector<bool> result;
     for (const std::string& path : paths_)
-      result.push_back(paths.contains(list_name(path)) && names.contains(noted(path)));
+      result.push_back(paths.contains(listed(path)) && names.contains(noted(path)));
     return result;
   }
 

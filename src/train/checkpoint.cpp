@@ -187,8 +187,9 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
     if (!comm_.is_first()) return;
     write_file(partial / kManifest, to_json(manifest));
     if (is_there(folder)) remove(folder);
-    rename_durably(partial, folder);
-    remove_old(manifest.step);
+    rename_durably(partial, folder);  // now it is there, whatever becomes of older ones
+    const std::string left = failure_of([&] { remove_old(manifest.step); });
+    if (!left.empty()) note_("older checkpoints are not removed: " + left);
     for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
   });
   return bytes;

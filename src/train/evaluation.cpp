@@ -43,8 +43,8 @@ void require_evaluable(const VerificationSet& set, const Communicator& comm) {
 }  // namespace
 
 Evaluation::Evaluation(const std::vector<std::string>& paths, Communicator& comm) {
-  for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
   long_work(comm, [&] {
+    for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
     for (const VerificationSet& set : sets_) require_evaluable(set, comm);
     if (!sets_.empty()) best_on_ = fingerprint(sets_.front());
   });

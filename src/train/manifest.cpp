@@ -38,6 +38,7 @@ class Reader {
     manifest.images = integer(data, "images", 1);
     manifest.identities = integer(data, "identities", 1);
     manifest.labels = from_hex(member(data, "labels"), "labels");
+    if (data.contains("people")) manifest.people = from_hex(data["people"], "people");
     for (const OrderedJson& key : array(data, "excluded")) {
       if (!key.is_string()) fail("excluded", "holds something other than strings");
       manifest.excluded.push_back(key.get<std::string>());
@@ -165,6 +166,7 @@ std::string to_json(const Manifest& manifest) {
                        {{"images", manifest.images},
                         {"identities", manifest.identities},
                         {"labels", hex(manifest.labels)},
+                        {"people", hex(manifest.people)},
                         {"excluded", manifest.excluded}}},
                       {"corrupt", manifest.corrupt},
                       {"best_accuracy", manifest.best_accuracy},

@@ -15,6 +15,17 @@ std::uint64_t fingerprint(std::span<const std::int32_t> labels) {
   return fingerprint.value();
 }
 
+std::uint64_t fingerprint(const ClassIdentities& identities) {
+  Fingerprint fingerprint;
+  for (const std::int32_t number : identities.numbers)
+    fingerprint.add(static_cast<std::uint32_t>(number));
+  for (const std::string& name : identities.names) {
+    fingerprint.add(static_cast<std::uint32_t>(name.size()));
+    fingerprint.add(name);
+  }
+  return fingerprint.value();
+}
+
 std::string seen_by(std::int64_t rank, const std::int64_t* counts) {
   return "rank " + std::to_string(rank) + " sees " + counted(counts[0], "image") + " of " +
          counted(counts[1], "identity");
@@ -23,27 +34,32 @@ std::string seen_by(std::int64_t rank, const std::int64_t* counts) {
 }  // namespace
 
 void require_same_data(const Dataset& dataset, Communicator& comm) {
-  const at::Tensor mine = at::empty({1, 3}, at::kLong);
+  const at::Tensor mine = at::empty({1, 4}, at::kLong);
   std::int64_t* const values = mine.mutable_data_ptr<std::int64_t>();
   values[0] = dataset.size();
   values[1] = dataset.identities();
   values[2] = static_cast<std::int64_t>(fingerprint(dataset.labels()));
+  values[3] = static_cast<std::int64_t>(fingerprint(dataset.class_identities()));
   const at::Tensor all = comm.all_gather(mine).wait();
   const auto* const first = all.const_data_ptr<std::int64_t>();
   for (std::int64_t rank = 1; rank < comm.world(); ++rank) {
-    const auto* const other = first + 3 * rank;
-    if (std::equal(first, first + 3, other)) continue;
-    throw Error("the ranks' training sets differ: " + seen_by(0, first) + ", " +
-                seen_by(rank, other) +
-                ", or other labels; every machine needs the same files, the list of images that "
-                "did not decode (.pfcbad) among them");
+    const auto* const other = first + 4 * rank;
+    if (std::equal(first, first + 4, other)) continue;
+    throw Error(
+        "the ranks' training sets differ: " + seen_by(0, first) + ", " + seen_by(rank, other) +
+        ", or other labels or people; every machine needs the same files, the list of images that "
+        "did not decode (.pfcbad) among them");
   }
 }
 
 void require_same_data(const Dataset& dataset, const Manifest& manifest) {
   if (dataset.size() == manifest.images && dataset.identities() == manifest.identities &&
       fingerprint(dataset.labels()) == manifest.labels) {
-    return;
+    if (manifest.people == 0 || manifest.people == fingerprint(dataset.class_identities())) return;
+    throw Error(
+        "the training set has as many images of as many identities as the checkpoint's run, but "
+        "they are other people or in another order, and each would get the class centre of "
+        "another: a run goes on with the data it began with");
   }
   throw Error("the training set has " + counted(dataset.size(), "image") + " of " +
               counted(dataset.identities(), "identity") + ", the checkpoint's run " +
@@ -55,6 +71,7 @@ void describe(const Dataset& dataset, Manifest& manifest) {
   manifest.images = dataset.size();
   manifest.identities = dataset.identities();
   manifest.labels = fingerprint(dataset.labels());
+  manifest.people = fingerprint(dataset.class_identities());
   manifest.excluded = dataset.excluded();
 }
 

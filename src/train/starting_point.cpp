@@ -72,7 +72,8 @@ ClassIdentities identities_of(const SavedCenters& saved, const fs::path& from, b
     throw Error(
         from.string() +
         ": saved by a version that did not note which identity a class is, and its run left "
-        "some out; go on with that run by --resume, whose next checkpoint notes it");
+        "some out; make one more step of that run (--resume --set train.steps=" +
+        std::to_string(manifest.step + 1) + "), whose checkpoint notes it");
   }
   if (is_first) {
     tell(from.string() +

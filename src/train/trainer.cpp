@@ -4,6 +4,9 @@
 #include <chrono>
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
 
 #include "comm/first_failure.h"
 #include "comm/send.h"
@@ -54,6 +57,10 @@ int worker_threads(const Config& config, const Placement& place) {
   return std::clamp(place.threads() / 2, 1, 8);
 }
 
+Config configuration_in(const Manifest& manifest) {
+  return parse_config(manifest.config, "the checkpoint's configuration", {});
+}
+
 std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config,
                                   const Communicator& comm) {
   std::optional<Manifest> manifest = checkpoints.newest();
@@ -63,11 +70,15 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
     tell("no checkpoint in " + config.output + " yet: training begins");
     return manifest;
   }
-  for (const std::string& change : require_same_run(
-           config, parse_config(manifest->config, "the checkpoint's configuration", {}))) {
-    if (comm.is_first()) tell("changed since: " + change);
-  }
+  require_same_run(config, configuration_in(*manifest));
   return manifest;
+}
+
+/// A fingerprint that is no set's.
+constexpr std::uint64_t kNoSet = 1;
+
+std::string first_of(const Config& config) {
+  return config.eval.sets.empty() ? "" : config.eval.sets.front();
 }
 
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
@@ -162,17 +173,27 @@ class Run {
 
  private:
   void resume() {
-    resumed_ = checkpoints_.restore(state());
+    resumed_ = checkpoints_.restore(state());  // it may be an older one than the newest
     require_same_data(*dataset_, *resumed_);
+    const Config before = configuration_in(*resumed_);
+    const std::vector<std::string> changes = require_same_run(config_, before);
     done_ = saved_ = resumed_->step;
+    if (done_ > steps_) {
+      throw Error("the checkpoint is of step " + grouped(done_) + ", but this run ends after " +
+                  counted(steps_, "step") + ": raise train.steps or train.epochs");
+    }
     if (scaler_ && resumed_->loss_factor > 0) {
       scaler_->factor().fill_(resumed_->loss_factor);
       scaler_->steps().fill_(resumed_->loss_steps);
       scaler_->skipped().fill_(resumed_->loss_skipped);
     }
     corrupt_ = resumed_->corrupt;
-    const bool has_best = evaluation_.resume(resumed_->best_accuracy, resumed_->best_on);
+    // Older versions did not note the set, but how it was called.
+    const bool is_other = resumed_->best_on == 0 && first_of(before) != first_of(config_);
+    const bool has_best =
+        evaluation_.resume(resumed_->best_accuracy, is_other ? kNoSet : resumed_->best_on);
     if (!comm_.is_first()) return;
+    for (const std::string& change : changes) tell("changed since: " + change);
     if (!has_best) set_best_aside();
     tell("resumed after step " + grouped(done_) + ", which " + counted(resumed_->world, "rank") +
          " saved");
@@ -219,7 +240,8 @@ class Run {
     const StepResult result = made.wait();
     require_finite(result, plan, lr, training_);
     meter_.add(result, config_.train.batch_size);
-    corrupt_ += std::ssize(result.without_image);
+    for (const std::int64_t place : result.without_image)
+      corrupt_ += broken_.insert(plan.images[static_cast<std::size_t>(place)]).second ? 1 : 0;
     if (place_.local_rank == 0) exclude(plan, result);
     const std::int64_t step = plan.step + 1;
     if (metrics_ && (step % config_.log.every == 0 || step == steps_))
@@ -394,9 +416,10 @@ class Run {
   std::optional<Unsettled> unsettled_;
   std::optional<PendingValues> votes_;  ///< of the last step
 
-  std::int64_t done_ = 0, saved_ = 0;  ///< steps; those of the newest checkpoint
-  std::int64_t corrupt_ = 0;           ///< images that did not decode
-  std::optional<MetricsLog> metrics_;  ///< the first rank's
+  std::int64_t done_ = 0, saved_ = 0;        ///< steps; those of the newest checkpoint
+  std::int64_t corrupt_ = 0;                 ///< images that did not decode
+  std::unordered_set<std::int64_t> broken_;  ///< those of them since the run was started or resumed
+  std::optional<MetricsLog> metrics_;        ///< the first rank's
   std::optional<Loader> loader_;
   std::optional<CheckpointClock> clock_;
   Meter meter_;

@@ -255,6 +255,30 @@ TEST_F(Resume, IsRefusedUnderAnotherPlanOrWithOtherData) {
                                              "checkpoint's run 48 of 12")));
 }
 
+TEST_F(Resume, IsRefusedWhereAsManyOtherPeopleAreInTheSet) {
+  config_.data.train = folder_ / "people";
+  for (std::uint64_t identity = 0; identity < kIdentities; ++identity) {
+    for (std::uint64_t image = 0; image < kImages; ++image) {
+      const auto bytes = picture(identity, image);
+      write_text(
+          folder_ / "people" / ("p" + std::to_string(identity)) / (std::to_string(image) + ".jpg"),
+          std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    }
+  }
+  run();
+  fs::rename(folder_ / "people/p3", folder_ / "people/z3");  // sorts behind all others
+  EXPECT_THAT([&] { run(Start::kResume); },
+              ThrowsMessage<Error>(HasSubstr("they are other people or in another order")));
+}
+
+TEST_F(Resume, IsRefusedWhereTheRunEndedBeforeItsCheckpoint) {
+  run();
+  config_.train.steps = 8;
+  EXPECT_THAT([&] { run(Start::kResume); },
+              ThrowsMessage<Error>(HasSubstr("the checkpoint is of step 12, but this run ends "
+                                             "after 8 steps: raise train.steps")));
+}
+
 TEST_F(Resume, SaysWhatElseIsNotAsItWas) {
   run();
   die_after(8);

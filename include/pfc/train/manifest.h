@@ -21,6 +21,7 @@ struct Manifest {
   // The training set as the run sees it.
   std::int64_t images = 0, identities = 0;
   std::uint64_t labels = 0;                ///< their fingerprint
+  std::uint64_t people = 0;                ///< that of the classes' identities; 0: not known
   std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
   std::int64_t corrupt = 0;   ///< images that did not decode, so far
