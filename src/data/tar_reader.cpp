@@ -22,18 +22,18 @@ void TarReader::Free::operator()(archive* a) const {
 }
 
 /// Where a tar's bytes come from.
-struct TarReader::Stream {
+struct TarReader::Input {
   std::function<std::span<const std::byte>()> read;
   std::exception_ptr failure;
 
   static la_ssize_t on_read(archive*, void* self, const void** bytes) {
-    auto& stream = *static_cast<Stream*>(self);
+    auto& input = *static_cast<Input*>(self);
     try {
-      const auto part = stream.read();
+      const auto part = input.read();
       *bytes = part.data();
       return std::ssize(part);
     } catch (...) {  // not through the library's frames
-      stream.failure = std::current_exception();
+      input.failure = std::current_exception();
       return -1;
     }
   }
@@ -71,8 +71,8 @@ TarReader TarReader::parse(std::span<const std::byte> bytes, const std::string& 
 TarReader TarReader::stream(std::function<std::span<const std::byte>()> read,
                             const std::string& name) {
   TarReader tar(name);
-  tar.stream_ = std::make_unique<Stream>(Stream{std::move(read), nullptr});
-  if (archive_read_open(tar.archive_.get(), tar.stream_.get(), nullptr, Stream::on_read, nullptr) !=
+  tar.input_ = std::make_unique<Input>(Input{std::move(read), nullptr});
+  if (archive_read_open(tar.archive_.get(), tar.input_.get(), nullptr, Input::on_read, nullptr) !=
       ARCHIVE_OK) {
     tar.fail();
   }
@@ -80,7 +80,7 @@ TarReader TarReader::stream(std::function<std::span<const std::byte>()> read,
 }
 
 void TarReader::fail() const {
-  if (stream_ && stream_->failure) std::rethrow_exception(stream_->failure);
+  if (input_ && input_->failure) std::rethrow_exception(input_->failure);
   const char* what = archive_error_string(archive_.get());
   throw DataError(name_, entry_.empty() ? "start" : "after " + printable(entry_),
                   what != nullptr ? what : "not a tar");

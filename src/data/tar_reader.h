@@ -47,13 +47,13 @@ class TarReader {
     void operator()(archive* a) const;
   };
 
-  struct Stream;
+  struct Input;
 
   explicit TarReader(std::string name);
   [[noreturn]] void fail() const;
 
   std::string name_;
-  std::unique_ptr<Stream> stream_;  ///< of which the archive knows the address
+  std::unique_ptr<Input> input_;  ///< of which the archive knows the address
   std::string entry_;
   std::unique_ptr<archive, Free> archive_;
 };
