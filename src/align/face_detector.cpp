@@ -147,16 +147,16 @@ struct FaceDetector::Network {
     {
       const std::lock_guard lock(mutex);
       if (!idle.empty()) {
-        cv::dnn::Net net = std::move(idle.back());
+        cv::dnn::Net net = idle.back();
         idle.pop_back();
         return net;
       }
     }
     return cv::dnn::readNetFromONNX(graph.onnx.data(), graph.onnx.size());
   }
-  void give_back(cv::dnn::Net net) {
+  void give_back(const cv::dnn::Net& net) {
     const std::lock_guard lock(mutex);
-    idle.push_back(std::move(net));
+    idle.push_back(net);
   }
 
   std::vector<DetectedFace> detect(cv::dnn::Net& net, const RgbImage& picture, double border) const;
@@ -217,7 +217,7 @@ std::vector<DetectedFace> FaceDetector::detect(const RgbImage& picture) const {
       faces = network_->detect(net, picture, border);
       if (!faces.empty()) break;
     }
-    network_->give_back(std::move(net));
+    network_->give_back(net);
     return faces;
   } catch (const cv::Exception& error) {
     throw Error(network_->name + ": cannot be run: " + reason(error));
