@@ -83,9 +83,9 @@ CheckedFile::CheckedFile(CheckedFile&& other) noexcept
 
 void CheckedFile::read(std::uint64_t offset, std::span<std::byte> out) {
   if (offset > sums_.bytes || out.size() > sums_.bytes - offset) {
-    throw DataError(
-        path_.string(), "offset " + std::to_string(offset),
-        counted(out.size(), "byte") + " wanted of a file of " + std::to_string(sums_.bytes));
+    throw DataError(path_.string(), "offset " + std::to_string(offset),
+                    counted(out.size(), "byte") + " wanted of a file of " +
+                        grouped(static_cast<std::int64_t>(sums_.bytes)));
   }
   while (!out.empty()) {
     load(offset / Checksums::kBlockBytes);

@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/follow_links.h"
 #include "base/retry_io.h"
 #include "base/temporary_file.h"
 #include "pfc/base/error.h"
@@ -98,27 +99,16 @@ struct Destination {
 };
 
 Destination destination_of(const fs::path& path) {
-  constexpr int kMostLinks = 40;  // the kernel's limit
-  Destination to{path};
+  Destination to{follow_links(path)};
   struct stat info {};
-  for (int links = 0;; ++links) {
-    if (::lstat(to.file.c_str(), &info) != 0) {
-      if (errno == ENOENT) return to;
-      fail(path, "write");
-    }
-    if (!S_ISLNK(info.st_mode)) break;
-    if (links == kMostLinks) throw IoError(path, "write", ELOOP);
-    if (in_proc(to.file)) {
-      const auto number = own_descriptor(to.file);
-      to.descriptor = number ? ::fcntl(*number, F_DUPFD_CLOEXEC, 0)
-                             : ::open(to.file.c_str(), O_WRONLY | O_CLOEXEC);
-      if (to.descriptor < 0) fail(path, "write");
-      return to;
-    }
-    to.file = to.file.parent_path() / fs::read_symlink(to.file);
+  if (::lstat(to.file.c_str(), &info) != 0) {
+    if (errno == ENOENT) return to;
+    fail(path, "write");
   }
   if (S_ISREG(info.st_mode)) return to;
-  to.descriptor = ::open(to.file.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  const auto number = S_ISLNK(info.st_mode) ? own_descriptor(to.file) : std::nullopt;
+  to.descriptor = number ? ::fcntl(*number, F_DUPFD_CLOEXEC, 0)
+                         : ::open(to.file.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
   if (to.descriptor < 0) fail(path, "write");
   return to;
 }
@@ -136,13 +126,30 @@ void sync_folder_of(const fs::path& path) {
 
 }  // namespace
 
+fs::path follow_links(const fs::path& path) {
+  constexpr int kMostLinks = 40;  // the kernel's limit
+  fs::path last = path;
+  for (int links = 0; links <= kMostLinks; ++links) {
+    struct stat info {};
+    if (::lstat(last.c_str(), &info) != 0) {
+      if (errno == ENOENT) return last;
+      fail(path, "write");
+    }
+    if (!S_ISLNK(info.st_mode) || in_proc(last)) return last;
+    last = last.parent_path() / fs::read_symlink(last);
+  }
+  throw IoError(path, "write", ELOOP);
+}
+
 MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
   const Descriptor file(open_to_read(path_));
   struct stat info {};
   if (::fstat(file.number(), &info) != 0) fail(path_, "open");
   if (!S_ISREG(info.st_mode))
     throw Error(path_.string() +
-                (S_ISDIR(info.st_mode) ? ": is a folder, want a file" : ": not a regular file"));
+                (S_ISDIR(info.st_mode)
+                     ? ": is a folder, want a file"
+                     : ": is a device or a pipe, want a file; write what it gives into one first"));
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) return;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.number(), 0);
@@ -312,7 +319,13 @@ void read_file(const fs::path& path, std::vector<std::byte>& bytes) {
 }
 
 std::string expand_home(std::string path) {
-  if (path != "~" && !path.starts_with("~/")) return path;
+  if (path != "~" && !path.starts_with("~/")) {
+    if (path.starts_with('~') && path.find('/') != path.npos) {
+      throw Error(path + ": only ~/ stands for a home folder here; name it in full, or write ./" +
+                  path + " where a folder is called so");
+    }
+    return path;
+  }
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home == '\0')
     throw Error(path + ": HOME is not set, so ~ stands for no folder: name it in full");

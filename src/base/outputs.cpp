@@ -1,14 +1,20 @@
 #include "pfc/base/outputs.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iostream>
+#include <ranges>
 #include <string>
 
+#include "base/follow_links.h"
 #include "pfc/base/error.h"
 #include "pfc/base/paths.h"
+#include "pfc/base/progress.h"
 
 namespace pfc {
 namespace {
@@ -34,17 +40,48 @@ void require_place_for_files(const fs::path& output, const fs::path& folder) {
 
 void require_writable(const fs::path& file) try {
   if (file.empty()) return;
-  const fs::file_status status = fs::status(file);
-  const bool is_link = fs::is_symlink(file);  // as /dev/stdout is
+  const fs::path target = follow_links(file);
+  const fs::file_status status = fs::symlink_status(target);
   if (fs::is_directory(status)) refuse(file, "it is a folder, want the name of a file");
-  if (fs::exists(status) && (is_link || !fs::is_regular_file(status)))
-    return require_access(file, file, W_OK);
-  const fs::path target = is_link ? file.parent_path() / fs::read_symlink(file) : file;
+  if (fs::exists(status) && !fs::is_regular_file(status)) return require_access(file, target, W_OK);
   const fs::path folder = target.has_parent_path() ? target.parent_path() : ".";
   if (!is_there(folder)) refuse(file, "there is no folder " + folder.string() + ", make it first");
   require_place_for_files(file, folder);
 } catch (const fs::filesystem_error& error) {
   refuse(file, error.code().message());
+} catch (const IoError& error) {
+  refuse(file, error.code().message());
+}
+
+void require_regular(const fs::path& file) {
+  require_writable(file);
+  const fs::file_status status = fs::symlink_status(follow_links(file));
+  if (fs::exists(status) && !fs::is_regular_file(status))
+    refuse(file, "it is a device or a pipe; want the name of a file, others are written beside it");
+}
+
+void require_other(const fs::path& input, const fs::path& output) {
+  std::error_code missing;  // then they are not the same
+  if (fs::equivalent(input, output, missing)) {
+    throw UsageError("the input and the output are the same, \"" + output.string() +
+                     "\"; name another output");
+  }
+}
+
+void print_text(std::string_view text, std::initializer_list<fs::path> files) {
+  struct stat out {};
+  struct stat info {};
+  const bool beside = std::ranges::any_of(files, [&](const fs::path& file) {
+    return ::stat(file.c_str(), &info) == 0 && ::fstat(STDOUT_FILENO, &out) == 0 &&
+           info.st_dev == out.st_dev && info.st_ino == out.st_ino;
+  });
+  if (!beside) {
+    std::cout << text;
+    return;
+  }
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  for (const auto line : std::views::split(text, '\n'))
+    tell(std::string_view(line.begin(), line.end()));
 }
 
 void require_writable_folder(const fs::path& folder) try {

@@ -81,7 +81,12 @@ void ProgressLine::show(std::int64_t done, std::string_view text) {
 }
 
 void ProgressLine::note(std::string_view text) {
-  std::fprintf(stderr, "%s%s\n", open_ ? "\r\033[K" : "", printable_line(text).c_str());
+  clear();
+  tell(text);
+}
+
+void ProgressLine::clear() {
+  if (open_) std::fputs("\r\033[K", stderr);
   open_ = false;
 }
 

@@ -259,6 +259,8 @@ TEST_F(Files, ATildeIsTheHomeFolderWhereItBeginsAPath) {
   EXPECT_EQ(expand_home("~"), "/home/me");
   EXPECT_EQ(expand_home("a/~/x"), "a/~/x");
   EXPECT_EQ(expand_home("~x"), "~x");
+  EXPECT_THAT([] { expand_home("~bob/x"); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("~bob/x: only ~/ stands for")));
   ::unsetenv("HOME");
   EXPECT_THAT([] { expand_home("~/x"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("~/x: HOME is not set")));

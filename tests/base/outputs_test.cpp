@@ -57,6 +57,11 @@ TEST_F(Outputs, LinksAreFollowed) {
   refuses(folder_ / "lost.json", "there is no folder /nowhere");
   fs::create_symlink("target.json", folder_ / "a.json");  // not there yet
   require_writable(folder_ / "a.json");
+  fs::create_symlink("none/c.json", folder_ / "b.json");
+  fs::create_symlink("b.json", folder_ / "chain.json");
+  refuses(folder_ / "chain.json", "there is no folder " + (folder_ / "none").string());
+  fs::create_symlink("round.json", folder_ / "round.json");
+  refuses(folder_ / "round.json", "Too many levels of symbolic links");
   fs::create_symlink("/nowhere/mounted", folder_ / "disk");
   refuses_folder(folder_ / "disk" / "out", "a link to /nowhere/mounted, which is not there");
 }
@@ -68,12 +73,36 @@ TEST_F(Outputs, DevicesAndPipesAreWrittenToAsTheyAre) {
   require_writable(folder_ / "pipe");  // and is not opened, which would wait for its reader
 }
 
+TEST_F(Outputs, WhatOthersAreWrittenBesideIsARegularFile) {
+  fs::create_symlink("/dev/null", folder_ / "to_null");
+  for (const fs::path& path : {fs::path("/dev/null"), fs::path("/dev/stdout"), folder_ / "to_null"})
+    EXPECT_THAT([&] { require_regular(path); },
+                testing::ThrowsMessage<Error>(HasSubstr("it is a device or a pipe")));
+  write_text(folder_ / "old", "");
+  for (const char* name : {"new", "old"}) require_regular(folder_ / name);
+}
+
+TEST_F(Outputs, TextDoesNotMixWithAFileThatIsStandardOutput) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  print_text("a\nb\n", {"", "/dev/stdout"});
+  print_text("c\n", {"", folder_ / "none"});
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "a\nb\n");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "c\n");
+}
+
 TEST_F(Outputs, AFolderWithoutTheRightToWriteIsRefused) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
   fs::create_directory(folder_ / "locked");
   fs::permissions(folder_ / "locked", fs::perms::owner_read | fs::perms::owner_exec);
   refuses(folder_ / "locked" / "a.json", "Permission denied");
   refuses_folder(folder_ / "locked" / "a", "Permission denied");
+
+  // A file is replaced in its folder: whether the file itself may be written to is not asked.
+  write_text(folder_ / "kept", "");
+  fs::permissions(folder_ / "kept", fs::perms::owner_read);
+  fs::create_symlink("kept", folder_ / "to_kept");
+  require_writable(folder_ / "to_kept");
 }
 
 }  // namespace

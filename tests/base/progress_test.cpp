@@ -114,6 +114,16 @@ TEST(ProgressLine, WhatFollowsAFinishedOneOnATerminalBeginsALine) {
   EXPECT_EQ(text, "\r\033[Kworking\r\033[Kworking  took 0:00\r\ntrain.rec: 2 images\r\n");
 }
 
+TEST(ProgressLine, IsClearedBeforeSomethingElseIsPrintedOnItsTerminal) {
+  const std::string text = on_a_terminal([] {
+    ProgressLine progress(2);
+    progress.show(1, "working");
+    progress.clear();
+    tell("1.jpg\tbroken");
+  });
+  EXPECT_EQ(text, "\r\033[Kworking\r\033[K1.jpg\tbroken\r\n");
+}
+
 TEST(ProgressLine, PrintsNothingThatATerminalObeys) {
   testing::internal::CaptureStderr();
   ProgressLine progress(1);

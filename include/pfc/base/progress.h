@@ -39,6 +39,8 @@ class ProgressLine {
   void show(std::int64_t done, std::string_view text);
   /// Prints a line of its own, above the current one.
   void note(std::string_view text);
+  /// Takes the current line off the terminal, before something else is printed there.
+  void clear();
 
  private:
   struct Shown {
