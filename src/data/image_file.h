@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "pfc/base/error.h"
+
 namespace pfc {
 
 /// `._a.jpg` of a Mac is no image.
@@ -18,14 +20,18 @@ bool is_image_name(const std::filesystem::path& path);
 /// Throws Error where these cannot be read.
 bool is_image_file(const std::filesystem::path& path);
 /// Names in a folder that are not hidden and that `wanted` takes, sorted by their bytes, so that
-/// labels do not depend on the file system.
+/// labels do not depend on the file system. Throws IoError where the folder cannot be listed.
 template <class Predicate>
 std::vector<std::string> names_in(const std::filesystem::path& folder, Predicate wanted) {
   std::vector<std::string> names;
-  for (const std::filesystem::directory_entry& entry :
-       std::filesystem::directory_iterator(folder)) {
-    if (!is_hidden(entry.path()) && wanted(entry))
-      names.push_back(entry.path().filename().string());
+  try {
+    for (const std::filesystem::directory_entry& entry :
+         std::filesystem::directory_iterator(folder)) {
+      if (!is_hidden(entry.path()) && wanted(entry))
+        names.push_back(entry.path().filename().string());
+    }
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw IoError(folder, "list", error.code().value());
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -82,7 +82,7 @@ void read_file(const std::filesystem::path& path, std::vector<std::byte>& bytes)
 
 /// "~/x" as a path below the home folder, everything else as it is: shells do so only where it
 /// begins a word, and nobody wants a folder that is called "~". Throws Error where there is no
-/// HOME.
+/// HOME, and for "~bob/x", the home folder of another, which would become a folder "~bob".
 std::string expand_home(std::string path);
 
 }  // namespace pfc

@@ -175,6 +175,14 @@ TEST_F(FaceStream, TellsWhatItPassesOver) {
       "nowhere (ann/2.jpg, ann/back), 1 folder without an image (empty)");
 }
 
+TEST_F(FaceStream, AFolderThatIsGoneSinceIsToldByItsName) {
+  write_text(folder_ / "photos/ann/1.jpg", "a");
+  const auto source = open_faces(folder_ / "photos");
+  fs::remove_all(folder_ / "photos/ann");
+  EXPECT_THAT([&] { all_of(*source); },
+              ThrowsMessage<IoError>(HasSubstr("photos/ann: cannot list: No such file")));
+}
+
 TEST_F(FaceStream, SaysWhereItIsNotClearWhoIsAPerson) {
   write_text(folder_ / "photos/ann/1.jpg", "a");
   write_text(folder_ / "photos/ann/old/2.jpg", "a");
