@@ -35,13 +35,15 @@ std::string decoding_error(std::span<const std::byte> image) {
   }
 }
 
-/// The same of a face.
+/// The same of a face. Throws IoError where it cannot be read.
 std::string face_error(const ImageSource& images, std::int64_t i) {
   std::vector<std::byte> scratch;
   std::vector<std::uint8_t> pixels(std::size_t{3} * kFaceSize * kFaceSize);
   try {
     images.face(i, scratch, pixels.data());
     return "";
+  } catch (const IoError&) {  // says nothing of the image
+    throw;
   } catch (const Error& error) {
     return error.what();
   }

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "data/stream/faces.h"
+#include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
+#include "pfc/data/record_io.h"
 #include "temporary_folder.h"
 
 namespace pfc {
@@ -40,6 +42,20 @@ TEST(CheckImages, NamesEveryOneThatDoesNotDecodeInOrder) {
   EXPECT_EQ(checked, 2500);
 }
 
+TEST(CheckImages, ARecordWithoutBytesIsABrokenImageAndNotTheEndOfTheSet) {
+  const TemporaryFolder folder;
+  FaceRecordWriter writer(folder / "train.rec");
+  for (const std::string_view image : {"", "no JPEG"})
+    writer.add(0, std::as_bytes(std::span(image)));
+  writer.commit();
+  std::vector<std::string> reasons;
+  check_images(
+      *open_faces(folder / "train.rec"), 1,
+      [&](const BrokenImage& image) { reasons.push_back(image.reason); },
+      [](StreamProgress, std::int64_t) {});
+  EXPECT_THAT(reasons, testing::ElementsAre("the image is empty", testing::_));
+}
+
 TEST(CheckFaces, NamesThoseOfAPartThatCannotBeHadInOrder) {
   const TemporaryFolder folder;
   const auto picture = [](int side) {
@@ -62,6 +78,13 @@ TEST(CheckFaces, NamesThoseOfAPartThatCannotBeHadInOrder) {
   EXPECT_THAT(broken[1].reason, testing::HasSubstr("is not there"));
   EXPECT_THAT(broken[2].reason, testing::HasSubstr("100 x 100"));
   EXPECT_EQ(last, 580);
+}
+
+TEST(CheckFaces, AFaceThatCannotBeReadIsNoBrokenOne) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "0.jpg");  // reading it is an I/O error
+  EXPECT_THROW(check_faces(*list_images(folder.path(), {"0.jpg"}), 0, 1, 1, [](std::int64_t) {}),
+               IoError);
 }
 
 }  // namespace

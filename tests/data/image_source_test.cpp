@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "pfc/base/error.h"
+#include "pfc/data/dataset.h"
 #include "pfc/data/record_io.h"
 #include "temporary_folder.h"
 
@@ -34,8 +35,9 @@ TEST(OpenImages, TakesTheImagesOfAFolderAndThoseBelowInOrderOfTheirPaths) {
   const auto images = open_images(folder.path());
   EXPECT_THAT(names_of(*images), ElementsAre("a/1.jpeg", "a/2.PNG", "b.jpg"));
   EXPECT_EQ(bytes_as_text(*images, 1), "a/2.PNG");
-  EXPECT_EQ(images->passed_over(),
-            "1 file that is no image (a/x.txt), 2 hidden files (.git, a/.hidden.jpg)");
+  EXPECT_EQ(
+      images->passed_over(),
+      "1 file that is no JPEG, PNG, WebP or BMP (a/x.txt), 2 hidden files (.git, a/.hidden.jpg)");
 }
 
 TEST(OpenImages, TakesOneImage) {
@@ -59,6 +61,16 @@ TEST(OpenImages, NamesTheImagesOfARecByLabelAndKey) {
     EXPECT_THAT(images->name(2), testing::StartsWith("1/"));
     EXPECT_EQ(bytes_as_text(*images, 2), "image");
   }
+}
+
+TEST(OpenImages, ThoseThatATrainingNotedAsBrokenAreAmongThem) {
+  const TemporaryFolder folder;
+  FaceRecordWriter writer(folder / "train.rec");
+  for (int i = 0; i < 2; ++i) writer.add(0, std::as_bytes(std::span(std::string_view("image"))));
+  writer.commit();
+  open_dataset({.path = folder.path()})->exclude(0, "corrupt JPEG");
+  ASSERT_EQ(open_dataset({.path = folder.path()})->size(), 1);
+  EXPECT_EQ(open_images(folder.path())->size(), 2);
 }
 
 TEST(OpenImages, SaysWhereThereIsNoImage) {

@@ -1,7 +1,6 @@
 #include "data/pages_read.h"
 #include "data/record_file.h"
 #include "data/stream/sources.h"
-#include "pfc/base/error.h"
 
 namespace pfc {
 namespace {
@@ -16,9 +15,6 @@ class RecSource final : public FaceSource {
     if (i_ == index_.size()) return false;
     const std::uint64_t offset = index_.offsets[i_];
     const ImageRecord record = file_.reader().image_record_at(offset, scratch_);
-    if (record.image.empty()) {
-      throw DataError(file_.reader().name(), "offset " + std::to_string(offset), "no image bytes");
-    }
     face.identity = index_.identities[i_];
     face.name = std::to_string(index_.key(i_));
     face.image = record.image;
