@@ -8,6 +8,7 @@
 #include "data/pages_read.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/paths.h"
 
 namespace pfc {
@@ -20,17 +21,15 @@ RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
   return index_records(reader, read_idx(idx), idx.string());
 }
 
+/// Nothing where there is no cache of this source. Throws IoError where it cannot be read now: a
+/// failure that passes must not begin a scan of hours.
 std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
-  if (!fs::is_regular_file(cache)) return std::nullopt;
-  try {
-    const MappedFile file(cache);
-    PagesRead pages(file);
-    return decode_index_cache(file.bytes(), source, [&](std::uint64_t begin, std::uint64_t end) {
-      pages.read(begin, end);
-    });
-  } catch (const Error&) {
-    return std::nullopt;  // not readable: as good as none
-  }
+  if (!is_file(cache)) return std::nullopt;
+  const MappedFile file(cache);
+  PagesRead pages(file);
+  return decode_index_cache(file.bytes(), source, [&](std::uint64_t begin, std::uint64_t end) {
+    pages.read(begin, end);
+  });
 }
 
 void write_index(const fs::path& cache, const RecordIndex& index, const RecordSource& source) {
@@ -61,6 +60,7 @@ RecordIndex RecordFile::index(const fs::path& cache_dir, bool beside) const {
   const fs::path& rec = mapped_.path();
   const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
   if (auto index = cached_index(cache, source_)) return std::move(*index);
+  if (!cache_dir.empty()) require_writable(cache);  // and not only after a scan of hours
   mapped_.expect(Access::kSequential);
   RecordIndex index = make_index(reader_, idx_path_of(rec));
   if (cache_dir.empty() && !beside) return index;

@@ -25,7 +25,8 @@ class RecordFile {
   const RecordSource& source() const { return source_; }
   /// From the index cache, or made from the `.idx` or by a scan. Then it is written to the cache
   /// where `cache_dir` names its folder, or `beside` lets it lie beside the data. Throws DataError
-  /// where the files are not consistent, Error where `cache_dir` was named and cannot be written.
+  /// where the files are not consistent, IoError where a cache is there and cannot be read, and,
+  /// before a scan, Error where `cache_dir` was named and cannot be written.
   RecordIndex index(const std::filesystem::path& cache_dir = {}, bool beside = false) const;
 
  private:

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <fstream>
 
 #include "data/record_bytes.h"
+#include "data/record_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "temporary_folder.h"
@@ -298,6 +300,34 @@ TEST(RecDataset, KeepsItsCacheWhereItIsTold) {
   EXPECT_EQ(std::distance(fs::directory_iterator(a.path), fs::directory_iterator()), 3);
   write_text(folder / "file", "");
   EXPECT_THROW(open_dataset({.path = a.path, .cache_dir = folder / "file"}), Error);
+}
+
+TEST(RecDataset, RefusesACacheThatCannotBeWrittenBeforeItScans) {
+  const TemporaryFolder folder;
+  write_rec(folder / "train.rec", {2, 1});
+  const DatasetOptions options{.path = folder.path(), .cache_dir = folder / "c"};
+  open_dataset(options);
+  const fs::path cache = *fs::directory_iterator(options.cache_dir);
+  fs::remove(cache);
+  fs::create_directory(cache);
+  change_byte(folder / "train.rec", 0, true);  // a scan would say so
+  EXPECT_THAT(opening(options),
+              ThrowsMessage<Error>(HasSubstr("cannot be written: it is a folder")));
+}
+
+TEST(RecDataset, ACacheThatCannotBeReadIsNotTakenForNone) {
+  const TemporaryFolder folder;
+  write_rec(folder / "train.rec", {2, 1});
+  fs::remove(folder / "train.idx");
+  open_dataset({.path = folder.path()});
+  const RecordFile file(folder / "train.rec");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_THAT([&] { file.index({}, true); },
+              ThrowsMessage<IoError>(HasSubstr("train.rec.pfcidx: cannot open")));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(FolderDataset, TakesAnIdentityFromEveryFolder) {
