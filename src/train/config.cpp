@@ -278,6 +278,11 @@ void check(const Config& config, std::string_view name) {
   if (config.schedule.kind == "step" && milestones.empty()) {
     throw DataError(name, "schedule.milestones", "are empty, but schedule.kind is step");
   }
+  if (config.optimizer.kind == "adamw" && config.head.update == "dense_equivalent") {
+    throw DataError(name, "head.update",
+                    "is dense_equivalent, which is SGD's, but optimizer.kind is adamw; use "
+                    "head.update=sampled");
+  }
 }
 
 }  // namespace

@@ -237,6 +237,12 @@ TEST(Config, MilestonesAscend) {
   EXPECT_THAT(refusal("schedule.kind = \"step\""), HasSubstr("milestones: are empty"));
 }
 
+TEST(Config, TheDenseEquivalentUpdateIsSgds) {
+  EXPECT_NO_THROW(parse("head.update = \"dense_equivalent\""));
+  EXPECT_THAT(refusal("head.update = \"dense_equivalent\"", {"optimizer.kind=adamw"}),
+              HasSubstr("head.update: is dense_equivalent, which is SGD's"));
+}
+
 TEST(Config, DeepNestingIsRefused) {
   std::string key = "a";
   for (int i = 0; i < 100'000; ++i) key += ".a";
