@@ -98,6 +98,22 @@ std::optional<std::pair<std::string_view, std::string_view>> halves(std::string_
   return std::nullopt;
 }
 
+/// body(identity, identity there); what it throws is told with the line.
+template <class Body>
+void for_each_pair(std::string_view text, const std::string& name, const Body& body) {
+  for (Lines lines(text, name); lines.next();) {
+    const std::string_view line = trimmed(lines.line());
+    if (line.empty() || line.front() == '#') continue;
+    try {
+      const auto both = halves(line);
+      if (!both) throw Error("want two identities, \"identity, identity there\"");
+      body(both->first, both->second);
+    } catch (const Error& error) {
+      throw DataError(name, "line " + std::to_string(lines.number()), error.what());
+    }
+  }
+}
+
 }  // namespace
 
 ClassMap same_identities(const ClassIdentities& here, const ClassIdentities& there) {
@@ -120,29 +136,24 @@ ClassMap same_identities(const ClassIdentities& here, const ClassIdentities& the
   return map;
 }
 
+void require_class_map(std::string_view text, const std::string& name) {
+  for_each_pair(text, name, [](std::string_view, std::string_view) {});
+}
+
 ClassMap parse_class_map(std::string_view text, const std::string& name,
                          const ClassIdentities& here, const ClassIdentities& there) {
   const ClassFinder find_here(here), find_there(there);
   ClassMap map{.there = std::vector<std::int64_t>(static_cast<std::size_t>(here.classes), -1)};
-  for (Lines lines(text, name); lines.next();) {
-    const std::string_view line = trimmed(lines.line());
-    if (line.empty() || line.front() == '#') continue;
-    try {
-      const auto both = halves(line);
-      if (!both) throw Error("want two identities, \"identity, identity there\"");
-      const std::int64_t c = find_here.of_text(both->first),
-                         other = find_there.of_text(both->second);
-      if (c < 0 || other < 0) {
-        ++map.unknown;
-        continue;
-      }
-      std::int64_t& taken = map.there[static_cast<std::size_t>(c)];
-      if (taken >= 0) throw Error("this identity came before");
-      taken = other;
-    } catch (const Error& error) {
-      throw DataError(name, "line " + std::to_string(lines.number()), error.what());
+  for_each_pair(text, name, [&](std::string_view identity, std::string_view identity_there) {
+    const std::int64_t c = find_here.of_text(identity), other = find_there.of_text(identity_there);
+    if (c < 0 || other < 0) {
+      ++map.unknown;
+      return;
     }
-  }
+    std::int64_t& taken = map.there[static_cast<std::size_t>(c)];
+    if (taken >= 0) throw Error("this identity came before");
+    taken = other;
+  });
   return map;
 }
 

@@ -29,4 +29,7 @@ ClassMap same_identities(const ClassIdentities& here, const ClassIdentities& the
 ClassMap parse_class_map(std::string_view text, const std::string& name,
                          const ClassIdentities& here, const ClassIdentities& there);
 
+/// What parse_class_map throws of a text whose lines have another form, before the sets are known.
+void require_class_map(std::string_view text, const std::string& name);
+
 }  // namespace pfc

@@ -219,6 +219,7 @@ void require_starting_point(const Config& config) {
   if (init.class_map.empty()) return;
   if (init.class_map != "same" && !is_there(init.class_map))
     throw Error("init.class_map: there is no " + init.class_map + "; want a file, or \"same\"");
+  if (init.class_map != "same") require_class_map(read_file(init.class_map), init.class_map);
   open_centers(config);
 }
 

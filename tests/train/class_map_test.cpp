@@ -86,6 +86,13 @@ TEST(ClassMap, SaysTheLineThatIsWrong) {
          "line 1: found \"99999999999999999999\", want the number of an identity");
 }
 
+TEST(ClassMap, ItsFormIsCheckedWithoutTheSets) {
+  EXPECT_NO_THROW(require_class_map("# new, old\n\n99,Ann\n99,Bo\n", "map.txt"));
+  EXPECT_THAT([] { require_class_map("0 0\n1\n", "map.txt"); },
+              ThrowsMessage<DataError>(HasSubstr("map.txt: line 2: want two identities")));
+  EXPECT_THROW(require_class_map("<!DOCTYPE html>\n<html lang=en>\n", "map.txt"), DataError);
+}
+
 TEST(ClassMap, SameIdentitiesAreThoseThatAreCalledTheSame) {
   const auto same = [](const ClassIdentities& here, const ClassIdentities& there) {
     return same_identities(here, there).there;
