@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "head/kernels/kernels_cuda.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
 #include "pfc/comm/gpus.h"
@@ -40,6 +41,10 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
     throw Error(
         "train.precision is float16, whose steps may be skipped, which head.update = "
         "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");
+  }
+  if (device.is_cuda() && config.model.embedding_size % kernels::cuda::kWidth != 0) {
+    throw Error("model.embedding_size is " + std::to_string(config.model.embedding_size) +
+                ", on a GPU it must be a multiple of " + std::to_string(kernels::cuda::kWidth));
   }
   return {device, precision};
 }

@@ -42,6 +42,18 @@ TEST(Device, ARunThatAsksForAGpuIsNotMadeOnACpu) {
               ThrowsMessage<Error>(HasSubstr("work on CPUs")));
 }
 
+TEST(Device, AnEmbeddingThatGpusCannotTakeIsRefusedAtTheStart) {
+  Config config;
+  config.train.precision = "bfloat16";
+  config.model.embedding_size = 500;
+  EXPECT_NO_THROW(choose_device(config, *make_self_communicator()));
+  EXPECT_THAT(
+      [&] {
+        choose_device(config, *make_self_communicator({at::kCUDA, 0}));
+      },
+      ThrowsMessage<Error>(HasSubstr("model.embedding_size is 500, on a GPU")));
+}
+
 TEST(Device, OutOfMemorySaysWhatWasAskedWhatIsFreeAndWhatToDo) {
   std::string thrown;
   try {
