@@ -10,6 +10,7 @@
 
 #include "eval/duplicates.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/model/backbone.h"
@@ -19,6 +20,9 @@ namespace {
 
 constexpr std::int64_t kBlockImages = 2048;   // embedded in one go
 constexpr std::int64_t kBlockCenters = 2048;  // of a product of centres
+/// Pairs of identities that look the same, for each identity: more would fill the memory, and come
+/// of a network that is not trained.
+constexpr std::int64_t kMostAlike = 32;
 
 /// Images that are in memory, in the order of their set.
 class HeldImages final : public ImageSource {
@@ -302,6 +306,12 @@ class Cleaner {
               std::minmax({identities_[static_cast<std::size_t>(first + a)],
                            identities_[static_cast<std::size_t>(other + b)]});
           report_.same.push_back({least, most, cosines[a][b].item<double>()});
+          if (std::ssize(report_.same) > kMostAlike * report_.identities) {
+            throw Error("more than " + counted(kMostAlike * report_.identities, "pair") + " of " +
+                        counted(report_.identities, "identity") +
+                        " look the same: the network tells nobody apart; use one that is trained, "
+                        "or raise the cosine above which two look the same");
+          }
         }
       }
       options_.progress("comparing identities", std::min(first + kBlockCenters, report_.identities),

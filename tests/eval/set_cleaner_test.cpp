@@ -124,6 +124,16 @@ TEST(Clean, TakesWhatAWrongIdentityReachesForFarWhereNothingIsSaid) {
   EXPECT_TRUE(report.far_images.empty());
 }
 
+TEST(Clean, StopsWhereTheNetworkTellsNobodyApart) {
+  std::vector<Painted> faces;
+  for (std::int64_t identity = 0; identity < 70; ++identity)
+    faces.insert(faces.end(), 2, {identity, 90, 0, 0});
+  EXPECT_THAT(
+      [&] { cleaned(faces, {.far = 0.5}); },
+      ThrowsMessage<Error>(HasSubstr("more than 2,240 pairs of 70 identities look the same: "
+                                     "the network tells nobody apart")));
+}
+
 TEST(Clean, IsNotLedByAStrangerAmongFew) {
   // The mean of the three lies between them: the stranger is kept out of it.
   const CleanReport report =

@@ -68,8 +68,8 @@ struct CleanReport {
 /// the others' mean is below half of the identity's median. `open` opens the set, three times;
 /// images of an identity must come together. Memory: 2 bytes times the length of an embedding for
 /// each identity, 4 bytes an image, and the images of one identity. Ranks share the embedding of
-/// each block of images and have all of the report. Throws Error where an identity comes back, or
-/// no image can be embedded.
+/// each block of images and have all of the report. Throws Error where an identity comes back, no
+/// image can be embedded, or so many identities look the same that the network tells nobody apart.
 CleanReport clean(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
                   const CleanOptions& options, Communicator& comm);
 
