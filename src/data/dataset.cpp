@@ -6,7 +6,6 @@
 
 #include "base/fingerprint.h"
 #include "data/dataset_sources.h"
-#include "data/image_file.h"
 #include "data/record_file.h"
 #include "data/tar_reader.h"
 #include "pfc/base/error.h"
@@ -113,12 +112,10 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     }
     const auto rec = path / "train.rec";
     if (is_there(rec)) return open_rec_dataset(rec, options);
-    const auto tars = names_in(path, [](const auto& entry) { return is_tar_name(entry.path()); });
-    const auto folders = names_in(path, [](const auto& entry) { return entry.is_directory(); });
-    if (!tars.empty() && folders.empty()) {
+    if (const auto shards = shards_in(path); !shards.empty()) {
       throw Error(options.path.string() + ": a folder of .tar (" +
-                  counted(std::ssize(tars), "file") + ")" + want +
-                  "; make one of them with `pfc data merge`");
+                  counted(std::ssize(shards), "file") + ")" + want +
+                  "; `pfc data pack` makes a .rec of it");
     }
     return open_folder_dataset(path, options);
   } catch (const std::filesystem::filesystem_error& error) {

@@ -99,7 +99,7 @@ std::string PassedOver::text() const {
     std::string_view one, more;
   };
   constexpr std::array<Words, 5> kWords = {{
-      {" file that is no image", " files that are no images"},
+      {" file that is no JPEG, PNG, WebP or BMP", " files that are no JPEG, PNG, WebP or BMP"},
       {" hidden file", " hidden files"},
       {" link that leads nowhere", " links that lead nowhere"},
       {" folder without an image", " folders without an image"},

@@ -22,7 +22,8 @@ class PassedOver {
   };
 
   void add(Kind kind, std::string_view name);
-  /// In words: "2 files that are no images (a.txt, b.gif), 1 hidden (.c)". Empty where nothing was.
+  /// In words: "2 files that are no JPEG, PNG, WebP or BMP (a.txt, b.gif), 1 hidden (.c)". Empty
+  /// where nothing was.
   std::string text() const;
 
  private:

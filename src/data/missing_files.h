@@ -18,11 +18,13 @@ class MissingFiles {
     if (count_ == kNamed) named_ += ", ...";
     ++count_;
   }
-  /// Throws Error where there is one. `total` is how many files the list names.
-  void check(const std::string& list, std::int64_t total) const {
+  /// Throws Error where there is one. `total` is how many files the list names, `root` the folder
+  /// that they were looked for in.
+  void check(const std::string& list, std::int64_t total, const std::string& root) const {
     if (count_ == 0) return;
     throw Error(list + ": " + grouped(count_) + " of " + counted(total, "image") +
-                " are not there: " + named_ + "; --root names the folder that paths begin in");
+                (count_ == 1 ? " is" : " are") + " not there: " + named_ + "; paths begin in " +
+                root + ", `pfc data pack --root` takes another folder");
   }
 
  private:

@@ -175,7 +175,7 @@ void pack_pairs(const fs::path& list, const fs::path& root, const fs::path& out,
     if (files.back()[0].empty()) missing.add((root / pair.first).string(), pair.line);
     if (files.back()[1].empty()) missing.add((root / pair.second).string(), pair.line);
   }
-  missing.check(list.string(), 2 * std::ssize(pairs));
+  missing.check(list.string(), 2 * std::ssize(pairs), root.string());
   VerificationSetWriter writer(out);
   std::array<std::vector<std::byte>, 2> scratch;
   for (std::size_t i = 0; i < pairs.size(); ++i) {

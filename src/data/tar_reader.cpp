@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "data/image_file.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -42,6 +43,17 @@ struct TarReader::Input {
 bool is_tar_name(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   return name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz");
+}
+
+std::vector<std::filesystem::path> shards_in(const std::filesystem::path& folder) {
+  const auto is_folder = [](const auto& entry) { return entry.is_directory(); };
+  if (!names_in(folder, is_folder).empty()) return {};
+  std::vector<std::filesystem::path> shards;
+  for (const std::string& name :
+       names_in(folder, [](const auto& entry) { return is_tar_name(entry.path()); })) {
+    shards.push_back(folder / name);
+  }
+  return shards;
 }
 
 TarReader::TarReader(TarReader&&) noexcept = default;

@@ -16,6 +16,9 @@ namespace pfc {
 
 /// Whether a file is called as a tar is, gzipped or not.
 bool is_tar_name(const std::filesystem::path& path);
+/// The tars of a folder that is a set in tars, in the order of their names. Empty where there are
+/// folders beside them: these are the people's. Throws IoError.
+std::vector<std::filesystem::path> shards_in(const std::filesystem::path& folder);
 
 /// A tar that is read from its start to its end, gzipped or not, by libarchive.
 class TarReader {

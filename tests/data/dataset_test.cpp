@@ -342,7 +342,8 @@ TEST(FolderDataset, TakesAnIdentityFromEveryFolder) {
   EXPECT_EQ(image_of(*set, 1), "bob/1.JPG");
   EXPECT_EQ(set->identities(), 3);
   EXPECT_EQ(set->summary().passed_over,
-            "1 file that is no image (carl/notes.txt), 2 hidden files (.cache, bob/.hidden.jpg), 1 "
+            "1 file that is no JPEG, PNG, WebP or BMP (carl/notes.txt), 2 hidden files (.cache, "
+            "bob/.hidden.jpg), 1 "
             "folder without an image (carl), 1 image beside the people's folders (stray.jpg)");
   const auto two = open_dataset({.path = folder.path(), .min_images = 2});
   EXPECT_THAT(keys_of(*two), ElementsAre("bob/1.JPG", "bob/2.png"));
@@ -419,8 +420,8 @@ TEST(OpenDataset, AFolderOfTarIsToldHowToBecomeASet) {
   write_text(folder / "shard-1.tar", "");
   EXPECT_THAT(opening({.path = folder.path()}),
               ThrowsMessage<Error>(HasSubstr("a folder of .tar (2 files), want a .rec file or a "
-                                             "folder of images; make one of them with `pfc data "
-                                             "merge`")));
+                                             "folder of images; `pfc data pack` makes a .rec of "
+                                             "it")));
 }
 
 TEST(OpenDataset, ATarBesideTheFoldersOfIdentitiesIsNoHindrance) {

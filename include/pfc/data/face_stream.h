@@ -59,7 +59,8 @@ class FaceSink {
 ///   label`; paths begin at `root`. Images that are not there are counted first;
 /// - a `.tar`, gzipped or not, or a folder of them, in the order of their names: WebDataset shards,
 ///   a sample being files of one name up to the first dot: an image, and `.cls` with the identity
-///   in digits. Other files are counted and passed over.
+///   in digits. Other files are counted and passed over. In a folder that has folders, too, a tar
+///   is one of the other files.
 /// Throws Error where there is none of these, or no image in it.
 std::unique_ptr<FaceSource> open_faces(const std::filesystem::path& path,
                                        const std::filesystem::path& root = {});

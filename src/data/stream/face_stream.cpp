@@ -24,22 +24,13 @@ bool is_list_name(const fs::path& path) {
   return std::ranges::count(kEndings, path.extension().string()) > 0;
 }
 
-std::vector<fs::path> tars_in(const fs::path& folder) {
-  std::vector<fs::path> shards;
-  for (const std::string& name :
-       names_in(folder, [](const auto& entry) { return is_tar_name(entry.path()); })) {
-    shards.push_back(folder / name);
-  }
-  return shards;
-}
-
 }  // namespace
 
 std::unique_ptr<FaceSource> open_faces(const fs::path& path, const fs::path& root) {
   try {
     if (fs::is_directory(path)) {
       if (is_there(path / "train.rec")) return open_rec_faces(path / "train.rec");
-      std::vector<fs::path> shards = tars_in(path);
+      std::vector<fs::path> shards = shards_in(path);
       return shards.empty() ? open_folder_faces(path) : open_tar_faces(std::move(shards));
     }
     if (fs::is_regular_file(path)) {

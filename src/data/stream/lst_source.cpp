@@ -103,7 +103,7 @@ class LstSource final : public FaceSource {
     for (const LstEntry& entry : list_.entries)
       if (!is_image_there(root_ / path_of(entry)))
         missing.add((root_ / path_of(entry)).string(), entry.line);
-    missing.check(lst.string(), std::ssize(list_.entries));
+    missing.check(lst.string(), std::ssize(list_.entries), root.string());
   }
 
   bool next(Face& face) override {

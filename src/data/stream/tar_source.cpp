@@ -107,6 +107,10 @@ bool TarSource::next(Face& face) {
       if (!tar_) return end();
       continue;
     }
+    if (is_hidden(*path)) {  // `._0001.jpg`, which a Mac puts before 0001.jpg
+      others_.add(PassedOver::Kind::kHidden, *path);
+      continue;
+    }
     std::string name = sample_of(*path);
     if (name != sample_.name) {
       const bool complete = finish();

@@ -70,7 +70,16 @@ TEST(TarSource, ReadsSamplesOfAnyOrderOfFilesAndPassesOverOthers) {
   TarSource source = source_of(tars);
   EXPECT_THAT(all_of(source),
               ElementsAre(OwnedFace{7, "one"}, OwnedFace{8, "two"}, OwnedFace{0, "three"}));
-  EXPECT_EQ(source.passed_over(), "2 files that are no images (a/1.json, readme)");
+  EXPECT_EQ(source.passed_over(), "2 files that are no JPEG, PNG, WebP or BMP (a/1.json, readme)");
+}
+
+TEST(TarSource, HiddenFilesArePassedOverAndEndNoSample) {
+  const std::vector<std::string> tars = {tar(entry("a/._1.jpg", "of a Mac") +
+                                             entry("a/1.jpg", "one") + entry("a/._1.cls", "") +
+                                             entry("a/1.cls", "7"))};
+  TarSource source = source_of(tars);
+  EXPECT_THAT(all_of(source), ElementsAre(OwnedFace{7, "one"}));
+  EXPECT_EQ(source.passed_over(), "2 hidden files (a/._1.jpg, a/._1.cls)");
 }
 
 TEST(TarSource, WithoutASampleIsAnError) {
