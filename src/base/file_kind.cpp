@@ -33,9 +33,16 @@ constexpr Magic kMagics[] = {
     {8, "WEBP"sv, FileFormat::kImage, "a WebP image"},
     {0, "II*\0"sv, FileFormat::kImage, "a TIFF image"},
     {0, "MM\0*"sv, FileFormat::kImage, "a TIFF image"},
-    {4, "ftypheic"sv, FileFormat::kImage, "a HEIC image"},
+    {4, "ftyphei"sv, FileFormat::kImage, "a HEIC image"},
+    {4, "ftyphev"sv, FileFormat::kImage, "a HEIC image"},
     {4, "ftypmif1"sv, FileFormat::kImage, "a HEIC image"},
-    {4, "ftypavif"sv, FileFormat::kImage, "an AVIF image"},
+    {4, "ftypmsf1"sv, FileFormat::kImage, "a HEIC image"},
+    {4, "ftypavi"sv, FileFormat::kImage, "an AVIF image"},
+    {4, "jP  \r\n\x87\n"sv, FileFormat::kImage, "a JPEG 2000 image"},
+    {0, "\xff\x4f\xff\x51"sv, FileFormat::kImage, "a JPEG 2000 image"},
+    {4, "JXL \r\n\x87\n"sv, FileFormat::kImage, "a JPEG XL image"},
+    {0, "\xff\x0a"sv, FileFormat::kImage, "a JPEG XL image"},
+    {0, "8BPS"sv, FileFormat::kImage, "a Photoshop image"},
     {4, "ftyp"sv, FileFormat::kOther, "a video"},
     {0, "\x0a\x23\xd7\xce"sv, FileFormat::kRecords, "a .rec, MXNet's RecordIO"},
     {0, "\x93NUMPY"sv, FileFormat::kNpy, "a NumPy array, .npy"},
@@ -94,6 +101,11 @@ FileKind zip_kind(std::string_view begin) {
     if (inner.starts_with(entry)) return make_kind(FileFormat::kTorch, "a PyTorch file");
   }
   return make_kind(FileFormat::kOther, "a zip archive", kUnpack);
+}
+
+/// Two letters are few: the length of the header that follows the file's is below 256.
+bool is_bmp(std::string_view begin) {
+  return begin.size() > 18 && begin.starts_with("BM") && begin.substr(15, 3) == "\0\0\0"sv;
 }
 
 bool is_safetensors(std::string_view begin) {
@@ -205,6 +217,7 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
     if (is_at(begin, magic.offset, magic.bytes))
       return make_kind(magic.format, magic.words, magic.advice);
   }
+  if (is_bmp(begin)) return make_kind(FileFormat::kImage, "a BMP image");
   if (begin.starts_with("PK\3\4")) return zip_kind(begin);
   if (is_old_torch(begin)) return make_kind(FileFormat::kOldTorch, "a PyTorch file of before 1.6");
   if (begin[0] == '\x80' && begin.size() > 1 && begin[1] <= 5)

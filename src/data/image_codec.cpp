@@ -12,9 +12,9 @@
 #include "data/exif.h"
 #include "data/jpeg_reader.h"
 #include "data/png_reader.h"
-#include "data/shown.h"
 #include "data/webp_reader.h"
 #include "pfc/base/error.h"
+#include "pfc/base/file_kind.h"
 #include "pfc/base/format.h"
 
 namespace pfc {
@@ -24,26 +24,6 @@ constexpr std::int64_t kMostPixels = std::int64_t{1} << 26;
 
 std::string size_text(int width, int height) {
   return std::to_string(width) + " x " + std::to_string(height);
-}
-
-std::string_view as_characters(std::span<const std::byte> encoded) {
-  return {reinterpret_cast<const char*>(encoded.data()), encoded.size()};
-}
-
-/// The name of a format that is not read, or "".
-std::string_view other_format(std::span<const std::byte> encoded) {
-  const std::string_view text = as_characters(encoded), box = text.substr(0, 12);
-  if (text.starts_with("GIF8")) return "GIF";
-  if (text.starts_with(std::string_view("II*\0", 4)) ||
-      text.starts_with(std::string_view("MM\0*", 4)))
-    return "TIFF";
-  if (box.ends_with("ftypavif")) return "AVIF";
-  if (box.ends_with("ftypheic") || box.ends_with("ftypheix") || box.ends_with("ftypmif1"))
-    return "HEIC";
-  if (box.ends_with("jP  \r\n\x87\n")) return "JPEG 2000";
-  if (text.starts_with("\xff\x0a") || box.ends_with("JXL \r\n\x87\n")) return "JPEG XL";
-  if (text.starts_with("8BPS")) return "Photoshop";
-  return "";
 }
 
 struct Destroy {
@@ -62,11 +42,9 @@ Turbo owned(tjhandle handle) {
 
 [[noreturn]] void fail_unknown(std::span<const std::byte> encoded) {
   if (encoded.empty()) throw Error("the image is empty");
-  const std::string want = ", want " + std::string(kImageFormats);
-  if (const std::string_view other = other_format(encoded); !other.empty())
-    throw Error("an image in " + std::string(other) + want);
-  constexpr std::size_t kShown = 20;
-  throw Error("no image, it begins with " + shown(as_characters(encoded).substr(0, kShown)) + want);
+  const FileKind found = recognise_file(encoded);
+  throw Error("no image that is read, found " + found.words + ", want " +
+              std::string(kImageFormats) + (found.advice.empty() ? "" : "; " + found.advice));
 }
 
 /// `visit(reader)` with what reads the image's format.

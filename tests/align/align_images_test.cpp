@@ -48,7 +48,8 @@ TEST_F(AlignImages, KeepsTheFoldersAndListsWhatItCouldNotAlign) {
   EXPECT_EQ(image_size(face.bytes()), (ImageSize{112, 112}));
   EXPECT_EQ(decode_image(face.bytes()).pixels[0], 77);
   EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
-            "bob/2.png\tno landmarks\nbob/3.jpg\tno image, it begins with \"no image\", want JPEG, "
+            "bob/2.png\tno landmarks\nbob/3.jpg\tno image that is read, found a text that begins "
+            "\"no image\", want JPEG, "
             "PNG, WebP or BMP\n");
 }
 
@@ -93,7 +94,8 @@ TEST_F(AlignImages, ListsAnyNameInOneLine) {
   fs::rename(folder_ / "photos/bob/3.jpg", folder_ / "photos/bob/3\t\n\\.jpg");
   EXPECT_EQ(align().first_reason, "bob/2.png: no landmarks");
   EXPECT_EQ(read_file(folder_ / "faces/not_aligned.txt"),
-            "bob/2.png\tno landmarks\nbob/3\\t\\n\\\\.jpg\tno image, it begins with \"no image\", "
+            "bob/2.png\tno landmarks\nbob/3\\t\\n\\\\.jpg\tno image that is read, found a text "
+            "that begins \"no image\", "
             "want JPEG, PNG, WebP or BMP\n");
 }
 

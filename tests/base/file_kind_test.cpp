@@ -38,6 +38,22 @@ TEST(FileKind, EachKindIsToldByItsFirstBytes) {
        "ftypheic"s,
        "a HEIC image"},
       {"\0\0\0\x18"
+       "ftypheix"s,
+       "a HEIC image"},
+      {"\0\0\0\x18"
+       "ftyphevc"s,
+       "a HEIC image"},
+      {"\0\0\0\x18"
+       "ftypmsf1"s,
+       "a HEIC image"},
+      {"\0\0\0\x18"
+       "ftypavis"s,
+       "an AVIF image"},
+      {"\0\0\0\x0cjP  \r\n\x87\n"s, "a JPEG 2000 image"},
+      {"\0\0\0\x0cJXL \r\n\x87\n"s, "a JPEG XL image"},
+      {"8BPS\0\1"s, "a Photoshop image"},
+      {"BM\x36\x93\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x70\0\0\0"s, "a BMP image"},
+      {"\0\0\0\x18"
        "ftypisom"s,
        "a video"},
       {"\x0a\x23\xd7\xce", "a .rec, MXNet's RecordIO"},

@@ -413,13 +413,16 @@ TEST(DecodeImage, HugeImageIsRefusedBeforeItsMemoryIsTaken) {
 }
 
 TEST(DecodeImage, OtherFormatsAreRefusedByName) {
-  EXPECT_EQ(error_of(from_hex("474946383961")), "an image in GIF, want JPEG, PNG, WebP or BMP");
-  EXPECT_EQ(error_of(from_hex("49492a0008000000")),
-            "an image in TIFF, want JPEG, PNG, WebP or BMP");
-  EXPECT_EQ(error_of(from_hex("000000186674797068656963")),
-            "an image in HEIC, want JPEG, PNG, WebP or BMP");
-  EXPECT_EQ(error_of(std::as_bytes(std::span(std::string_view("version https://git-lfs.github")))),
-            "no image, it begins with \"version https://git-\", want JPEG, PNG, WebP or BMP");
+  const auto refusal = [](const std::string& found) {
+    return "no image that is read, found " + found + ", want JPEG, PNG, WebP or BMP";
+  };
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  EXPECT_EQ(error_of(from_hex("4749463839617000")), refusal("a GIF image"));
+  EXPECT_EQ(error_of(from_hex("49492a0008000000")), refusal("a TIFF image"));
+  EXPECT_EQ(error_of(from_hex("000000186674797068656963")), refusal("a HEIC image"));
+  EXPECT_EQ(error_of(bytes("version https://git-lfs.github.com/spec/v1")),
+            refusal("a pointer of Git LFS in place of the file") +
+                "; fetch the file itself with `git lfs pull`");
   EXPECT_EQ(error_of({}), "the image is empty");
 }
 
