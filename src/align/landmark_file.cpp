@@ -65,13 +65,9 @@ struct ParsedLine {
   std::vector<double> numbers;
 };
 
-/// Fields are separated by tabs, else by commas, else by spaces. The name is the first field before
-/// the row that is no number itself ("1 NAME LABEL …"); where there is none, the first behind it;
-/// where all fields are numbers, the first.
-ParsedLine parse_line(std::string_view line) {
-  const char separator = line.find('\t') != line.npos  ? '\t'
-                         : line.find(',') != line.npos ? ','
-                                                       : ' ';
+/// The name is the first field before the row that is no number itself ("1 NAME LABEL …"); where
+/// there is none, the first behind it; where all fields are numbers, the first.
+ParsedLine parse_line(std::string_view line, char separator) {
   const std::vector<ListField> fields = fields_of(line, separator);
   const auto is_text = [](const ListField& field) { return !field.number; };
   auto first = fields.begin(), last = first;  // of the longest row
@@ -94,6 +90,19 @@ ParsedLine parse_line(std::string_view line) {
     result.name = {name->text.begin(), std::prev(first)->text.end()};
   for (auto field = first; field != last; ++field) result.numbers.push_back(*field->number);
   return result;
+}
+
+/// Fields are separated by tabs, else by commas, else by spaces: by the first that gives the
+/// numbers of five points, as a name may hold the others ("Smith, John.jpg 30 40 …").
+ParsedLine parse_line(std::string_view line) {
+  ParsedLine best;
+  for (const char separator : {'\t', ',', ' '}) {
+    if (separator != ' ' && line.find(separator) == line.npos) continue;
+    ParsedLine parsed = parse_line(line, separator);
+    if (best.name.empty() || parsed.numbers.size() > best.numbers.size()) best = std::move(parsed);
+    if (best.numbers.size() >= kPointNumbers) break;
+  }
+  return best;
 }
 
 /// What a name is looked for by: without a leading "./", and with '/' where Windows has '\'.
@@ -277,7 +286,10 @@ void LandmarkFile::find_lines() {
     line.begin = static_cast<std::uint64_t>(lines.line().data() - text_.data());
     const ParsedLine parsed = parse_line(lines.line());
     const bool heading = parsed.numbers.empty() && lines_.empty() && !json_as_text_;
-    if (heading && headings++ < kMostHeadings) continue;
+    if (heading && headings++ < kMostHeadings) {
+      headings_ += "; without the heading " + shown(lines.line());
+      continue;
+    }
     if (parsed.name.empty() || parsed.numbers.size() < kPointNumbers)
       fail_at(line, std::string("want ") + kWanted);
     if (lines_.empty()) numbers_ = parsed.numbers.size();
@@ -391,7 +403,7 @@ std::string LandmarkFile::reading_text() const {
   text += others(numbers_ - std::min(read, numbers_));
   if (reading_.right_first) text += "; the right eye first";
   if (reading_.of_the_sides) text += "; in fractions of width and height";
-  return text;
+  return text + headings_;
 }
 
 }  // namespace pfc

@@ -294,6 +294,17 @@ TEST(LandmarkFile, IsRefusedWhereJsonIsNestedWithoutEnd) {
   EXPECT_THROW(parsed(text), DataError);
 }
 
+TEST(LandmarkFile, ANameMayHaveACommaBetweenSpacesAndHeadingsAreTold) {
+  const std::string text =
+      "picture and points\n"
+      "Smith, John.jpg 38.3 51.7 73.5 51.5 56.0 71.7 41.5 92.4 70.7 92.2\n"
+      "b.jpg 38.3 51.7 73.5 51.5 56.0 71.7 41.5 92.4 70.7 92.2\n";
+  const LandmarkFile file = parsed(text);
+  EXPECT_EQ(file.size(), 2);
+  EXPECT_TRUE(file.contains("Smith, John.jpg"));
+  EXPECT_EQ(file.reading_text(), "NAME, X1 Y1 … X5 Y5; without the heading \"picture and points\"");
+}
+
 TEST(LandmarkFile, ReadsTheFieldsListOfRealPhotos) {
   if (std::getenv("PFC_FACES") == nullptr)
     GTEST_SKIP() << "PFC_FACES does not name the folder of real faces";

@@ -31,8 +31,8 @@ struct LandmarkReading {
 
 /// Landmarks of pictures by their names, from
 /// - text: a line with a name and numbers for each picture, fields separated by tabs, else by
-///   commas, else by spaces; empty lines, lines that begin with # and up to two lines of heading
-///   are passed over;
+///   commas, else by spaces, by the first that gives enough numbers; empty lines, lines that begin
+///   with # and up to two lines of heading are passed over;
 /// - JSON (a file that begins with `{`): `{"NAME": [[X1, Y1], …, [X5, Y5]], …}`, or any other
 ///   nesting of the same numbers.
 /// Lists differ in what stands before and after the points and in the order of the points, and do
@@ -57,7 +57,8 @@ class LandmarkFile {
   /// A name that the list has, as it has it.
   std::string_view example() const;
   const LandmarkReading& reading() const { return reading_; }
-  /// The reading in words: "1 number, then x1 … x5 y1 … y5".
+  /// The reading in words: "NAME, 1 other, X1 … X5 Y1 … Y5", and the headings that were passed
+  /// over.
   std::string reading_text() const;
 
  private:
@@ -83,6 +84,7 @@ class LandmarkFile {
   std::string_view text_;
   std::vector<Line> lines_;  ///< in the order of their hashes
   std::size_t numbers_ = 0;  ///< of each line
+  std::string headings_;     ///< that were passed over, for reading_text()
   LandmarkReading reading_;
 };
 
