@@ -83,6 +83,7 @@ class Machine {
   void push(Value value) { stack_.push_back(value); }
   void push_utf8(Bytes text);
   void push_int(std::string_view digits);
+  void push_float(std::string_view digits);
   void push_long(std::uint64_t size);
   void push_global(std::string_view module, std::string_view name);
   void push_unbuilt(std::string_view module, std::string_view name);
@@ -147,6 +148,9 @@ bool Machine::step() {
     case 'I':  // INT
     case 'L':  // LONG
       push_int(view(in_.line()));
+      return true;
+    case 'F':  // FLOAT
+      push_float(view(in_.line()));
       return true;
     case 'G':  // BINFLOAT, the one number that is big-endian
       push(std::bit_cast<double>(__builtin_bswap64(in_.number(8))));
@@ -361,6 +365,14 @@ void Machine::push_int(std::string_view digits) {
   if (error == std::errc::result_out_of_range && dialect_.passes_over_others()) {
     return push_unbuilt("builtins", "int");
   }
+  if (error != std::errc() || stop != end) throw Error("a malformed number");
+  push(value);
+}
+
+void Machine::push_float(std::string_view digits) {
+  double value = 0;
+  const char* end = digits.data() + digits.size();
+  const auto [stop, error] = std::from_chars(digits.data(), end, value);
   if (error != std::errc() || stop != end) throw Error("a malformed number");
   push(value);
 }

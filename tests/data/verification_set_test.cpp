@@ -91,7 +91,7 @@ TEST(VerificationSet, OtherGlobalsAreRefusedByName) {
 
 TEST(VerificationSet, OperationsThatBuildOtherObjectsAreRefused) {
   // OBJ, INST, NEWOBJ, NEWOBJ_EX, persistent ids, extensions, sets, out-of-band buffers.
-  for (const char operation : "oiPQF\x81\x92\x82\x83\x84\x90\x91\x8f\x97\x98"s) {
+  for (const char operation : "oiPQ\x81\x92\x82\x83\x84\x90\x91\x8f\x97\x98"s) {
     EXPECT_THAT(error_of("\x80\2(N"s + operation),
                 HasSubstr("is not allowed in a verification set"));
   }
@@ -135,6 +135,15 @@ TEST(VerificationSet, WrongKindsAreErrorsThatSayWhere) {
             "t.bin: flag 0: found 0.5, want a bool, 0 or 1");
   EXPECT_EQ(error_of("N."), "t.bin: (bins, issame_list): found None, want a list or a tuple");
   EXPECT_EQ(error_of("(N]t."), "t.bin: bins: found None, want a list or a tuple");
+}
+
+TEST(VerificationSet, FlagsMayBeFractionsInText) {
+  const std::string images = "(](U\1aU\1bU\1cU\1de";
+  const std::string pickle = images + "(F1.0\nF0.0\nlt.";
+  const VerificationSet set = VerificationSet::parse("t.bin", view_of(pickle));
+  EXPECT_TRUE(set.same(0));
+  EXPECT_FALSE(set.same(1));
+  EXPECT_THAT(error_of(images + "(Fx\nF0.0\nlt."), HasSubstr("a malformed number"));
 }
 
 TEST(VerificationSet, SizesBeyondTheFileAreErrors) {
