@@ -1,12 +1,15 @@
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <span>
 #include <utility>
 
+#include "eval/unit_rows.h"
 #include "pfc/base/error.h"
 #include "pfc/eval/accept_rate.h"
 #include "pfc/eval/ijb.h"
@@ -23,6 +26,23 @@ struct Search {
   std::int64_t rank = 0;   ///< of the mate, 1 the first
 };
 
+/// Rows [n, dim] against columns [m, dim]. A GEMM's last bits depend on the place of a row in it,
+/// by which one of two equal templates would come before the other.
+at::Tensor exact_scores(const at::Tensor& rows, const at::Tensor& columns) {
+  at::Tensor scores = at::empty({rows.size(0), columns.size(0)}, at::kDouble);
+  double* const to = scores.mutable_data_ptr<double>();
+  const auto row_of = [dim = rows.size(1)](const at::Tensor& of, std::int64_t i) {
+    return std::span(of.const_data_ptr<double>() + i * dim, static_cast<std::size_t>(dim));
+  };
+  at::parallel_for(0, rows.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      for (std::int64_t j = 0; j < columns.size(0); ++j)
+        to[i * columns.size(0) + j] = exact_score<double>(row_of(rows, i), row_of(columns, j));
+    }
+  });
+  return scores;
+}
+
 class Gallery {
  public:
   Gallery(const IjbTemplates& templates, const std::vector<const IjbSubjects*>& parts)
@@ -37,11 +57,11 @@ class Gallery {
   template <typename Other>
   std::vector<Search> search(const IjbSubjects& probes, const Other& other) const {
     constexpr std::int64_t kProbes = 512;  // at a time
-    const at::Tensor gallery = at::cat(rows_).t(), all = vectors(probes);
+    const at::Tensor gallery = at::cat(rows_), all = vectors(probes);
     std::vector<Search> found(probes.subjects.size());
     for (std::int64_t begin = 0; begin < all.size(0); begin += kProbes) {
       const std::int64_t count = std::min(kProbes, all.size(0) - begin);
-      const at::Tensor scores = all.narrow(0, begin, count).mm(gallery).contiguous();
+      const at::Tensor scores = exact_scores(all.narrow(0, begin, count), gallery);
       for (std::int64_t i = 0; i < count; ++i) {
         const auto probe = static_cast<std::size_t>(begin + i);
         found[probe] = look(scores.const_data_ptr<double>() + i * std::ssize(subjects_),

@@ -151,6 +151,58 @@ TEST(Identification, PutsAnEqualScoreBeforeTheMate) {
   EXPECT_EQ(identify_templates(templates, set)[0].rank_rates[1], 1);
 }
 
+/// A gallery of `gallery` templates, each a subject, and probes, by their vectors.
+struct Search {
+  Search(const torch::Tensor& vectors, std::int32_t gallery) {
+    templates.dim = vectors.size(1);
+    const torch::Tensor unit = vectors / vectors.norm(2, 1, true);
+    const auto* const values = unit.const_data_ptr<double>();
+    templates.values.assign(values, values + unit.numel());
+    set.galleries = {{"A", {}, {}}};
+    for (std::int32_t i = 0; i < vectors.size(0); ++i) {
+      templates.ids.push_back(i);
+      IjbSubjects& of = i < gallery ? set.galleries[0] : set.probes;
+      of.templates.push_back(i);
+      of.subjects.push_back(i < gallery ? i : 1);
+    }
+  }
+
+  IjbTemplates templates;
+  IjbSet set;
+};
+
+torch::Tensor random_vectors(std::int64_t count) {
+  torch::Generator generator = at::detail::createCPUGenerator(3);
+  return torch::randn({count, 509}, generator, at::kDouble);
+}
+
+TEST(Identification, EqualTemplatesScoreEquallyWhereverTheyStand) {
+  // The first and the last of the gallery are one vector of two subjects, who have all probes.
+  torch::Tensor vectors = random_vectors(33 + 513);
+  vectors.narrow(0, 33, 513).add_(vectors[0]);
+  vectors[32].copy_(vectors[0]);
+  Search search(vectors, 33);
+  for (std::size_t i = 0; i < 513; ++i) search.set.probes.subjects[i] = i % 2 == 0 ? 0 : 32;
+  const auto results = identify_templates(search.templates, search.set);
+  EXPECT_EQ(results[0].rank_rates[0], 0);
+  EXPECT_EQ(results[0].rank_rates[1], 1);
+}
+
+TEST(Identification, EqualProbesScoreEquallyWhereverTheyStand) {
+  // The first and the last probe are one vector; one is mated, the other one is not.
+  for (const std::int32_t mate : {3, 7, 12, 20}) {
+    torch::Tensor vectors = random_vectors(33 + 513);
+    vectors[33].add_(vectors[mate]);
+    vectors[33 + 512].copy_(vectors[33]);
+    for (const std::size_t mated : {0, 512}) {
+      Search search(vectors, 33);
+      search.set.probes.subjects[mated] = mate;
+      search.set.probes.subjects[512 - mated] = 99;
+      EXPECT_EQ(identify_templates(search.templates, search.set)[0].tpir[0], 0) << mate;
+    }
+  }
+}
+
 /// The obvious way, by scikit-learn's roc_curve: at its corners, then at every distinct score.
 constexpr const char* kProgram = R"(
 import sys, numpy as np
