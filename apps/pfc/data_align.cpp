@@ -166,11 +166,11 @@ void add_data_align(CLI::App& data) {
                    "takes a large one near the middle")
       ->type_name("ONNX");
   command
-      ->add_option(
-          "--det-size", options->detector_size,
-          "The detector's input, a side or WIDTHxHEIGHT in multiples of 32, where its file "
-          "leaves it open; else its own (default 640; 320 is four times as fast and finds "
-          "no small faces)")
+      ->add_option("--det-size", options->detector_size,
+                   "The detector's input, a side or WIDTHxHEIGHT in multiples of 32 (of 128 where "
+                   "the detector has 15 outputs), where its file leaves it open; else its own "
+                   "(default 640; 320 is four times as fast and finds "
+                   "no small faces)")
       ->type_name("SIZE");
   command->add_flag("--png", options->options.png, "PNG files instead of JPEG");
   command->add_option("--quality", options->options.quality, "Of JPEG files")

@@ -42,8 +42,8 @@ void run_shuffle(RecordShuffleOptions options) {
 }  // namespace
 
 void add_data_shuffle(CLI::App& data) {
-  CLI::App* command =
-      data.add_subcommand("shuffle", "A train.rec in random order, for disks that hate seeks");
+  CLI::App* command = data.add_subcommand(
+      "shuffle", "A train.rec in random order, for disks that are slow at random reads");
   const auto options = std::make_shared<RecordShuffleOptions>();
   command->add_option("INPUT", options->from, "A .rec with its .idx, or its folder")
       ->required()

@@ -84,7 +84,7 @@ Selection select_images(std::vector<std::int32_t> identities, const std::vector<
     throw Error(source.string() + ": no identity has " + counted(min_images, "image") +
                 " or more, found " + counted(summary.images_found, "image") + " of " +
                 counted(summary.identities_found, "identity") + ", " +
-                std::to_string(summary.images_excluded) + " of them excluded");
+                grouped(summary.images_excluded) + " of them excluded");
   }
   summary.identities_dropped = summary.identities_found - selection.identities;
   summary.images_dropped = summary.images_found - summary.images_excluded -

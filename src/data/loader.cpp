@@ -268,8 +268,9 @@ void Loader::State::count(Job& job) {
     return;
   }
   std::ostringstream message;
-  message << corrupt_met_ << " of " << images_met_
-          << " images were corrupt, more than the share of " << options_.most_corrupt_share
+  message << grouped(corrupt_met_) << " of " << counted(images_met_, "image")
+          << (corrupt_met_ == 1 ? " was" : " were") << " corrupt, more than the share of "
+          << options_.most_corrupt_share
           << " that is allowed (data.max_corrupt_share); the last one: "
           << job.batch.corrupt.back();
   job.failure = std::make_exception_ptr(Error(message.str()));

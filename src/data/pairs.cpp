@@ -102,7 +102,7 @@ std::vector<ImagePair> folds_of_pairs(Lines& lines, std::int64_t folds, std::int
   }
   if (std::ssize(result) != total) {
     lines.fail(counted(total, "pair") + ", the first line says, and this is the last of " +
-               std::to_string(result.size()));
+               grouped(std::ssize(result)));
   }
   return result;
 }

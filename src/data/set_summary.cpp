@@ -89,15 +89,14 @@ std::string SetSummary::text() const {
   std::string out = counted(images_, "image") + " of " + counted(identities(), "identity") +
                     (missing > 0 ? ", " + counted(missing, "label") + " without an image" : "") +
                     "\n";
-  out += format("images an identity: %lld to %lld, median %lld, mean %.2f\n",
-                static_cast<long long>(images.least), static_cast<long long>(images.most),
-                static_cast<long long>(images.median), images.mean);
-  out += format("bytes: %.2f MB, an image %s to %s, mean %s\n", static_cast<double>(bytes_) / 1e6,
-                grouped(static_cast<std::int64_t>(least_bytes_)).c_str(),
-                grouped(static_cast<std::int64_t>(most_bytes_)).c_str(),
-                grouped(static_cast<std::int64_t>(bytes_) / images_).c_str());
+  out += "images an identity: " + grouped(images.least) + " to " + grouped(images.most) +
+         ", median " + grouped(images.median) + format(", mean %.2f\n", images.mean);
+  out += "size: " + size_text(static_cast<std::int64_t>(bytes_)) + ", an image " +
+         size_text(static_cast<std::int64_t>(least_bytes_)) + " to " +
+         size_text(static_cast<std::int64_t>(most_bytes_)) + ", mean " +
+         size_text(static_cast<std::int64_t>(bytes_) / images_) + "\n";
   for (const auto& [kind, count] : kinds_) out += grouped(count) + " " + kind + "\n";
-  if (unreadable_ > 0) out += grouped(unreadable_) + " of no known format\n";
+  if (unreadable_ > 0) out += grouped(unreadable_) + " whose header cannot be read\n";
   out += "\nimages an identity   identities\n";
   const auto bins = histogram();
   std::int64_t most = 1;

@@ -109,7 +109,7 @@ void require_the_same_images(const ImageSource& images, Communicator& comm) {
     const auto theirs = sizes[rank].item<std::int64_t>(), first = sizes[0].item<std::int64_t>();
     if (theirs == first) continue;
     throw Error("rank " + std::to_string(rank) + " has " + counted(theirs, "image") +
-                " and rank 0 " + std::to_string(first) +
+                " and rank 0 " + grouped(first) +
                 ": ranks share the work on one set, which must be the same on all machines");
   }
 }

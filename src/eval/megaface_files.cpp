@@ -66,8 +66,8 @@ class MegafaceFeatures final : public Features {
     std::vector<float> row = read(i);
     if (std::ssize(row) != values_) {
       throw DataError(path(i).string(), "header",
-                      counted(row.size(), "value") + ", want " + std::to_string(values_) +
-                          " as in " + path(0).string());
+                      counted(row.size(), "value") + ", want " + grouped(values_) + " as in " +
+                          path(0).string());
     }
     if (marked_ && row.back() != 0) std::ranges::fill(row, 0.0f);
     std::copy_n(row.begin(), values.size(), values.begin());

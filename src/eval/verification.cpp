@@ -168,7 +168,7 @@ void require_pairs(const std::string& set, std::int64_t genuine, std::int64_t pa
   }
   if (genuine == 0 || genuine == pairs) {
     throw DataError(set, "pairs",
-                    "all " + std::to_string(pairs) + " are of " +
+                    "all " + grouped(pairs) + " are of " +
                         (genuine == 0 ? "two people" : "one person") + ", want both kinds");
   }
 }

@@ -79,7 +79,8 @@ TorchCenters find_torch_centers(const fs::path& folder) {
   if (tensor_files.empty() == checkpoints.empty()) {
     throw Error(folder.string() + ": holds " + (files.empty() ? "neither " : "both ") +
                 file_name(kTensorFiles, 0) + (files.empty() ? " nor " : " and ") +
-                file_name(kCheckpoints, 0) + " and the like, want the ones or the others");
+                file_name(kCheckpoints, 0) +
+                " and the like, want files of one of these two kinds, one a rank");
   }
   TorchCenters found;
   std::vector<std::int64_t> rows;
@@ -107,8 +108,8 @@ TorchCenters find_torch_centers(const fs::path& folder) {
         found.classes == 0 ? 1 : ClassShard(found.classes, rank, world).rows();
     if (rows[index] != want) {
       throw DataError(found.files[index].string(), "centres",
-                      "found " + counted(rows[index], "class") + ", want " + std::to_string(want) +
-                          ": a rank's share of the " + std::to_string(found.classes) + " that " +
+                      "found " + counted(rows[index], "class") + ", want " + grouped(want) +
+                          ": a rank's share of the " + grouped(found.classes) + " that " +
                           counted(world, "rank") + " have");
     }
   }

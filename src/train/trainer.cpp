@@ -82,9 +82,9 @@ std::string first_of(const Config& config) {
 }
 
 std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
-  return format("step %lld/%lld  epoch %.2f  loss %.3f  lr %.4g  %.0f images/s  data wait %.1f%%",
-                static_cast<long long>(metrics.step), static_cast<long long>(steps), metrics.epoch,
-                metrics.loss, metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
+  return format("step %s/%s  epoch %.2f  loss %.3f  lr %.4g  %.0f images/s  data wait %.1f%%",
+                grouped(metrics.step).c_str(), grouped(steps).c_str(), metrics.epoch, metrics.loss,
+                metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
 /// A run from its first step, or from a checkpoint, to its last. What may be wrong is looked at

@@ -237,7 +237,7 @@ TEST(Loader, MoreCorruptImagesThanTheShareStopTheRun) {
   for (int step = 0; step < 18; ++step) loader.recycle(loader.next().second);
   for (int times = 0; times < 2; ++times) {
     EXPECT_THAT([&] { loader.next(); },
-                ThrowsMessage<Error>("2 of 1900 images were corrupt, more than the share of 0.001 "
+                ThrowsMessage<Error>("2 of 1,900 images were corrupt, more than the share of 0.001 "
                                      "that is allowed (data.max_corrupt_share); the last one: "
                                      "image 1850: corrupt JPEG: Premature end of JPEG file"));
   }

@@ -40,6 +40,16 @@ TEST(SetSummary, CountsImagesIdentitiesAndWhatTheyAre) {
   EXPECT_EQ(json["bytes"], 5 * png.size() + small.size() + other.size());
   EXPECT_THAT(summary.text(), HasSubstr("7 images of 3 identities, 1 label without an image"));
   EXPECT_THAT(summary.text(), HasSubstr("5-8            1"));
+  EXPECT_THAT(summary.text(), HasSubstr("\n1 whose header cannot be read\n"));
+}
+
+TEST(SetSummary, WritesNumbersAndSizesAsEverywhere) {
+  SetSummary summary;
+  const std::vector<std::byte> image(1500);
+  for (int i = 0; i < 1807; ++i) summary.add({0, "a", image});
+  EXPECT_THAT(summary.text(),
+              HasSubstr("images an identity: 1,807 to 1,807, median 1,807, mean 1807.00\n"
+                        "size: 2.7 MB, an image 1.5 kB to 1.5 kB, mean 1.5 kB\n"));
 }
 
 TEST(SetSummary, ShowsARowOfEachOfSomeIdentities) {

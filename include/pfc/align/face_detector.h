@@ -27,7 +27,8 @@ class FaceDetector {
   static constexpr double kLeastScore = 0.5;
   static constexpr double kMostOverlap = 0.4;  ///< of two boxes, intersection over union
 
-  /// `size` is that of the network's input, in multiples of 32, where the file leaves it open. Half
+  /// `size` is that of the network's input, in multiples of its largest stride (32, or 128 with
+  /// 15 outputs), where the file leaves it open. Half
   /// the side takes a quarter of the time, and the smallest faces that are found are twice as
   /// large. Without `size` it is the file's own, or 640 x 640. Throws Error where the file cannot
   /// be read, is no such network or takes no input of that size.
