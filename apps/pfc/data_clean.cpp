@@ -76,6 +76,7 @@ void print(const CleanCommand& command, const CleanReport& report) {
             << "  " << counted(report.alone, "image") << " without another of their identity\n";
   if (report.not_embedded > 0)
     std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
+  if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
   std::cout << "\nOnce the lists were looked at:\n  pfc data filter " << input << " --drop-images "
             << out << "/drop_images.txt --same " << out << "/same.csv -o cleaned\n";
 }

@@ -43,7 +43,8 @@ void write_class_map(const fs::path& path, const FaceFilter& filter, const FaceS
 
 void run_filter(const FilterCommand& command) {
   FaceFilter filter(filter_options(command));
-  const fs::path rec = new_rec(command.output);
+  const fs::path rec = new_rec(command.output), class_map = rec.parent_path() / "class_map.csv";
+  require_new(class_map);  // another set's, where two are filtered into one folder
   FaceWalk walk;
   const auto input = open_faces(command.input);
   walk.each(*input, "counting", [&](const Face& face) { filter.count(face); });
@@ -54,7 +55,7 @@ void run_filter(const FilterCommand& command) {
   const auto sink = begin_rec(rec);
   walk.copy(*kept, *sink);
   sink->commit();
-  write_class_map(rec.parent_path() / "class_map.csv", filter, *input);
+  write_class_map(class_map, filter, *input);
   std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (filter.not_found() > 0)
     std::cout << counted(filter.not_found(), "entry") << " of the lists not found in the set\n";

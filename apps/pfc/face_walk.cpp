@@ -35,8 +35,8 @@ void FaceWalk::each(FaceSource& source, const std::string& doing,
     if (line.due(done)) show(done);
   }
   show(total);
-  if (const std::string what = source.passed_over(); !what.empty())
-    line.note("passed over: " + what);
+  const std::string what = source.passed_over();
+  if (!what.empty() && told_.insert(what).second) line.note("passed over: " + what);
 }
 
 void FaceWalk::copy(FaceSource& source, FaceSink& sink) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,9 @@ namespace pfc {
 /// then leaves nothing under a final name.
 class FaceWalk {
  public:
-  /// Everything that is left of `source`. `doing` is what the line says of it. Throws Error where
-  /// it was asked to stop.
+  /// Everything that is left of `source`. `doing` is what the line says of it. What was passed over
+  /// is told at the end, once for a set that is gone over twice. Throws Error where it was asked to
+  /// stop.
   void each(FaceSource& source, const std::string& doing,
             const std::function<void(const Face&)>& take);
   void copy(FaceSource& source, FaceSink& sink);
@@ -28,7 +30,8 @@ class FaceWalk {
  private:
   StopRequest stop_;
   std::int64_t images_ = 0, identities_ = 0;
-  std::vector<bool> seen_;  ///< identities
+  std::vector<bool> seen_;      ///< identities
+  std::set<std::string> told_;  ///< what was passed over
 };
 
 /// Several sets, opened before the first is read: what is wrong with the last one is not told after

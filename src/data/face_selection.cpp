@@ -30,9 +30,9 @@ class Relabelled final : public FaceSource {
   }
   StreamProgress progress() const override { return source_.progress(); }
   std::string passed_over() const override {
-    std::string others = source_.passed_over();
-    if (dropped_ == 0) return others;
-    return counted(dropped_, "image") + (others.empty() ? "" : ", " + others);
+    if (dropped_ == 0) return "";
+    return counted(dropped_, "image") + (dropped_ == 1 ? " that has" : " that have") +
+           " no place in the new set";
   }
 
  private:

@@ -153,6 +153,7 @@ class Cleaner {
       }
       seen[identity] = true;
     }
+    report_.passed_over = source->passed_over();
   }
 
   void look_at_identities() {

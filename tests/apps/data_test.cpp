@@ -42,6 +42,18 @@ TEST_F(PfcData, UnpacksAndPacksWithoutChangingAByte) {
   EXPECT_THAT(run("inspect pairs.bin").out, HasSubstr("2 pairs, 1 of one person, 1 of two"));
 }
 
+TEST_F(PfcData, WhatIsPassedOverIsToldOnce) {
+  said("unpack faces -o photos");
+  write("photos/.hidden", "");
+  for (const char* command : {"merge photos -o merged", "filter photos -o kept --max-images 3",
+                              "split photos -o parts --identities 6 --pairs 20"}) {
+    const std::string err = run("data " + std::string(command)).err;
+    const std::size_t first = err.find("1 hidden file (.hidden)");
+    EXPECT_NE(first, err.npos) << command;
+    EXPECT_EQ(err.find("hidden file", first + 20), err.npos) << command << "\n" << err;
+  }
+}
+
 TEST_F(PfcData, KeepsCountsExactWhateverIsDone) {
   EXPECT_THAT(said("info faces --sheet sheet.png"), HasSubstr("120 images of 30 identities\n"));
   EXPECT_THAT(read("sheet.png"), StartsWith("\x89PNG"));
@@ -55,6 +67,8 @@ TEST_F(PfcData, KeepsCountsExactWhateverIsDone) {
   EXPECT_THAT(read("some/class_map.csv"),
               EndsWith("\n0,1\n1,2\n" +
                        read("some/class_map.csv").substr(read("some/class_map.csv").find("2,3"))));
+  expect_failure(run("data filter faces -o some/other.rec"), 1,
+                 "some/class_map.csv is there already");
   write("same.csv", "1,0,2,5\n");
   EXPECT_EQ(said("merge faces some -o both --same same.csv"),
             "both/train.rec: 204 images of 57 identities\n");
@@ -169,7 +183,8 @@ TEST_F(PfcData, SaysInOneSentenceWhatIsWrongAndLeavesNothing) {
   EXPECT_EQ(verified.status, 1);
   EXPECT_THAT(verified.err, HasSubstr("pfc: packed: 1 of 120 images do not decode"));
   EXPECT_EQ(read("broken.txt"),
-            "13\t3\tno image, it begins with \"no picture\", want JPEG, PNG, WebP or BMP\n");
+            "13\t3\tno image that is read, found a text that begins \"no picture\", want JPEG, "
+            "PNG, WebP or BMP\n");
   EXPECT_EQ(said("filter packed -o mended --drop-images broken.txt"),
             "mended/train.rec: 119 images of 30 identities\n");
 }

@@ -44,7 +44,9 @@ std::vector<Kept> filtered(const std::vector<std::int64_t>& identities, FaceFilt
   std::vector<Kept> result;
   for (Face face; kept->next(face);) result.emplace_back(face.name, face.identity);
   const auto dropped = std::ssize(identities) - std::ssize(result);
-  EXPECT_EQ(kept->passed_over(), dropped == 0 ? "" : std::to_string(dropped) + " images");
+  EXPECT_EQ(
+      kept->passed_over(),
+      dropped == 0 ? "" : std::to_string(dropped) + " images that have no place in the new set");
   return result;
 }
 

@@ -20,7 +20,8 @@ namespace pfc {
 /// The identity that an image has in the new set, or -1 where it has no place there.
 using Relabel = std::function<std::int64_t(const Face&)>;
 
-/// The images of `source` that `relabel` wants, under their new identities. `source` must outlive
+/// The images of `source` that `relabel` wants, under their new identities; the others are what it
+/// passes over, not what `source` does, which was told when it was counted. `source` must outlive
 /// it.
 std::unique_ptr<FaceSource> relabelled(FaceSource& source, Relabel relabel);
 

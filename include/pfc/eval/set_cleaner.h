@@ -56,6 +56,7 @@ struct CleanReport {
   std::int64_t alone = 0;  ///< images whose identity has no other: nothing can be said of them
   std::int64_t not_embedded = 0;  ///< images that do not decode as 112 x 112
   double far = 0;                 ///< the threshold that was used
+  std::string passed_over;        ///< of the set, in words; empty where nothing was
   std::vector<FarImage> far_images;
   std::vector<DuplicateImage> duplicates;
   std::vector<SameLooking> same;
