@@ -45,6 +45,15 @@ void require_group(const std::string& name, const Groups& groups) {
   throw Error("no group " + name + " among the names; there is " + known);
 }
 
+/// Each two groups have a histogram, which takes memory.
+void require_few_groups(std::size_t groups) {
+  constexpr std::size_t kMost = 100;
+  if (groups <= kMost) return;
+  throw Error("the names have " + counted(static_cast<std::int64_t>(groups), "group") +
+              ", want at most " + std::to_string(kMost) +
+              "; a group is the folders above IDENTITY/IMAGE, as in GROUP/IDENTITY/IMAGE");
+}
+
 /// Images [begin, end) of the rows in order.
 struct Span {
   std::int64_t begin = 0, end = 0;
@@ -154,6 +163,7 @@ ImpostorPairs pairs_within(const OrderedRows& rows, Span group) {
 }
 
 Protocol all_against_all(const OrderedRows& rows) {
+  require_few_groups(rows.groups().size());
   Protocol protocol;
   Protocol::Group all{.name = "ALL"};
   for (std::size_t g = 0; g < rows.groups().size(); ++g) {
@@ -267,7 +277,7 @@ void require_ifrt_names(std::span<const std::string> names, const IfrtOptions& o
   std::set<std::string> groups;
   for (const std::string& name : names)
     groups.insert(person_of(name, [&] { return printable(name); }).group);
-  if (options.between_first.empty()) return;
+  if (options.between_first.empty()) return require_few_groups(groups.size());
   require_group(options.between_first, groups);
   require_group(options.between_second, groups);
 }

@@ -94,6 +94,18 @@ TEST(Ifrt, ItsNamesTellWhatItCannotMeasure) {
               ThrowsMessage<Error>(HasSubstr("c.jpg: found the name \"c.jpg\", want")));
 }
 
+TEST(Ifrt, RefusesMoreGroupsThanMemoryHolds) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 101; ++i) names.push_back(std::to_string(i) + "/person/x.jpg");
+  require_ifrt_names(std::span(names).first(100), {});
+  require_ifrt_names(names, {.between_first = "0", .between_second = "1"});
+  EXPECT_THAT(
+      [&] { require_ifrt_names(names, {}); },
+      ThrowsMessage<Error>(HasSubstr("the names have 101 groups, want at most 100; a group")));
+  EXPECT_THAT([&] { evaluate(*make_features(std::vector<float>(101, 1), 1, names)); },
+              ThrowsMessage<Error>(HasSubstr("101 groups")));
+}
+
 TEST(Ifrt, RefusesNamesWithoutAnIdentityAndValuesThatAreNotFinite) {
   EXPECT_THAT(
       [] {

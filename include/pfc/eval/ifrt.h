@@ -39,15 +39,14 @@ struct IfrtResult {
 };
 
 /// For the start of long work, what `evaluate_ifrt` would find at its end: throws Error for a name
-/// without an identity and a group that is not there.
+/// without an identity, a group that is not there, and more than 100 groups.
 void require_ifrt_names(std::span<const std::string> names, const IfrtOptions& options);
 
 /// The test that InsightFace calls IFRT or MFR, on any embeddings: cosine similarity, all against
 /// all within each group and over all groups together, unordered pairs, the true accept rate at a
 /// false accept rate of at most `fars`. Names are `GROUP/IDENTITY/IMAGE`; without a group
 /// (`IDENTITY/IMAGE`) there is one, "ALL". All ranks call it together. Exact: see ImpostorScores.
-/// Throws Error for a name without an identity, a value that is not finite, a group that is not
-/// there.
+/// Throws Error as require_ifrt_names does, and for a value that is not finite.
 IfrtResult evaluate_ifrt(const Features& features, const IfrtOptions& options, Communicator& comm);
 
 }  // namespace pfc
