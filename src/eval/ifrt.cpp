@@ -7,9 +7,9 @@
 #include <mutex>
 #include <numeric>
 #include <set>
-#include <tuple>
 #include <utility>
 
+#include "eval/lowest_pairs.h"
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -240,9 +240,6 @@ std::vector<double> genuine_scores(const OrderedRows& rows, const Protocol::Grou
                                    std::vector<NamedPair>& hardest) {
   std::vector<double> scores;
   std::mutex mutex;
-  const auto lower = [](const NamedPair& a, const NamedPair& b) {
-    return std::tuple(a.score, a.first, a.second) < std::tuple(b.score, b.first, b.second);
-  };
   const auto work = [&](std::int64_t begin, std::int64_t end) {
     std::vector<double> mine;
     std::vector<NamedPair> lowest;
@@ -252,22 +249,16 @@ std::vector<double> genuine_scores(const OrderedRows& rows, const Protocol::Grou
         for (std::int64_t b = first.begin == second.begin ? a + 1 : second.begin; b < second.end;
              ++b) {
           mine.push_back(rows.score(a, b));
-          if (lowest.size() == ImpostorScores::kHardest && mine.back() >= lowest.back().score)
-            continue;
-          if (lowest.size() == ImpostorScores::kHardest) lowest.pop_back();
-          const NamedPair pair{mine.back(), rows.row(a), rows.row(b)};
-          lowest.insert(std::ranges::upper_bound(lowest, pair, lower), pair);
+          keep_lowest(lowest, {mine.back(), rows.row(a), rows.row(b)});
         }
       }
     }
     const std::lock_guard lock(mutex);
     scores.insert(scores.end(), mine.begin(), mine.end());
-    hardest.insert(hardest.end(), lowest.begin(), lowest.end());
+    for (const NamedPair& pair : lowest) keep_lowest(hardest, pair);
   };
   at::parallel_for(0, std::ssize(group.genuine), 64, work);
   std::ranges::sort(scores);
-  std::ranges::sort(hardest, lower);
-  if (hardest.size() > ImpostorScores::kHardest) hardest.resize(ImpostorScores::kHardest);
   return scores;
 }
 

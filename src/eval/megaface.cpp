@@ -1,14 +1,15 @@
 #include "pfc/eval/megaface.h"
 
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <map>
 #include <numeric>
 #include <utility>
 
+#include "eval/lowest_pairs.h"
 #include "eval/score_blocks.h"
 #include "eval/unit_rows.h"
 #include "pfc/base/error.h"
@@ -63,16 +64,14 @@ class Mates {
           if (j != i) scores_.push_back(exact_score<float>(row(i), row(j)));
           if (j <= i) continue;
           unordered_.push_back(scores_.back());
-          pairs_.push_back({scores_.back(), probes.order[static_cast<std::size_t>(i)],
-                            probes.order[static_cast<std::size_t>(j)]});
+          keep_lowest(hardest_, {scores_.back(), probes.order[static_cast<std::size_t>(i)],
+                                 probes.order[static_cast<std::size_t>(j)]});
         }
         std::sort(scores_.begin() + begin_.back(), scores_.end());
         begin_.push_back(std::ssize(scores_));
       }
     }
     std::ranges::sort(unordered_);
-    std::ranges::stable_sort(pairs_, {}, &NamedPair::score);
-    if (pairs_.size() > kHardestPairs) pairs_.resize(kHardestPairs);
   }
 
   std::int64_t pairs() const { return std::ssize(scores_); }
@@ -83,7 +82,7 @@ class Mates {
                                       static_cast<std::size_t>(begin_[i + 1] - begin_[i]));
   }
   std::int64_t begin(std::int64_t probe) const { return begin_[static_cast<std::size_t>(probe)]; }
-  const std::vector<NamedPair>& hardest() const { return pairs_; }
+  const std::vector<NamedPair>& hardest() const { return hardest_; }
   /// Of every pair once, ascending.
   std::span<const double> unordered() const { return unordered_; }
   std::span<const float> row(std::int64_t i) const {
@@ -95,26 +94,28 @@ class Mates {
   std::int64_t dim_;
   std::span<const float> values_;
   std::vector<double> scores_, unordered_;
-  std::vector<NamedPair> pairs_;
+  std::vector<NamedPair> hardest_;
   std::vector<std::int64_t> begin_;
 };
 
 /// How many distractors come before each mate, and the first of them. One that comes before some of
-/// a probe's mates does so for those of the lowest scores, so only the last of these is noted.
+/// a probe's mates does so for those of the lowest scores, so only the last of these is noted. One
+/// for all threads: a person of thousands of images has many millions of pairs.
 class Beaten {
  public:
   explicit Beaten(std::int64_t pairs)
       : count_(static_cast<std::size_t>(pairs)),
         first_(static_cast<std::size_t>(pairs), std::numeric_limits<std::int64_t>::max()) {}
 
+  /// By several threads at once.
   void note(std::int64_t last_pair, std::int64_t distractor) {
     const auto i = static_cast<std::size_t>(last_pair);
-    ++count_[i];
-    first_[i] = std::min(first_[i], distractor);
-  }
-  void add(const Beaten& other) {
-    std::ranges::transform(count_, other.count_, count_.begin(), std::plus());
-    std::ranges::transform(first_, other.first_, first_.begin(), std::ranges::min);
+    std::atomic_ref(count_[i]).fetch_add(1, std::memory_order_relaxed);
+    const std::atomic_ref first(first_[i]);
+    std::int64_t before = first.load(std::memory_order_relaxed);
+    while (distractor < before &&
+           !first.compare_exchange_weak(before, distractor, std::memory_order_relaxed)) {
+    }
   }
   void add_all(Communicator& comm) {
     const auto pairs = std::ssize(count_);
@@ -249,16 +250,12 @@ MegafaceResult evaluate_megaface(const Features& probe_features, const Features&
   const std::int64_t n = std::ssize(probes.order);
   const at::Tensor rows = at::from_blob(probes.values.data(), {n, probes.dim}, at::kFloat);
   const std::array sets = {ImpostorPairs{rows, distractors.rows, {}}};
-  std::vector<Beaten> by_thread(static_cast<std::size_t>(at::get_num_threads()),
-                                Beaten(mates.pairs()));
+  Beaten beaten(mates.pairs());
   const double close = gemm_error(probes.dim);
   const ImpostorScores impostors(
-      sets, comm, {.progress = options.progress, .visit = [&](int thread, const ScoreBlock& block) {
-                     note_block(block, mates, distractors, close,
-                                by_thread[static_cast<std::size_t>(thread)]);
+      sets, comm, {.progress = options.progress, .visit = [&](int, const ScoreBlock& block) {
+                     note_block(block, mates, distractors, close, beaten);
                    }});
-  Beaten& beaten = by_thread.front();
-  for (std::size_t i = 1; i < by_thread.size(); ++i) beaten.add(by_thread[i]);
   beaten.add_all(comm);
   for (std::int64_t i = 0; i < n; ++i) beaten.spread(mates.begin(i), mates.begin(i + 1));
 
