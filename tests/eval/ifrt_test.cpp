@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "eval/angles.h"
+#include "eval/lowest_pairs.h"
 #include "pfc/base/error.h"
 #include "pfc/export/npy.h"
 #include "python.h"
@@ -116,6 +117,20 @@ TEST(Ifrt, RefusesNamesWithoutAnIdentityAndValuesThatAreNotFinite) {
       make_features({1, std::numeric_limits<float>::quiet_NaN()}, 1, {"1/a.jpg", "2/b.jpg"});
   EXPECT_THAT([&] { evaluate(*wrong); },
               ThrowsMessage<Error>("2/b.jpg: a value that is not finite"));
+}
+
+TEST(Ifrt, ItsLowestPairsAreTheSameInWhateverOrderTheyCome) {
+  std::vector<NamedPair> ascending, descending;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    keep_lowest(ascending, {0.5, i, i + 1});
+    keep_lowest(descending, {0.5, 39 - i, 40 - i});
+  }
+  ASSERT_EQ(ascending.size(), kHardestPairs);
+  ASSERT_EQ(descending.size(), kHardestPairs);
+  for (std::size_t i = 0; i < kHardestPairs; ++i) {
+    EXPECT_EQ(ascending[i].first, static_cast<std::int64_t>(i));
+    EXPECT_EQ(descending[i].first, static_cast<std::int64_t>(i));
+  }
 }
 
 TEST(Ifrt, CountsEmbeddingsOfZerosOnly) {
