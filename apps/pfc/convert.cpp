@@ -55,7 +55,7 @@ void convert_backbone(const ConvertCommand& command) {
   } else {
     save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size, command.out);
   }
-  std::cout << command.out << ": " << describe(saved) << "\n";
+  print_text(command.out + ": " + describe(saved) + "\n", {command.out});
 }
 
 void convert_folder(const ConvertCommand& command) {
@@ -77,10 +77,7 @@ void convert_folder(const ConvertCommand& command) {
 }
 
 void run_convert(const ConvertCommand& command) {
-  std::error_code missing;  // then they are not the same
-  if (fs::equivalent(command.in, command.out, missing)) {
-    throw UsageError("IN and OUT are the same, \"" + command.in + "\"");
-  }
+  require_other(command.in, command.out);
   if (fs::is_directory(command.in)) return convert_folder(command);
   convert_backbone(command);
 }

@@ -78,8 +78,9 @@ void run_check(const PartsCommand& command) {
   }
   if (wrong > 0) {
     std::cout << std::flush;
-    throw Error(command.folder.string() + ": " + std::to_string(wrong) + " of " +
-                counted(parts.size(), "part") + " are missing or bad: get them again");
+    throw Error(
+        command.folder.string() + ": " + grouped(wrong) + " of " + counted(parts.size(), "part") +
+        (wrong == 1 ? " is missing or bad: get it again" : " are missing or bad: get them again"));
   }
 }
 

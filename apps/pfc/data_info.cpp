@@ -1,5 +1,4 @@
 #include <filesystem>
-#include <iostream>
 #include <memory>
 
 #include "commands.h"
@@ -17,16 +16,18 @@ struct InfoCommand {
 };
 
 void run_info(const InfoCommand& command) {
+  require_other(command.input, command.sheet);
   require_writable(command.sheet);
   const auto source = open_faces(command.input);
   SetSummary summary;
   FaceWalk().each(*source, "reading", [&](const Face& face) { summary.add(face); });
-  std::cout << (command.json ? summary.json() : summary.text());
+  print_text(command.json ? summary.json() : summary.text(), {command.sheet});
   if (command.sheet.empty()) return;
   AtomicFile file(command.sheet);
   file.write(encode_png(summary.sheet()));
   file.commit();
-  if (!command.json) std::cout << "\n" << command.sheet.string() << ": what they look like\n";
+  if (!command.json)
+    print_text("\n" + command.sheet.string() + ": what they look like\n", {command.sheet});
 }
 
 }  // namespace

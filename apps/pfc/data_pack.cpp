@@ -49,7 +49,8 @@ void run_pack(const PackCommand& command) {
   sink->commit();
   std::cout << rec.string() << ": " << walk.copied() << "\n";
   if (unreadable > 0) {
-    std::cout << grouped(unreadable) << " of them do not decode, the last one " << printable(last)
+    std::cout << grouped(unreadable) << " of them " << (unreadable == 1 ? "does" : "do")
+              << " not decode, the last one " << printable(last)
               << ": pfc data verify lists them\n";
   }
 }

@@ -22,6 +22,7 @@ struct VerifyCommand {
 };
 
 void run_verify(const VerifyCommand& command) {
+  require_other(command.input, command.list);
   require_writable(command.list);
   const auto source = open_faces(command.input);
   std::optional<AtomicFile> list;
@@ -38,7 +39,8 @@ void run_verify(const VerifyCommand& command) {
         if (list) {
           list->write(text);
         } else {
-          std::cout << text;
+          line.clear();  // the terminal may be that of standard output too
+          std::cout << text << std::flush;
         }
       },
       [&](StreamProgress progress, std::int64_t images) {
@@ -54,10 +56,12 @@ void run_verify(const VerifyCommand& command) {
     line.note("passed over: " + what);
   if (broken > 0) {
     throw Error(command.input.string() + ": " + grouped(broken) + " of " +
-                counted(checked, "image") +
-                " do not decode; `pfc data filter --drop-images` leaves them out");
+                counted(checked, "image") + (broken == 1 ? " does" : " do") +
+                " not decode; `pfc data filter --drop-images` leaves " +
+                (broken == 1 ? "it" : "them") + " out");
   }
-  std::cout << command.input.string() << ": all of " << counted(checked, "image") << " decode\n";
+  print_text(command.input.string() + ": all of " + counted(checked, "image") + " decode\n",
+             {command.list});
 }
 
 }  // namespace

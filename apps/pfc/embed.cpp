@@ -10,7 +10,9 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/launch.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
@@ -41,17 +43,18 @@ void run_embed(const EmbedCommand& command) {
                      ": is where the names would go; give the matrix a name that ends in .npy");
   }
   const std::filesystem::path left_out_list = left_out_beside(command.output);
-  require_outputs({command.output, names_beside(command.output), left_out_list});
+  if (find_launch().rank == 0) require_regular(command.output);
+  require_outputs({names_beside(command.output), left_out_list});
   const auto images = open_images(command.images);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
 
   std::unique_ptr<NpyWriter> rows;
-  std::optional<AtomicFile> names, reasons;
-  if (comm->is_first()) {
-    names.emplace(names_beside(command.output));
-    reasons.emplace(left_out_list);
-  }
+  std::optional<AtomicFile> names;
+  if (comm->is_first()) names.emplace(names_beside(command.output));
+  // In memory till the end: there may be hours between two of them, and a temporary file that
+  // nobody writes to may be taken for one that was left behind.
+  std::string reasons;
   ProgressLine line(images->size(), 0, !comm->is_first());
   if (const std::string what = images->passed_over(); !what.empty())
     line.note("passed over: " + what);
@@ -72,7 +75,7 @@ void run_embed(const EmbedCommand& command) {
              [&](std::int64_t image, const std::string& reason) {
                if (!comm->is_first()) return;
                left_out.add(images->name(image), reason);
-               reasons->write(list_name(images->name(image)) + "\t" + list_name(reason) + "\n");
+               reasons += list_name(images->name(image)) + "\t" + list_name(reason) + "\n";
              }},
         {.batch_size = command.network.batch_size,
          .progress =
@@ -80,16 +83,20 @@ void run_embed(const EmbedCommand& command) {
                line.show(done, grouped(done) + " of " + counted(total, "image"));
              }},
         *comm);
-  if (left_out.count() > 0) reasons->commit();
   if (embedded == 0) {
+    if (comm->is_first()) write_file(left_out_list, reasons);
     throw Error(command.images + ": none of " + counted(images->size(), "image") +
                 " could be embedded; " + left_out_list.string() + " says why");
   }
   long_work(*comm, [&] {
     if (!comm->is_first()) return;
-    if (left_out.count() == 0) std::filesystem::remove(left_out_list);  // of an earlier run
     rows->commit();
     names->commit();
+    if (left_out.count() > 0) {
+      write_file(left_out_list, reasons);
+    } else {
+      std::filesystem::remove(left_out_list);  // of an earlier run
+    }
   });
   if (comm->is_first()) {
     std::cout << counted(embedded, "embedding") << " in " << command.output << ", their names in "

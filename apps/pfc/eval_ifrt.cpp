@@ -24,8 +24,7 @@ struct IfrtCommand {
 void run_ifrt(const IfrtCommand& command) {
   require_outputs({command.files.html, command.files.json});
   const auto comm = join_evaluation();
-  IfrtOptions options{.fars = command.fars,
-                      .progress = show_progress("comparing", "blocks", *comm)};
+  IfrtOptions options{.fars = command.fars, .progress = show_progress("comparing", "block", *comm)};
   if (!command.between.empty()) {
     options.between_first = command.between[0];
     options.between_second = command.between[1];

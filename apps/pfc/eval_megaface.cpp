@@ -121,7 +121,7 @@ void run_megaface(const MegafaceCommand& command) {
   const auto comm = join_evaluation();
   if (!command.write.empty() && comm->is_first()) require_writable_folder(command.write);
   MegafaceOptions options{.far = command.far,
-                          .progress = show_progress("comparing", "blocks", *comm)};
+                          .progress = show_progress("comparing", "block", *comm)};
   const fs::path probe_noises = or_in_folder(command.probe_noises, command, "facescrub_noises.txt");
   const fs::path distractor_noises =
       or_in_folder(command.distractor_noises, command, "megaface_noises.txt");

@@ -8,6 +8,7 @@
 #include "evaluation.h"
 #include "network_options.h"
 #include "pfc/base/files.h"
+#include "pfc/base/outputs.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"
@@ -19,8 +20,7 @@ namespace {
 struct VerificationCommand {
   std::string model;
   std::vector<std::string> sets;
-  std::string json, roc;
-  ReportFiles files;
+  std::string html, json, roc;
   NetworkOptions network;
 };
 
@@ -33,7 +33,7 @@ std::string chart(const VerificationCommand& command,
 }
 
 void run_verification(const VerificationCommand& command) {
-  require_outputs({command.files.html, command.json, command.roc});
+  require_outputs({command.html, command.json, command.roc});
   std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
   for (const std::string& path : command.sets) sets.push_back(VerificationSet::open(path));
   for (const VerificationSet& set : sets) require_pairs(set);
@@ -47,7 +47,7 @@ void run_verification(const VerificationCommand& command) {
     const PairEmbeddings embeddings =
         embed_pairs(*network, set,
                     {.batch_size = command.network.batch_size,
-                     .progress = show_progress(set.name(), "images", *comm)},
+                     .progress = show_progress(set.name(), "image", *comm)},
                     *comm);
     if (comm->is_first()) results.push_back(verify(embeddings));
   }
@@ -63,7 +63,9 @@ void run_verification(const VerificationCommand& command) {
       return face;
     });
   }
-  command.files.write(verification_report(results, images, command.model));
+  const Report report = verification_report(results, images, command.model);
+  print_text(to_text(report), {command.html, command.json, command.roc});
+  if (!command.html.empty()) write_file(command.html, to_html(report));
   if (!command.json.empty()) write_file(command.json, to_json(results));
   if (!command.roc.empty()) write_file(command.roc, chart(command, results));
 }
@@ -81,7 +83,7 @@ void add_eval_verification(CLI::App& eval) {
       ->required()
       ->type_name("FILE");
   command
-      ->add_option("--report", options->files.html,
+      ->add_option("--report", options->html,
                    "Write a page with the table and the curves to this file")
       ->type_name("FILE.html");
   command->add_option("--json", options->json, "Write the results to this file")->type_name("FILE");

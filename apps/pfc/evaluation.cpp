@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <iostream>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -32,7 +31,7 @@ void ReportFiles::add_options(CLI::App& command) {
 }
 
 void ReportFiles::write(const Report& report) const {
-  std::cout << to_text(report);
+  print_text(to_text(report), {json, html});
   if (!json.empty()) write_file(json, to_json(report));
   if (!html.empty()) write_file(html, to_html(report));
 }
@@ -162,7 +161,7 @@ std::function<void(std::int64_t done, std::int64_t total)> show_progress(const s
              std::int64_t done, std::int64_t total) mutable {
     if (!line) line = std::make_shared<ProgressLine>(total, 0, quiet);
     if (line->due(done))
-      line->show(done, what + ": " + grouped(done) + " of " + grouped(total) + " " + unit);
+      line->show(done, what + ": " + grouped(done) + " of " + counted(total, unit));
   };
 }
 

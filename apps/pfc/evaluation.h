@@ -76,7 +76,7 @@ ImageOfRow pictures_by_name(const ImageSource& images, const Features& features)
 /// Of no image at all.
 std::optional<RgbImage> no_picture(std::int64_t row);
 
-/// A progress callback that prints on the first rank: "WHAT: 3,000 of 5,000 UNIT".
+/// A progress callback that prints on the first rank: "WHAT: 3,000 of 5,000 UNITs".
 std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,
                                                                          const std::string& unit,
                                                                          const Communicator& comm);

@@ -1,4 +1,3 @@
-#include <iostream>
 #include <memory>
 #include <string>
 
@@ -18,13 +17,15 @@ struct ExportCommand {
 };
 
 void run_export(const ExportCommand& command) {
+  require_other(command.model, command.output);
   require_writable(command.output);
   const SavedBackbone saved = open_backbone(command.model);
   if (!saved.left_out.empty()) tell(saved.left_out);
   const OnnxSummary written = export_onnx(*saved.backbone, command.output, command.options);
-  std::cout << command.output << ": " << written.network << ", "
-            << counted(written.parameters, "parameter") << ", " << counted(written.nodes, "node")
-            << ", " << size_text(written.bytes) << "\n";
+  print_text(command.output + ": " + written.network + ", " +
+                 counted(written.parameters, "parameter") + ", " + counted(written.nodes, "node") +
+                 ", " + size_text(written.bytes) + "\n",
+             {command.output});
 }
 
 }  // namespace

@@ -199,8 +199,8 @@ void inspect_checkpoint(const fs::path& folder) {
 
 void inspect_npy(const fs::path& path) {
   const NpyMatrix matrix(path);
-  std::cout << path.string() << ": NumPy, " << grouped(matrix.rows()) << " rows of "
-            << grouped(matrix.columns()) << " numbers\n";
+  std::cout << path.string() << ": NumPy, " << counted(matrix.rows(), "row") << " of "
+            << counted(matrix.columns(), "number") << "\n";
 }
 
 /// Of a kind that no command reads, or that only says what it is.

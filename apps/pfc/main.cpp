@@ -43,10 +43,11 @@ std::string_view first_line(std::string_view text) {
 }
 
 /// Shells make the home folder of ~/ only where it begins a word; who quotes it, or writes
-/// --report=~/lfw.html, means the same. (What --set sets is the configuration's.)
+/// --report=~/lfw.html or -o~/emb.npy, means the same. (What --set sets is the configuration's.)
 std::string expand_argument(const std::string& argument) {
   const auto equals = argument.starts_with("--") ? argument.find('=') : argument.npos;
-  const std::size_t value = equals == argument.npos ? 0 : equals + 1;
+  const bool attached = argument.size() > 2 && argument[0] == '-' && argument[2] == '~';
+  const std::size_t value = equals != argument.npos ? equals + 1 : attached ? 2 : 0;
   return argument.substr(0, value) + pfc::expand_home(argument.substr(value));
 }
 

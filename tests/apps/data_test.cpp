@@ -178,10 +178,10 @@ TEST_F(PfcData, SaysInOneSentenceWhatIsWrongAndLeavesNothing) {
   // A picture that does not decode is listed.
   said("unpack faces -o photos");
   write("photos/id_3/3_12.jpg", "no picture");
-  EXPECT_THAT(said("pack photos -o packed"), HasSubstr("1 of them do not decode"));
+  EXPECT_THAT(said("pack photos -o packed"), HasSubstr("1 of them does not decode"));
   const Outcome verified = run("data verify packed --list broken.txt");
   EXPECT_EQ(verified.status, 1);
-  EXPECT_THAT(verified.err, HasSubstr("pfc: packed: 1 of 120 images do not decode"));
+  EXPECT_THAT(verified.err, HasSubstr("pfc: packed: 1 of 120 images does not decode"));
   EXPECT_EQ(read("broken.txt"),
             "13\t3\tno image that is read, found a text that begins \"no picture\", want JPEG, "
             "PNG, WebP or BMP\n");

@@ -171,6 +171,9 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   EXPECT_EQ(exported.status, 0) << exported.err;
   EXPECT_THAT(exported.out, StartsWith("last.onnx: tiny, 3,"));
   EXPECT_THAT(exported.out, EndsWith(" MB\n"));
+  const Outcome printed = run("export run/last.safetensors /dev/stdout");
+  EXPECT_EQ(printed.out, read("last.onnx"));
+  EXPECT_THAT(printed.err, HasSubstr("/dev/stdout: tiny, 3,"));
 
   EXPECT_THAT(run("inspect last.onnx").out, HasSubstr("input data [N, 3, 112, 112]"));
   EXPECT_THAT(
@@ -285,7 +288,10 @@ TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {
 TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {
   write("model.pth", "");
   expect_failure(run("convert model.pth"), 2, "OUT");
-  expect_failure(run("convert model.pth model.pth"), 2, "IN and OUT are the same, \"model.pth\"");
+  expect_failure(run("convert model.pth model.pth"), 2, "the same, \"model.pth\"");
+  expect_failure(run("export model.pth ./model.pth"), 2, "the same, \"./model.pth\"");
+  expect_failure(run("data verify model.pth --list model.pth"), 2, "the same, \"model.pth\"");
+  EXPECT_EQ(read("model.pth"), "");
   expect_failure(run("convert model.pth model.onnx"), 2, "ends in .safetensors, .pth or .pt");
   expect_failure(run("convert model.pth model.safetensors --network r51"), 2, "r51 not in {r18,");
   expect_failure(run("convert none.pth model.safetensors"), 1, "none.pth: cannot open");
@@ -333,6 +339,9 @@ TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
     expect_failure(run(command), 1, "cannot be written: there is no folder no, make it first");
   }
   expect_failure(run("embed none none -o rows.txt"), 2, "rows.txt: is where the names would go");
+  for (const std::string device : {"/dev/null", "/dev/stdout"})
+    expect_failure(run("embed none none -o " + device), 1,
+                   device + ": cannot be written: it is a device or a pipe");
   write("file", "");
   for (const std::string& command : std::vector<std::string>{
            "data align none --landmarks none", "data assemble . --set none", "data clean none none",

@@ -49,9 +49,10 @@ TEST_F(PfcProcess, AFileOverTheLimitOfItsSizeIsToldInASentence) {
 TEST_F(PfcProcess, OutputsGoIntoWhatIsNoRegularFile) {
   EXPECT_EQ(run("data info faces --sheet /dev/null").status, 0);
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
-  EXPECT_THAT(run("data info faces --sheet /dev/stdout").out,
-              AllOf(StartsWith("18 images of 6 identities\n"), HasSubstr("\x89PNG"),
-                    EndsWith("/dev/stdout: what they look like\n")));
+  const Outcome printed = run("data info faces --sheet /dev/stdout");  // and nothing else
+  EXPECT_THAT(printed.out, StartsWith("\x89PNG"));
+  EXPECT_THAT(printed.err, AllOf(HasSubstr("18 images of 6 identities\n"),
+                                 EndsWith("/dev/stdout: what they look like\n")));
   EXPECT_EQ(sh("\"$PFC\" data info faces --sheet /dev/fd/3 3>sheet.png >out.txt"), 0);
   EXPECT_THAT(read("sheet.png"), StartsWith("\x89PNG"));
   ASSERT_EQ(sh("mkfifo pipe"), 0);
@@ -84,6 +85,9 @@ TEST_F(PfcProcess, ATildeInAPathIsTheHomeFolder) {
                " HOME=$PWD/home \"$PFC\" data info faces --sheet '~/b.png' >out.txt"),
             0);
   EXPECT_EQ(names("home"), "a.png b.png ");
+  EXPECT_EQ(sh("HOME=$PWD/home \"$PFC\" data unpack faces '-o~/photos' >out.txt"), 0);
+  EXPECT_TRUE(fs::exists(folder_ / "home/photos"));
+  expect_failure(run("data unpack faces -o '~nobody/photos'"), 1, "~nobody/photos: only ~/ stands");
   EXPECT_FALSE(fs::exists(folder_ / "~"));
   EXPECT_EQ(sh("env -u HOME \"$PFC\" data info '~/faces' 2>err.txt"), 1);
   EXPECT_THAT(read("err.txt"), HasSubstr("~/faces: HOME is not set"));
