@@ -1,5 +1,6 @@
 #include "pfc/eval/megaface.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -10,6 +11,7 @@
 
 #include "eval/angles.h"
 #include "pfc/base/error.h"
+#include "pfc/base/memory.h"
 #include "pfc/export/npy.h"
 #include "python.h"
 #include "ranks.h"
@@ -50,6 +52,22 @@ TEST(Megaface, CountsByHand) {
 TEST(Megaface, ADistractorOfEqualScoreComesBeforeTheMate) {
   const auto probes = at_angles({{"P/1.png", 0}, {"P/2.png", 0}});
   EXPECT_EQ(evaluate(*probes, *at_angles({{"a/b/1.jpg", 0}})).rank_1[0], 0);
+}
+
+TEST(Megaface, ThreadsShareTheMemoryOfAPersonsPairs) {
+  reset_peak_memory();
+  if (peak_memory() == 0) GTEST_SKIP() << "the system does not tell";
+  constexpr std::int64_t kImages = 1000, kPairs = kImages * (kImages - 1);
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < kImages; ++i) names.push_back("P/" + std::to_string(i));
+  const auto probes = make_features(std::vector<float>(2 * kImages, 1), 2, names);
+  const auto distractors = at_angles({{"a/b/1.jpg", 90}});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(16);
+  const std::int64_t before = peak_memory();
+  EXPECT_EQ(evaluate(*probes, *distractors).pairs, kPairs);
+  EXPECT_LT(peak_memory() - before, 96 * kPairs);
+  at::set_num_threads(threads);
 }
 
 TEST(Megaface, ReplacesBadProbesAndKeepsBadDistractorsFromMatching) {
