@@ -219,7 +219,9 @@ void require_starting_point(const Config& config) {
   if (init.class_map.empty()) return;
   if (init.class_map != "same" && !is_there(init.class_map))
     throw Error("init.class_map: there is no " + init.class_map + "; want a file, or \"same\"");
-  if (init.class_map != "same") require_class_map(read_file(init.class_map), init.class_map);
+  // A pipe can be read only once, which is when the sets are known.
+  if (init.class_map != "same" && (is_file(init.class_map) || is_folder(init.class_map)))
+    require_class_map(read_file(init.class_map), init.class_map);
   open_centers(config);
 }
 
