@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <iostream>
-#include <ranges>
 #include <string>
 
 #include "base/follow_links.h"
@@ -79,9 +78,11 @@ void print_text(std::string_view text, std::initializer_list<fs::path> files) {
     std::cout << text;
     return;
   }
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  for (const auto line : std::views::split(text, '\n'))
-    tell(std::string_view(line.begin(), line.end()));
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    tell(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
 }
 
 void require_writable_folder(const fs::path& folder) try {
