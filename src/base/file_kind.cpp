@@ -149,11 +149,18 @@ bool is_old_pickle(std::string_view begin, char last) {
   }
 }
 
+/// Text has none of these, in UTF-8 and in the encodings that go before it (Latin-1, GBK).
+bool has_control_characters(std::string_view begin) {
+  return std::ranges::any_of(begin, [](unsigned char c) {
+    return c < ' ' ? (c != '\t' && c != '\n' && c != '\r' && c != '\f') : c == 0x7f;
+  });
+}
+
 /// UTF-8 without control characters; its last character may be cut off.
 bool is_utf8_text(std::string_view begin) {
+  if (has_control_characters(begin)) return false;
   for (std::size_t i = 0; i < begin.size();) {
     const auto c = static_cast<unsigned char>(begin[i++]);
-    if (c < ' ' ? (c != '\t' && c != '\n' && c != '\r' && c != '\f') : c == 0x7f) return false;
     if (c >= 0x80 && (c < 0xc2 || c > 0xf4)) return false;
     const std::size_t more = c < 0x80 ? 0 : (c < 0xe0 ? 1 : (c < 0xf0 ? 2 : 3));
     for (std::size_t k = 0; k < more && i < begin.size(); ++k, ++i) {
@@ -237,6 +244,11 @@ void refuse_kind(std::string_view file, std::span<const std::byte> bytes, std::s
 
 void require_text(std::string_view file, std::span<const std::byte> bytes,
                   std::string_view wanted) {
+  const std::string_view begin =
+      std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())
+          .substr(0, kBytesLookedAt);
+  // In another encoding, where a list's first name may be an archive's magic, too.
+  if (!has_control_characters(begin) && !is_utf8_text(begin)) return;
   const FileFormat format = recognise_file(bytes).format;
   const bool may_be_text = format == FileFormat::kText || format == FileFormat::kPickle ||
                            format == FileFormat::kUnknown || bytes.empty();
