@@ -248,7 +248,8 @@ void require_text(std::string_view file, std::span<const std::byte> bytes,
       std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())
           .substr(0, kBytesLookedAt);
   // In another encoding, where a list's first name may be an archive's magic, too.
-  if (!has_control_characters(begin) && !is_utf8_text(begin)) return;
+  const bool begins_in_ascii = !begin.empty() && static_cast<unsigned char>(begin[0]) < 0x80;
+  if (begins_in_ascii && !has_control_characters(begin) && !is_utf8_text(begin)) return;
   const FileFormat format = recognise_file(bytes).format;
   const bool may_be_text = format == FileFormat::kText || format == FileFormat::kPickle ||
                            format == FileFormat::kUnknown || bytes.empty();
