@@ -30,7 +30,7 @@ add_executable(gpu_check
   src/head/partial_fc_cpu.cpp
   src/head/partial_fc_gpu.cpp
   src/head/prefetch_queue.cpp
-  src/head/sampler.cpp
+  src/plan/sampler.cpp
   src/head/skipped_steps.cpp
   src/head/staged_table.cpp
   src/head/step_inputs.cpp

@@ -14,8 +14,8 @@
 #include "pfc/comm/launch.h"
 #include "pfc/comm/placement.h"
 #include "pfc/model/backbone.h"
+#include "pfc/plan/step_plan.h"
 #include "pfc/train/benchmark.h"
-#include "pfc/train/step_plan.h"
 
 namespace pfc {
 namespace {

@@ -9,9 +9,9 @@
 #include "pfc/base/format.h"
 #include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
-#include "pfc/export/torch_centers.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
+#include "pfc/train/torch_centers.h"
 
 namespace pfc {
 namespace {

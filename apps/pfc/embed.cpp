@@ -16,7 +16,7 @@
 #include "pfc/comm/long_work.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 
 namespace pfc {
 namespace {

@@ -14,10 +14,10 @@
 #include "pfc/data/dataset.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/verification_set.h"
-#include "pfc/export/npy.h"
 #include "pfc/export/onnx_file.h"
-#include "pfc/export/safetensors.h"
-#include "pfc/export/torch_file.h"
+#include "pfc/formats/npy.h"
+#include "pfc/formats/safetensors.h"
+#include "pfc/formats/torch_file.h"
 #include "pfc/model/backbone_file.h"
 #include "pfc/train/manifest.h"
 

@@ -8,9 +8,9 @@
 
 #include "gpu_check/gpu_check.h"
 #include "pfc/comm/communicator.h"
-#include "pfc/head/class_shard.h"
 #include "pfc/head/partial_fc.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/class_shard.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc::gpu_check {
 

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "data/shown.h"
+#include "base/shown.h"
 #include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"

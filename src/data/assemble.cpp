@@ -1,7 +1,7 @@
 #include <fstream>
 #include <map>
 
-#include "base/md5.h"
+#include "data/md5.h"
 #include "data/partial_folder.h"
 #include "data/record_file.h"
 #include "data/tar_reader.h"

@@ -7,8 +7,8 @@
 #include <sstream>
 #include <thread>
 
-#include "base/md5.h"
 #include "data/file_stamp.h"
+#include "data/md5.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/paths.h"

@@ -3,8 +3,8 @@
 #include <numeric>
 #include <string>
 
+#include "base/little_endian.h"
 #include "data/buffered_file.h"
-#include "data/little_endian.h"
 #include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"

@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "pfc/base/error.h"
 
 namespace pfc {

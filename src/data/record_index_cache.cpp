@@ -6,7 +6,7 @@
 #include <functional>
 #include <limits>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 
 namespace pfc {
 namespace {

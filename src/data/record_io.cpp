@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"

@@ -4,9 +4,9 @@
 #include <charconv>
 #include <string_view>
 
+#include "base/shown.h"
 #include "data/pages_read.h"
 #include "data/record_index.h"
-#include "data/shown.h"
 #include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "data/shown.h"
+#include "base/shown.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
 

@@ -2,8 +2,8 @@
 #include <limits>
 #include <string>
 
+#include "base/little_endian.h"
 #include "data/buffered_file.h"
-#include "data/little_endian.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/data/verification_set.h"

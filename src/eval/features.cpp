@@ -8,7 +8,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 
 namespace pfc {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"

@@ -10,7 +10,7 @@
 #include "head/center_format.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 
 namespace pfc {
 namespace {

@@ -3,9 +3,9 @@
 #include <string>
 
 #include "pfc/base/format.h"
-#include "pfc/data/class_identities.h"
-#include "pfc/export/safetensors.h"
-#include "pfc/head/class_shard.h"
+#include "pfc/formats/safetensors.h"
+#include "pfc/plan/class_identities.h"
+#include "pfc/plan/class_shard.h"
 
 namespace pfc {
 

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "head/skipped_steps.h"
-#include "pfc/data/class_identities.h"
-#include "pfc/export/safetensors.h"
-#include "pfc/head/class_shard.h"
+#include "pfc/formats/safetensors.h"
+#include "pfc/plan/class_identities.h"
+#include "pfc/plan/class_shard.h"
 
 namespace pfc {
 

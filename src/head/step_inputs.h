@@ -8,7 +8,7 @@
 
 #include "head/kernels/kernels_cuda.h"
 #include "pfc/head/center_table.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 

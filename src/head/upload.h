@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 

@@ -13,8 +13,8 @@
 #include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
-#include "pfc/export/safetensors.h"
-#include "pfc/export/torch_file.h"
+#include "pfc/formats/safetensors.h"
+#include "pfc/formats/torch_file.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 

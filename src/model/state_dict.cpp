@@ -15,7 +15,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
-#include "pfc/export/torch_file.h"
+#include "pfc/formats/torch_file.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "pfc/export/tensor_stream.h"
-#include "pfc/export/torch_file.h"
+#include "pfc/formats/tensor_stream.h"
+#include "pfc/formats/torch_file.h"
 #include "pfc/model/backbone_file.h"
 
 namespace pfc {

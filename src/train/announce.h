@@ -4,8 +4,8 @@
 #include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/head/partial_fc.h"
-#include "pfc/head/sampler.h"
 #include "pfc/model/backbone.h"
+#include "pfc/plan/sampler.h"
 #include "pfc/train/config.h"
 #include "train/device.h"
 

@@ -16,7 +16,7 @@
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/placement.h"
 #include "pfc/head/head_memory.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 #include "pfc/train/train_step.h"
 #include "train/device.h"
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "data/shown.h"
+#include "base/shown.h"
 #include "data/text_lines.h"
 #include "pfc/base/error.h"
 #include "pfc/data/list_name.h"

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "pfc/data/class_identities.h"
+#include "pfc/plan/class_identities.h"
 
 namespace pfc {
 

@@ -5,7 +5,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 namespace {

@@ -8,10 +8,10 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/placement.h"
 #include "pfc/head/partial_fc.h"
-#include "pfc/head/sampler.h"
 #include "pfc/model/backbone.h"
+#include "pfc/plan/sampler.h"
+#include "pfc/plan/step_plan.h"
 #include "pfc/train/config.h"
-#include "pfc/train/step_plan.h"
 
 namespace pfc {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "pfc/base/error.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 
 namespace pfc {
 namespace {

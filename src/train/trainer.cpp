@@ -10,6 +10,7 @@
 
 #include "comm/first_failure.h"
 #include "comm/send.h"
+#include "data/read_ahead.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
@@ -34,7 +35,6 @@
 #include "train/from_config.h"
 #include "train/meter.h"
 #include "train/output_folder.h"
-#include "train/read_ahead.h"
 #include "train/same_data.h"
 #include "train/same_run.h"
 #include "train/starting_point.h"

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "base/md5.h"
+#include "data/md5.h"
 #include "data/record_bytes.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"

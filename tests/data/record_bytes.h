@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "data/record_index.h"
 #include "pfc/base/error.h"
 #include "pfc/data/record_io.h"

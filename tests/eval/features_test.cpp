@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "pfc/base/error.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 #include "temporary_folder.h"
 
 namespace pfc {

@@ -11,7 +11,7 @@
 #include "eval/angles.h"
 #include "eval/lowest_pairs.h"
 #include "pfc/base/error.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 #include "python.h"
 #include "ranks.h"
 

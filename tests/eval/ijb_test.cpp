@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "pfc/base/error.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 #include "python.h"
 
 namespace pfc {

@@ -12,7 +12,7 @@
 #include "eval/angles.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 #include "python.h"
 #include "ranks.h"
 

@@ -19,8 +19,8 @@
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/image_source.h"
-#include "pfc/export/npy.h"
 #include "pfc/export/onnx_file.h"
+#include "pfc/formats/npy.h"
 #include "python.h"
 #include "temporary_folder.h"
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "data/record_index_cache.h"
 #include "pfc/base/error.h"
 #include "small_rec.h"

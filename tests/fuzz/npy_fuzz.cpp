@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "pfc/base/error.h"
-#include "pfc/export/npy.h"
+#include "pfc/formats/npy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

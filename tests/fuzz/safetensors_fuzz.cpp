@@ -2,7 +2,7 @@
 #include <cstdint>
 
 #include "pfc/base/error.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = std::as_bytes(std::span(data, size));

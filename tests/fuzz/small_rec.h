@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "data/little_endian.h"
+#include "base/little_endian.h"
 #include "data/record_index.h"
 #include "pfc/data/record_io.h"
 

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "../export/torch_archives.h"
+#include "../formats/torch_archives.h"
 #include "pfc/base/error.h"
-#include "pfc/export/torch_file.h"
+#include "pfc/formats/torch_file.h"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t limit);
 

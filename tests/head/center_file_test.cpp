@@ -12,7 +12,7 @@
 #include "head/saved_centers.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 #include "temporary_folder.h"
 
 namespace pfc {

@@ -6,7 +6,7 @@
 
 #include "model/backbone_state.h"
 #include "pfc/base/error.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 #include "temporary_folder.h"

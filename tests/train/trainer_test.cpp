@@ -8,7 +8,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/data/dataset.h"
-#include "pfc/export/safetensors.h"
+#include "pfc/formats/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 #include "train/output_folder.h"

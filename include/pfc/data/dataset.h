@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "pfc/data/class_identities.h"
+#include "pfc/plan/class_identities.h"
 
 namespace pfc {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "pfc/data/dataset.h"
-#include "pfc/train/step_plan.h"
+#include "pfc/plan/step_plan.h"
 
 namespace pfc {
 

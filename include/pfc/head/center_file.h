@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "pfc/base/checksum.h"
-#include "pfc/data/class_identities.h"
 #include "pfc/head/center_table.h"
+#include "pfc/plan/class_identities.h"
 
 namespace pfc {
 

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "pfc/head/class_shard.h"
 #include "pfc/head/number_type.h"
+#include "pfc/plan/class_shard.h"
 
 namespace pfc {
 

@@ -9,7 +9,7 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/head/center_table.h"
 #include "pfc/head/margin.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 

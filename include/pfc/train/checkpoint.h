@@ -11,9 +11,9 @@
 
 #include "pfc/base/error.h"
 #include "pfc/comm/communicator.h"
-#include "pfc/data/class_identities.h"
 #include "pfc/head/center_table.h"
 #include "pfc/model/backbone.h"
+#include "pfc/plan/class_identities.h"
 #include "pfc/train/manifest.h"
 
 namespace pfc {

@@ -10,10 +10,10 @@
 #include "pfc/head/number_type.h"
 #include "pfc/head/partial_fc.h"
 #include "pfc/model/backbone.h"
+#include "pfc/plan/step_plan.h"
 #include "pfc/train/gradient_buckets.h"
 #include "pfc/train/loss_scaler.h"
 #include "pfc/train/pending_values.h"
-#include "pfc/train/step_plan.h"
 
 namespace pfc {
 

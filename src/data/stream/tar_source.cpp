@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "base/shown.h"
 #include "data/image_file.h"
-#include "data/shown.h"
 #include "data/stream/sources.h"
 #include "data/whole_number.h"
 #include "pfc/base/error.h"

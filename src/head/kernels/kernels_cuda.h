@@ -5,7 +5,7 @@
 #include "head/kernels/formulas.h"
 #include "pfc/base/random.h"
 #include "pfc/head/number_type.h"
-#include "pfc/head/sampler.h"
+#include "pfc/plan/sampler.h"
 
 struct CUstream_st;
 

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "pfc/base/random.h"
+#include "pfc/plan/class_shard.h"
+
+namespace pfc {
+
+/// How the negatives of a step are drawn.
+enum class Sampling {
+  kStratified,  ///< one class from each of ⌈rC⌉ equal strata, rotated by a random offset each step
+  kUniform,     ///< ⌈rC⌉ classes without replacement, for comparison
+};
+
+/// Throws Error, naming the known ones, where there is none of that name.
+Sampling sampling_from_name(std::string_view name);
+
+/// One class from each of S₀ equal strata of [0, C), rotated: those of a rank are two runs of
+/// strata at most. It is small, and any of its rows is found by arithmetic, which is what GPUs do.
+struct StratifiedDraw {
+  struct Run {
+    std::int64_t first = 0, count = 0;  ///< strata
+    bool operator==(const Run&) const = default;
+  };
+
+  std::int64_t classes = 0, strata = 0;  ///< C, S₀
+  std::int64_t offset = 0;               ///< strata lie on u = (class − offset) mod C
+  std::int64_t first_class = 0;          ///< of the rank
+  std::uint64_t step = 0;
+  CounterRandom random{0, Stream::kStratumDraw};
+  std::array<Run, 2> runs = {};
+
+  /// Where stratum k begins, of ⌊C/S₀⌋ or ⌈C/S₀⌉ classes.
+  constexpr std::int64_t begin(std::int64_t k) const { return k * classes / strata; }
+  /// The last k with begin(k) <= u.
+  constexpr std::int64_t holding(std::int64_t u) const { return ((u + 1) * strata - 1) / classes; }
+  /// The u drawn from stratum k.
+  constexpr std::int64_t at(std::int64_t k) const {
+    const std::int64_t size = begin(k + 1) - begin(k);
+    return size == 1 ? begin(k)
+                     : begin(k) + random.below(size, step, static_cast<std::uint64_t>(k));
+  }
+  constexpr std::int64_t place_on_strata(LocalRow row) const {
+    return (row.v + first_class - offset + classes) % classes;
+  }
+
+  constexpr std::int64_t count() const { return runs[0].count + runs[1].count; }
+  /// The i-th of the rank's, ascending.
+  constexpr LocalRow row(std::int64_t i) const {
+    const std::int64_t k =
+        i < runs[0].count ? runs[0].first + i : runs[1].first + i - runs[0].count;
+    return {(at(k) + offset) % classes - first_class};
+  }
+  /// How many of the rank's lie below `row`.
+  constexpr std::int64_t below(LocalRow row) const {
+    if (count() == 0) return 0;
+    const std::int64_t u = place_on_strata(row), k = holding(u);
+    const bool wrapped = u < place_on_strata({0});
+    const std::int64_t before = wrapped ? runs[0].count - runs[1].first : -runs[0].first;
+    return before + k + (at(k) < u ? 1 : 0);
+  }
+  constexpr bool contains(LocalRow row) const {
+    if (count() == 0) return false;
+    const std::int64_t u = place_on_strata(row);
+    return at(holding(u)) == u;
+  }
+  bool operator==(const StratifiedDraw&) const = default;
+};
+
+/// The centres one rank uses in one step, ascending and without duplicates: described in the size
+/// of the batch, and listed where they are needed.
+struct SampledClasses {
+  StratifiedDraw drawn = {};
+  std::vector<LocalRow> others = {};  ///< ascending: what was not drawn from strata
+  /// [B] where a sample's own class stands among all; −1 where another rank owns it.
+  std::vector<std::int32_t> targets = {};
+
+  /// S
+  std::int64_t count() const { return drawn.count() + std::ssize(others); }
+  /// Those from the begin-th on.
+  void list(std::int64_t begin, std::span<LocalRow> rows) const;
+  std::vector<LocalRow> rows() const;
+  bool operator==(const SampledClasses&) const = default;
+};
+
+struct ClassSamplerOptions {
+  double sample_rate = 1.0;  ///< r, the share of all classes that a step uses; 1 is model
+                             ///< parallelism, 0 positives only
+  Sampling sampling = Sampling::kStratified;
+  std::uint64_t seed = 0;
+};
+
+/// Draws the positives of the global batch and a random share of the other classes: a pure function
+/// of (seed, step, labels), so the ranks' parts together are the same for any number of ranks.
+/// A stratified draw costs O(B log B), listing it O(S); never O(C).
+class ClassSampler {
+ public:
+  /// Throws Error where the rate is not within [0, 1].
+  ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard);
+
+  SampledClasses draw(std::int64_t step, std::span<const GlobalClass> labels) const;
+
+  const ClassShard& shard() const { return shard_; }
+  /// S₀ = ⌈rC⌉, the classes drawn over all ranks before positives are added.
+  std::int64_t drawn() const { return drawn_; }
+  /// No draw of this rank holds more rows than this, for a global batch of `batch_size`.
+  std::int64_t most_rows(std::int64_t batch_size) const;
+
+ private:
+  StratifiedDraw draw_stratified(std::int64_t step) const;
+  std::vector<LocalRow> draw_uniform(std::int64_t step) const;
+
+  ClassSamplerOptions options_;
+  ClassShard shard_;
+  std::int64_t drawn_;
+};
+
+}  // namespace pfc

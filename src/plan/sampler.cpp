@@ -1,0 +1,143 @@
+#include "pfc/plan/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+
+namespace pfc {
+namespace {
+
+/// ⌈rC⌉, with r read as the decimal that was typed: 0.1 · 30 is 3, not 4.
+std::int64_t classes_drawn(double rate, std::int64_t classes) {
+  const double product = rate * static_cast<double>(classes);
+  const double nearest = std::round(product);
+  const bool whole = std::abs(product - nearest) < 1e-9 * static_cast<double>(classes);
+  return std::min(classes, static_cast<std::int64_t>(whole ? nearest : std::ceil(product)));
+}
+
+}  // namespace
+
+Sampling sampling_from_name(std::string_view name) {
+  if (name == "stratified") return Sampling::kStratified;
+  if (name == "uniform") return Sampling::kUniform;
+  throw Error("sampling \"" + std::string(name) + "\" is unknown; known are stratified, uniform");
+}
+
+ClassSampler::ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard)
+    : options_(options), shard_(shard) {
+  if (!(options.sample_rate >= 0 && options.sample_rate <= 1)) {
+    throw Error("the sample rate is " + std::to_string(options.sample_rate) +
+                ", want a number from 0 to 1");
+  }
+  drawn_ = classes_drawn(options.sample_rate, shard.classes());
+}
+
+std::int64_t ClassSampler::most_rows(std::int64_t batch_size) const {
+  // A rank's range meets its own share of strata, one cut off at either end, and one more where the
+  // rotation wraps.
+  const std::int64_t met = options_.sampling == Sampling::kStratified
+                               ? shard_.rows() * drawn_ / shard_.classes() + 3
+                               : drawn_;
+  return std::min(shard_.rows(), std::min(met, drawn_) + batch_size);
+}
+
+SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass> labels) const {
+  SampledClasses sampled;
+  if (options_.sampling == Sampling::kStratified || drawn_ == shard_.classes()) {
+    if (drawn_ > 0) sampled.drawn = draw_stratified(step);
+  } else {
+    sampled.others = draw_uniform(step);
+  }
+
+  std::vector<LocalRow> positives;
+  for (const GlobalClass label : labels) {
+    if (shard_.owns(label)) positives.push_back(shard_.row(label));
+  }
+  std::ranges::sort(positives);
+  positives.erase(std::unique(positives.begin(), positives.end()), positives.end());
+  std::erase_if(positives, [&](LocalRow row) { return sampled.drawn.contains(row); });
+  std::vector<LocalRow> others;
+  std::ranges::set_union(sampled.others, positives, std::back_inserter(others));
+  sampled.others = std::move(others);
+
+  sampled.targets.reserve(labels.size());
+  for (const GlobalClass label : labels) {
+    if (!shard_.owns(label)) {
+      sampled.targets.push_back(-1);
+      continue;
+    }
+    const LocalRow row = shard_.row(label);
+    const auto others_below =
+        std::ranges::lower_bound(sampled.others, row) - sampled.others.begin();
+    sampled.targets.push_back(static_cast<std::int32_t>(sampled.drawn.below(row) + others_below));
+  }
+  return sampled;
+}
+
+StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
+  const std::int64_t classes = shard_.classes();
+  const auto counter = static_cast<std::uint64_t>(step);
+  StratifiedDraw draw{
+      .classes = classes,
+      .strata = drawn_,
+      .offset = CounterRandom(options_.seed, Stream::kStratumOffset).below(classes, counter, 0),
+      .first_class = shard_.begin().v,
+      .step = counter,
+      .random = CounterRandom(options_.seed, Stream::kStratumDraw)};
+  // Ascending classes of this rank are one run of u, or two where it wraps; the draw of a stratum
+  // that an end cuts may lie beyond it.
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    if (begin >= end) return StratifiedDraw::Run{};
+    std::int64_t first = draw.holding(begin), last = draw.holding(end - 1);
+    if (draw.at(first) < begin) ++first;
+    if (draw.at(last) >= end) --last;
+    return StratifiedDraw::Run{first, last - first + 1};
+  };
+  const std::int64_t begin = draw.place_on_strata({0}), end = begin + shard_.rows();
+  draw.runs = {run(begin, std::min(end, classes)), run(0, end - classes)};
+  return draw;
+}
+
+std::vector<LocalRow> ClassSampler::draw_uniform(std::int64_t step) const {
+  std::vector<LocalRow> rows;
+  const Permutation order(shard_.classes(), CounterRandom(options_.seed, Stream::kUniformOrder),
+                          static_cast<std::uint64_t>(step));
+  for (std::int64_t i = 0; i < drawn_; ++i) {
+    const GlobalClass drawn{order(i)};
+    if (shard_.owns(drawn)) rows.push_back(shard_.row(drawn));
+  }
+  std::ranges::sort(rows);
+  return rows;
+}
+
+void SampledClasses::list(std::int64_t begin, std::span<LocalRow> rows) const {
+  auto other = std::ranges::partition_point(others, [&](const LocalRow& row) {
+    return drawn.below(row) + (&row - others.data()) < begin;
+  });
+  std::int64_t i = begin - (other - others.begin());
+  const auto next_drawn = [&] {
+    return i < drawn.count() ? drawn.row(i++) : LocalRow{std::numeric_limits<std::int64_t>::max()};
+  };
+  LocalRow next = next_drawn();
+  for (LocalRow& row : rows) {
+    if (other != others.end() && *other < next) {
+      row = *other++;
+    } else {
+      row = std::exchange(next, next_drawn());
+    }
+  }
+}
+
+std::vector<LocalRow> SampledClasses::rows() const {
+  std::vector<LocalRow> rows(static_cast<std::size_t>(count()));
+  list(0, rows);
+  return rows;
+}
+
+}  // namespace pfc

@@ -1,0 +1,189 @@
+#include "pfc/plan/sampler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "pfc/base/error.h"
+#include "pfc/base/random.h"
+
+namespace pfc {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<GlobalClass> some_labels(std::int64_t classes, std::int64_t batch, std::uint64_t seed) {
+  const CounterRandom random(seed, Stream::kEpochOrder);
+  std::vector<GlobalClass> labels;
+  for (std::int64_t i = 0; i < batch; ++i)
+    labels.push_back({random.below(classes, 0, static_cast<std::uint64_t>(i))});
+  return labels;
+}
+
+std::vector<std::int64_t> draw_over_ranks(const ClassSamplerOptions& options, std::int64_t classes,
+                                          int world, std::int64_t step,
+                                          std::span<const GlobalClass> labels) {
+  std::vector<std::int64_t> drawn;
+  for (int rank = 0; rank < world; ++rank) {
+    const ClassShard shard(classes, rank, world);
+    for (const LocalRow row : ClassSampler(options, shard).draw(step, labels).rows())
+      drawn.push_back(shard.global(row).v);
+  }
+  return drawn;
+}
+
+class AnySampling : public testing::TestWithParam<Sampling> {};
+INSTANTIATE_TEST_SUITE_P(Samplings, AnySampling,
+                         testing::Values(Sampling::kStratified, Sampling::kUniform),
+                         [](const auto& sampling) {
+                           return sampling.param == Sampling::kStratified ? "Stratified"
+                                                                          : "Uniform";
+                         });
+
+TEST_P(AnySampling, DoesNotDependOnTheNumberOfRanks) {
+  for (const double rate : {0.0, 0.01, 0.1, 0.37, 0.999, 1.0}) {
+    const ClassSamplerOptions options{rate, GetParam(), 9};
+    const auto labels = some_labels(1003, 64, 1);
+    for (std::int64_t step = 0; step < 5; ++step) {
+      const auto alone = draw_over_ranks(options, 1003, 1, step, labels);
+      EXPECT_TRUE(std::is_sorted(alone.begin(), alone.end()));
+      for (const int world : {2, 3, 7})
+        EXPECT_EQ(draw_over_ranks(options, 1003, world, step, labels), alone) << rate;
+    }
+  }
+}
+
+TEST_P(AnySampling, HoldsEveryPositiveAndNoDuplicate) {
+  const std::int64_t classes = 500, batch = 100;
+  const auto labels = some_labels(classes, batch, 2);
+  for (const double rate : {0.0, 0.1, 0.9, 1.0}) {
+    const ClassShard shard(classes, 1, 3);
+    const ClassSampler sampler({rate, GetParam(), 3}, shard);
+    for (std::int64_t step = 0; step < 20; ++step) {
+      const SampledClasses drawn = sampler.draw(step, labels);
+      const std::vector<LocalRow> rows = drawn.rows();
+      EXPECT_EQ(std::ssize(rows), drawn.count());
+      EXPECT_EQ(std::set<LocalRow>(rows.begin(), rows.end()).size(), rows.size());
+      EXPECT_LE(drawn.count(), sampler.most_rows(batch));
+      ASSERT_EQ(std::ssize(drawn.targets), batch);
+      for (std::size_t i = 0; i < labels.size(); ++i) {
+        if (shard.owns(labels[i])) {
+          EXPECT_EQ(rows.at(static_cast<std::size_t>(drawn.targets[i])), shard.row(labels[i]));
+        } else {
+          EXPECT_EQ(drawn.targets[i], -1);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AnySampling, DrawsTheWantedNumberOfClasses) {
+  for (const auto& [classes, rate, want] :
+       {std::tuple{1000, 0.1, 100}, {1003, 0.1, 101}, {30, 0.1, 3}, {7, 0.01, 1}}) {
+    const ClassSamplerOptions options{rate, GetParam(), 4};
+    EXPECT_EQ(std::ssize(draw_over_ranks(options, classes, 1, 17, {})), want);
+  }
+}
+
+TEST_P(AnySampling, ChoosesEveryClassEquallyOften) {
+  const std::int64_t classes = 103, steps = 20'000;  // 11 strata, of unequal sizes
+  const ClassSampler sampler({0.1, GetParam(), 5}, ClassShard(classes, 0, 1));
+  std::vector<double> counts(static_cast<std::size_t>(classes));
+  for (std::int64_t step = 0; step < steps; ++step) {
+    for (const LocalRow row : sampler.draw(step, {}).rows())
+      ++counts[static_cast<std::size_t>(row.v)];
+  }
+  const double p = 11.0 / 103, mean = steps * p, deviation = std::sqrt(steps * p * (1 - p));
+  double chi2 = 0;
+  for (const double count : counts)
+    chi2 += (count - mean) * (count - mean) / (deviation * deviation);
+  EXPECT_LT(chi2, 149);  // about 102 degrees of freedom, p = 0.002
+  EXPECT_GT(chi2, 60);
+}
+
+TEST_P(AnySampling, StepsAndSeedsDiffer) {
+  const ClassShard shard(1000, 0, 1);
+  const ClassSampler one({0.1, GetParam(), 1}, shard), other({0.1, GetParam(), 2}, shard);
+  EXPECT_NE(one.draw(0, {}).rows(), one.draw(1, {}).rows());
+  EXPECT_NE(one.draw(0, {}).rows(), other.draw(0, {}).rows());
+  EXPECT_EQ(one.draw(7, {}).rows(), ClassSampler({0.1, GetParam(), 1}, shard).draw(7, {}).rows());
+}
+
+TEST_P(AnySampling, AnyPartOfARanksRowsIsListedByItself) {
+  const auto labels = some_labels(1003, 64, 5);
+  for (const double rate : {0.0, 0.1, 0.999, 1.0}) {
+    for (int rank = 0; rank < 3; ++rank) {
+      const ClassSampler sampler({rate, GetParam(), 7}, ClassShard(1003, rank, 3));
+      for (std::int64_t step = 0; step < 20; ++step) {
+        const SampledClasses drawn = sampler.draw(step, labels);
+        const std::vector<LocalRow> all = drawn.rows();
+        for (std::size_t begin = 0; begin < all.size(); begin += 17) {
+          std::vector<LocalRow> part(std::min<std::size_t>(17, all.size() - begin));
+          drawn.list(static_cast<std::int64_t>(begin), part);
+          EXPECT_TRUE(std::ranges::equal(part, std::span(all).subspan(begin, part.size())));
+        }
+      }
+    }
+  }
+}
+
+TEST(StratifiedDraw, KnowsHowManyOfItsRowsLieBelowAnyAndWhichItHolds) {
+  for (const std::int64_t classes : {10, 97, 1003}) {
+    for (const double rate : {0.01, 0.3, 0.95}) {
+      for (int rank = 0; rank < 3; ++rank) {
+        const ClassShard shard(classes, rank, 3);
+        const ClassSampler sampler({rate, Sampling::kStratified, 8}, shard);
+        for (std::int64_t step = 0; step < 30; ++step) {
+          const StratifiedDraw draw = sampler.draw(step, {}).drawn;
+          std::int64_t below = 0;
+          for (LocalRow row{0}; row.v < shard.rows(); ++row.v) {
+            ASSERT_EQ(draw.below(row), below);
+            const bool held = below < draw.count() && draw.row(below) == row;
+            ASSERT_EQ(draw.contains(row), held);
+            below += held ? 1 : 0;
+          }
+          ASSERT_EQ(below, draw.count());
+        }
+      }
+    }
+  }
+}
+
+TEST(ClassSampler, DrawsOneClassFromEachStratum) {
+  // 10 strata of 10 classes, rotated by an offset: successive classes differ by less than two
+  // strata.
+  const ClassSampler sampler({0.1, Sampling::kStratified, 6}, ClassShard(100, 0, 1));
+  for (std::int64_t step = 0; step < 50; ++step) {
+    const auto rows = sampler.draw(step, {}).rows();
+    ASSERT_EQ(rows.size(), 10u);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::int64_t next = i + 1 < rows.size() ? rows[i + 1].v : rows[0].v + 100;
+      EXPECT_LT(next - rows[i].v, 20);
+    }
+  }
+}
+
+TEST(ClassSampler, RateOneIsEveryClassAndRateZeroPositivesOnly) {
+  const std::vector<GlobalClass> labels = {{3}, {9}, {3}};
+  EXPECT_EQ(
+      ClassSampler({1.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1)).draw(0, labels).count(),
+      10);
+  const auto positives =
+      ClassSampler({0.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1)).draw(0, labels);
+  EXPECT_EQ(positives.rows(), (std::vector<LocalRow>{{3}, {9}}));
+  EXPECT_EQ(positives.targets, (std::vector<std::int32_t>{0, 1, 0}));
+}
+
+TEST(ClassSampler, RefusesARateThatIsNoShare) {
+  for (const double rate : {-0.1, 1.1, std::nan("")}) {
+    EXPECT_THROW(ClassSampler({rate, Sampling::kStratified, 0}, ClassShard(10, 0, 1)), Error);
+  }
+  EXPECT_THAT([] { sampling_from_name("random"); },
+              testing::ThrowsMessage<Error>(HasSubstr("stratified, uniform")));
+}
+
+}  // namespace
+}  // namespace pfc
