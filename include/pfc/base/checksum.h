@@ -9,25 +9,26 @@
 
 namespace pfc {
 
-/// What a file held when it was written: its size, and a checksum of each block, so that a part of
-/// it can be checked alone. Against accidents (XXH3, 64 bits), not against malice.
+/// What a file held when it was written: its size, and a checksum of each block. A part of the file
+/// can be checked without the rest. This finds accidents (XXH3, 64 bits); it does not stop an
+/// attacker.
 struct Checksums {
   static constexpr std::uint64_t kBlockBytes = std::uint64_t{8} << 20;
 
   std::uint64_t bytes = 0;
-  std::vector<std::uint64_t> blocks;  ///< of kBlockBytes each, the last one of what is left
+  std::vector<std::uint64_t> blocks;  ///< one for each kBlockBytes; the last block may be shorter
 
   bool operator==(const Checksums&) const = default;
 };
 
-/// The checksums of bytes that come one after another.
+/// Computes the checksums of bytes that arrive piece by piece.
 class ChecksumBuilder {
  public:
   ChecksumBuilder();
   ~ChecksumBuilder();
 
   void add(std::span<const std::byte> bytes);
-  /// Of all that was added; only once.
+  /// The checksums of everything that was added. Call it once.
   Checksums finish();
 
  private:
@@ -36,9 +37,9 @@ class ChecksumBuilder {
   Checksums sums_;
 };
 
-/// A file that is compared with its checksums where it is read, in blocks: reading takes one block
-/// of memory. Throws DataError, naming the file, where it is shorter, longer or altered, IoError
-/// where it cannot be read, and Error where it is missing.
+/// Reads a file and compares it with its checksums, block by block; needs the memory of one block.
+/// Throws DataError, naming the file, if it is shorter, longer or altered; IoError if it cannot be
+/// read; Error if it is missing.
 class CheckedFile {
  public:
   CheckedFile(std::filesystem::path path, Checksums sums);
@@ -46,9 +47,9 @@ class CheckedFile {
   CheckedFile(CheckedFile&&) noexcept;
 
   const std::filesystem::path& path() const { return path_; }
-  /// The bytes from `offset` on. Throws DataError where the file ends before.
+  /// Reads the bytes that begin at `offset`. Throws DataError if the file ends too early.
   void read(std::uint64_t offset, std::span<std::byte> out);
-  /// Checks everything.
+  /// Checks the whole file.
   void verify();
 
  private:

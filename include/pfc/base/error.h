@@ -8,21 +8,21 @@
 
 namespace pfc {
 
-/// A failure that is told to the user in one clear sentence; `pfc` prints it and exits with 1.
+/// A failure that the user is told in one clear sentence; `pfc` prints it and exits with 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Something wrong in bytes that came from outside. The sentence names the file, the place in it,
-/// what was found and what was wanted: `train.rec: offset 4096: magic 0x00000000, want 0xced7230a`.
+/// Wrong bytes in a file that came from outside. The sentence names the file, the place in it, what
+/// was found and what was wanted: `train.rec: offset 4096: magic 0x00000000, want 0xced7230a`.
 class DataError : public Error {
  public:
   DataError(std::string_view file, std::string_view place, std::string_view what);
 };
 
-/// What the system refused to do with a file: `train.rec: cannot open: Permission denied`. It says
-/// nothing of what is in the file, so nobody may take it for a broken image or an empty list.
+/// The system refused something: `train.rec: cannot open: Permission denied`. This says nothing
+/// about what is in the file, so it must not be counted as a broken image or an empty list.
 class IoError : public Error {
  public:
   /// `doing` is what was tried ("open"), `error` the errno.

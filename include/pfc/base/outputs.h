@@ -6,22 +6,23 @@
 
 namespace pfc {
 
-/// For the start of work that takes long: whether what it writes at its end can be written. Makes
-/// nothing. Throws Error where the folder of `file` is missing or takes no files, where `file` is
-/// itself a folder, and where it is a device or a pipe that may not be written to. An empty path is
-/// an output that nobody asked for.
+/// Call it before long work: checks that the work can write its output at the end. Creates nothing.
+/// Throws Error if the folder of `file` is missing or takes no files, if `file` is itself a folder,
+/// or if it is a device or a pipe that may not be written to. An empty path means that no output
+/// was asked for.
 void require_writable(const std::filesystem::path& file);
-/// The same of a file that others are written beside: throws Error also where it is a device, a
-/// pipe or a descriptor, which have no place for them.
+/// The same, for a file that gets other files beside it. Throws Error also for a device, a pipe or
+/// a descriptor, which have no place for them.
 void require_regular(const std::filesystem::path& file);
-/// The same of files in a folder, which is there or will be made with those above it; an empty path
+/// The same, for files in a folder that exists or will be created with its parents. An empty path
 /// is the current folder.
 void require_writable_folder(const std::filesystem::path& folder);
-/// Throws UsageError where both are one file or folder, which writing would destroy.
+/// Throws UsageError if both are the same file or folder, because writing would destroy the input.
 void require_other(const std::filesystem::path& input, const std::filesystem::path& output);
 
-/// Prints lines for people on standard output; on stderr where one of the `files` that the command
-/// writes is standard output (/dev/stdout), so that who reads that file finds nothing else in it.
+/// Prints lines for people to standard output. If one of the `files` that the command writes is
+/// standard output (/dev/stdout), they go to stderr, so that the reader of that file finds nothing
+/// else in it.
 void print_text(std::string_view text, std::initializer_list<std::filesystem::path> files);
 
 }  // namespace pfc

@@ -6,21 +6,22 @@
 
 namespace pfc {
 
-// What a program does first. The library does none of it by itself: it concerns the whole process.
+// What a program does first. The library never does this by itself, because it affects the whole
+// process.
 
-/// Opens /dev/null in place of standard input, output or error where one is closed. Else the next
-/// file that is opened becomes standard error, and messages are written into data.
+/// Opens /dev/null in place of standard input, output or error if one is closed. Otherwise the next
+/// file opened would become standard error, and messages would be written into data.
 void open_standard_descriptors();
 
-/// Has faults of files told in a sentence, not by a signal that ends the program without a word. A
-/// page of a mapped file that cannot be read (SIGBUS: the file was cut while it is used, or its
-/// disk fails) ends the program with status 1 and a sentence on stderr that names the file and
-/// begins with `speaker`. A file that grows over the limit of its size (SIGXFSZ, `ulimit -f`) is an
-/// IoError of what writes it.
+/// Reports faults of files as a sentence. By default a signal would end the program silently. If a
+/// page of a mapped file cannot be read (SIGBUS: the file was cut while in use, or its disk fails),
+/// the program ends with status 1 and a sentence on stderr that begins with `speaker` and names the
+/// file. If a file grows over its size limit (SIGXFSZ, `ulimit -f`), its writer throws IoError.
 void tell_file_faults(std::string_view speaker);
 
-/// While it lives, what goes to std::cout is made printable (`printable_line`), line by line:
-/// names from outside are in tables and results, and a terminal would obey them.
+/// While this lives, everything sent to std::cout is made printable (`printable_line`), line by
+/// line. Tables and results contain names from outside, and a terminal would obey control
+/// characters in them.
 class PrintableOutput {
  public:
   PrintableOutput();

@@ -12,34 +12,34 @@ namespace pfc {
 /// `1:02:03` or `2:03`.
 std::string format_duration(std::chrono::seconds duration);
 
-/// Prints a line on stderr, made printable.
+/// Prints a line to stderr, made printable.
 void tell(std::string_view line);
 
-/// One line on stderr that long work keeps current. On a terminal the line is rewritten in place a
-/// few times a second; elsewhere (a log file, a pipe) it is printed about twenty times over the
-/// whole work, once a minute where that is more often, and never twice in a second but for the last
-/// one, each time on a line of its own. The time that is left is reckoned from the first line on:
-/// what came before it is slower than the rest.
+/// One line on stderr that shows how far long work is. On a terminal the line is rewritten in place
+/// a few times a second. Elsewhere (a log file, a pipe) each update is a line of its own: about
+/// twenty over the whole work, or one a minute if that is more often, and never two within a second
+/// except for the last one. The remaining time is estimated from the first line on, because what
+/// comes before it is slower.
 class ProgressLine {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `total` > 0 units of work, of which `done` are behind us (work that was taken up again). A
-  /// quiet one prints notes only. `now` is for tests.
+  /// `total` > 0 is the number of units of work; `done` of them were finished earlier, if the work
+  /// is continued. With `quiet` only notes are printed. `now` is for tests.
   explicit ProgressLine(std::int64_t total, std::int64_t done = 0, bool quiet = false,
                         std::function<Clock::time_point()> now = Clock::now);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
-  /// Whether `show` would print now; for callers whose text costs something.
+  /// Whether `show` would print now; for callers whose text is costly to make.
   bool due(std::int64_t done) const;
-  /// Prints `text` and the time that is left, where it is time to. With all the work done it prints
-  /// the time that was taken, and ends the line.
+  /// Prints `text` and the remaining time, if an update is due. When all the work is done, prints
+  /// the time that it took and ends the line.
   void show(std::int64_t done, std::string_view text);
-  /// Prints a line of its own, above the current one.
+  /// Prints a separate line above the current one.
   void note(std::string_view text);
-  /// Takes the current line off the terminal, before something else is printed there.
+  /// Removes the current line from the terminal, before something else is printed there.
   void clear();
 
  private:
@@ -54,7 +54,7 @@ class ProgressLine {
   Clock::time_point start_, shown_;
   std::optional<Shown> first_;
   std::int64_t next_share_ = 0;  ///< in twentieths of the work
-  bool open_ = false;            ///< a line without its end stands on the terminal
+  bool open_ = false;            ///< a line without its end is on the terminal
   bool ended_ = false;
 };
 

@@ -6,8 +6,8 @@
 
 namespace pfc {
 
-/// What a random number is for. Two uses never share a stream, so no draw of one can move a draw of
-/// another.
+/// What a random number is used for. Two uses never share a stream, so the draws of one cannot
+/// change the draws of another.
 enum class Stream : std::uint32_t {
   kEpochOrder = 1,
   kMirror = 2,
@@ -32,7 +32,7 @@ enum class Stream : std::uint32_t {
   kFeatureNoise = 21,
 };
 
-/// Philox4x32-10 (see CounterRandom), from where it starts.
+/// The state from which Philox4x32-10 computes its words (see CounterRandom).
 struct Philox {
   static constexpr int kRounds = 10;
   static constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
@@ -56,14 +56,14 @@ struct Philox {
 };
 
 /// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
-/// 1, 2, 3", SC 2011): a draw is a pure function of (seed, stream, a, b). Every rank can compute
-/// any of them, in any order, without a state and without talking to the others. Constant
-/// expressions, which is what GPUs may call.
+/// 1, 2, 3", SC 2011). A draw is a pure function of (seed, stream, a, b). Every rank can compute
+/// any draw, in any order, without state and without talking to the others. The functions are
+/// constexpr, because GPU code may call only those.
 class CounterRandom {
  public:
   constexpr CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
 
-  /// 64 random bits for the counter (a, b); `b` below 2^32 · 2^32, `a` below 2^32.
+  /// 64 random bits for the counter (a, b). `a` is below 2^32; `b` may use all 64 bits.
   constexpr std::uint64_t bits(std::uint64_t a, std::uint64_t b) const {
     const auto x = words(a, b);
     return (std::uint64_t{x[1]} << 32) | x[0];
@@ -77,11 +77,11 @@ class CounterRandom {
   constexpr std::array<std::uint32_t, 4> words(std::uint64_t a, std::uint64_t b) const {
     return start(a, b).words();
   }
-  /// Where the generator starts for `words(a, b)`, for those who run it on several `b` at once: the
-  /// counter's first two words are b's.
+  /// The state that `words(a, b)` starts from, for code that computes several `b` at once. The
+  /// first two words of the counter are b's.
   constexpr Philox start(std::uint64_t a, std::uint64_t b) const {
-    // The stream takes a word of the counter; the upper half of `a` is folded into the key so that
-    // no bit is lost.
+    // The stream uses one word of the counter. The upper half of `a` is folded into the key, so
+    // that no bit is lost.
     return {.counter = {static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32),
                         static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(stream_)},
             .key = {static_cast<std::uint32_t>(seed_),
@@ -90,18 +90,18 @@ class CounterRandom {
   bool operator==(const CounterRandom&) const = default;
 
  private:
-  __extension__ typedef unsigned __int128 Wide;  // the form that nvcc takes
+  __extension__ typedef unsigned __int128 Wide;  // the form that nvcc accepts
 
   std::uint64_t seed_;
   Stream stream_;
 };
 
 /// A keyed permutation of [0, n) that stores nothing: a Feistel network over the next even number
-/// of bits, walked until it lands inside (Black and Rogaway, "Ciphers with arbitrary finite
-/// domains", CT-RSA 2002).
+/// of bits, applied again until the result lies in the range (Black and Rogaway, "Ciphers with
+/// arbitrary finite domains", CT-RSA 2002).
 class Permutation {
  public:
-  /// `n` > 0; equal (n, random, a) give the same permutation.
+  /// `n` > 0. Equal (n, random, a) give the same permutation.
   Permutation(std::int64_t n, const CounterRandom& random, std::uint64_t a);
   std::int64_t operator()(std::int64_t index) const;
 

@@ -4,12 +4,13 @@
 
 namespace pfc {
 
-/// While this lives, SIGTERM, SIGINT, SIGUSR1 (which mpirun hands on at once, and clusters send
-/// ahead of the end), SIGHUP and SIGPIPE (of a terminal, or an ssh, that is gone) ask the program
-/// to stop instead of ending it. The second of a kind ends it, as without this; but not of the last
-/// two: a lost terminal sends SIGHUP twice, itself and through its shell, and each message to a
-/// closed pipe is a SIGPIPE. A signal that the program was started to ignore (nohup, a shell's
-/// background job) stays ignored.
+/// While this object lives, SIGTERM, SIGINT, SIGUSR1, SIGHUP and SIGPIPE ask the program to stop
+/// and do not end it. (mpirun forwards SIGUSR1 at once, and clusters send it before a job's time is
+/// up. SIGHUP and SIGPIPE come when a terminal or an ssh connection is gone.) A second signal of
+/// the same kind ends the program, as without this object. SIGHUP and SIGPIPE are the exception: a
+/// lost terminal sends SIGHUP twice, once itself and once through its shell, and each message to a
+/// closed pipe is a SIGPIPE. A signal that the program was started to ignore (nohup, a background
+/// job of a shell) stays ignored.
 class StopRequest {
  public:
   StopRequest();
@@ -17,11 +18,11 @@ class StopRequest {
   StopRequest(const StopRequest&) = delete;
   StopRequest& operator=(const StopRequest&) = delete;
 
-  /// Whether one came.
+  /// Whether such a signal came.
   bool made() const;
 
  private:
-  struct sigaction terminate_, interrupt_, user_, hang_up_, pipe_;  ///< what they did before
+  struct sigaction terminate_, interrupt_, user_, hang_up_, pipe_;  ///< the handlers from before
 };
 
 }  // namespace pfc

@@ -11,9 +11,9 @@ struct ContactSheetOptions {
   int gap = 2;  ///< pixels between images, white
 };
 
-/// Lays images of one size out in rows, from the left and from the top; what the last row lacks
-/// stays white. Throws Error where there is no image or no column, or where one differs in size
-/// from the first.
+/// Arranges images of one size in rows, from left to right and from top to bottom. Unused places in
+/// the last row stay white. Throws Error if there is no image or no column, or if an image differs
+/// in size from the first.
 RgbImage contact_sheet(std::span<const RgbImage> images, const ContactSheetOptions& options);
 
 }  // namespace pfc

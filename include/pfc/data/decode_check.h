@@ -17,20 +17,20 @@ struct BrokenImage {
   std::string reason;
 };
 
-/// Decodes every image of a set, on `threads` threads, and tells of those that do not, in order.
-/// `progress` is told of each image and may throw to stop.
+/// Decodes every image of a set on `threads` threads and reports those that do not decode, in
+/// order. `progress` is called for each image and may throw to stop.
 void check_images(FaceSource& source, int threads,
                   const std::function<void(const BrokenImage&)>& on_broken,
                   const std::function<void(StreamProgress, std::int64_t images)>& progress);
 
-/// A face that cannot be had of its image.
+/// An image that gives no face.
 struct BrokenFace {
   std::int64_t image = 0;
   std::string reason;
 };
 
-/// Of the images [begin, end) of a source, on `threads` threads: those whose face cannot be had, in
-/// order. `progress` is told of each image.
+/// Tries the images [begin, end) of a source on `threads` threads and returns those that give no
+/// face, in order. `progress` is called for each image.
 std::vector<BrokenFace> check_faces(const ImageSource& images, std::int64_t begin, std::int64_t end,
                                     int threads,
                                     const std::function<void(std::int64_t done)>& progress);

@@ -17,31 +17,31 @@
 
 namespace pfc {
 
-/// The identity that an image has in the new set, or -1 where it has no place there.
+/// The identity of an image in the new set, or -1 if it is left out.
 using Relabel = std::function<std::int64_t(const Face&)>;
 
-/// The images of `source` that `relabel` wants, under their new identities; the others are what it
-/// passes over, not what `source` does, which was told when it was counted. `source` must outlive
-/// it.
+/// The images of `source` that `relabel` keeps, under their new identities. Its `passed_over`
+/// counts the images that `relabel` leaves out. It does not repeat what `source` passed over; that
+/// was reported when the images were counted. `source` must outlive it.
 std::unique_ptr<FaceSource> relabelled(FaceSource& source, Relabel relabel);
 
-/// Images of each identity, by its number; told of each image.
+/// Counts the images of each identity, by its number. Gets every image.
 class ImageCounts {
  public:
   void add(std::int64_t identity);
-  /// [largest identity + 1]; 0 where an identity has none.
+  /// [largest identity + 1]; 0 for an identity without images.
   const std::vector<std::int64_t>& of() const { return counts_; }
 
  private:
   std::vector<std::int64_t> counts_;
 };
 
-/// Two names of one identity: sets are counted from 1, as in "1,17,2,42".
+/// Two names of one identity. Sets are counted from 1, as in "1,17,2,42".
 struct SameIdentity {
   std::int64_t set = 0, identity = 0, other_set = 0, other_identity = 0;
 };
 
-/// Names of images, as lists hold them.
+/// Names of images, as they are written in lists.
 class ImageNames {
  public:
   ImageNames() = default;
@@ -49,11 +49,11 @@ class ImageNames {
     for (const std::string_view name : names) add(name);
   }
 
-  /// A line of a list: the name is what stands before a tab, or before a comma in a line without a
-  /// tab, where names may have commas in them, too.
+  /// Takes a line of a list. The name is the part before a tab; in a line without a tab it is the
+  /// part before a comma. With a tab, names may contain commas.
   void add(std::string_view line);
-  /// The number of the name, in the order in which they were added; none where it is not among
-  /// them. Names are found as they are and as `list_name` writes them.
+  /// The number of a name, in the order in which names were added, or none if the name is unknown.
+  /// A name is found both as it is and as `list_name` writes it.
   std::optional<std::size_t> find(std::string_view name) const;
   std::size_t size() const { return size_; }
 
@@ -63,27 +63,29 @@ class ImageNames {
 };
 
 struct FaceFilterOptions {
-  std::int64_t min_images = 1;  ///< identities with fewer are dropped
-  std::int64_t max_images = 0;  ///< the first so many of each are kept; 0: all
-  ImageNames drop_images = {};  ///< by name: a record's key, a path
+  std::int64_t min_images = 1;  ///< identities with fewer images are dropped
+  std::int64_t max_images =
+      0;  ///< how many images of each identity are kept, from the first on; 0: all
+  ImageNames drop_images = {};  ///< by name: a record's key or a path
   std::unordered_set<std::int64_t> drop_identities = {};
-  std::vector<SameIdentity> same = {};  ///< become one; both of set 1
+  std::vector<SameIdentity> same = {};  ///< identities to join; both of set 1
 };
 
-/// Which images of a set are kept. First `count` every image, then `finish`; then `relabel` each in
-/// the same order. Identities that are left are numbered from 0, in order.
+/// Decides which images of a set are kept. First call `count` for every image, then `finish`, then
+/// `relabel` for each image in the same order. The identities that are left are numbered from 0, in
+/// order.
 class FaceFilter {
  public:
   explicit FaceFilter(FaceFilterOptions options);
 
   void count(const Face& face);
-  /// Throws Error where nothing is left.
+  /// Throws Error if nothing is left.
   void finish();
   std::int64_t relabel(const Face& face);
 
-  /// [identities left] what each was called before, the first of those that became one.
+  /// [identities left] the former number of each; for joined identities, that of the first.
   const std::vector<std::int64_t>& kept() const { return kept_; }
-  /// Entries of the lists that no image was found for, after `count`.
+  /// Entries of the lists for which no image was found, after `count`.
   std::int64_t not_found() const;
 
  private:
@@ -98,19 +100,20 @@ class FaceFilter {
   std::vector<std::int64_t> taken_;  // by new identity: images so far
 };
 
-/// The lines of a list of what is dropped; those that are empty or begin with # count nowhere.
+/// Reads a list of what is dropped, a name a line. Empty lines and lines that begin with # are
+/// skipped.
 ImageNames parse_names(std::string_view text, const std::string& name);
-/// The same, numbers from 0, the first field of each line. Throws DataError with the line.
+/// The same for numbers from 0, the first field of each line. Throws DataError with the line.
 std::unordered_set<std::int64_t> parse_identities(std::string_view text, const std::string& name);
 
-/// Lines "SET,IDENTITY,SET,IDENTITY"; lines that are empty or begin with # count nowhere. Throws
-/// DataError with the line.
+/// Reads lines "SET,IDENTITY,SET,IDENTITY". Empty lines and lines that begin with # are skipped.
+/// Throws DataError with the line.
 std::vector<SameIdentity> parse_same(std::string_view text, const std::string& name);
 
-/// Numbers the identities of several sets, given the images of each: those of a set after those of
-/// the sets before, without gaps, and identities that are the same once, where the first of them
-/// is. [sets][largest identity + 1], -1 where an identity has no images. Throws Error where `same`
-/// names an identity that has none.
+/// Numbers the identities of several sets, given the image counts of each set. A set's identities
+/// follow those of the set before it, without gaps. Identities that are the same get one number, at
+/// the place of the first. Returns [sets][largest identity + 1], -1 for an identity without images.
+/// Throws Error if `same` names an identity that has no images.
 std::vector<std::vector<std::int64_t>> join_identities(const std::vector<ImageCounts>& sets,
                                                        std::span<const SameIdentity> same);
 

@@ -7,24 +7,23 @@
 namespace pfc {
 
 struct RecordShuffleOptions {
-  std::filesystem::path from, to;  ///< `.rec` files; the new one's folder is made
+  std::filesystem::path from, to;  ///< `.rec` files; the folder of the new one is created
   std::uint64_t seed = 0;
-  /// About how much of the file is in memory at a time, and as much again for writing.
+  /// Roughly how much of the file is in memory at a time. Writing needs as much again.
   std::uint64_t memory_bytes = std::uint64_t{64} << 20;
-  /// Bytes done of those to do; may throw to stop.
+  /// Gets the bytes done and the bytes in all; may throw to stop.
   std::function<void(std::int64_t done, std::int64_t total)> progress = [](auto, auto) {};
 };
 
-/// Writes the records of a `.rec` in random order, every order equally likely, byte for byte, with
-/// an `.idx` and a copy of `property`. Keys stay what they were, so labels and identity records
-/// stay right, and what reads the new file from its start to its end meets its images in random
-/// order.
+/// Writes the records of a `.rec` in random order, byte for byte, with an `.idx` and a copy of
+/// `property`. Every order is equally likely. Keys do not change, so labels and identity records
+/// stay right. Reading the new file from start to end gives its images in random order.
 ///
-/// The records are dealt at random into parts of about `memory_bytes`, each part is then mixed in
-/// memory and written where it is to stay (Sandelius, "A simple randomization procedure", 1962):
-/// two passes of long reads and writes, and no room on the disk but the new file's. Memory: 24
-/// bytes a record besides. Nothing stands under a final name before all is done. Returns the number
-/// of records. Throws DataError where the files are not consistent.
+/// The records are distributed at random over parts of about `memory_bytes`; then each part is
+/// mixed in memory and written to its final place (Sandelius, "A simple randomization procedure",
+/// 1962). This takes two passes of long reads and writes, and no disk space beyond the new file. It
+/// needs another 24 bytes of memory for each record. Nothing appears under its final name before
+/// all is done. Returns the number of records. Throws DataError if the files are not consistent.
 std::int64_t shuffle_records(const RecordShuffleOptions& options);
 
 }  // namespace pfc

@@ -10,7 +10,7 @@
 
 namespace pfc {
 
-/// What a set holds, told image by image.
+/// Counts what a set holds, image by image.
 class SetSummary {
  public:
   static constexpr std::size_t kSheetRows = 12, kSheetColumns = 8;
@@ -22,8 +22,8 @@ class SetSummary {
   /// A page of text.
   std::string text() const;
   std::string json() const;
-  /// The first images of identities drawn at random, a row each; white where an image does not
-  /// decode or has another size than the first. Throws Error where none decodes.
+  /// The first images of identities drawn at random, one row each. A place is white if the image
+  /// does not decode or differs in size from the first. Throws Error if no image decodes.
   RgbImage sheet() const;
 
  private:
@@ -38,7 +38,7 @@ class SetSummary {
 
   void add_to_sheet(const Face& face);
   Spread spread() const;
-  /// Identities by images: 1, 2, 3-4, 5-8, …
+  /// How many identities have 1, 2, 3-4, 5-8, … images.
   std::vector<std::pair<std::string, std::int64_t>> histogram() const;
 
   std::int64_t images_ = 0, unreadable_ = 0;

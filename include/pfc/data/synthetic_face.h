@@ -6,9 +6,9 @@
 
 namespace pfc {
 
-/// A drawn face, 112 x 112, aligned as crops of photographs are. What the head, skin, hair, eyes,
-/// brows, nose and mouth look like belongs to the identity; pose, expression, light, background,
-/// what is in the way, blur and noise belong to the image.
+/// A drawn face, 112 x 112, aligned like a crop of a photograph. The identity decides how head,
+/// skin, hair, eyes, brows, nose and mouth look. The image decides pose, expression, light,
+/// background, objects in front, blur and noise.
 ///
 /// A pure function of (seed, identity, image): `identity` in [0, 2^32), `image` in [0, 2^31). Takes
 /// about a millisecond; safe from several threads.
