@@ -11,15 +11,15 @@
 
 namespace pfc {
 
-/// A collective under way. It cannot be dropped by mistake: `wait` gives its result, and the
-/// destructor waits.
+/// A collective under way. It cannot be dropped by mistake: `wait` returns its result, and the
+/// destructor waits too.
 class [[nodiscard]] Pending {
  public:
-  /// `finish` completes the collective; `poll` lets it progress (MPI moves only inside its calls),
-  /// may be empty.
+  /// `finish` completes the collective. `poll` lets it progress, because MPI works only inside its
+  /// calls; it may be empty.
   Pending(at::Tensor result, std::function<void()> finish, std::function<void()> poll);
-  /// Waits, and swallows what is thrown, since the next collective meets the same failure. While an
-  /// exception is under way it does not: a rank that fails must not wait for the others.
+  /// Waits and ignores exceptions, since the next collective meets the same failure. While an
+  /// exception is under way it does not wait: a rank that fails must not wait for the others.
   ~Pending();
   Pending(Pending&& other) noexcept;
   Pending& operator=(Pending&& other) = delete;
@@ -30,7 +30,7 @@ class [[nodiscard]] Pending {
  private:
   at::Tensor result_;
   std::function<void()> finish_, poll_;
-  int exceptions_;  ///< under way when this began
+  int exceptions_;  ///< exceptions under way when this began
 };
 
 enum class Collective { kAllGather, kReduceScatter, kAllReduce, kBroadcast, kBarrier };
@@ -42,21 +42,21 @@ std::string_view name_of(Collective collective);
 /// What a rank has sent with one kind of collective.
 struct Traffic {
   std::int64_t calls = 0;
-  /// As a ring sends them, the least that this many ranks can do with: of n bytes that a rank
-  /// gives, (W − 1)·n in an all-gather, n·(W − 1)/W in a reduce-scatter and a broadcast, twice that
-  /// in an all-reduce.
+  /// Counted as a ring sends them, which is the least that this many ranks need. For n bytes that a
+  /// rank gives: (W − 1)·n in an all-gather, n·(W − 1)/W in a reduce-scatter and in a broadcast,
+  /// twice that in an all-reduce.
   std::int64_t bytes = 0;
 };
 using TrafficByCollective = std::array<Traffic, kCollectives.size()>;
 
-/// The ranks that train together, and the collectives of a training step. Every rank calls each
-/// collective in the same order with tensors of equal shapes and types, contiguous; a tensor must
-/// not change before its collective is waited for.
-/// Loss is the mean over the global batch, so gradients are *summed* over ranks.
+/// The ranks that train together, and the collectives of a training step. Every rank calls the same
+/// collectives in the same order, with contiguous tensors of equal shapes and types. A tensor must
+/// not change before its collective was waited for. The loss is the mean over the global batch, so
+/// gradients are *summed* over ranks.
 ///
-/// Built with PFC_CHECK_COLLECTIVES (the `dev` preset), each call is first compared over the ranks,
-/// and a difference throws on all of them, naming rank and call. A collective that another rank
-/// does not join within the back end's timeout throws Error with the rank and the call.
+/// In a build with PFC_CHECK_COLLECTIVES (the `dev` preset), each call is first compared over the
+/// ranks; a difference throws on all of them, naming rank and call. If another rank does not join a
+/// collective within the back end's timeout, Error is thrown with the rank and the call.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -65,13 +65,13 @@ class Communicator {
 
   int rank() const { return rank_; }
   int world() const { return world_; }
-  /// Whether this is the rank that writes what a run leaves once.
+  /// Whether this rank writes the files that a run writes only once.
   bool is_first() const { return rank_ == 0; }
-  /// Where this rank computes. Tensors of collectives lie there; the host's are carried too, and
-  /// waiting for them then waits for the device.
+  /// The device where this rank computes. Tensors of collectives lie there. Tensors in host memory
+  /// are accepted too, but waiting for them then waits for the device.
   at::Device device() const { return device_; }
 
-  /// local [b, …] -> [W·b, …], ranks in order.
+  /// local [b, …] -> [W·b, …], in the order of ranks.
   Pending all_gather(const at::Tensor& local);
   /// full [W·b, …] -> [b, …]: this rank's part of the sum over ranks.
   Pending reduce_scatter(const at::Tensor& full);
@@ -81,15 +81,15 @@ class Communicator {
   Pending broadcast(at::Tensor& tensor);
   void barrier();
 
-  /// So far, in the order of kCollectives.
+  /// What was sent so far, in the order of kCollectives.
   const TrafficByCollective& traffic() const { return traffic_; }
 
  protected:
   Communicator(int rank, int world, at::Device device = at::kCPU)
       : rank_(rank), world_(world), device_(device) {}
 
-  // What a back end does. `call` names the collective, its tensor and its number among this rank's,
-  // for messages.
+  // What a back end implements. `call` names the collective, its tensor and its number among this
+  // rank's calls, for messages.
   virtual Pending start_all_gather(const at::Tensor& local, const std::string& call) = 0;
   virtual Pending start_reduce_scatter(const at::Tensor& full, const std::string& call) = 0;
   virtual Pending start_all_reduce(at::Tensor& tensor, const std::string& call) = 0;
@@ -106,7 +106,7 @@ class Communicator {
   TrafficByCollective traffic_;
 };
 
-/// A world of one.
+/// A world of one rank.
 std::unique_ptr<Communicator> make_self_communicator(at::Device device = at::kCPU);
 
 }  // namespace pfc

@@ -10,7 +10,7 @@
 
 namespace pfc {
 
-/// How this process was started beside others, read from the environment that launchers leave.
+/// How this process was started together with others, read from the environment that launchers set.
 struct Launch {
   enum class Way {
     kAlone,
@@ -22,15 +22,15 @@ struct Launch {
   int rank = 0, world = 1;
   int local_rank = 0, local_world = 1;  ///< among the ranks of this machine
 
-  // Of kRendezvous: where ranks find each other.
+  // For kRendezvous: where the ranks meet.
   std::string address = {};
   int port = 0;
-  bool is_served = false;  ///< by the launcher; else rank 0 serves
-  int attempt = 0;         ///< how often the launcher has started the ranks anew
+  bool is_served = false;  ///< the launcher serves the address; otherwise rank 0 does
+  int attempt = 0;         ///< how often the launcher has restarted the ranks
 };
 
-/// `variable` gives an environment variable or a null pointer. Throws Error where a launcher's
-/// variables are not numbers or do not fit each other.
+/// `variable` returns an environment variable or a null pointer. Throws Error if a launcher's
+/// variables are not numbers or contradict each other.
 Launch find_launch(const std::function<const char*(const char*)>& variable);
 /// The same from this process's environment.
 Launch find_launch();
@@ -39,33 +39,34 @@ class Communicator;
 
 enum class UseGpus {
   kNever,
-  kWhereThereAre,  ///< where every rank has one of its own; else all work on CPUs
+  kWhereThereAre,  ///< if every rank has a GPU of its own; otherwise all ranks work on CPUs
   kAlways,
 };
 
-/// As `train.device` says it: "cpu", "auto" or "cuda".
+/// The value of `train.device`: "cpu", "auto" or "cuda".
 UseGpus use_gpus(std::string_view device);
 
-/// A GPU's UUID, which no other has on whichever machine; zeros: none.
+/// A GPU's UUID, unique over all machines; zeros: no GPU.
 using GpuId = std::array<char, 16>;
 
-/// How many ranks have a GPU that no rank before them has, `ids` being those of all ranks.
-/// Collectives of two ranks on one GPU would wait for each other without end.
+/// How many ranks have a GPU that no earlier rank has; `ids` are those of all ranks. Collectives of
+/// two ranks on one GPU would wait for each other forever.
 int ranks_with_own_gpu(std::span<const GpuId> ids);
 
-/// Whether `world` ranks work on GPUs, `with_gpu` of which have one of their own. Throws Error
-/// where they should and cannot.
+/// Whether `world` ranks work on GPUs, if `with_gpu` of them have one of their own. Throws Error if
+/// they should and cannot.
 bool decide_on_gpus(UseGpus use, int with_gpu, int world);
 
-/// How long a rank waits for the others where nobody says otherwise.
+/// How long a rank waits for the others by default.
 inline constexpr std::chrono::minutes kUsualTimeout{10};
 
-/// Meets the other ranks, each on a GPU of its own (gpu_of), or all on CPUs: the communicator's
-/// device. Collectives that a rank does not join within `timeout` throw Error. Call it once.
+/// Meets the other ranks. The communicator's device is a GPU of this rank's own (gpu_of), or all
+/// ranks are on CPUs. If a rank does not join a collective within `timeout`, it throws Error. Call
+/// this once.
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout = kUsualTimeout);
 
-/// Ends the other ranks too, at once, and this process with `status`.
+/// Ends the other ranks at once, and this process with `status`.
 [[noreturn]] void end_all_ranks(int status);
 
 }  // namespace pfc

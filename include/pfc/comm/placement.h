@@ -10,18 +10,18 @@ namespace pfc {
 struct Placement {
   int machines = 1;
   int local_rank = 0, local_world = 1;  ///< among the ranks of this machine
-  int cores = 1;                        ///< that this machine's ranks may run on, together
+  int cores = 1;                        ///< cores that this machine's ranks may use, together
 
-  /// For arithmetic: the cores, shared evenly.
+  /// Threads for arithmetic: the cores, shared evenly.
   int threads() const { return cores > local_world ? cores / local_world : 1; }
 };
 
-/// Asks all ranks where they are; all call it together. mpirun binds a rank to one core where it is
-/// not told anything: such a binding is undone, one that was asked for (--bind-to) is kept.
+/// Asks all ranks where they are; all call it together. By default mpirun binds a rank to one core.
+/// Such a binding is undone; one that the user asked for (--bind-to) is kept.
 Placement place_ranks(Communicator& comm);
 
-/// Sets how many threads this rank computes on: `threads`, or where that is 0 what OMP_NUM_THREADS
-/// says, or where that is not set the rank's share of the cores.
+/// Sets how many threads this rank computes with: `threads` if it is not 0, otherwise
+/// OMP_NUM_THREADS, otherwise the rank's share of the cores.
 void set_threads(std::int64_t threads, const Placement& placement);
 
 }  // namespace pfc

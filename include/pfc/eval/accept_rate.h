@@ -6,9 +6,9 @@
 
 namespace pfc {
 
-/// How many genuine pairs are accepted where at most a given share of the impostor pairs is: the
-/// pairs whose score is above a threshold, which is the lowest that this share allows. Pairs of
-/// equal score are accepted together or not at all.
+/// How many genuine pairs are accepted if at most a given share of the impostor pairs may be. A
+/// pair is accepted if its score is above the threshold, and the threshold is the lowest that this
+/// share allows. Pairs of equal score are accepted together or not at all.
 struct AcceptRate {
   double wanted_far = 0;
   std::int64_t genuine = 0, impostors = 0;
@@ -17,15 +17,15 @@ struct AcceptRate {
 
   double tar() const { return static_cast<double>(true_accepts) / static_cast<double>(genuine); }
   double far() const { return static_cast<double>(false_accepts) / static_cast<double>(impostors); }
-  /// One false accept is no more than `wanted_far`; else none is allowed.
+  /// Whether one false accept is at most `wanted_far`. If not, no false accept is allowed.
   bool resolved() const { return 1.0 / static_cast<double>(impostors) <= wanted_far; }
 };
 
-/// ⌊far · impostors⌋, exact for a `far` that is written as a decimal number: how many impostor
-/// pairs may be accepted.
+/// How many impostor pairs may be accepted: ⌊far · impostors⌋, exact for a `far` that was written
+/// as a decimal number.
 std::int64_t allowed_accepts(double far, std::int64_t impostors);
 
-/// What a threshold accepts of genuine scores in ascending order.
+/// How many of the genuine scores, in ascending order, lie above a threshold.
 std::int64_t count_above(std::span<const double> ascending, double threshold);
 
 }  // namespace pfc

@@ -19,9 +19,9 @@ struct ChartCurve {
 struct ChartAxis {
   std::string label;
   double from = 0, to = 1;
-  bool logarithmic = false;  ///< from > 0 then
+  bool logarithmic = false;  ///< requires from > 0
   bool percent = false;      ///< 1 is written as 100 %
-  int steps = 5;             ///< between labels, where it is not logarithmic
+  int steps = 5;             ///< between labels, if the axis is not logarithmic
 };
 
 struct Chart {
@@ -30,16 +30,16 @@ struct Chart {
   std::vector<ChartCurve> curves;
 };
 
-/// Where an axis of rates begins whose least one is `least`: good networks live in the last per
-/// cents.
+/// Where an axis of rates begins if its smallest rate is `least`. Good networks differ only in the
+/// last per cents.
 double rate_axis_start(double least);
 
-/// The least of 1, 2 and 5 times a power of ten that is not below `value` > 0: where an axis may
-/// end.
+/// Where an axis may end: the smallest of 1, 2 and 5 times a power of ten that is not below `value`
+/// > 0.
 double round_axis_end(double value);
 
-/// A self-contained SVG: axes, curves, and below them a legend. Colours are told apart by
-/// colour-blind readers, too; steps too small to be seen are left out.
+/// A self-contained SVG: axes, curves, and a legend below them. Colour-blind readers can tell the
+/// colours apart. Steps too small to be seen are left out.
 std::string chart_svg(const Chart& chart);
 
 }  // namespace pfc

@@ -15,7 +15,7 @@ namespace pfc {
 
 /// The images of IJB-B or IJB-C in the order of `meta/*_name_5pts_score.txt`.
 struct IjbImages {
-  std::vector<std::string> names;    ///< below `loose_crop`
+  std::vector<std::string> names;    ///< paths below `loose_crop`
   std::vector<Landmarks> landmarks;  ///< in pixels of the image
   std::vector<float> scores;         ///< of the face detector
   std::vector<std::int32_t> templates, media;
@@ -29,36 +29,36 @@ struct IjbPairs {
   std::vector<std::uint8_t> same;
 };
 
-/// Templates with whom they show, each once, in the order of the file.
+/// Templates and the subjects they show, each once, in the order of the file.
 struct IjbSubjects {
-  std::string name;  ///< of the gallery, or the file, for results
+  std::string name;  ///< of the gallery or of the file, for results
   std::vector<std::int32_t> templates = {}, subjects = {};
 };
 
-/// What the folder of IJB-B or IJB-C holds, as it is distributed and as InsightFace's tools add to
-/// it: `meta/PREFIX_face_tid_mid.txt` (name template medium), `PREFIX_name_5pts_score.txt` (name x1
-/// y1 … x5 y5 score), `PREFIX_template_pair_label.txt` (template template 0|1), and for
-/// identification `PREFIX_1N_gallery_*.csv` and `PREFIX_1N_probe_mixed.csv` (template, subject, …).
+/// The folder of IJB-B or IJB-C, as it is distributed, with the files that InsightFace's tools add:
+/// `meta/PREFIX_face_tid_mid.txt` (name template medium), `PREFIX_name_5pts_score.txt` (name x1 y1
+/// … x5 y5 score), `PREFIX_template_pair_label.txt` (template template 0|1), and for identification
+/// `PREFIX_1N_gallery_*.csv` and `PREFIX_1N_probe_mixed.csv` (template, subject, …).
 struct IjbSet {
   std::string name;  ///< IJB-B or IJB-C
   std::filesystem::path images_folder;
   std::string images_list;  ///< the file with the names, for messages
   IjbImages images;
   IjbPairs pairs;
-  std::vector<IjbSubjects> galleries;  ///< empty where the files are not there
+  std::vector<IjbSubjects> galleries;  ///< empty if the files are missing
   IjbSubjects probes;
 };
 
-/// Throws Error where a file is not there or cannot be read, DataError with file and line where one
-/// is something else, names a template that no image belongs to, or where the first two do not have
+/// Throws Error if a file is missing or cannot be read. Throws DataError with file and line if a
+/// file is of another kind, if it names a template without images, or if the first two do not have
 /// the same names in the same order.
 IjbSet open_ijb(const std::filesystem::path& folder);
 
-/// The faces of a set: images below its folder, aligned by their landmarks. Must not outlive the
-/// set.
+/// The faces of a set: images below its folder, aligned by their landmarks. The set must outlive
+/// them.
 std::unique_ptr<ImageSource> aligned_images(const IjbSet& set);
 
-/// From the two lists of images; the names stand for the files in messages.
+/// Reads the two lists of images; the names stand for the files in messages.
 IjbImages parse_ijb_images(std::span<const std::byte> tid_mid, const std::string& tid_mid_name,
                            std::span<const std::byte> landmarks, const std::string& landmarks_name);
 IjbPairs parse_ijb_pairs(std::span<const std::byte> text, const std::string& name);

@@ -4,7 +4,7 @@
 
 namespace pfc {
 
-/// Two images and their score, by their rows in the features.
+/// Two images, by their rows in the features, and their score.
 struct NamedPair {
   double score = 0;
   std::int64_t first = 0, second = 0;

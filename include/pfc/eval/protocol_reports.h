@@ -13,11 +13,12 @@
 
 namespace pfc {
 
-/// An image by its row in the features, or by its number in a set, where it is at hand.
+/// Finds an image by its row in the features or its number in a set. Nothing if the image is not at
+/// hand.
 using ImageOfRow = std::function<std::optional<RgbImage>(std::int64_t row)>;
 
-/// A page for each protocol; `subtitle` says what was evaluated.
-/// `images[set]`: image 2i and 2i + 1 are those of pair i.
+/// A page for each protocol; `subtitle` says what was evaluated. In `images[set]`, images 2i and 2i
+/// + 1 are pair i.
 Report verification_report(std::span<const VerificationResult> results,
                            std::span<const ImageOfRow> images, std::string subtitle);
 Report ijb_report(const IjbSet& set, const IjbTemplates& templates,

@@ -10,13 +10,13 @@
 
 namespace pfc {
 
-/// What stands in a table: what a person reads, and the number behind it where it is one.
+/// A cell of a table: the text that a person reads, and the number behind it if it is one.
 struct ReportCell {
   std::string text;
   std::optional<double> value = {};
 
   static ReportCell count(std::int64_t n);
-  /// 0.97345 is `97.35`; the number behind it is the rate.
+  /// 0.97345 is shown as `97.35`; the number behind it is the rate.
   static ReportCell percent(double rate);
   static ReportCell number(double value, const char* how = "%.4f");
   static ReportCell none();  ///< `–`
@@ -29,7 +29,7 @@ struct ReportTable {
   std::vector<std::string> notes = {};
 };
 
-/// Two images that were hard to tell apart, or to recognise as one person.
+/// Two images of a hard pair: different people who look alike, or one person who looks different.
 struct ReportPair {
   std::string caption;
   RgbImage first, second;
@@ -40,7 +40,7 @@ struct ReportPictures {
   std::vector<ReportPair> pairs;
 };
 
-/// What an evaluation found.
+/// The results of an evaluation.
 struct Report {
   std::string title, subtitle;
   std::vector<ReportTable> tables = {};
@@ -48,12 +48,12 @@ struct Report {
   std::vector<ReportPictures> pictures = {};
 };
 
-/// The tables for a terminal.
+/// The tables, for a terminal.
 std::string to_text(const Report& report);
-/// `{"title": …, "tables": [{"title": …, "rows": [{COLUMN: value, …}, …]}, …]}`: numbers as they
-/// are, whatever the text rounds.
+/// `{"title": …, "tables": [{"title": …, "rows": [{COLUMN: value, …}, …]}, …]}`. Numbers are not
+/// rounded, even if the text is.
 std::string to_json(const Report& report);
-/// One page without anything outside it: tables, charts as SVG, pictures.
+/// A single page that needs no other file: tables, charts as SVG, pictures.
 std::string to_html(const Report& report);
 
 }  // namespace pfc

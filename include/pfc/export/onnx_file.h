@@ -11,31 +11,32 @@
 
 namespace pfc {
 
-/// A tensor that goes into an ONNX graph or comes out of it.
+/// An input or output tensor of an ONNX graph.
 struct OnnxPort {
   std::string name;
-  /// As the file gives the extents: numbers, names of what is open (`N`), `?` where it gives none.
+  /// The extents as the file gives them: numbers, names of open extents (`N`), or `?` if it gives
+  /// none.
   std::vector<std::string> shape;
 };
 
-/// What an ONNX file says of its graph.
+/// A summary of an ONNX file.
 struct OnnxSummary {
   std::string network;   ///< the graph's name
   std::string producer;  ///< with its version
   std::int64_t ir_version = 0;
-  std::int64_t opset = 0;        ///< of ONNX's own operators; 0 where the file names none
-  std::vector<OnnxPort> inputs;  ///< without the constants that old files list among them
+  std::int64_t opset = 0;        ///< version of ONNX's own operator set; 0 if the file names none
+  std::vector<OnnxPort> inputs;  ///< without the constants that old files list as inputs
   std::vector<OnnxPort> outputs;
-  std::map<std::string, std::int64_t> operators;  ///< nodes of each operator
+  std::map<std::string, std::int64_t> operators;  ///< how many nodes each operator has
   std::int64_t nodes = 0;
   std::int64_t parameters = 0;  ///< values in all constants
   std::int64_t bytes = 0;       ///< of the file
 };
 
-/// Reads `file`, whose name in messages is `name`. Throws DataError where it is no ONNX model, or a
-/// constant has an impossible shape.
+/// Parses `file`; `name` stands for it in messages. Throws DataError if it is not an ONNX model, or
+/// if a constant has an impossible shape.
 OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name);
-/// Throws what parse_onnx throws, and Error where the file cannot be opened.
+/// Throws what parse_onnx throws, and Error if the file cannot be opened.
 OnnxSummary read_onnx(const std::filesystem::path& path);
 
 }  // namespace pfc

@@ -10,8 +10,8 @@
 
 namespace pfc {
 
-/// A matrix [rows, columns] float32 in NumPy's format (`.npy`, version 1.0), written row by row.
-/// The file appears, with its number of rows, on `commit`.
+/// Writes a matrix [rows, columns] float32 in NumPy's format (`.npy`, version 1.0), row by row. The
+/// file appears, with its number of rows, on `commit`.
 class NpyWriter {
  public:
   NpyWriter(std::filesystem::path path, std::int64_t columns);
@@ -26,21 +26,21 @@ class NpyWriter {
   std::int64_t rows_ = 0;
 };
 
-/// A matrix in NumPy's format, versions 1 to 3, C order: float32 or float64 (which is rounded),
-/// little-endian.
+/// A matrix in NumPy's format, versions 1 to 3, C order, little-endian: float32, or float64, which
+/// is rounded.
 class NpyMatrix {
  public:
-  /// Throws Error where the file cannot be read, DataError where it is something else or shorter
-  /// than it says.
+  /// Throws Error if the file cannot be read, DataError if it is of another kind or shorter than
+  /// its header says.
   explicit NpyMatrix(const std::filesystem::path& path);
   /// The same from memory that outlives it; `name` stands for the file in messages.
   NpyMatrix(std::span<const std::byte> bytes, const std::string& name);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
-  /// values [columns] of a row.
+  /// Reads a row into values [columns].
   void read_row(std::int64_t row, std::span<float> values) const;
-  /// Takes what was read out of this process's memory.
+  /// Gives the pages that were read back to the system.
   void forget() const;
 
  private:

@@ -14,7 +14,7 @@ namespace pfc {
 /// Takes bytes, piece by piece, in their order.
 using ByteSink = std::function<void(std::span<const std::byte>)>;
 
-/// A tensor of a file, whose bytes are read when they are asked for.
+/// A tensor of a file. Its bytes are read only when they are asked for.
 struct TensorStream {
   std::string name;
   std::string dtype;  ///< as safetensors spells it: F32, F64, BF16, I64, …
@@ -22,10 +22,10 @@ struct TensorStream {
   std::function<void(const ByteSink&)> read;  ///< row-major, little-endian
 };
 
-/// Bytes of one element; 0 where the type is unknown.
+/// The size of one element in bytes; 0 if the type is unknown.
 std::uint64_t element_size(std::string_view dtype);
-/// Bytes of a tensor, whose extents are not negative; nothing where they are more than 2^64 or the
-/// type is unknown.
+/// The size of a tensor in bytes. Extents must not be negative. Nothing if the size exceeds 2^64 or
+/// the type is unknown.
 std::optional<std::uint64_t> byte_size(std::string_view dtype, std::span<const std::int64_t> shape);
 /// {64, 3} -> "[64, 3]", for errors.
 std::string shape_text(std::span<const std::int64_t> shape);

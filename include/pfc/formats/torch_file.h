@@ -18,40 +18,40 @@ namespace pfc {
 struct TorchDict {
   std::string path;  ///< the keys that lead to it, "model.net"; empty for the file's own dict
   std::vector<TensorStream> tensors;  ///< named by their keys, in their order
-  std::vector<std::string> unread;  ///< tensors of kinds that are not read: "fc.weight: quantised"
+  std::vector<std::string> unread;    ///< tensors of unsupported kinds: "fc.weight: quantised"
 };
 
-/// A file of `torch.save`: a zip archive of a pickle and of the numbers of its tensors, or of
-/// before PyTorch 1.6 pickles with the numbers behind them. Tensors are all that is built from it,
-/// and nothing in it is run. Numbers are read when they are asked for, so a file may be larger than
-/// memory.
+/// A file written by `torch.save`: a zip archive of a pickle and of the tensors' numbers, or before
+/// PyTorch 1.6 pickles with the numbers behind them. Only tensors are built from it, and nothing in
+/// it is run. Numbers are read when they are asked for, so a file may be larger than memory.
 ///
-/// What the file holds is a dict of tensors and of other dicts, or one tensor, or a module whose
-/// state_dict its parameters and buffers are. Other values beside them (numbers, texts, lists, an
-/// optimizer's state, objects of any class) are passed over. Types are float32, float64, float16,
-/// bfloat16, int64, int32, int16, int8, uint8 and bool; any strides that do not repeat elements.
+/// The file holds a dict of tensors and of other dicts, or one tensor, or a module, whose
+/// parameters and buffers are taken as its state_dict. Other values beside them (numbers, texts,
+/// lists, an optimizer's state, objects of any class) are skipped. Types are float32, float64,
+/// float16, bfloat16, int64, int32, int16, int8, uint8 and bool; strides may be any that do not
+/// repeat elements.
 class TorchFile {
  public:
-  /// Throws DataError where the file is damaged, has entries that are compressed (torch.save's are
-  /// not) or a storage of another size than its tensors say; and where it is of another kind: with
-  /// what it is and, of a TorchScript program, how to convert it.
+  /// Throws DataError if the file is damaged, if it has compressed entries (torch.save writes
+  /// none), or if a storage has another size than its tensors say. Throws DataError also for a file
+  /// of another kind: it says what the file is and, for a TorchScript program, how to convert it.
   static TorchFile open(const std::filesystem::path& path);
-  /// The same for a file in memory, which must outlive what is made of it; `name` is that in
-  /// errors.
+  /// The same for a file in memory, which must outlive everything made from it; `name` stands for
+  /// it in errors.
   static TorchFile parse(std::string_view name, std::span<const std::byte> bytes);
 
-  /// The keys of the dict that the file holds; none where it holds something else.
+  /// The keys of the dict that the file holds; empty if it holds something else.
   std::vector<std::string> keys() const;
   /// What the file holds, in words: "the keys 'epoch' 'net'", "an object of argparse.Namespace".
   std::string describe() const;
-  /// The one tensor that the file holds, without a name.
+  /// The tensor, without a name, if the file holds a single one.
   std::optional<TensorStream> tensor() const;
-  /// All dicts that hold tensors, the outer ones first. They may outlive this object. Throws
-  /// DataError where a key comes twice.
+  /// All dicts that hold tensors, outer ones first. They may outlive this object. Throws DataError
+  /// if a key comes twice.
   std::vector<TorchDict> dicts() const;
   /// The tensors of the dict that the file holds.
   std::vector<TensorStream> tensors() const;
-  /// The tensors of the dict under `key`; none where there is no such dict.
+  /// The tensors of the dict under `key`; empty if there is no such dict.
   std::vector<TensorStream> tensors(std::string_view key) const;
 
  private:

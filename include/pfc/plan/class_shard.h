@@ -6,13 +6,13 @@
 
 namespace pfc {
 
-/// An identity's number among all of the training set's.
+/// A class: an identity's number among all classes of the training set.
 struct GlobalClass {
   std::int64_t v;
   auto operator<=>(const GlobalClass&) const = default;
 };
 
-/// A row of one rank's part of the centre table.
+/// A row of this rank's part of the centre table.
 struct LocalRow {
   std::int64_t v;
   auto operator<=>(const LocalRow&) const = default;

@@ -13,15 +13,17 @@ namespace pfc {
 
 /// How the negatives of a step are drawn.
 enum class Sampling {
-  kStratified,  ///< one class from each of ⌈rC⌉ equal strata, rotated by a random offset each step
-  kUniform,     ///< ⌈rC⌉ classes without replacement, for comparison
+  kStratified,  ///< one class from each of ⌈rC⌉ equal strata, which are rotated by a random offset
+                ///< each step
+  kUniform,  ///< ⌈rC⌉ classes without replacement, for comparison
 };
 
-/// Throws Error, naming the known ones, where there is none of that name.
+/// Throws Error, naming the known ones, if the name is unknown.
 Sampling sampling_from_name(std::string_view name);
 
-/// One class from each of S₀ equal strata of [0, C), rotated: those of a rank are two runs of
-/// strata at most. It is small, and any of its rows is found by arithmetic, which is what GPUs do.
+/// A stratified draw: one class from each of S₀ equal strata of [0, C), rotated. The strata of a
+/// rank form at most two runs. The description is small, and any of its rows is found by
+/// arithmetic, which is what GPUs do.
 struct StratifiedDraw {
   struct Run {
     std::int64_t first = 0, count = 0;  ///< strata
@@ -29,17 +31,17 @@ struct StratifiedDraw {
   };
 
   std::int64_t classes = 0, strata = 0;  ///< C, S₀
-  std::int64_t offset = 0;               ///< strata lie on u = (class − offset) mod C
+  std::int64_t offset = 0;               ///< strata lie on the line u = (class − offset) mod C
   std::int64_t first_class = 0;          ///< of the rank
   std::uint64_t step = 0;
   CounterRandom random{0, Stream::kStratumDraw};
   std::array<Run, 2> runs = {};
 
-  /// Where stratum k begins, of ⌊C/S₀⌋ or ⌈C/S₀⌉ classes.
+  /// Where stratum k begins. It holds ⌊C/S₀⌋ or ⌈C/S₀⌉ classes.
   constexpr std::int64_t begin(std::int64_t k) const { return k * classes / strata; }
-  /// The last k with begin(k) <= u.
+  /// The stratum that holds u: the last k with begin(k) <= u.
   constexpr std::int64_t holding(std::int64_t u) const { return ((u + 1) * strata - 1) / classes; }
-  /// The u drawn from stratum k.
+  /// The u that is drawn from stratum k.
   constexpr std::int64_t at(std::int64_t k) const {
     const std::int64_t size = begin(k + 1) - begin(k);
     return size == 1 ? begin(k)
@@ -50,13 +52,13 @@ struct StratifiedDraw {
   }
 
   constexpr std::int64_t count() const { return runs[0].count + runs[1].count; }
-  /// The i-th of the rank's, ascending.
+  /// The i-th row drawn for this rank, ascending.
   constexpr LocalRow row(std::int64_t i) const {
     const std::int64_t k =
         i < runs[0].count ? runs[0].first + i : runs[1].first + i - runs[0].count;
     return {(at(k) + offset) % classes - first_class};
   }
-  /// How many of the rank's lie below `row`.
+  /// How many of this rank's drawn rows lie below `row`.
   constexpr std::int64_t below(LocalRow row) const {
     if (count() == 0) return 0;
     const std::int64_t u = place_on_strata(row), k = holding(u);
@@ -72,17 +74,18 @@ struct StratifiedDraw {
   bool operator==(const StratifiedDraw&) const = default;
 };
 
-/// The centres one rank uses in one step, ascending and without duplicates: described in the size
-/// of the batch, and listed where they are needed.
+/// The centres that one rank uses in one step, ascending and without duplicates. They are described
+/// in memory of the size of the batch, and listed only where they are needed.
 struct SampledClasses {
   StratifiedDraw drawn = {};
-  std::vector<LocalRow> others = {};  ///< ascending: what was not drawn from strata
-  /// [B] where a sample's own class stands among all; −1 where another rank owns it.
+  std::vector<LocalRow> others =
+      {};  ///< ascending: positives that the strata did not draw, or every class of a uniform draw
+  /// [B] the place of a sample's own class among all sampled rows; −1 if another rank owns it.
   std::vector<std::int32_t> targets = {};
 
   /// S
   std::int64_t count() const { return drawn.count() + std::ssize(others); }
-  /// Those from the begin-th on.
+  /// Writes the sampled rows from the begin-th on into `rows`.
   void list(std::int64_t begin, std::span<LocalRow> rows) const;
   std::vector<LocalRow> rows() const;
   bool operator==(const SampledClasses&) const = default;
@@ -95,20 +98,20 @@ struct ClassSamplerOptions {
   std::uint64_t seed = 0;
 };
 
-/// Draws the positives of the global batch and a random share of the other classes: a pure function
-/// of (seed, step, labels), so the ranks' parts together are the same for any number of ranks.
-/// A stratified draw costs O(B log B), listing it O(S); never O(C).
+/// Draws the positives of the global batch and a random share of the other classes. A pure function
+/// of (seed, step, labels), so the parts of all ranks together do not depend on the number of
+/// ranks. A stratified draw costs O(B log B) and listing it O(S); nothing costs O(C).
 class ClassSampler {
  public:
-  /// Throws Error where the rate is not within [0, 1].
+  /// Throws Error if the rate is not within [0, 1].
   ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard);
 
   SampledClasses draw(std::int64_t step, std::span<const GlobalClass> labels) const;
 
   const ClassShard& shard() const { return shard_; }
-  /// S₀ = ⌈rC⌉, the classes drawn over all ranks before positives are added.
+  /// S₀ = ⌈rC⌉, the number of classes drawn over all ranks before positives are added.
   std::int64_t drawn() const { return drawn_; }
-  /// No draw of this rank holds more rows than this, for a global batch of `batch_size`.
+  /// The most rows that a draw of this rank can hold, for a global batch of `batch_size`.
   std::int64_t most_rows(std::int64_t batch_size) const;
 
  private:
