@@ -85,7 +85,7 @@ FileKind make_kind(FileFormat format, std::string_view words, std::string_view a
   return {format, std::string(words), std::string(advice)};
 }
 
-/// By the name of the first entry, which torch.save and numpy.savez choose.
+/// Decided by the name of the first entry, which torch.save and numpy.savez choose.
 FileKind zip_kind(std::string_view begin) {
   constexpr std::size_t kNameLength = 26, kName = 30;
   std::string_view name;
@@ -103,13 +103,14 @@ FileKind zip_kind(std::string_view begin) {
   return make_kind(FileFormat::kOther, "a zip archive", kUnpack);
 }
 
-/// Two letters are few: the length of the header that follows the file's is below 256.
+/// Two letters are little evidence, so this also checks that the second header is shorter than 256
+/// bytes.
 bool is_bmp(std::string_view begin) {
   return begin.size() > 18 && begin.starts_with("BM") && begin.substr(15, 3) == "\0\0\0"sv;
 }
 
 bool is_safetensors(std::string_view begin) {
-  constexpr std::size_t kLength = 8;  // of the header's length, which is below 2^32
+  constexpr std::size_t kLength = 8;  // bytes of the header's length, which is below 2^32
   return begin.size() > kLength && begin[kLength] == '{' && begin.substr(4, 4) == "\0\0\0\0"sv;
 }
 
@@ -120,15 +121,15 @@ bool is_onnx(std::string_view begin) {
   return kOtherFields.find(begin[2]) != kOtherFields.npos;
 }
 
-/// The first thing that a torch.save of before 1.6 pickles, in any protocol.
+/// torch.save before 1.6 pickles this first, in any protocol.
 bool is_old_torch(std::string_view begin) {
   constexpr std::string_view kNumber = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv;
   const std::size_t place = begin.find(kNumber);
   return begin.starts_with('\x80') && (place == 2 || place == 11);
 }
 
-/// Of Python's protocols 0 and 1, which may be text: begins with a container, a class or a number,
-/// and ends with a point.
+/// A pickle of Python's protocols 0 and 1, which may be text: it begins with a container, a class
+/// or a number, and ends with a full stop.
 bool is_old_pickle(std::string_view begin, char last) {
   if (last != '.' || begin.size() < 2) return false;
   const auto second = static_cast<unsigned char>(begin[1]);
@@ -149,14 +150,14 @@ bool is_old_pickle(std::string_view begin, char last) {
   }
 }
 
-/// Text has none of these, in UTF-8 and in the encodings that go before it (Latin-1, GBK).
+/// Text has no control characters, in UTF-8 and in older encodings (Latin-1, GBK).
 bool has_control_characters(std::string_view begin) {
   return std::ranges::any_of(begin, [](unsigned char c) {
     return c < ' ' ? (c != '\t' && c != '\n' && c != '\r' && c != '\f') : c == 0x7f;
   });
 }
 
-/// UTF-8 without control characters; its last character may be cut off.
+/// UTF-8 without control characters. The last character may be cut off.
 bool is_utf8_text(std::string_view begin) {
   if (has_control_characters(begin)) return false;
   for (std::size_t i = 0; i < begin.size();) {
@@ -219,7 +220,7 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
   if (is_old_pickle(begin, all.back()))
     return make_kind(FileFormat::kPickle, "a Python pickle, as verification sets are");
   if (is_utf8_text(begin))
-    return text_kind(begin);  // a list's first name may be any archive's magic
+    return text_kind(begin);  // a list's first name may look like any archive's magic
   for (const Magic& magic : kMagics) {
     if (is_at(begin, magic.offset, magic.bytes))
       return make_kind(magic.format, magic.words, magic.advice);
@@ -247,7 +248,7 @@ void require_text(std::string_view file, std::span<const std::byte> bytes,
   const std::string_view begin =
       std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())
           .substr(0, kBytesLookedAt);
-  // In another encoding, where a list's first name may be an archive's magic, too.
+  // The same in another encoding: there, too, a list's first name may look like an archive's magic.
   const bool begins_in_ascii = !begin.empty() && static_cast<unsigned char>(begin[0]) < 0x80;
   if (begins_in_ascii && !has_control_characters(begin) && !is_utf8_text(begin)) return;
   const FileFormat format = recognise_file(bytes).format;

@@ -41,7 +41,8 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   int number() const { return number_; }
-  /// Closes it now; false where that fails, as where a file server refuses what was written.
+  /// Closes it now. Returns false if that fails, for example if a file server refuses what was
+  /// written.
   bool close() { return ::close(std::exchange(number_, -1)) == 0; }
 
  private:
@@ -56,7 +57,7 @@ int open_to_read(const fs::path& path) {
   });
 }
 
-/// All of `bytes` by `write_some(bytes)`, a system call that writes some of them.
+/// Writes all of `bytes` with `write_some(bytes)`, a system call that writes some of them.
 template <class WriteSome>
 void write_all(std::span<const std::byte> bytes, const fs::path& path,
                const WriteSome& write_some) {
@@ -64,8 +65,8 @@ void write_all(std::span<const std::byte> bytes, const fs::path& path,
     const ssize_t written = write_some(bytes);
     if (written < 0) {
       if (errno == EINTR) continue;
-      // The bytes are those of a mapped file that cannot be read: where this process reads them, it
-      // is told which file that is (tell_file_faults).
+      // The bytes belong to a mapped file that cannot be read. When this process reads them itself,
+      // tell_file_faults can name that file.
       if (errno == EFAULT) static_cast<void>(*static_cast<const volatile std::byte*>(bytes.data()));
       fail(path, "write");
     }
@@ -73,15 +74,15 @@ void write_all(std::span<const std::byte> bytes, const fs::path& path,
   }
 }
 
-/// Whether a link is one of /proc, which leads to something that is open and may have no name.
+/// Whether a link belongs to /proc. Such a link leads to something open that may have no name.
 bool in_proc(const fs::path& link) {
   struct statfs info {};
   const fs::path folder = link.has_parent_path() ? link.parent_path() : ".";
   return ::statfs(folder.c_str(), &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
 }
 
-/// N of /dev/fd/N, which is a link into /proc; opened by its name, a file would be written from its
-/// start, over what standard output has in it.
+/// N of /dev/fd/N, which is a link into /proc. Opening it by name would write the file from its
+/// start, over what standard output has already written.
 std::optional<int> own_descriptor(const fs::path& link) {
   std::error_code none;
   if (!fs::equivalent(link.parent_path(), "/proc/self/fd", none)) return std::nullopt;
@@ -92,10 +93,10 @@ std::optional<int> own_descriptor(const fs::path& link) {
   return number;
 }
 
-/// What is to be written: a regular file that is there or not, or else what is open already.
+/// The target of a write: a regular file, existing or not, or something that is already open.
 struct Destination {
   fs::path file;        ///< links followed
-  int descriptor = -1;  ///< of what is no regular file
+  int descriptor = -1;  ///< for anything that is not a regular file
 };
 
 Destination destination_of(const fs::path& path) {
@@ -194,7 +195,7 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   target_ = std::move(to.file);
   descriptor_ = to.descriptor;
   if (descriptor_ >= 0) {
-    std::cout.flush();  // it may be standard output: what was said before comes before
+    std::cout.flush();  // it may be standard output, whose earlier text must come first
     return;
   }
   const TemporaryFile made = create_temporary(target_);
@@ -247,8 +248,8 @@ void AtomicFile::resize(std::uint64_t size) {
 void AtomicFile::commit() {
   Descriptor file(std::exchange(descriptor_, -1));
   const bool in_place = temporary_.empty();
-  // Renamed before it is closed: the lock goes with the descriptor, and a file that has its old
-  // name and no lock is taken for left over.
+  // Renamed before it is closed. Closing releases the lock, and a file with the temporary name and
+  // no lock would count as left over.
   const bool written = in_place || (::fsync(file.number()) == 0 &&
                                     ::rename(temporary_.c_str(), target_.c_str()) == 0);
   if (!written) {
@@ -282,7 +283,7 @@ void write_in_place(const fs::path& path, std::span<const std::byte> bytes) {
 
 namespace {
 
-/// Reads a file into what resize(size) makes room in.
+/// Reads a file into a container that has resize(size).
 template <class Bytes>
 void read_whole(const fs::path& path, Bytes& bytes) {
   constexpr std::size_t kPiece = std::size_t{64} << 10;
@@ -291,7 +292,7 @@ void read_whole(const fs::path& path, Bytes& bytes) {
     if (file.number() < 0) fail(path, "open");
     struct stat info {};
     if (::fstat(file.number(), &info) != 0) fail(path, "open");
-    // A byte more than the file has, so that its end is seen; pipes do not say what they have.
+    // One byte more than the file has, so that its end is noticed. Pipes do not tell their size.
     bytes.resize(static_cast<std::size_t>(std::max<off_t>(info.st_size, 0)) + 1);
     std::size_t size = 0;
     for (;;) {

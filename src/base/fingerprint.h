@@ -5,7 +5,8 @@
 
 namespace pfc {
 
-/// FNV-1a of words and texts, in order: tells one content from another by accident, not by malice.
+/// FNV-1a of words and texts, in order. It tells different contents apart; it does not stop an
+/// attacker.
 class Fingerprint {
  public:
   void add(std::uint32_t word) { value_ = (value_ ^ word) * 0x100000001b3ULL; }

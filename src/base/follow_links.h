@@ -4,8 +4,9 @@
 
 namespace pfc {
 
-/// Where writing to `path` goes: what its links lead to, there or not. A link of /proc is not
-/// followed, as it leads to something that is open and may have no name. Throws IoError.
+/// Where a write to `path` goes: the target of its links, whether that exists or not. Links of
+/// /proc are not followed, because they lead to something open that may have no name. Throws
+/// IoError.
 std::filesystem::path follow_links(const std::filesystem::path& path);
 
 }  // namespace pfc

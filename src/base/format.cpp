@@ -61,7 +61,7 @@ std::string number_in(const Unit& unit, std::int64_t bytes) {
   return format("%.*f", unit.digits, static_cast<double>(bytes) / unit.bytes);
 }
 
-/// The code point that `text` begins with, and its bytes; 0 bytes where that is not UTF-8.
+/// The first code point of `text` and how many bytes it takes; 0 bytes if it is not UTF-8.
 std::pair<char32_t, std::size_t> code_point(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -79,7 +79,7 @@ std::pair<char32_t, std::size_t> code_point(std::string_view text) {
                                                                : std::pair{value, size};
 }
 
-/// Whether a terminal prints it, and does not do something else.
+/// Whether a terminal prints this character. Others would make it do something else.
 bool is_printed(char32_t c) {
   const auto between = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
   return !between(0, 0x1f) && !between(0x7f, 0x9f)                // control characters
@@ -116,7 +116,7 @@ std::string printable_line(std::string_view line) {
 std::string printable(std::string_view name) {
   constexpr std::size_t kLongest = 80;
   std::size_t size = std::min(name.size(), kLongest);
-  // Not within a character.
+  // Do not cut inside a character.
   while (size < name.size() && size > 0 && (static_cast<unsigned char>(name[size]) & 0xc0) == 0x80)
     --size;
   std::string text = printable_line(name.substr(0, size));

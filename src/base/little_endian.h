@@ -25,7 +25,7 @@ template <class T>
 void append(std::vector<std::byte>& out, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
   const std::size_t size = out.size();
-  out.resize(size + sizeof(T));  // GCC 12 takes an insertion for one out of bounds
+  out.resize(size + sizeof(T));  // GCC 12 reports an insertion as out of bounds
   std::memcpy(out.data() + size, &value, sizeof(T));
 }
 

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
 
-/// The number that follows a word in a file of the system's.
+/// The number that follows a word in one of the system's files.
 std::optional<std::int64_t> number_after(const std::string& wanted, const fs::path& path) {
   std::ifstream file(path);
   for (std::string word; file >> word;) {
@@ -65,11 +65,11 @@ void keep_freed_memory() {
 std::int64_t available_memory(const fs::path& root) {
   std::int64_t available =
       number_after("MemAvailable:", root / "proc/meminfo").value_or(kUnlimited >> 10) << 10;
-  // Every group above this one may set a limit too; a container sees its own as the top.
+  // Every group above this one may set a limit too. A container sees its own group as the top.
   for (const fs::path& group : control_groups(root)) {
     const auto limit = first_number(group / "memory.max");
     const auto used = first_number(group / "memory.current");
-    // Pages of files that nobody has used lately make room for others.
+    // Pages of files that nobody has used lately can be reclaimed.
     const auto reclaimable = number_after("inactive_file", group / "memory.stat").value_or(0);
     if (limit && used) available = std::min(available, *limit - *used + reclaimable);
   }

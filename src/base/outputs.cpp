@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
   throw Error(output.string() + ": cannot be written: " + why);
 }
 
-/// With the rights that opening it would have, on a file system that is read-only too.
+/// Checked with the effective rights, as opening would; works on a read-only file system too.
 void require_access(const fs::path& output, const fs::path& path, int mode) {
   if (::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) != 0)
     refuse(output, path.string() + ": " + std::strerror(errno));
@@ -60,7 +60,7 @@ void require_regular(const fs::path& file) {
 }
 
 void require_other(const fs::path& input, const fs::path& output) {
-  std::error_code missing;  // then they are not the same
+  std::error_code missing;  // a missing file means that they are not the same
   if (fs::equivalent(input, output, missing)) {
     throw UsageError("the input and the output are the same, \"" + output.string() +
                      "\"; name another output");

@@ -13,8 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The system gives one answer for what is not there and for what lies beyond a dangling link, so
-/// the nearest part of the path that is there is asked whether it is one.
+/// The system gives the same answer for a missing file and for a path beyond a dangling link. So
+/// the nearest existing part of the path is examined: is it such a link?
 void refuse_dangling_link(const fs::path& path) {
   struct stat info {};
   for (fs::path part = path; !part.empty(); part = part.parent_path()) {
@@ -28,7 +28,7 @@ void refuse_dangling_link(const fs::path& path) {
   }
 }
 
-/// The kind of file (S_IFREG, S_IFDIR, …), 0 where nothing is there.
+/// The kind of file (S_IFREG, S_IFDIR, …); 0 if nothing is there.
 mode_t kind_of(const fs::path& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0) return info.st_mode & S_IFMT;

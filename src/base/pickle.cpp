@@ -20,7 +20,7 @@ std::string hex(std::uint8_t byte) {
   return {'0', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
 }
 
-/// Takes bytes from the front, and never more than there are.
+/// Takes bytes from the front, never more than there are.
 class Cursor {
  public:
   Cursor(Bytes bytes, std::size_t offset) : bytes_(bytes), offset_(offset) {}
@@ -47,7 +47,7 @@ class Cursor {
     return value;
   }
 
-  /// Up to the next newline, which is taken too.
+  /// The bytes up to the next newline; takes the newline too.
   Bytes line() {
     const auto begin = bytes_.begin() + static_cast<std::ptrdiff_t>(offset_);
     const auto end = std::find(begin, bytes_.end(), std::byte{'\n'});
@@ -62,8 +62,8 @@ class Cursor {
   std::size_t offset_;
 };
 
-/// The stack machine that a pickle is a program for. Every operation puts down at most one value
-/// and a pickle's values hold no copies of each other, so memory stays in proportion to the file.
+/// The stack machine that runs a pickle. Every operation pushes at most one value, and a pickle's
+/// values hold no copies of each other, so memory stays in proportion to the file.
 class Machine {
  public:
   Machine(Bytes bytes, std::size_t begin, Dialect& dialect)
@@ -297,7 +297,7 @@ bool Machine::step() {
   }
 }
 
-/// Operations of which only Unbuilt comes, and those that move such values.
+/// Operations that only produce Unbuilt, and operations that move such values.
 void Machine::build_other(std::uint8_t code) {
   switch (code) {
     case 'i': {  // INST
@@ -479,7 +479,7 @@ void Machine::refuse(const std::string& what) const {
 }
 
 void Machine::remember(std::uint64_t index) {
-  // Picklers number what they remember in order, so that no number is above the bytes read so far.
+  // Picklers number their memo entries in order, so no number exceeds the bytes read so far.
   if (index > in_.offset() - begin_)
     throw Error("memo number " + std::to_string(index) + " out of order");
   if (index >= memo_.size()) memo_.resize(index + 1);

@@ -8,7 +8,8 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-/// The number that `digits` hexadecimal digits at `at` spell, if they do and it is below 256.
+/// The number that `digits` hexadecimal digits at `at` spell, if there are that many and it is
+/// below 256.
 std::optional<std::byte> hex_byte(Bytes text, std::size_t at, std::size_t digits) {
   if (text.size() - at < digits) return std::nullopt;
   const auto* first = reinterpret_cast<const char*>(text.data() + at);
@@ -18,7 +19,7 @@ std::optional<std::byte> hex_byte(Bytes text, std::size_t at, std::size_t digits
   return static_cast<std::byte>(value);
 }
 
-/// What stands for itself after a backslash, or a control character.
+/// A character that stands for itself after a backslash, or the control character that it means.
 std::optional<std::byte> simple_escape(std::byte letter) {
   switch (static_cast<char>(letter)) {
     case '\\':
@@ -51,7 +52,7 @@ std::optional<std::vector<std::byte>> latin1_from_utf8(Bytes text) {
       latin1.push_back(lead);
       continue;
     }
-    // 0x80 to 0xff take two bytes, of which the first is 0xc2 or 0xc3.
+    // 0x80 to 0xff take two bytes; the first is 0xc2 or 0xc3.
     const bool two = (lead == std::byte{0xc2} || lead == std::byte{0xc3}) && i + 1 < text.size();
     if (!two || (text[i + 1] & std::byte{0xc0}) != std::byte{0x80}) return std::nullopt;
     latin1.push_back((lead << 6) | (text[++i] & std::byte{0x3f}));

@@ -7,16 +7,16 @@
 
 namespace pfc::pickle {
 
-// The three ways in which pickles spell bytes and characters out. Each gives nothing where the text
-// is malformed or has a character above 255.
+// The three ways in which pickles spell out bytes and characters. Each function returns nothing if
+// the text is malformed or has a character above 255.
 
-/// Whether bytes are their own Latin-1 and UTF-8.
+/// Whether all bytes are ASCII, so that they are the same in Latin-1 and UTF-8.
 bool is_ascii(std::span<const std::byte> text);
 /// UTF-8, the text of protocols 1 and up.
 std::optional<std::vector<std::byte>> latin1_from_utf8(std::span<const std::byte> text);
-/// Characters as they are but for \uXXXX, the text of protocol 0.
+/// Characters as they are, except \uXXXX: the text of protocol 0.
 std::optional<std::vector<std::byte>> latin1_from_raw_escapes(std::span<const std::byte> text);
-/// A quoted string as Python 2 prints it, its bytes of protocol 0.
+/// A quoted string as Python 2 prints it: the bytes of protocol 0.
 std::optional<std::vector<std::byte>> bytes_from_repr(std::span<const std::byte> text);
 
 }  // namespace pfc::pickle

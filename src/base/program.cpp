@@ -17,8 +17,8 @@
 namespace pfc {
 namespace {
 
-// Below, up to `on_bus_error`: called from a signal handler, so no memory is taken, no lock is
-// waited for and nothing is printed by stdio.
+// Everything from here to `on_bus_error` is called from a signal handler: no memory is allocated,
+// no lock is taken, and stdio is not used.
 
 char speaker_text[64];
 
@@ -117,7 +117,7 @@ class MapsReader {
   std::size_t at_ = 0, size_ = 0;
 };
 
-/// The sentence; false where no file is mapped at `address`.
+/// Prints the sentence. False if no file is mapped at `address`.
 bool tell_unreadable(std::uint64_t address) {
   const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   Mapping mapping;
@@ -125,7 +125,7 @@ bool tell_unreadable(std::uint64_t address) {
   const std::uint64_t place = address - mapping.begin + mapping.offset;
   ShortText text;
   text.add(speaker_text);
-  for (const char* c = mapping.path.data(); *c != '\0'; ++c)  // the kernel escapes line ends alone
+  for (const char* c = mapping.path.data(); *c != '\0'; ++c)  // the kernel escapes only newlines
     text.add(static_cast<unsigned char>(*c) < ' ' || *c == 0x7f ? '?' : *c);
   struct stat info {};
   const bool there = ::stat(mapping.path.data(), &info) == 0;
@@ -147,13 +147,13 @@ bool tell_unreadable(std::uint64_t address) {
 
 void on_bus_error(int signal, siginfo_t* info, void*) {
   static std::atomic_flag told;
-  // Of several threads that meet it one speaks; the others are ended with it.
+  // If several threads meet the fault, one speaks; the others end with it.
   while (told.test_and_set()) ::pause();
   if (tell_unreadable(reinterpret_cast<std::uintptr_t>(info->si_addr))) ::_exit(1);
-  ::signal(signal, SIG_DFL);  // of another kind: the access is made again, and ends the program
+  ::signal(signal, SIG_DFL);  // another kind of fault: the access is repeated and ends the program
 }
 
-/// Passes whole lines on, made printable.
+/// Passes on whole lines, made printable.
 class PrintableLines final : public std::streambuf {
  public:
   explicit PrintableLines(std::streambuf* to) : to_(to) {}
@@ -189,7 +189,7 @@ class PrintableLines final : public std::streambuf {
 
 void open_standard_descriptors() {
   for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
-    // The lowest number that is free is the one that a new file gets.
+    // A new file gets the lowest free number.
     if (::fcntl(descriptor, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));
   }
 }

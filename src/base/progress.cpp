@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kShares = 20;
 constexpr std::chrono::milliseconds kRefresh{200};
-constexpr std::chrono::seconds kShortestSilence{1};  // where there is no terminal
+constexpr std::chrono::seconds kShortestSilence{1};  // when there is no terminal
 constexpr std::chrono::minutes kLongestSilence{1};
 
 }  // namespace

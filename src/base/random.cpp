@@ -31,7 +31,7 @@ std::int64_t Permutation::operator()(std::int64_t index) const {
   assert(index >= 0 && index < n_);
   const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
   auto x = static_cast<std::uint64_t>(index);
-  do {  // the domain is at most four times n, so a walk takes four steps at the most on average
+  do {  // the domain is at most four times n, so a walk takes at most four steps on average
     std::uint64_t left = x >> half_bits_;
     std::uint64_t right = x & mask;
     for (const std::uint64_t key : keys_) {

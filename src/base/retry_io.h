@@ -8,13 +8,13 @@
 
 namespace pfc {
 
-/// Whether the same attempt may succeed in a moment. What is not there, or is no file, stays so.
+/// Whether the same attempt may succeed in a moment. A missing file and a folder will not change.
 inline bool may_pass(const IoError& error) {
   return !error.not_found() && error.code() != std::errc::is_a_directory;
 }
 
-/// attempt(), again after an error that may pass: a file server that was away for a moment must not
-/// end a run of weeks. `wait(duration)` is for tests.
+/// Calls attempt(), and again after an error that may pass: a file server that is away for a moment
+/// must not end a run of weeks. `wait(duration)` is for tests.
 template <class Attempt, class Wait>
 auto retry_io(const Attempt& attempt, const Wait& wait) {
   using namespace std::chrono_literals;

@@ -6,7 +6,7 @@
 
 namespace pfc {
 
-/// A line for a message: what cannot be printed, and what is long, is left out.
+/// A line for a message: shortened, without what cannot be printed.
 inline std::string shown(std::string_view line) {
   line = line.substr(0, std::min(line.find('\n'), std::size_t{40}));
   std::string out;

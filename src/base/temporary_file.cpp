@@ -27,23 +27,24 @@ constexpr std::size_t kMachineDigits = 8, kRandomDigits = 12;
 std::string random_digits() {
   std::uint64_t number = 0;
   if (::getrandom(&number, sizeof number, 0) != sizeof number)
-    number = static_cast<std::uint64_t>(::getpid());  // O_EXCL refuses one that is there
+    number = static_cast<std::uint64_t>(::getpid());  // O_EXCL refuses a file that exists
   return format("%012llx", static_cast<unsigned long long>(number & 0xffffffffffff));
 }
 
-/// Differs between machines and between two starts of one, and is the same in all its containers.
+/// Differs between machines and between two starts of one machine. All containers of a machine
+/// share it.
 const std::string& this_machine() {
   static const std::string machine = [] {
     std::string id;
     std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
-    if (id.empty()) id = random_digits();  // then no other process is known to be on this machine
+    if (id.empty()) id = random_digits();  // then no other process counts as being on this machine
     id.resize(kMachineDigits, '0');
     return id;
   }();
   return machine;
 }
 
-/// MACHINE of NAME.tmp-MACHINE-RANDOM; empty where that is not the form of the name.
+/// The MACHINE part of NAME.tmp-MACHINE-RANDOM; empty if the name has another form.
 std::string_view machine_in(std::string_view name) {
   constexpr std::size_t kEnding = kMark.size() + kMachineDigits + 1 + kRandomDigits;
   if (name.size() <= kEnding) return {};
@@ -80,7 +81,7 @@ TemporaryFile create_temporary(const fs::path& target) {
     made.descriptor = ::open(made.path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (made.descriptor < 0 && errno == EEXIST) continue;
     if (made.descriptor < 0) throw IoError(target, "create", errno);
-    // Between the two calls another process may have taken it for left over.
+    // Between the two calls another process may have removed the file as left over.
     if (lock(made.descriptor) != SeenTemporary::Lock::kHeld &&
         status_of(made.descriptor).st_nlink > 0)
       return made;
@@ -111,7 +112,7 @@ void remove_left_over(const fs::path& folder, const TemporaryFile& now) {
         .idle = status_of(now.descriptor).st_mtim.tv_sec - status_of(descriptor).st_mtim.tv_sec >
                 kIdleSeconds};
     if (is_left_over(seen)) ::unlink(entry->path().c_str());
-    ::close(descriptor);  // which gives the lock back
+    ::close(descriptor);  // which releases the lock
   }
 }
 

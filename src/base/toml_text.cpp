@@ -13,7 +13,7 @@ Place place_of(std::string_view file, const toml::source_region& source) {
 
 toml::table parse_toml(std::string_view text, std::string_view file) {
   require_text(file, std::as_bytes(std::span(text)), "a text in TOML");
-  // Keys nest a table a full stop, and tables are freed by recursion.
+  // Each full stop in a key nests one more table, and tables are freed by recursion.
   if (std::ranges::count(text, '.') > 2000) {
     throw DataError(file, "whole text", "more than 2000 full stops, which is no configuration");
   }

@@ -18,7 +18,7 @@ struct Place {
 
 Place place_of(std::string_view file, const toml::source_region& source);
 
-/// The table of a TOML text; `file` stands for it in messages. Throws DataError with the line.
+/// Parses a TOML text; `file` stands for it in messages. Throws DataError with the line.
 toml::table parse_toml(std::string_view text, std::string_view file);
 
 }  // namespace pfc

@@ -77,7 +77,7 @@ class JoinedParts {
   std::int64_t done_ = 0, total_ = 0;
 };
 
-/// Where an entry of the tar goes. Throws DataError where that is outside of `folder`.
+/// The place of a tar entry. Throws DataError if it is outside `folder`.
 fs::path place_of_entry(const fs::path& folder, const std::string& entry,
                         const std::string& title) {
   const fs::path path = fs::path(entry).lexically_normal();
@@ -131,10 +131,10 @@ void assemble(const DistributedSet& set, const fs::path& folder, const fs::path&
       found[name] = path;
     }
   }
-  while (!parts.read().empty()) {  // what follows the end of the tar belongs to its part's sum
+  while (!parts.read().empty()) {  // bytes after the end of the tar belong to the last part's sum
   }
   require_contents(set, found);
-  // Where no sum says that a .rec is right, its .idx does.
+  // If no sum confirms a .rec, its .idx must.
   for (const auto& [name, path] : found)
     if (path.extension() == ".rec") RecordFile(path).index();
   partial.commit();

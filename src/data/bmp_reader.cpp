@@ -25,7 +25,7 @@ T number_at(std::span<const std::byte> bytes, std::size_t offset) {
   return load<T>(bytes, offset);
 }
 
-/// The bits of `mask` in `value`, stretched to 0 to 255.
+/// The bits of `mask` in `value`, scaled to 0 to 255.
 std::uint8_t stretched(std::uint32_t value, std::uint32_t mask) {
   if (mask == 0) return 0;
   const int shift = std::countr_zero(mask);
@@ -93,7 +93,7 @@ void BmpReader::read_masks(std::uint32_t compression) {
     masks_[i] = number_at<std::uint32_t>(encoded_, kFileHeader + kWindowsHeader + 4 * i);
 }
 
-/// `colours` is how many it says it has, 0 for as many as there can be.
+/// `colours` is the number that the header gives; 0 means as many as possible.
 void BmpReader::read_palette(std::size_t begin, std::size_t entry_bytes, std::uint32_t colours) {
   const std::uint32_t most = 1u << bits_;
   const std::uint32_t count = colours == 0 ? most : std::min(colours, most);

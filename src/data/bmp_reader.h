@@ -7,7 +7,7 @@
 
 namespace pfc {
 
-/// Decodes one BMP (Windows bitmap) in memory to 8-bit RGB: 1 to 32 bits a pixel, not compressed.
+/// Decodes one BMP (Windows bitmap) in memory to 8-bit RGB: 1 to 32 bits a pixel, uncompressed.
 /// Every failure throws Error.
 class BmpReader {
  public:
@@ -18,7 +18,7 @@ class BmpReader {
 
   int width() const { return width_; }
   int height() const { return height_; }
-  int orientation() const { return 1; }  // it holds no EXIF
+  int orientation() const { return 1; }  // a BMP has no EXIF
   /// Reads the pixels into `out` [height, width, 3].
   void read(std::uint8_t* out) const;
 
@@ -31,11 +31,11 @@ class BmpReader {
   Colour pixel(std::span<const std::byte> row, int x) const;
 
   std::span<const std::byte> encoded_;
-  int width_ = 0, height_ = 0, bits_ = 0;  ///< a pixel
+  int width_ = 0, height_ = 0, bits_ = 0;  ///< bits of a pixel
   bool from_top_ = false;
   std::size_t offset_ = 0;                ///< of the pixels
   std::array<std::uint32_t, 3> masks_{};  ///< of red, green and blue
-  std::array<Colour, 256> palette_{};     ///< black where the file has none
+  std::array<Colour, 256> palette_{};     ///< black if the file has none
 };
 
 }  // namespace pfc

@@ -11,7 +11,8 @@
 
 namespace pfc {
 
-/// An AtomicFile behind a buffer, so that a record of a few kilobytes is no system call of its own.
+/// An AtomicFile behind a buffer, so that a record of a few kilobytes does not need its own system
+/// call.
 class BufferedFile {
  public:
   explicit BufferedFile(const std::filesystem::path& path) : file_(path) {}
@@ -27,7 +28,7 @@ class BufferedFile {
   void settle() {
     if (buffer_.size() >= kBuffer) flush();
   }
-  /// Over what was settled or not, within what there is.
+  /// Overwrites bytes that exist already, settled or not.
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
     if (offset + bytes.size() > written_) flush();
     file_.write_at(offset, bytes);

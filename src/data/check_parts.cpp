@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What earlier checks found: lines "md5 stamp name".
+/// Results of earlier checks: lines "md5 stamp name".
 class Checked {
  public:
   explicit Checked(const fs::path& path) : path_(path) {
@@ -27,7 +27,7 @@ class Checked {
     std::istringstream file(read_file(path));
     for (std::string line; std::getline(file, line);) {
       const std::size_t stamp = line.find(' ') + 1, name = line.rfind('\t') + 1;
-      if (stamp == 0 || name <= stamp) continue;  // not one of ours: as good as none
+      if (stamp == 0 || name <= stamp) continue;  // not a line of ours: ignored
       sums_[line.substr(name) + "\t" + line.substr(stamp, name - stamp - 1)] =
           line.substr(0, stamp - 1);
     }
@@ -48,7 +48,7 @@ class Checked {
     try {
       write_file(path_, text);
     } catch (const Error&) {
-      // A convenience; the folder may well be read-only.
+      // The file only saves time, and the folder may be read-only.
     }
   }
 
@@ -77,7 +77,7 @@ std::vector<CheckedPart> check_parts(
     total += static_cast<std::int64_t>(parts[i].bytes);
   }
 
-  std::mutex mutex;  // of all that is shared below
+  std::mutex mutex;  // guards everything shared below
   std::exception_ptr failure;
   std::atomic<std::size_t> next{0};
   std::atomic<bool> stop{false};

@@ -23,7 +23,7 @@ void check_same_size(std::span<const RgbImage> images) {
   }
 }
 
-/// Copies `image` to (left, top) of `sheet`, where it fits.
+/// Copies `image` to (left, top) of `sheet`; it must fit.
 void place(const RgbImage& image, int left, int top, RgbImage& sheet) {
   const auto row_bytes = std::ptrdiff_t{3} * image.width;
   for (int y = 0; y < image.height; ++y) {

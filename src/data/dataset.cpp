@@ -60,7 +60,8 @@ Selection select_images(std::vector<std::int32_t> identities, const std::vector<
   }
   ClassIdentities& who = selection.class_identities;
   who.below = std::ssize(counts);
-  std::vector<std::int32_t>& label_of = counts;  // in place: a large set has millions of identities
+  std::vector<std::int32_t>& label_of =
+      counts;  // in place, because a large set has millions of identities
   for (std::int32_t& entry : label_of) {
     entry =
         entry > 0 && entry >= min_images ? static_cast<std::int32_t>(selection.identities++) : -1;
@@ -68,7 +69,7 @@ Selection select_images(std::vector<std::int32_t> identities, const std::vector<
   who.classes = selection.identities;
   const auto last = std::find_if(label_of.rbegin(), label_of.rend(),
                                  [](std::int32_t label) { return label >= 0; });
-  if (label_of.rend() - last != selection.identities) {  // there are gaps before it
+  if (label_of.rend() - last != selection.identities) {  // there are gaps in the numbers before it
     who.numbers.reserve(static_cast<std::size_t>(selection.identities));
     for (std::size_t i = 0; i < label_of.size(); ++i)
       if (label_of[i] >= 0) who.numbers.push_back(static_cast<std::int32_t>(i));

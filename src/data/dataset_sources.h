@@ -15,23 +15,25 @@ std::unique_ptr<Dataset> open_rec_dataset(const std::filesystem::path& rec,
 std::unique_ptr<Dataset> open_folder_dataset(const std::filesystem::path& folder,
                                              const DatasetOptions& options);
 
-/// Where a file that is kept for `source` goes: beside it, or into `cache_dir` (made where
-/// missing), there with a name that sets of one file name in different folders do not share.
+/// The place of a file that is kept for `source`: beside it, or in `cache_dir` (created if
+/// missing). The name in `cache_dir` differs for sets that have the same file name in different
+/// folders.
 std::filesystem::path kept_beside(const std::filesystem::path& source,
                                   const std::filesystem::path& cache_dir,
                                   std::string_view extension);
 
-/// What is left of a set without the excluded images and the identities that then have too few.
+/// What remains of a set without the excluded images and without the identities that then have too
+/// few.
 struct Selection {
   std::vector<bool> kept;            ///< [images found]
   std::vector<std::int32_t> labels;  ///< [images kept] identities renumbered without gaps, in order
   std::int64_t identities = 0;
-  ClassIdentities class_identities;  ///< in the numbers of the `identities` selected from
+  ClassIdentities class_identities;  ///< in terms of the `identities` that were passed in
   DatasetSummary summary;
 };
 
-/// `identities` [n] of the images found; `excluded` [n], or empty for none. An identity without an
-/// image counts nowhere. Throws Error where nothing is left; `source` names the set.
+/// `identities` [n] of the images found; `excluded` [n], or empty for none. Identities without
+/// images are not counted. Throws Error if nothing is left; `source` names the set.
 Selection select_images(std::vector<std::int32_t> identities, const std::vector<bool>& excluded,
                         int min_images, const std::filesystem::path& source);
 

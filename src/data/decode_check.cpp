@@ -10,7 +10,7 @@
 namespace pfc {
 namespace {
 
-constexpr std::size_t kBlock = 1024;  // images read before they are decoded side by side
+constexpr std::size_t kBlock = 1024;  // images read before they are decoded in parallel
 
 struct Read {
   std::int64_t identity = 0;
@@ -25,7 +25,7 @@ std::vector<Read> read_block(FaceSource& source) {
   return block;
 }
 
-/// What is wrong; empty where nothing is.
+/// What is wrong; empty if nothing is.
 std::string decoding_error(std::span<const std::byte> image) {
   try {
     decode_image(image);
@@ -35,14 +35,14 @@ std::string decoding_error(std::span<const std::byte> image) {
   }
 }
 
-/// The same of a face. Throws IoError where it cannot be read.
+/// The same for a face. Throws IoError if the image cannot be read.
 std::string face_error(const ImageSource& images, std::int64_t i) {
   std::vector<std::byte> scratch;
   std::vector<std::uint8_t> pixels(std::size_t{3} * kFaceSize * kFaceSize);
   try {
     images.face(i, scratch, pixels.data());
     return "";
-  } catch (const IoError&) {  // says nothing of the image
+  } catch (const IoError&) {  // says nothing about the image
     throw;
   } catch (const Error& error) {
     return error.what();
@@ -58,7 +58,7 @@ void check_images(FaceSource& source, int threads,
   StreamProgress before = source.progress();
   for (auto block = read_block(source); !block.empty(); block = read_block(source)) {
     const StreamProgress after = source.progress();
-    // What was read is done when it is decoded.
+    // Reading counts as done only when the images are decoded.
     const auto done = [&](std::int64_t decoded) {
       return before.done + (after.done - before.done) * decoded / std::ssize(block);
     };

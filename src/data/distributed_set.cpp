@@ -18,7 +18,7 @@ std::string text_in(const toml::node& node, const std::string& key, std::string_
   return value->get();
 }
 
-/// A file's name, not a path that could lead out of a folder.
+/// A file name, and not a path that could lead out of a folder.
 std::string file_name_in(const toml::node& node, std::string_view file) {
   std::string name = text_in(node, "name", file);
   if (name.find('/') != name.npos || name == "." || name == "..")

@@ -14,7 +14,7 @@
 namespace pfc {
 namespace {
 
-/// A key or a reason as it stands in a line: control characters, tabs and newlines among them,
+/// A key or a reason in the form for one line: control characters, including tabs and newlines,
 /// become question marks.
 std::string one_line(std::string_view text) {
   std::string line(text);
@@ -28,7 +28,7 @@ std::string content_of(const std::filesystem::path& file) {
   try {
     return read_file(file);
   } catch (const IoError& error) {
-    // A list that is there and cannot be read is not an empty one: the run would see another set.
+    // A list that exists and cannot be read is not an empty one: the run would see another set.
     if (may_pass(error)) throw;
     return {};
   }
@@ -71,11 +71,11 @@ void ExclusionList::add(std::string_view key, std::string_view reason) {
 void ExclusionList::append(const std::string& line) const {
   const int descriptor = ::open(file_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor < 0) return;
-  // The lock keeps two processes from both beginning the file, and is given back by close.
+  // The lock keeps two processes from both beginning the file; closing releases it.
   ::flock(descriptor, LOCK_EX);
   std::string found(header_.size(), '\0');
   const ssize_t size = ::pread(descriptor, found.data(), found.size(), 0);
-  if (size < 0) {  // what cannot be read must not be written over
+  if (size < 0) {  // a file that cannot be read must not be overwritten
     ::close(descriptor);
     return;
   }
@@ -88,7 +88,7 @@ void ExclusionList::append(const std::string& line) const {
     char last = '\n';
     const off_t end = ::lseek(descriptor, 0, SEEK_END);
     if (::pread(descriptor, &last, 1, end - 1) == 1 && last != '\n')
-      text = "\n" + line;  // after a torn line
+      text = "\n" + line;  // after an incomplete line
   }
   if (usable && ::write(descriptor, text.data(), text.size()) < 0) usable = false;
   ::close(descriptor);

@@ -9,22 +9,22 @@
 
 namespace pfc {
 
-/// The images of a set that did not decode in an earlier run, as a text file: a first line that
-/// binds it to its source, then "key\treason" lines, appended. A line without a tab, as a crash may
-/// leave, is skipped; a file bound to another source counts as empty and is begun anew. Threads and
-/// processes may append at the same time.
+/// The images of a set that did not decode in an earlier run, as a text file. The first line binds
+/// the list to its source; then "key\treason" lines are appended. A line without a tab, as a crash
+/// may leave, is skipped. A file bound to another source counts as empty and is begun anew. Threads
+/// and processes may append at the same time.
 class ExclusionList {
  public:
-  /// `source` is one line that changes when the source does. Throws IoError where the file is there
-  /// and cannot be read.
+  /// `source` is one line that changes when the source does. Throws IoError if the file exists and
+  /// cannot be read.
   ExclusionList(std::filesystem::path file, std::string_view source);
 
-  /// Forgets what was read from the file, which keeps it, for `keys`.
+  /// Uses `keys` in place of what was read from the file. The file does not change.
   void replace(const std::vector<std::string>& keys);
 
   bool empty() const { return keys_.empty(); }
-  /// Once a key. A list that cannot be written, as on a read-only disk, is only kept in memory: the
-  /// price is that the next start meets the image again.
+  /// Adds each key once. If the list cannot be written, for example on a read-only disk, it is only
+  /// kept in memory, and the next start meets the image again.
   void add(std::string_view key, std::string_view reason);
   /// All keys, sorted.
   std::vector<std::string> keys() const;

@@ -7,7 +7,7 @@
 namespace pfc {
 namespace {
 
-/// Numbers of a TIFF structure, in its byte order; none where it ends before.
+/// Numbers of a TIFF structure, in its byte order; nothing if it ends before.
 class Tiff {
  public:
   explicit Tiff(std::span<const std::byte> bytes) : bytes_(bytes) {

@@ -14,7 +14,7 @@
 namespace pfc {
 namespace {
 
-constexpr std::uint64_t kIdOffset = 16;  // of the id within a record that is not split before it
+constexpr std::uint64_t kIdOffset = 16;  // of the id, within a record that is not split before it
 
 void remove_if_there(const std::filesystem::path& path) {
   std::error_code error;
@@ -59,7 +59,7 @@ struct FaceRecordWriter::State {
     rec.settle();
   }
 
-  /// How many images there are of the identities before each, and of all.
+  /// The number of images before each identity, and of all.
   std::vector<std::uint32_t> images_before() const {
     std::vector<std::uint32_t> before(static_cast<std::size_t>(most) + 2);
     for (const std::int32_t identity : identities) ++before[static_cast<std::size_t>(identity) + 1];
@@ -69,9 +69,10 @@ struct FaceRecordWriter::State {
 
   std::filesystem::path rec_path, idx_path, property_path;
   BufferedFile rec;
-  std::deque<std::int32_t> identities;  // [images]; a vector that grows is in memory twice
-  std::deque<std::uint64_t> offsets;    // [images]
-  std::int32_t most = -1;               // the largest identity
+  std::deque<std::int32_t>
+      identities;                     // [images]; a growing vector would need memory for two copies
+  std::deque<std::uint64_t> offsets;  // [images]
+  std::int32_t most = -1;             // the largest identity
   std::vector<std::byte> payload;
 };
 
@@ -106,11 +107,11 @@ void FaceRecordWriter::commit(int width, int height) {
   const auto list = [&](std::uint64_t key, std::uint64_t offset) {
     idx.write(idx_line(key, offset));
   };
-  std::vector<std::uint32_t> keys = before;  // the last one given to an image of each identity
+  std::vector<std::uint32_t> keys = before;  // the last key given to an image of each identity
   for (std::size_t i = 0; i < s.images(); ++i) {
     const std::uint64_t key = ++keys[static_cast<std::size_t>(s.identities[i])];
     list(key, s.offsets[i]);
-    if (key == i + 1) continue;  // as was written
+    if (key == i + 1) continue;  // as it was written
     std::vector<std::byte> id;
     append(id, key);
     s.rec.write_at(s.offsets[i] + kIdOffset, id);
@@ -123,8 +124,8 @@ void FaceRecordWriter::commit(int width, int height) {
   list(0, s.rec.size());
   s.write_range(0, first, first + identities, s.most > kLargestLabel ? kExactLabels : 1);
 
-  // A .rec without its .idx and property is whole: the index is rebuilt from it. One beside those
-  // of another is not.
+  // A .rec without its .idx and property is complete: the index is rebuilt from it. A .rec beside
+  // the files of another one is not.
   remove_if_there(s.idx_path);
   remove_if_there(s.property_path);
   s.rec.commit();

@@ -41,7 +41,7 @@ class Relabelled final : public FaceSource {
   std::int64_t dropped_ = 0;
 };
 
-/// The next line that is no comment.
+/// The next line that is not a comment.
 bool next_entry(Lines& lines) {
   while (lines.next())
     if (!lines.line().starts_with('#')) return true;
@@ -52,7 +52,7 @@ std::string_view first_field(std::string_view line) {
   return line.substr(0, line.find_first_of("\t,"));
 }
 
-/// Takes an identity, or a set's number, off the front of `line`.
+/// Takes an identity or the number of a set off the front of `line`.
 bool take_number(std::string_view& line, std::int64_t& value) {
   const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
   if (error != std::errc{} || value < 0 || value >= kMostIdentities) return false;
@@ -66,7 +66,7 @@ bool take_comma(std::string_view& line) {
   return true;
 }
 
-/// Sets of identities that are the same; the smallest number speaks for each.
+/// Sets of identities that are the same; the smallest number stands for each set.
 class SameSets {
  public:
   explicit SameSets(std::size_t count) : parents_(count) {

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Images in files, a folder of them for each person.
+/// Images in files, with a folder for each person.
 class FolderDataset final : public Dataset {
  public:
   FolderDataset(const fs::path& folder, const DatasetOptions& options)
@@ -61,7 +61,7 @@ class FolderDataset final : public Dataset {
   }
 
  private:
-  /// `people`: all that were found, those that have no class too.
+  /// `people`: all that were found, including those without a class.
   void name_classes(const std::vector<std::string>& people) {
     class_identities_ = {.classes = identities_};
     std::vector<std::string>& names = class_identities_.names;
@@ -74,9 +74,9 @@ class FolderDataset final : public Dataset {
       class_identities_.below = std::max(class_identities_.below, *folder_number(name) + 1);
   }
 
-  /// As lists and checkpoints name it, which hold nothing but UTF-8.
+  /// As lists and checkpoints, which hold only UTF-8, name it.
   static std::string listed(const std::string& path) { return printable(list_name(path)); }
-  /// How an image is named in the list: with its stamp, so that one replaced since is tried again.
+  /// An image's name in the list: with its stamp, so that a file that was replaced is tried again.
   std::string noted(const std::string& path) const {
     return stamp_of(folder_ / path).text() + " " + listed(path);
   }

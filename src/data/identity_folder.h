@@ -12,8 +12,8 @@
 
 namespace pfc {
 
-/// 7 of "id_7", as `pfc data unpack` calls the folder of an identity; nothing of "id_07", which
-/// another folder than "id_7" is called.
+/// 7 for "id_7", the name that `pfc data unpack` gives to the folder of an identity. Nothing for
+/// "id_07", which is a different folder.
 inline std::optional<std::int64_t> folder_number(std::string_view folder) {
   if (!folder.starts_with("id_")) return std::nullopt;
   const auto number = whole_number<std::int64_t>(folder.substr(3));
@@ -21,7 +21,7 @@ inline std::optional<std::int64_t> folder_number(std::string_view folder) {
   return is_one && folder.substr(3) == std::to_string(*number) ? number : std::nullopt;
 }
 
-/// Whether these are the folders of an unpacked set, whose numbers are its identities.
+/// Whether these folders come from an unpacked set, so that their numbers are its identities.
 inline bool are_numbered(const std::vector<std::string>& folders) {
   return std::ranges::all_of(
       folders, [](const std::string& name) { return folder_number(name).has_value(); });

@@ -47,7 +47,7 @@ Turbo owned(tjhandle handle) {
               std::string(kImageFormats) + (found.advice.empty() ? "" : "; " + found.advice));
 }
 
-/// `visit(reader)` with what reads the image's format.
+/// Calls `visit(reader)` with the reader of the image's format.
 template <class Visit>
 auto with_reader(std::span<const std::byte> encoded, const Visit& visit) {
   const auto format = image_format(encoded);
@@ -62,13 +62,12 @@ auto with_reader(std::span<const std::byte> encoded, const Visit& visit) {
     case ImageFormat::kJpeg:
       break;
   }
-  // A new reader for every image: libjpeg keeps tables, and the state of a header it gave up in,
-  // from one image to the next, so that what a damaged image becomes would depend on the one
-  // before.
+  // A new reader for every image. libjpeg keeps tables, and the state of a header that it gave up,
+  // from one image to the next; the result for a damaged image would depend on the image before it.
   return visit(JpegReader(encoded));
 }
 
-/// `place(width, height)` gives the memory that the pixels go to, or throws.
+/// `place(width, height)` returns the memory for the pixels, or throws.
 template <class Place>
 void decode_any(std::span<const std::byte> encoded, const Place& place) {
   with_reader(encoded, [&](auto&& reader) {

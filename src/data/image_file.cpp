@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 8> kImageEndings = {".jpg", ".jpeg", ".png",  ".webp",
                                                            ".bmp", ".jpe",  ".jfif", ".dib"};
-/// What often lies beside images, one for each: not opened only to see that it is none.
+/// Files that often lie beside images, one for each. They are not opened only to see that they are
+/// not images.
 constexpr std::array<std::string_view, 6> kOtherEndings = {".txt", ".json", ".xml",
                                                            ".csv", ".npy",  ".pts"};
 
@@ -52,7 +53,7 @@ bool is_image_file(const fs::path& path) {
   const std::string ending = ending_in_small_letters(path);
   if (std::ranges::count(kImageEndings, ending) > 0) return true;
   if (std::ranges::count(kOtherEndings, ending) > 0) return false;
-  std::array<char, 32> begin{};  // more than any signature
+  std::array<char, 32> begin{};  // longer than any signature
   std::ifstream file(path, std::ios::binary);
   file.read(begin.data(), std::ssize(begin));
   if (!file && !file.eof()) throw IoError(path, "read", errno);

@@ -52,7 +52,7 @@ class Walk {
     const std::string name = entry.path().filename().string(), below = join(folder, name);
     if (is_hidden(entry.path())) return passed_over_.add(Kind::kHidden, below);
     std::error_code error;
-    const fs::file_status status = entry.status(error);  // of what a link leads to
+    const fs::file_status status = entry.status(error);  // of a link's target
     if (fs::is_directory(status)) {
       folders.push_back(name);
     } else if (fs::is_regular_file(status)) {
@@ -69,7 +69,7 @@ class Walk {
     }
   }
 
-  /// Whether a folder is a link to one that it lies in.
+  /// Whether a folder is a link to a folder that contains it.
   bool leads_back(const std::string& folder) const {
     if (!fs::is_symlink(root_ / folder)) return false;
     const fs::path target = fs::canonical(root_ / folder);

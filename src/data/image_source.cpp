@@ -118,7 +118,7 @@ std::unique_ptr<ImageSource> open_images(const fs::path& path, const fs::path& c
   } catch (const fs::filesystem_error& error) {
     throw Error(error.path1().string() + ": " + error.code().message());
   }
-  // Images that a training noted as broken are among them: who asks for all images is told of each.
+  // Includes images that a training run noted as broken: whoever asks for all images hears of each.
   return std::make_unique<LabelledImages>(open_dataset({.path = path,
                                                         .cache_dir = cache_dir,
                                                         .write_beside_data = false,

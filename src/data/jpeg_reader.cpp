@@ -10,8 +10,8 @@
 namespace pfc {
 namespace {
 
-/// R, G and B of C, M, Y and K, which files hold as 255 minus the ink: Adobe's programs began with
-/// it, and all others write and read them so.
+/// R, G and B from C, M, Y and K. Files hold CMYK as 255 minus the ink: Adobe's programs began with
+/// it, and all others write and read it that way.
 void cmyk_to_rgb(const std::uint8_t* cmyk, int width, std::uint8_t* rgb) {
   for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
     for (int channel = 0; channel < 3; ++channel)
@@ -76,7 +76,7 @@ bool JpegReader::try_read_pixels(std::uint8_t* out) noexcept {
   progress_.progress_monitor = &JpegReader::on_progress;
   jpeg_.progress = &progress_;
   jpeg_start_decompress(&jpeg_);
-  JSAMPARRAY row = nullptr;  // of libjpeg's pool, which goes with the reader
+  JSAMPARRAY row = nullptr;  // in libjpeg's pool, freed with the reader
   if (is_cmyk) {
     row = (*jpeg_.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&jpeg_), JPOOL_IMAGE,
                                      4 * jpeg_.output_width, 1);
@@ -87,7 +87,7 @@ bool JpegReader::try_read_pixels(std::uint8_t* out) noexcept {
     if (jpeg_read_scanlines(&jpeg_, &to, 1) != 1) return false;
     if (is_cmyk) cmyk_to_rgb(to, width(), rgb);
   }
-  // All rows are here. What is left of the file is not looked at, so nothing in it can be wrong.
+  // All rows are here. The rest of the file is not examined, so an error in it does not matter.
   if (without_end_ && !has_all_scans()) lost_data_ = true;
   return true;
 }
@@ -97,16 +97,16 @@ bool JpegReader::has_all_scans() const {
     return jpeg_has_multiple_scans(const_cast<jpeg_decompress_struct*>(&jpeg_)) == FALSE;
   for (int component = 0; component < jpeg_.num_components; ++component) {
     for (int coefficient = 0; coefficient < DCTSIZE2; ++coefficient)
-      if (jpeg_.coef_bits[component][coefficient] != 0) return false;  // bits are to come
+      if (jpeg_.coef_bits[component][coefficient] != 0) return false;  // more bits would follow
   }
   return true;
 }
 
-/// Of libjpeg's warnings, those that say that pixels are not what they were. Stray bytes before a
-/// marker, versions and colour transforms that it does not know are none of these.
+/// Counts only those of libjpeg's warnings that mean changed pixels. Stray bytes before a marker,
+/// and unknown versions and colour transforms, do not count.
 void JpegReader::note_warning() {
   switch (errors_.msg_code) {
-    case JWRN_JPEG_EOF:  // where pixels are missing, JWRN_HIT_MARKER comes too
+    case JWRN_JPEG_EOF:  // if pixels are missing, JWRN_HIT_MARKER comes too
       without_end_ = true;
       break;
     case JWRN_HIT_MARKER:
@@ -138,7 +138,7 @@ void JpegReader::on_message(j_common_ptr jpeg, int level) {
   if (level < 0) static_cast<JpegReader*>(jpeg->client_data)->note_warning();
 }
 
-/// A progressive file may ask for thousands of passes over its pixels.
+/// A progressive file may demand thousands of passes over its pixels.
 void JpegReader::on_progress(j_common_ptr jpeg) {
   constexpr int kMostScans = 500;
   auto* self = static_cast<JpegReader*>(jpeg->client_data);

@@ -14,7 +14,7 @@ namespace pfc {
 /// Decodes one JPEG in memory to 8-bit RGB. Every failure throws Error.
 class JpegReader {
  public:
-  /// Whether the bytes begin as a JPEG does.
+  /// Whether the bytes begin like a JPEG.
   static bool recognises(std::span<const std::byte> encoded);
 
   /// Reads everything before the pixels. `encoded` must outlive the reader.
@@ -31,11 +31,11 @@ class JpegReader {
   void read(std::uint8_t* out);
 
  private:
-  // libjpeg leaves its functions by longjmp, which must not jump over a destructor: these hold
-  // nothing but plain data and report failure by their result.
+  // libjpeg leaves its functions by longjmp, which must not jump over a destructor. So these
+  // functions hold only plain data and report failure by their result.
   bool try_read_header(std::span<const std::byte> encoded) noexcept;
   bool try_read_pixels(std::uint8_t* out) noexcept;
-  /// Whether a file that ends without its end marker has all of its pixels.
+  /// Whether a file without an end marker has all of its pixels.
   bool has_all_scans() const;
   void note_warning();
   [[noreturn]] void fail() const;
@@ -48,7 +48,7 @@ class JpegReader {
   jpeg_error_mgr errors_{};
   jpeg_progress_mgr progress_{};
   std::jmp_buf leave_{};
-  char message_[JMSG_LENGTH_MAX] = "";  ///< of the error, or of the first loss of data
+  char message_[JMSG_LENGTH_MAX] = "";  ///< the error, or the first loss of data
   bool lost_data_ = false, without_end_ = false;
 };
 

@@ -33,7 +33,7 @@ void mirror(std::uint8_t* pixels) {
 }  // namespace
 
 struct Loader::State {
-  /// A batch on its way. Threads take its images one by one, so that none waits for another's
+  /// A batch in progress. Threads take its images one by one, so that none waits for another's
   /// share.
   struct Job {
     StepPlan plan;
@@ -43,7 +43,7 @@ struct Loader::State {
     std::atomic<std::size_t> undone{0};  ///< images not decoded yet
     // Under the loader's mutex:
     bool done = false;
-    std::exception_ptr failure;  ///< what stops the run at this step
+    std::exception_ptr failure;  ///< the error that stops the run at this step
     std::vector<std::pair<std::size_t, std::string>>
         corrupt;  ///< row in the batch, and what is wrong
 
@@ -84,21 +84,22 @@ struct Loader::State {
   const LoaderOptions options_;
 
   std::mutex mutex_;
-  std::condition_variable_any work_changed_;  ///< a batch was planned, or taken
+  std::condition_variable_any work_changed_;  ///< a batch was planned or taken
   std::condition_variable job_done_;
   std::deque<std::shared_ptr<Job>> queue_;  ///< in order of steps
   std::vector<Batch> spare_;
-  std::int64_t next_step_;  ///< to be planned
+  std::int64_t next_step_;  ///< the next step to plan
   bool planning_ = false;
-  bool failed_ = false;  ///< nothing more is planned
+  bool failed_ = false;  ///< no more steps are planned
 
-  // Of the batches that were given. An image comes again in every epoch, and is one.
+  // Images of the returned batches. An image comes again in every epoch, and counts once.
   std::vector<bool> met_;
   std::int64_t images_met_ = 0;
   std::int64_t corrupt_met_ = 0;
   double seconds_waited_ = 0;
 
-  std::vector<std::jthread> threads_;  ///< last: they stop before what they use goes
+  std::vector<std::jthread>
+      threads_;  ///< declared last, so that threads stop before the members they use are destroyed
 };
 
 void Loader::State::work(const std::stop_token& stop) {
@@ -198,7 +199,7 @@ void Loader::State::decode_images(Job& job, const std::stop_token& stop,
   }
 }
 
-/// Decodes an image into its row of the batch; the reason where it is corrupt.
+/// Decodes an image into its row of the batch. Returns the reason if it is corrupt.
 std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
                                                  std::vector<std::byte>& scratch) {
   const std::size_t place = job.plan.place(rank_, world_, row);
@@ -213,7 +214,8 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
   std::span<const std::byte> encoded;
   try {
     encoded = dataset_.image(image, scratch);
-  } catch (const DataError& error) {  // another one, as IoError, does not say that it is broken
+  } catch (
+      const DataError& error) {  // other errors, such as IoError, do not mean that it is broken
     return reject(error);
   }
   try {
@@ -234,7 +236,7 @@ std::pair<StepPlan, Batch> Loader::State::take() {
 
   Job& job = *queue_.front();
   if (!job.failure) count(job);
-  if (job.failure) {  // it stays in front, for whoever asks again
+  if (job.failure) {  // it stays first in the queue, for later calls
     failed_ = true;
     std::rethrow_exception(job.failure);
   }
@@ -244,7 +246,7 @@ std::pair<StepPlan, Batch> Loader::State::take() {
   return taken;
 }
 
-/// Puts the corrupt images of a batch in order, and stops the run where there have been too many.
+/// Sorts the corrupt images of a batch, and stops the run if there were too many.
 void Loader::State::count(Job& job) {
   std::sort(job.corrupt.begin(), job.corrupt.end());
   const auto is_new = [&](std::size_t row) {
@@ -260,8 +262,8 @@ void Loader::State::count(Job& job) {
     job.batch.corrupt.push_back(std::move(what));
   }
   for (std::size_t row = 0; row < job.images; ++row) is_new(row);
-  // Early on one corrupt image is a large share: a thousand images are waited for, unless it is
-  // certain already that the share will be too large then.
+  // Early in a run, one corrupt image is a large share. So a thousand images are awaited, unless it
+  // is already certain that the share will be too large then.
   const auto images = static_cast<double>(std::max<std::int64_t>(images_met_, 1000));
   if (job.corrupt.empty() ||
       static_cast<double>(corrupt_met_) <= options_.most_corrupt_share * images) {

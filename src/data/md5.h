@@ -14,7 +14,7 @@ class Md5 {
  public:
   Md5();
   void add(std::span<const std::byte> bytes);
-  /// 32 lower-case hexadecimal digits; the sum then begins anew.
+  /// 32 lower-case hexadecimal digits. The next sum then begins.
   std::string finish();
 
  private:

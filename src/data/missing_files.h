@@ -8,7 +8,7 @@
 
 namespace pfc {
 
-/// Files of a list that are not there: all are counted before the first one is wanted.
+/// Files of a list that are missing. All are counted before the first is needed.
 class MissingFiles {
  public:
   void add(const std::string& file, std::int64_t line) {
@@ -18,8 +18,8 @@ class MissingFiles {
     if (count_ == kNamed) named_ += ", ...";
     ++count_;
   }
-  /// Throws Error where there is one. `total` is how many files the list names, `root` the folder
-  /// that they were looked for in.
+  /// Throws Error if one is missing. `total` is how many files the list names, `root` the folder
+  /// where they were searched.
   void check(const std::string& list, std::int64_t total, const std::string& root) const {
     if (count_ == 0) return;
     throw Error(list + ": " + grouped(count_) + " of " + counted(total, "image") +

@@ -66,7 +66,7 @@ constexpr KnownGlobal kKnownGlobals[] = {
     {"numpy._core.multiarray", "scalar", Name::kScalar},
 };
 
-/// The characters of a text as bytes, where they are below 256.
+/// The characters of a text as bytes, if they are all below 256.
 Bytes latin1(const Value& value) {
   const auto& text = std::get<Text>(value);
   if (!text.is_latin1) throw Error("text that is malformed or has characters beyond Latin-1");
@@ -128,7 +128,7 @@ Value make_scalar(const Items& arguments) {
   return number;
 }
 
-/// Checks that an array of the shape given has as many items as there are.
+/// Checks that an array of the given shape has the right number of items.
 NumpyDialect::Array make_array(const Value& shape, const Value& type, const Value& data,
                                const Document& document) {
   const auto dtype = as_type(type);

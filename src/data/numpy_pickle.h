@@ -8,8 +8,8 @@
 
 namespace pfc {
 
-/// What the few globals of a verification set mean: bytes as Python 3 writes them in protocols 0 to
-/// 2, and numpy's arrays and scalars of numbers, flags and objects.
+/// The few globals that a verification set may name: bytes as Python 3 writes them in protocols 0
+/// to 2, and numpy's arrays and scalars of numbers, flags and objects.
 class NumpyDialect : public pickle::Dialect {
  public:
   struct DType {
@@ -20,11 +20,11 @@ class NumpyDialect : public pickle::Dialect {
   struct Array {
     DType type;
     std::size_t items = 0, dimensions = 1;
-    pickle::Bytes data;                       ///< of numbers and flags
-    std::optional<pickle::Sequence> objects;  ///< of objects
+    pickle::Bytes data;                       ///< for numbers and flags
+    std::optional<pickle::Sequence> objects;  ///< for objects
   };
 
-  /// The array that a value is; null where it is none.
+  /// The array behind a value; null if it is not an array.
   const Array* as_array(const pickle::Value& value) const;
   /// An item of an array that holds no objects.
   static double number(const Array& array, std::size_t i);

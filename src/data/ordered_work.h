@@ -12,9 +12,9 @@
 
 namespace pfc {
 
-/// `take(i, make(i))` for every i in [0, count): `make` on `threads` threads at once, `take` on
-/// this one, in order, as soon as it can be. At most `kWindow` are made before they are taken. What
-/// either throws is thrown here, when what is under way has ended.
+/// Calls `make(i)` for every i in [0, count) on `threads` threads, and `take(i, make(i))` on this
+/// thread, in order and as early as possible. At most `kWindow` results wait to be taken. What
+/// either throws is thrown here, after the calls under way have ended.
 template <class Make, class Take>
 void ordered_work(std::int64_t count, int threads, const Make& make, const Take& take) {
   constexpr std::int64_t kWindow = 256;
@@ -48,7 +48,7 @@ void ordered_work(std::int64_t count, int threads, const Make& make, const Take&
       made_one.notify_one();
     }
   };
-  // Begins nothing more, and wakes who waits.
+  // Starts nothing more, and wakes the waiting threads.
   const auto stop = [&] {
     const std::lock_guard lock(mutex);
     next = count;

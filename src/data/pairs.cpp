@@ -39,7 +39,7 @@ std::optional<ImagePair> named_pair(const Fields& f) {
   return ImagePair{lfw_path(f[0], *first), lfw_path(same ? f[0] : f[2], *second), same};
 }
 
-/// Whether "1", "0", "-1", "True" or "False" says that a pair is of one person.
+/// Whether "1", "0", "-1", "True" or "False" says that a pair shows one person.
 std::optional<bool> flag_in(std::string_view field) {
   std::string text(field);
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -58,8 +58,8 @@ std::optional<ImagePair> listed_pair(const Fields& f) {
   return std::nullopt;
 }
 
-/// "PATH SAME", as CALFW and CPLFW have it on a line for each of a pair's images. SAME is the
-/// number of the fold in CALFW's pairs of one person.
+/// "PATH SAME", a line for each image of a pair, as in CALFW and CPLFW. In CALFW's pairs of one
+/// person, SAME is the number of the fold.
 struct HalfPair {
   std::string path;
   bool same = false;
@@ -73,7 +73,7 @@ std::optional<HalfPair> half_pair(const Fields& f) {
   return HalfPair{std::string(f[0]), *same};
 }
 
-/// What `parse` makes of a line's fields, which tabs, commas or spaces separate.
+/// Calls `parse` with the fields of a line, separated by tabs, commas or spaces.
 template <class Parse>
 auto parse_fields(std::string_view line, const Parse& parse) {
   for (const char separator : {'\t', ',', ' '}) {
@@ -87,7 +87,7 @@ constexpr const char* kWantedPairs =
     "\"PATH1 PATH2 SAME\" with 1 or 0 for SAME, LFW's \"FOLDS PAIRS\" and then \"NAME I J\" and "
     "\"NAME1 I NAME2 J\", or CALFW's \"PATH SAME\" for each image of a pair";
 
-/// LFW's list, after the line with the numbers of folds and pairs.
+/// LFW's list, after the first line with the numbers of folds and pairs.
 std::vector<ImagePair> folds_of_pairs(Lines& lines, std::int64_t folds, std::int64_t pairs) {
   std::vector<ImagePair> result;
   const std::int64_t total = 2 * folds * pairs;
@@ -107,7 +107,7 @@ std::vector<ImagePair> folds_of_pairs(Lines& lines, std::int64_t folds, std::int
   return result;
 }
 
-/// A pair a line, from the current one on.
+/// One pair a line, beginning with the current line.
 template <class Parse>
 std::vector<ImagePair> pairs_of_lines(Lines& lines, const Parse& parse, const char* want) {
   std::vector<ImagePair> result;
@@ -120,7 +120,7 @@ std::vector<ImagePair> pairs_of_lines(Lines& lines, const Parse& parse, const ch
   return result;
 }
 
-/// Two lines a pair, from the current one on.
+/// Two lines for each pair, beginning with the current line.
 std::vector<ImagePair> pairs_of_halves(Lines& lines) {
   std::vector<ImagePair> result;
   do {
@@ -135,7 +135,8 @@ std::vector<ImagePair> pairs_of_halves(Lines& lines) {
   return result;
 }
 
-/// Reads on from the current line by its form; nothing where it has none.
+/// Reads the list from the current line on, by the form of that line; nothing if the form is
+/// unknown.
 std::optional<std::vector<ImagePair>> pairs_from(Lines& lines) {
   const std::string_view line = lines.line();
   if (parse_fields(line, named_pair))
@@ -158,7 +159,7 @@ std::vector<ImagePair> parse_pairs(std::span<const std::byte> text, const std::s
     if (folds && *folds > 0 && *pairs > 0) return folds_of_pairs(lines, *folds, *pairs);
   }
   if (auto pairs = pairs_from(lines)) return *pairs;
-  const Lines first = lines;  // the columns' names, where the next line has a form
+  const Lines first = lines;  // the line of column names, if the next line has a known form
   if (!lines.next() || first.line().find_first_of(",\t") == std::string_view::npos)
     first.fail(kWantedPairs);
   if (auto pairs = pairs_from(lines)) return *pairs;

@@ -22,7 +22,7 @@ PartialFolder::PartialFolder(const std::filesystem::path& folder)
 
 PartialFolder::~PartialFolder() {
   std::error_code error;
-  std::filesystem::remove(partial_, error);  // not one that holds files
+  std::filesystem::remove(partial_, error);  // fails for a folder that holds files
 }
 
 void PartialFolder::commit() {

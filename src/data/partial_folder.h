@@ -5,12 +5,12 @@
 namespace pfc {
 
 /// A folder that appears whole: it grows as `FOLDER.partial` and gets its name by `commit`. What an
-/// earlier run left in it is still there.
+/// earlier run left in it is kept.
 class PartialFolder {
  public:
-  /// Throws Error where `folder` is there already or cannot be made.
+  /// Throws Error if `folder` exists or cannot be created.
   explicit PartialFolder(const std::filesystem::path& folder);
-  /// Leaves nothing where nothing was put into it.
+  /// Removes the partial folder if nothing was put into it.
   ~PartialFolder();
   PartialFolder(const PartialFolder&) = delete;
   PartialFolder& operator=(const PartialFolder&) = delete;

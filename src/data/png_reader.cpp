@@ -18,7 +18,7 @@ bool PngReader::recognises(std::span<const std::byte> encoded) {
 
 PngReader::PngReader(std::span<const std::byte> encoded) : unread_(encoded) {
   const auto on_warning = [](png_structp, png_const_charp) {
-  };  // of ancillary chunks, which are not used
+  };  // of ancillary chunks, which are ignored
   png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngReader::on_error, on_warning);
   if (png_ != nullptr) info_ = png_create_info_struct(png_);
   if (info_ == nullptr) {
@@ -60,7 +60,7 @@ bool PngReader::try_read_header() noexcept {
 }
 
 bool PngReader::try_read_pixels(std::uint8_t* out) noexcept {
-  // Behind the last row there are sums, which must be right, and an end, which may be missing.
+  // After the last row come checksums, which must be right, and an end chunk, which may be missing.
   if (setjmp(png_jmpbuf(png_)) != 0) return has_rows_ && ended_early_;
   const int passes = png_set_interlace_handling(png_);
   png_read_update_info(png_, info_);

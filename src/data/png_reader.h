@@ -12,7 +12,7 @@ namespace pfc {
 /// Decodes one PNG in memory to 8-bit RGB. Every failure throws Error.
 class PngReader {
  public:
-  /// Whether the bytes begin as a PNG does.
+  /// Whether the bytes begin like a PNG.
   static bool recognises(std::span<const std::byte> encoded);
 
   /// Reads everything before the pixels. `encoded` must outlive the reader.
@@ -23,15 +23,14 @@ class PngReader {
 
   int width() const { return width_; }
   int height() const { return height_; }
-  /// As EXIF says it, where that comes before the pixels.
+  /// The EXIF orientation, if EXIF comes before the pixels.
   int orientation() const;
-  /// Reads the pixels into `out` [height, width, 3] and the rest of the file.
+  /// Reads the pixels into `out` [height, width, 3], and the rest of the file.
   void read(std::uint8_t* out);
 
  private:
-  // libpng leaves its functions by longjmp, which must not jump over a destructor: these two hold
-  // nothing but plain data, report failure by their result, and leave the throwing to their
-  // callers.
+  // libpng leaves its functions by longjmp, which must not jump over a destructor. So these two
+  // functions hold only plain data and report failure by their result; their callers throw.
   bool try_read_header() noexcept;
   bool try_read_pixels(std::uint8_t* out) noexcept;
   [[noreturn]] void fail() const;

@@ -17,7 +17,7 @@ void ReadAhead::before(std::int64_t step) {
     return position / images * order.blocks() + position % images / EpochOrder::kBlock;
   };
   const std::int64_t first = step * options_.batch_size;
-  if (next_ < 0) {  // the window that the step begins in
+  if (next_ < 0) {  // the window in which the step begins
     const std::int64_t block = block_of(first);
     next_ = block - block % order.blocks() % order.blocks_in_window();
   }

@@ -7,14 +7,14 @@
 
 namespace pfc {
 
-/// Where training goes over a set in windows, has the blocks of the next window read while those of
-/// this one are used: large reads, in the order of the plan.
+/// For training that goes over a set in windows: has the blocks of the next window read while the
+/// current one is used. So reads are large and in the order of the plan.
 class ReadAhead {
  public:
-  /// `dataset` must outlive it.
+  /// `dataset` must outlive this object.
   ReadAhead(const Dataset& dataset, const StepPlannerOptions& options);
 
-  /// Before the images of `step` are read; steps come in order.
+  /// Call it before the images of `step` are read; steps come in order.
   void before(std::int64_t step);
 
  private:

@@ -26,7 +26,7 @@ std::vector<T> in_order(const std::vector<T>& values, const std::vector<std::uin
   return result;
 }
 
-/// Makes `keys` what empty ones stand for.
+/// Fills in `keys` if it is empty because the keys are consecutive.
 void write_out(std::vector<std::uint32_t>& keys, std::uint32_t first, std::size_t count) {
   if (!keys.empty()) return;
   keys.resize(count);
@@ -64,7 +64,7 @@ class RecDataset final : public Dataset {
   void will_need(std::int64_t first, std::int64_t count) const override {
     if (count < 1) return;
     const auto end = static_cast<std::size_t>(first + count);
-    // Of images that lie in the file in this order, one ends where the next begins.
+    // These images lie in the file in this order: one ends where the next begins.
     file_.mapped().will_need(offsets_.at(static_cast<std::size_t>(first)),
                              end < offsets_.size() ? offsets_[end] : file_.reader().size());
   }
@@ -122,7 +122,7 @@ class RecDataset final : public Dataset {
   RecordFile file_;
   ExclusionList exclusions_;
   std::vector<std::uint64_t> offsets_;
-  std::vector<std::uint32_t> keys_;  // empty where they are first_key_, first_key_ + 1, …
+  std::vector<std::uint32_t> keys_;  // empty if they are first_key_, first_key_ + 1, …
   std::uint32_t first_key_ = 0;
 };
 

@@ -21,8 +21,8 @@ RecordIndex make_index(const RecordReader& reader, const fs::path& idx) {
   return index_records(reader, read_idx(idx), idx.string());
 }
 
-/// Nothing where there is no cache of this source. Throws IoError where it cannot be read now: a
-/// failure that passes must not begin a scan of hours.
+/// Nothing if there is no cache of this source. Throws IoError if it cannot be read now: an error
+/// that passes must not start a scan of hours.
 std::optional<RecordIndex> cached_index(const fs::path& cache, const RecordSource& source) {
   if (!is_file(cache)) return std::nullopt;
   const MappedFile file(cache);
@@ -43,7 +43,7 @@ void write_index(const fs::path& cache, const RecordIndex& index, const RecordSo
 bool is_rec(const fs::path& path) {
   if (path.extension() == ".rec") return true;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return true;  // what reads it says why it cannot
+  if (!file) return true;  // the reader will say why it cannot be opened
   std::uint32_t magic = 0;
   file.read(reinterpret_cast<char*>(&magic), sizeof(magic));
   return magic == kRecordMagic;
@@ -60,15 +60,15 @@ RecordIndex RecordFile::index(const fs::path& cache_dir, bool beside) const {
   const fs::path& rec = mapped_.path();
   const fs::path cache = kept_beside(rec, cache_dir, ".pfcidx");
   if (auto index = cached_index(cache, source_)) return std::move(*index);
-  if (!cache_dir.empty()) require_writable(cache);  // and not only after a scan of hours
+  if (!cache_dir.empty()) require_writable(cache);  // checked before a scan of hours, not after it
   mapped_.expect(Access::kSequential);
   RecordIndex index = make_index(reader_, idx_path_of(rec));
   if (cache_dir.empty() && !beside) return index;
   try {
     write_index(cache, index, source_);
   } catch (const Error&) {
-    // Beside the data it is a convenience, and the folder may well be read-only; where a place
-    // was named, it was to be there.
+    // Beside the data the cache only saves time, and the folder may be read-only. A folder that the
+    // user named must work.
     if (!cache_dir.empty()) throw;
   }
   return index;

@@ -9,13 +9,13 @@
 
 namespace pfc {
 
-/// Whether a file's name says that it is a `.rec`, or else its first bytes do.
+/// Whether the name of a file, or else its first bytes, says that it is a `.rec`.
 bool is_rec(const std::filesystem::path& path);
 
-/// A `.rec` that is open, and where its images are.
+/// An open `.rec` and the places of its images.
 class RecordFile {
  public:
-  /// Throws Error where it cannot be opened.
+  /// Throws Error if it cannot be opened.
   explicit RecordFile(const std::filesystem::path& rec);
   RecordFile(const RecordFile&) = delete;
   RecordFile& operator=(const RecordFile&) = delete;
@@ -23,14 +23,14 @@ class RecordFile {
   const RecordReader& reader() const { return reader_; }
   const MappedFile& mapped() const { return mapped_; }
   const RecordSource& source() const { return source_; }
-  /// From the index cache, or made from the `.idx` or by a scan. Then it is written to the cache
-  /// where `cache_dir` names its folder, or `beside` lets it lie beside the data. Throws DataError
-  /// where the files are not consistent, IoError where a cache is there and cannot be read, and,
-  /// before a scan, Error where `cache_dir` was named and cannot be written.
+  /// Reads the index from the cache, or makes it from the `.idx` or by a scan. A new index is
+  /// written into the cache in `cache_dir`, or beside the data if `beside` allows it. Throws
+  /// DataError if the files are not consistent, IoError if a cache exists and cannot be read, and,
+  /// before a scan, Error if `cache_dir` was given and cannot be written.
   RecordIndex index(const std::filesystem::path& cache_dir = {}, bool beside = false) const;
 
  private:
-  RecordSource source_;  // stamped before anything is read: a change under way makes the cache
+  RecordSource source_;  // stamped before anything is read: a change during reading makes the cache
                          // stale, never wrong
   MappedFile mapped_;
   RecordReader reader_;

@@ -26,7 +26,7 @@ std::string text(float value) {
              : std::to_string(value);
 }
 
-/// Whether labels above 2^24 are told by `id2`; not known before key 0 was found.
+/// Whether `id2` gives the labels above 2^24; unknown until key 0 was found.
 enum class Labels { kFloat, kExact, kUnknown };
 
 std::int32_t identity_in(const ImageRecord& record, const RecordReader& rec, std::uint64_t offset,
@@ -58,7 +58,7 @@ bool says_exact(const ImageRecord& record) {
   return record.holds_range() && record.id2 == kExactLabels;
 }
 
-/// Puts the records of a list in ascending order of one of its arrays, in place.
+/// Sorts the records of a list by one of its arrays, ascending, in place.
 template <class T>
 void sort_by(RecordList& list, std::vector<T> RecordList::*by) {
   const std::vector<T>& values = list.*by;
@@ -84,10 +84,10 @@ void sort_by(RecordList& list, std::vector<T> RecordList::*by) {
   }
 }
 
-/// What key 0 and the identity records say of the images, at places 1…images of the list.
+/// What key 0 and the identity records say about the images at places 1…images of the list.
 class FaceLayout {
  public:
-  /// `list` in ascending order of keys, key 0 first. `list_name` names the file that told the keys.
+  /// `list` is in ascending order of keys, key 0 first. `list_name` is the file that gave the keys.
   FaceLayout(const RecordReader& rec, const RecordList& list, const std::string& list_name)
       : rec_(rec), list_(list) {
     for (std::size_t i = 0; i < list.size(); ++i) {
@@ -164,7 +164,7 @@ class FaceLayout {
     const auto images =
         std::span(list_.identities)
             .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
-    // No image is in two ranges: this bounds the work on a file that says otherwise, too.
+    // No image may be in two ranges. This also bounds the work on a file that breaks the rule.
     ranged_ += images.size();
     if (ranged_ > images_) {
       throw DataError(rec_.name(), key_place(key),
@@ -186,7 +186,7 @@ class FaceLayout {
   std::vector<std::byte> scratch_;
 };
 
-/// `list` in ascending order of different keys.
+/// `list` is in ascending order of different keys.
 RecordIndex find_layout(const RecordReader& rec, RecordList list, const std::string& list_name) {
   RecordIndex index;
   std::size_t begin = 0, end = list.size();
@@ -295,7 +295,8 @@ RecordIndex index_records(const RecordReader& rec) {
     pages.read(offset, record.end);
     offset = record.end;
   }
-  for (std::size_t i = 0; i < list.size(); ++i) {  // those that were rounded, now that it is known
+  for (std::size_t i = 0; i < list.size();
+       ++i) {  // the rounded labels, now that their rule is known
     if (list.identities[i] < kLargestLabel) continue;
     const std::uint64_t offset = list.offsets[i];
     list.identities[i] = identity_in(rec.image_record_at(offset, scratch), rec, offset,

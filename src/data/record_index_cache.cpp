@@ -27,7 +27,7 @@ constexpr std::array<char, 8> kMagic = {'p', 'f', 'c',  'i',
 constexpr std::uint64_t kSmallestRecord = 32;                   // frame and image header
 
 /// Every step is a bijection of the state for a given word, and of the word for a given state, so
-/// that no change of one word goes unseen. As fast as the memory is read.
+/// any change of a single word is noticed. It runs at memory speed.
 std::uint64_t checksum(std::uint64_t state, std::span<const std::byte> bytes) {
   const auto mix = [&state](std::uint64_t word) {
     state = (state ^ word) * 0x9E3779B97F4A7C15ULL;
@@ -46,8 +46,8 @@ std::uint64_t checksum_of(const Header& header) {
   return checksum(0, std::as_bytes(std::span(&header, 1)).first(offsetof(Header, checksum)));
 }
 
-/// The `count` values of `bytes` from `begin` on, which moves on, and their checksum. A piece at a
-/// time, so that `on_read` may give back what was read.
+/// Takes `count` values of `bytes` at `begin`, moves `begin` on, and computes their checksum. It
+/// works piece by piece, so that `on_read` can give back what was read.
 template <class T>
 std::vector<T> take(std::span<const std::byte> bytes, std::size_t& begin, std::size_t count,
                     std::uint64_t& sum, const OnRead& on_read) {
@@ -76,7 +76,7 @@ bool is_sound(const RecordIndex& index, std::uint64_t rec_size) {
                   [&](std::int32_t identity) { return identity >= 0 && identity < limit; });
   const bool ascending = std::adjacent_find(index.keys.begin(), index.keys.end(),
                                             std::greater_equal<>()) == index.keys.end();
-  // Each has a record of its own.
+  // Each identity has a record of its own.
   const bool identities =
       index.declared_identities >= 0 &&
       static_cast<std::uint64_t>(index.declared_identities) <= rec_size / kSmallestRecord;

@@ -25,7 +25,7 @@ RecordList records_of(const RecordFile& file) {
   if (!fs::exists(idx)) {
     throw Error(idx.string() + ": not found; `pfc data pack` of the .rec writes one with its .idx");
   }
-  file.index();  // throws where the two do not belong together
+  file.index();  // throws if the two do not belong together
   RecordList records = read_idx(idx);
   records.sort_by_offset();
   return records;
@@ -65,8 +65,8 @@ class Shuffle {
   /// Records that are mixed with each other.
   struct Part {
     std::uint64_t begin = 0;               // in the new file
-    std::uint64_t size = 0;                // of what was dealt to it
-    Buffer waiting;                        // the last of that, not written yet
+    std::uint64_t size = 0;                // of the records assigned to it
+    Buffer waiting;                        // the last of those, not yet written
     std::vector<std::uint32_t> keys = {};  // in the order in which they came
   };
 
@@ -74,7 +74,7 @@ class Shuffle {
     return parts_[static_cast<std::size_t>(random_.below(std::ssize(parts_), 0, record))];
   }
 
-  /// Where each part begins: after as much as those before can hold.
+  /// Places each part after the space that the parts before it can need.
   void plan_parts() {
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const std::uint64_t end =
@@ -113,8 +113,8 @@ class Shuffle {
     part.waiting.clear();
   }
 
-  /// Puts the records of a part in random order, from `begin` on, which is not behind its place;
-  /// returns where they end.
+  /// Puts the records of a part in random order, beginning at `begin`, which is not after the
+  /// part's own place. Returns where they end.
   std::uint64_t mix(Part& part, std::uint64_t begin) {
     Buffer bytes(part.size);
     to_.read_at(part.begin, bytes);
@@ -173,7 +173,7 @@ class Shuffle {
   AtomicFile to_;
   BufferedFile idx_;
   std::vector<Part> parts_;
-  std::uint64_t room_ = 0;  // of a part's bytes that wait
+  std::uint64_t room_ = 0;  // for a part's bytes that wait
   std::int64_t done_ = 0, total_ = 0;
 };
 

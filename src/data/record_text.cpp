@@ -29,7 +29,7 @@ bool take(std::string_view& text, char wanted) {
   return true;
 }
 
-/// `on_read` is told which bytes of them were read.
+/// `on_read` is told which bytes were read.
 template <class OnRead>
 RecordList lines_of(std::span<const std::byte> bytes, const std::string& name, OnRead on_read) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());

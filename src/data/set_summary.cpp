@@ -34,7 +34,7 @@ void SetSummary::add(const Face& face) {
   add_to_sheet(face);
 }
 
-/// Reservoir sampling: every identity is as likely to be on the sheet.
+/// Reservoir sampling: every identity has the same chance to be on the sheet.
 void SetSummary::add_to_sheet(const Face& face) {
   if (counts_.of()[static_cast<std::size_t>(face.identity)] == 1) {
     ++seen_;
@@ -134,7 +134,7 @@ RgbImage SetSummary::sheet() const {
       if (size.width > 0) break;
       try {
         size = image_size(encoded);
-      } catch (const Error&) {  // another tells the size
+      } catch (const Error&) {  // another image gives the size
       }
     }
   }

@@ -62,7 +62,7 @@ struct Draw {
   std::int64_t identity = 0, image = 0;
 };
 
-/// A pair of the verification set: no image stands in two of them.
+/// A pair of the verification set. No image is in two pairs.
 struct Pair {
   Draw first, second;
   bool same = false;
@@ -144,7 +144,7 @@ void write_synthetic_set(const SyntheticSetOptions& options) {
   Job job(options);
   job.write_sheet();
   job.write_pairs();
-  // Last: a train.rec says that the others are there.
+  // Last, because an existing train.rec says that the other files are there.
   job.write_training_set();
 }
 

@@ -33,7 +33,7 @@ struct TarReader::Input {
       const auto part = input.read();
       *bytes = part.data();
       return std::ssize(part);
-    } catch (...) {  // not through the library's frames
+    } catch (...) {  // exceptions must not pass through the C library
       input.failure = std::current_exception();
       return -1;
     }

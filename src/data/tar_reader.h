@@ -14,35 +14,35 @@ struct archive;
 
 namespace pfc {
 
-/// Whether a file is called as a tar is, gzipped or not.
+/// Whether a file's name has the ending of a tar, gzipped or not.
 bool is_tar_name(const std::filesystem::path& path);
-/// The tars of a folder that is a set in tars, in the order of their names. Empty where there are
-/// folders beside them: these are the people's. Throws IoError.
+/// The tars of a folder that is a set in tars, in the order of their names. Empty if there are
+/// folders beside them, because those are the people's. Throws IoError.
 std::vector<std::filesystem::path> shards_in(const std::filesystem::path& folder);
 
-/// A tar that is read from its start to its end, gzipped or not, by libarchive.
+/// Reads a tar from start to end, gzipped or not, with libarchive.
 class TarReader {
  public:
   TarReader(TarReader&&) noexcept;
   TarReader& operator=(TarReader&&) noexcept;
   ~TarReader();
-  /// Throws DataError where it is no tar.
+  /// Throws DataError if it is not a tar.
   static TarReader open(const std::string& path);
   /// The same from memory that outlives the reader; `name` stands for it in messages.
   static TarReader parse(std::span<const std::byte> bytes, const std::string& name);
 
-  /// The same from bytes that `read` gives piece by piece, none at the end; what it throws is
-  /// thrown by whoever reads.
+  /// The same from bytes that `read` returns piece by piece; an empty piece is the end. Exceptions
+  /// of `read` pass through the reading functions.
   static TarReader stream(std::function<std::span<const std::byte>()> read,
                           const std::string& name);
 
   /// The next entry that is a file, by its path; no value at the end. Throws DataError.
   std::optional<std::string> next();
-  /// Its content, appended to `out`. Throws DataError where there is more than `most` bytes.
+  /// Appends its content to `out`. Throws DataError if it has more than `most` bytes.
   void read(std::size_t most, std::vector<std::byte>& out);
   /// Some of its content, valid until the next call; empty at its end.
   std::span<const std::byte> read_some();
-  /// Of the file itself.
+  /// Bytes of the tar file itself.
   std::int64_t bytes_read() const;
 
  private:
@@ -56,7 +56,7 @@ class TarReader {
   [[noreturn]] void fail() const;
 
   std::string name_;
-  std::unique_ptr<Input> input_;  ///< of which the archive knows the address
+  std::unique_ptr<Input> input_;  ///< the archive knows its address
   std::string entry_;
   std::unique_ptr<archive, Free> archive_;
 };

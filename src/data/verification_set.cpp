@@ -36,7 +36,7 @@ Bytes image_bytes(std::string_view file, std::size_t i, const Value& value,
                   "found " + std::string(kind(value)) + ", want bytes or a numpy array of uint8");
 }
 
-/// Some tools have -1 for two persons.
+/// Some tools write -1 for two people.
 std::optional<bool> as_flag(double number) {
   if (number == 1) return true;
   if (number == 0 || number == -1) return false;
@@ -61,7 +61,7 @@ std::uint8_t flag(std::string_view file, std::size_t i, const Value& value) {
   refuse_flag(file, i, std::string(kind(value)));
 }
 
-/// Of a list, a tuple or a numpy array of objects.
+/// Items of a list, a tuple or a numpy array of objects.
 const std::vector<Value>& items(std::string_view file, std::string_view what, const Value& value,
                                 const Document& document, const NumpyDialect& numpy) {
   const auto* sequence = std::get_if<Sequence>(&value);
@@ -115,7 +115,7 @@ void VerificationSet::face(std::int64_t index, std::uint8_t* pixels) const {
   const cv::Mat from(image.height, image.width, CV_8UC3,
                      const_cast<std::uint8_t*>(image.pixels.data()));
   cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, pixels);
-  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy where it has the size
+  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy if it already has the size
 }
 
 VerificationSet VerificationSet::open(const std::filesystem::path& path) {

@@ -7,7 +7,7 @@
 
 namespace pfc {
 
-/// The number from 0 on that `text` is, all of it, where T holds it.
+/// The whole number, at least 0, that all of `text` spells, if T can hold it.
 template <class T>
 std::optional<T> whole_number(std::string_view text) {
   T value = 0;

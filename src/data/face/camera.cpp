@@ -21,7 +21,7 @@ std::vector<Rgb> light(const Canvas& canvas, const Conditions& how) {
   return film;
 }
 
-/// One binomial pass along an axis whose pixels lie `step` apart; `centre` is its middle weight.
+/// One binomial pass along an axis whose pixels are `step` apart; `centre` is the middle weight.
 void blur_lines(std::vector<Rgb>& film, std::size_t step, std::size_t line_step, float centre) {
   const float beside = 0.5f * (1.0f - centre);
   for (std::size_t line = 0; line < kFaceSize; ++line) {
@@ -44,7 +44,7 @@ void blur(std::vector<Rgb>& film, float amount) {
   }
 }
 
-/// A triangular distribution, mean 0 and deviation 1, from the lowest two bytes.
+/// A triangular distribution with mean 0 and deviation 1, from the lowest two bytes.
 float grain(std::uint32_t bytes) {
   const auto sum = static_cast<int>((bytes & 255) + (bytes >> 8 & 255));
   constexpr float kDeviation = 104.5f;  // √(2 · 256² / 12)

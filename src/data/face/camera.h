@@ -8,7 +8,7 @@
 
 namespace pfc::face {
 
-/// Lights the canvas and takes the photograph: light, blur, exposure, colour, noise. The noise is
+/// Lights the canvas and takes the photograph: light, blur, exposure, colour, noise. The noise uses
 /// the numbers of `random` at the counters (a, b), (a, b + 1), …
 RgbImage photograph(const Canvas& canvas, const Conditions& how, const CounterRandom& random,
                     std::uint64_t a, std::uint64_t b);

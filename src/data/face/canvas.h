@@ -8,13 +8,13 @@
 
 namespace pfc::face {
 
-/// What is known of a pixel before it is lit.
+/// What is known about a pixel before it is lit.
 struct Pixel {
   Rgb colour;
-  Vec3 normal{0, 0, 1};  ///< of any length, in the viewer's directions
+  Vec3 normal{0, 0, 1};  ///< of any length, in the viewer's coordinates
   float gloss = 0;       ///< share of the key light that is mirrored
   float x = 0, y = 0;    ///< in the viewer's plane, in head units
-  Vec3 head{0, 0, -1};   ///< the point of the head that is seen here; z < 0 where there is none
+  Vec3 head{0, 0, -1};   ///< the visible point of the head; z < 0 if there is none
 };
 
 /// Pixels [left, right) x [top, bottom).
@@ -42,20 +42,19 @@ class Canvas {
   std::vector<Pixel> pixels_;  ///< [112, 112]
 };
 
-/// A layer of matter over the pixel, `alpha` of it.
+/// Puts a layer of material over the pixel, with opacity `alpha`.
 inline void cover(Pixel& pixel, Rgb colour, Vec3 normal, float gloss, float alpha) {
   pixel.colour = mix(pixel.colour, colour, alpha);
   pixel.normal = mix(pixel.normal, normal, alpha);
   pixel.gloss = mix(pixel.gloss, gloss, alpha);
 }
 
-/// Colour on what is there.
+/// Colours what is already there.
 inline void tint(Pixel& pixel, Rgb colour, float alpha) {
   pixel.colour = mix(pixel.colour, colour, alpha);
 }
 
-/// A drawn outline: the share of its light that a surface loses where it turns away from the
-/// viewer.
+/// A drawn outline: the share of light that a surface loses as it turns away from the viewer.
 constexpr float ink(Vec3 normal) {
   return 0.45f * (1.0f - smooth_step(0.0f, 0.45f, normal.z));
 }

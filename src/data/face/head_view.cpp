@@ -5,12 +5,12 @@ namespace {
 
 using Point = std::complex<float>;
 
-/// The field's template of five landmarks: eyes, nose, corners of the mouth.
+/// The standard template of five landmarks: eyes, nose, corners of the mouth.
 constexpr std::array<Point, 5> kTemplate = {Point(38.2946f, 51.6963f), Point(73.5318f, 51.5014f),
                                             Point(56.0252f, 71.7366f), Point(41.5493f, 92.3655f),
                                             Point(70.7299f, 92.2041f)};
 
-/// The ball's bottom stays where it is when the head turns; a chin goes with the face.
+/// The ball's bottom stays in place when the head turns; a chin moves with the face.
 constexpr float kChinFollows = 0.42f;
 
 float outline(float t, float jaw, float taper) {
@@ -37,8 +37,8 @@ HeadView::HeadView(const Identity& who, const Conditions& how)
   align(who, how);
 }
 
-/// The least-squares similarity from the landmarks to the template (Umeyama's, which is one
-/// division in complex numbers), then what is left over after alignment.
+/// The least-squares similarity from the landmarks to the template (Umeyama's; one division in
+/// complex numbers), then the error that alignment leaves.
 void HeadView::align(const Identity& who, const Conditions& how) {
   const std::array<Point, 5> landmarks = {
       project(-who.eyes.spacing, who.eyes.level, 0), project(who.eyes.spacing, who.eyes.level, 0),
@@ -67,7 +67,8 @@ Point HeadView::plane(int x, int y) const {
 
 Box HeadView::box(Point centre, float reach_x, float reach_y) const {
   const Point middle = pixel(centre);
-  // The jaw widens, a turn shears, and an edge is a pixel wide.
+  // Room for the jaw, which widens, for a turn, which shears, and for an edge, which is a pixel
+  // wide.
   const auto right = static_cast<int>(scale_ * (1.15f * reach_x + 0.2f * reach_y)) + 2;
   const auto down = static_cast<int>(scale_ * (1.15f * reach_y + 0.2f * reach_x)) + 2;
   const auto px = static_cast<int>(middle.real()), py = static_cast<int>(middle.imag());

@@ -8,39 +8,39 @@
 
 namespace pfc::face {
 
-/// What a ray meets.
+/// What a ray hits.
 struct Hit {
   float inside = 0;  ///< head units from the outline, negative outside
   Vec3 normal;       ///< in the viewer's directions
   Vec3 head;         ///< the point, in the head's directions
 };
 
-/// Where the head is seen: a ball that is turned by yaw and pitch, stretched to the head's axes,
-/// given a jaw, looked at from far away, and aligned by the field's five landmarks as crops of
-/// photographs are.
+/// The head's geometry: a ball that is turned by yaw and pitch, stretched to the head's axes and
+/// given a jaw. It is seen from far away, and aligned by five landmarks like a crop of a
+/// photograph.
 class HeadView {
  public:
   HeadView(const Identity& who, const Conditions& how);
 
-  /// Pixels a head unit.
+  /// Pixels for each head unit.
   float scale() const { return scale_; }
   /// The point of the viewer's plane, in head units, at a pixel's centre.
   std::complex<float> plane(int x, int y) const;
-  /// How far that point moves from a pixel to the next one on the right.
+  /// How far that point moves from one pixel to the next on the right.
   std::complex<float> plane_step() const { return turn_back_; }
   /// Where a point of the viewer's plane lies in the image.
   std::complex<float> pixel(std::complex<float> plane) const { return origin_ + turn_ * plane; }
   /// The pixels around a point of the viewer's plane.
   Box box(std::complex<float> centre, float reach_x, float reach_y) const;
   /// Looks at the head, or at a shell that is larger by the factor `size`. Far outside, only
-  /// `inside` is given.
+  /// `inside` is set.
   Hit look(float x, float y, float size) const;
-  /// Where the point (x, y) of the face, `lift` above it, is seen in the viewer's plane.
+  /// Where the point (x, y) of the face, raised by `lift`, appears in the viewer's plane.
   std::complex<float> project(float x, float y, float lift) const;
-  /// How far to the side the middle of the face is seen. What hangs from a head or carries it goes
-  /// some of the way.
+  /// How far to the side the middle of the face appears. Things that hang from the head or carry it
+  /// move part of the way.
   float aside() const { return project(0, 0, 0).real(); }
-  /// Where a point of the face that is `lift` above it hides what is behind: (x, y, 0) farther on.
+  /// A raised point of the face hides what is behind it: the offset (x, y, 0) of the hidden point.
   Vec3 parallax(float lift) const;
   /// A direction of the head in the viewer's directions.
   Vec3 turned(Vec3 v) const;
@@ -51,7 +51,7 @@ class HeadView {
   static constexpr int kJawSteps = 64;
 
   Vec3 turned_back(Vec3 v) const { return rows_[0] * v.x + rows_[1] * v.y + rows_[2] * v.z; }
-  /// What the jaw narrows a width by, at y = t of the ball; to multiply with.
+  /// The factor by which the jaw narrows a width at y = t of the ball.
   float jaw(float t) const {
     if (t <= 0) return 1;
     const float at = std::min(t, 1.0f) * kJawSteps;
@@ -67,9 +67,10 @@ class HeadView {
   float scale_;
 };
 
-// Here, for every pixel looks at the head and at its hair.
+// Inline here, because every pixel looks at the head and at its hair.
 inline Hit HeadView::look(float x, float y, float size) const {
-  constexpr float kFar = 1.5f;  // what is drawn about the outline, a shadow, ends before
+  constexpr float kFar =
+      1.5f;  // anything drawn near the outline, such as a shadow, ends before this
   const float shrink = 1.0f / size;
   const float t = y * by_height_ * shrink;
   const float follow = t > 0 ? chin_shift_ * t * t : 0.0f;

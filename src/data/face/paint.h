@@ -6,8 +6,8 @@
 
 namespace pfc::face {
 
-/// A part of the face around (x, y). What stands out from the skin by `lift` is seen elsewhere when
-/// the head is turned.
+/// A part of the face around (x, y). A part raised from the skin by `lift` shifts when the head
+/// turns.
 struct Patch {
   float x, y, reach_x, reach_y;
   float lift = 0;
@@ -31,7 +31,7 @@ struct Scene {
   }
 };
 
-// Each adds a layer to the canvas.
+// Each function adds a layer to the canvas.
 
 void paint_backdrop(const Scene& scene);
 void paint_back_hair(const Scene& scene);

@@ -14,7 +14,7 @@ struct Lids {
 Lids lids(const Identity& who, float openness, float dx) {
   const float t = dx / who.eyes.width;
   const float arc = std::max(0.0f, 1.0f - t * t);
-  // Fullest towards the nose above and towards the temple below, as almonds are.
+  // Like an almond: fullest towards the nose above and towards the temple below.
   return {-who.eyes.upper * openness * arc * (1.0f - 0.15f * t),
           who.eyes.lower * (0.35f + 0.65f * openness) * arc * (1.0f + 0.25f * t)};
 }
@@ -101,8 +101,8 @@ void paint_brow(const Scene& scene, float side) {
 constexpr float kGlassesLift = 0.12f;
 constexpr Vec3 kRimNormal{0, -0.3f, 1};
 
-/// Head units from a lens's edge, positive inside: between an ellipse and |x|⁴ + |y|⁴, nearly a
-/// rectangle.
+/// Distance in head units from a lens's edge, positive inside. The shape lies between an ellipse
+/// and |x|⁴ + |y|⁴, which is nearly a rectangle.
 float inside_lens(const Identity& who, float dx, float dy) {
   const auto& glasses = who.glasses;
   const float u2 = square(dx / glasses.width), v2 = square(dy / glasses.height);
@@ -129,7 +129,7 @@ void paint_lens(const Scene& scene, float side) {
 
 void paint_bridge(const Scene& scene) {
   const auto& glasses = scene.who.glasses;
-  // Wide lenses before narrow eyes meet.
+  // Wide lenses in front of narrow eyes would meet.
   const float half = std::max(0.03f, scene.who.eyes.spacing - glasses.width);
   const Patch patch{0, scene.who.eyes.level - 0.01f, half + 0.05f, 0.1f, 1.2f * kGlassesLift};
   scene.near(patch, [&](Pixel& pixel, float dx, float dy) {

@@ -5,7 +5,7 @@ namespace {
 
 constexpr float kTemple = 0.78f;  // where the hair line turns down, as a share of the head's width
 
-constexpr float kAhead = 1024;    // keeps a count of strands positive, where rounding down is cheap
+constexpr float kAhead = 1024;  // keeps the count of strands positive, where rounding down is cheap
 constexpr float kShadow = 0.45f;  // of hair on the forehead
 
 /// Brightness across the strands, -1 to 1; `t` counts strands, above -kAhead.
@@ -18,7 +18,7 @@ float strand(const Identity& who, float t) {
              t - static_cast<float>(i));
 }
 
-/// Hair combed along `along`, strands beside one another in `across` (head units).
+/// Hair combed along `along`, with strands side by side in `across` (head units).
 Rgb hair_colour(const Identity& who, float across, float along) {
   const float wave = who.hair.waves * strand(who, 3.0f * along + 7.0f);
   const float fine = strand(who, 22.0f * (across + wave));
@@ -34,7 +34,7 @@ float front_line(const Identity& who, float x) {
 }
 
 /// How far inside the hair a point of the scalp lies, in head units. Beside the head (`beside`)
-/// hair hangs as it does over the temples, else a turned head would show what is behind it.
+/// hair hangs as over the temples; otherwise a turned head would show what is behind it.
 float inside_hair(const Identity& who, Vec3 head, bool beside) {
   constexpr float kNape = 0.75f;
   const float aside = std::abs(head.x) / who.head.width;
@@ -43,7 +43,8 @@ float inside_hair(const Identity& who, Vec3 head, bool beside) {
   const float back = smooth_step(0.2f, 0.6f, -head.z);
   const float line = mix(mix(front_line(who, head.x), who.hair.sides, side),
                          std::max(kNape, who.hair.sides), back);
-  // Across the temple the line is steep: a distance downwards is longer than the way to it.
+  // The line is steep across the temple, so the vertical distance is longer than the distance to
+  // the line.
   const float steep = side > 0 && side < 1 ? 0.4f : 1.0f;
   return (line - head.y) * steep;
 }
@@ -54,7 +55,7 @@ float curl_of(const Identity& who, const Pixel& pixel) {
          strand(who, 7.0f * pixel.y + 50.0f);
 }
 
-/// The half-width of long hair at y, over the top of the head a cap.
+/// The half-width of long hair at y; over the top of the head it is a cap.
 float curtain(const Identity& who, float y) {
   const float reach = 1.0f + who.hair.volume;
   const float t = y / (who.head.height * reach);

@@ -1,4 +1,4 @@
-// What is not a feature of the face: what is behind it, the body, the skin.
+// Everything that is not a feature of the face: the background, the body, the skin.
 #include "data/face/paint.h"
 
 namespace pfc::face {
@@ -30,8 +30,8 @@ void paint_skin(const Scene& scene) {
     if (alpha <= 0) return;
     cover(pixel, who.skin.colour, hit.normal, who.skin.gloss, alpha);
     darken(pixel, alpha * ink(hit.normal));
-    // A pixel of the outline shows what is behind it too: features leave it, hair beside the head
-    // covers it.
+    // A pixel of the outline also shows what is behind it: features skip it, and hair beside the
+    // head covers it.
     if (alpha == 1) pixel.head = hit.head;
   });
 }

@@ -52,7 +52,7 @@ void paint_mask(const Scene& scene) {
     const float alpha =
         scene.view.coverage(std::min({hit.inside, hit.head.y - top, bottom - hit.head.y}));
     const float pleat = 0.06f * std::abs(std::fmod(hit.head.y * 6.0f, 1.0f) - 0.5f);
-    // Half of the nose shows through.
+    // The shape of the nose shows half through.
     const Vec3 normal = mix(pixel.normal, hit.normal, 0.5f);
     cover(pixel, cloth * ((0.95f + pleat) * (1.0f - ink(hit.normal))), normal, 0, alpha);
   });

@@ -17,7 +17,7 @@ class Dice {
 
   float uniform(float low, float high) { return mix(low, high, unit(random_.words(a_, b_++)[0])); }
   bool chance(float probability) { return uniform(0, 1) < probability; }
-  /// Near a normal distribution, but never farther than 3.5 deviations from the mean.
+  /// Close to a normal distribution, but never more than 3.5 deviations from the mean.
   float normal(float mean, float deviation) {
     float sum = 0;
     for (const std::uint32_t word : random_.words(a_, b_++)) sum += unit(word);
@@ -69,7 +69,7 @@ void draw_head(Dice& dice, float rugged, Identity& who) {
   who.head.ears = dice.normal(0.22f, 0.025f);
 }
 
-/// Gives the tone, 0 light to 1 dark, that hair and eyes go with.
+/// Returns the skin tone, 0 light to 1 dark; hair and eyes are drawn to match it.
 float draw_skin(Dice& dice, Identity& who) {
   const float tone = dice.uniform(0, 1);
   who.skin.colour = between(kSkins, tone);
@@ -251,8 +251,7 @@ void draw_camera(Dice& dice, Conditions& how) {
 Identity draw_identity(std::uint64_t seed, std::int64_t identity) {
   Dice dice(seed, Stream::kFaceIdentity, identity, 0);
   Identity who{};
-  // Faces are more pleasant, and hair, beard and brows go together, where one number moves them
-  // all.
+  // One number moves face shape, hair, beard and brows together; this makes faces more pleasant.
   const float rugged = dice.uniform(0, 1);
   const float tone = draw_skin(dice, who);
   draw_head(dice, rugged, who);

@@ -15,12 +15,12 @@ struct Mark {
   float x = 0, y = 0, radius = 0, darkness = 0;
 };
 
-/// What belongs to a person, and is the same in all their images.
+/// What belongs to a person and is the same in all of their images.
 struct Identity {
   struct {
     float width, height;  ///< half-axes
     float jaw;            ///< exponent of the lower outline: 2 an ellipse, above 2 squarer
-    float taper;          ///< share of its width that the outline loses towards the chin
+    float taper;          ///< the share of its width that the outline loses towards the chin
     float cheekbones, chin;
     float ears;
   } head;
@@ -52,7 +52,7 @@ struct Identity {
         sweep;            ///< the hair line: height, widow's peak, parting, fall to the sides
     float jags;           ///< of a fringe
     float volume, sides;  ///< thickness; how far down it covers the temples
-    float length;         ///< y that long hair falls to; above the ears it is short
+    float length;         ///< the y to which long hair falls; above the ears it is short
     float flare, waves, curl;
     std::array<float, 64> strands;  ///< brightness across the strands, -1 to 1
   } hair;
@@ -64,7 +64,7 @@ struct Identity {
     float width, height, roundness, rim;
     Rgb colour;
   } glasses;
-  std::array<Mark, 14> marks;  ///< those not needed have no darkness
+  std::array<Mark, 14> marks;  ///< unused marks have no darkness
 };
 
 enum class Occluder { kNone, kMask, kSunglasses, kHand, kCap };
@@ -72,7 +72,7 @@ enum class Occluder { kNone, kMask, kSunglasses, kHand, kCap };
 /// What belongs to one image.
 struct Conditions {
   float yaw, pitch;                    ///< radians; right and down are positive
-  float roll, zoom, shift_x, shift_y;  ///< what alignment leaves: radians, a factor, pixels
+  float roll, zoom, shift_x, shift_y;  ///< errors left by alignment: radians, a factor, pixels
   float smile, open, squint, brow_raise, frown, gaze_x, gaze_y;
   Vec3 light;  ///< a unit vector to the key light
   Rgb key, ambient;

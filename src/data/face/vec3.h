@@ -35,8 +35,8 @@ constexpr T mix(T a, T b, float t) {
   return a + (b - a) * t;
 }
 
-/// A colour as it is seen on a screen, 0 to 1, in linear light: a square stands for the screen's
-/// curve, since a root is what the way back costs a pixel.
+/// A colour as seen on a screen, 0 to 1, converted to linear light. A square stands for the
+/// screen's curve, because the way back then costs only a square root for each pixel.
 constexpr Rgb screen(float r, float g, float b) {
   return {r * r, g * g, b * b};
 }

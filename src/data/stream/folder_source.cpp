@@ -51,7 +51,7 @@ class FolderSource final : public FaceSource {
   }
 
   StreamProgress progress() const override {
-    const bool within = image_ < images_.size();  // a folder is done with its last image
+    const bool within = image_ < images_.size();  // a folder is finished with its last image
     return {static_cast<std::int64_t>(opened_) - (within ? 1 : 0), std::ssize(people_)};
   }
   std::string passed_over() const override { return passed_over_.text(); }
@@ -76,7 +76,8 @@ class FolderSource final : public FaceSource {
   bool numbered_ = false;
   std::size_t opened_ = 0;  // folders
   std::int64_t identity_ = -1;
-  std::vector<std::string> images_;  // of the one that was opened last: a set has too many names
+  std::vector<std::string>
+      images_;  // of the folder that was opened last; all names of a set would be too many
   std::size_t image_ = 0;
   std::vector<std::byte> scratch_;
 };

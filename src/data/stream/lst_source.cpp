@@ -50,12 +50,12 @@ struct ListedImage {
   bool is_aligned = true;
 };
 
-/// From the begin of the one to the end of the other: a path may have spaces in it.
+/// From the begin of one to the end of the other: a path may contain spaces.
 std::string_view joined(std::string_view first, std::string_view last) {
   return {first.data(), static_cast<std::size_t>(last.data() + last.size() - first.data())};
 }
 
-/// What a line says, where it has this form.
+/// The fields of a line, if it has this form.
 std::optional<ListedImage> image_in(std::string_view line, Form form) {
   const std::vector<std::string_view> fields = split(line, form.separator);
   const std::size_t count = fields.size();

@@ -48,7 +48,7 @@ class RecSink final : public FaceSink {
   FaceRecordWriter writer_;
   std::function<void(const Face&)> on_unreadable_;
   std::optional<ImageSize> size_;
-  std::string first_;  // the image that it is of
+  std::string first_;  // the image whose size it is
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 namespace pfc {
 
-// What open_faces opens; each says where it is no such set.
+// What open_faces opens. Each throws if the path is not such a set.
 std::unique_ptr<FaceSource> open_rec_faces(const std::filesystem::path& rec);
 std::unique_ptr<FaceSource> open_folder_faces(const std::filesystem::path& folder);
 std::unique_ptr<FaceSource> open_lst_faces(const std::filesystem::path& lst,

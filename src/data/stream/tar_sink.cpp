@@ -55,7 +55,7 @@ class TarFile {
     try {
       tar.file_.write({static_cast<const std::byte*>(bytes), size});
       return static_cast<la_ssize_t>(size);
-    } catch (...) {  // not through the library's frames
+    } catch (...) {  // exceptions must not pass through the C library
       tar.failure_ = std::current_exception();
       return -1;
     }
@@ -71,7 +71,8 @@ class TarFile {
   fs::path path_;
   AtomicFile file_;
   std::exception_ptr failure_;
-  std::unique_ptr<archive, Free> archive_{archive_write_new()};  // freed first: it may still write
+  std::unique_ptr<archive, Free> archive_{
+      archive_write_new()};  // freed first, because it may still write
 };
 
 class TarSink final : public FaceSink {

@@ -70,7 +70,7 @@ void TarSource::take(const std::string& path) {
   }
 }
 
-/// Whether the current sample is one to give; begins a new one.
+/// Ends the current sample. Returns whether it is complete; begins a new one.
 bool TarSource::finish() {
   given_ = std::exchange(sample_, {});
   if (given_.has_image && !given_.identity)
@@ -100,14 +100,14 @@ bool TarSource::next(Face& face) {
     if (!tar_ && !open_next()) return end();
     std::optional<std::string> path = std::exchange(pending_, std::nullopt);
     if (!path) path = tar_->next();
-    if (!path) {  // no sample reaches into the next tar
+    if (!path) {  // no sample continues into the next tar
       const bool complete = finish();
       open_next();
       if (complete) return give(face);
       if (!tar_) return end();
       continue;
     }
-    if (is_hidden(*path)) {  // `._0001.jpg`, which a Mac puts before 0001.jpg
+    if (is_hidden(*path)) {  // `._0001.jpg`, which a Mac writes before 0001.jpg
       others_.add(PassedOver::Kind::kHidden, *path);
       continue;
     }

@@ -15,8 +15,8 @@ namespace pfc {
 /// WebDataset samples of one tar after another.
 class TarSource final : public FaceSource {
  public:
-  /// `open` opens the i-th shard, or gives no value after the last. `total_bytes` of all; `name`
-  /// stands for them in errors.
+  /// `open` opens the i-th shard and returns no value after the last. `total_bytes` is the size of
+  /// all shards; `name` stands for them in errors.
   using Open = std::function<std::optional<TarReader>(std::size_t)>;
   TarSource(std::string name, Open open, std::int64_t total_bytes);
 
@@ -36,7 +36,7 @@ class TarSource final : public FaceSource {
   void take(const std::string& path);
   bool finish();
   bool give(Face& face);
-  /// After the last sample. Throws Error where there was none.
+  /// Called after the last sample. Throws Error if there was none.
   bool end() const;
 
   std::string name_;
@@ -45,10 +45,10 @@ class TarSource final : public FaceSource {
   std::size_t shards_ = 0;
   std::optional<TarReader> tar_;
   Sample sample_;
-  std::optional<std::string> pending_;  ///< a file of the next sample, not read yet
+  std::optional<std::string> pending_;  ///< a file of the next sample, not yet read
   Sample given_;
   PassedOver others_;
-  bool found_ = false;  ///< a sample
+  bool found_ = false;  ///< whether a sample was found
 };
 
 }  // namespace pfc
