@@ -20,8 +20,8 @@ Point mean_of(const Landmarks& points) {
   return mean;
 }
 
-/// Mean squared distances of the points from their mean, along the line that they lie closest to
-/// and across it.
+/// Mean squared distances of the points from their mean: along the line that fits them best, and
+/// across it.
 struct Spread {
   double along = 0, across = 0;
 };
@@ -56,8 +56,8 @@ void require_usable(const Landmarks& landmarks, const ImageSize& size) {
                   std::to_string(size.width) + " x " + std::to_string(size.height));
     }
   }
-  constexpr double kLeastSpread = 1.0;  // pixels, a face of 3 or 4
-  constexpr double kLeastRatio = 0.02;  // of a face; 0.7 of the template's
+  constexpr double kLeastSpread = 1.0;  // pixels; a face of 3 or 4 pixels
+  constexpr double kLeastRatio = 0.02;  // of a face; the template has 0.7
   const Spread spread = spread_of(landmarks);
   if (std::sqrt(spread.along) < kLeastSpread) throw Error("the landmarks coincide");
   if (spread.across < kLeastRatio * kLeastRatio * spread.along)

@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 constexpr const char* kTemporary = ".tmp";
 constexpr const char* kList = "not_aligned.txt";
 
-/// A file that is whole under its name, though not yet safe from a power cut: the folder is synced
-/// at the end.
+/// Writes a file that is complete under its name, but not yet safe from a power cut: the folder is
+/// synced at the end.
 void write_whole(const fs::path& path, std::span<const std::byte> bytes) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
@@ -42,8 +42,8 @@ std::vector<std::string> file_names(const ImageSource& images, bool png) {
   return names;
 }
 
-/// The faces that an earlier run left in its folder. Its list, and files that it was about to write
-/// when it was killed, are removed: they would stay in the set.
+/// The faces that an earlier run left in its folder. Its list, and files that were unfinished when
+/// it was killed, are removed; they would otherwise stay in the set.
 std::unordered_set<std::string> written_before(const fs::path& folder) {
   std::unordered_set<std::string> names;
   try {
@@ -80,7 +80,7 @@ AlignCounts align_images(
   counts.kept = images.size() - std::ssize(left);
   std::int64_t done = counts.aligned = counts.kept;
   options.progress(done, images.size());
-  /// Why a picture was not aligned; empty where it was.
+  /// Why a picture was not aligned; empty if it was.
   const auto align_one = [&](std::int64_t k) -> std::string {
     const std::int64_t i = left[static_cast<std::size_t>(k)];
     RgbImage face;
@@ -88,7 +88,7 @@ AlignCounts align_images(
       std::vector<std::byte> scratch;
       const RgbImage picture = decode_image(images.image(i, scratch));
       face = align_face(picture, landmarks_of(images.name(i), picture));
-    } catch (const IoError&) {  // nothing is known of the picture
+    } catch (const IoError&) {  // says nothing about the picture
       throw;
     } catch (const Error& error) {
       return error.what();
@@ -97,7 +97,7 @@ AlignCounts align_images(
                 options.png ? encode_png(face) : encode_jpeg(face, options.quality));
     return "";
   };
-  std::string list;  // in memory: a file that is open could be left behind
+  std::string list;  // in memory, because an open file could be left behind
   ordered_work(std::ssize(left), options.threads, align_one,
                [&](std::int64_t k, const std::string& reason) {
                  if (reason.empty()) {

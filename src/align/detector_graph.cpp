@@ -25,8 +25,8 @@ std::string extents(const OnnxPort& port) {
   return text.empty() ? "a single value" : text;
 }
 
-/// Three kinds of output for each of its strides: scores, boxes, key points. Says what the file is
-/// where it has others.
+/// The file must have three kinds of output for each of its strides: scores, boxes, key points.
+/// Otherwise the error says what the file is.
 int levels_in(const OnnxSummary& summary, const std::string& name) {
   const std::size_t outputs = summary.outputs.size();
   const bool takes_pictures = summary.inputs.size() == 1 && summary.inputs[0].shape.size() == 4;
@@ -61,8 +61,8 @@ DetectorGraph read_detector(std::span<const std::byte> file, const std::string& 
   const auto input = std::ranges::find(inputs, summary.inputs[0].name,
                                        [](const onnx::ValueInfoProto& i) { return i.name(); });
   auto& shape = *input->mutable_type()->mutable_tensor_type()->mutable_shape();
-  // OpenCV 4.6 computes with shapes while it reads, and stops where one is open. Which ones are:
-  // numbers below 1 and names, such as "?" and "height".
+  // OpenCV 4.6 computes shapes while it reads a file, and stops at an open extent. Open extents are
+  // numbers below 1 and names such as "?" and "height".
   const auto extent = [&](int axis, std::int64_t wanted) {
     auto& dim = *shape.mutable_dim(axis);
     if (!dim.has_dim_value() || dim.dim_value() < 1) dim.set_dim_value(wanted);

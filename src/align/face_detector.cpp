@@ -16,7 +16,7 @@
 namespace pfc {
 namespace {
 
-/// Of the sides of the picture, around it.
+/// Border around the picture, as a share of its sides.
 constexpr std::array kBorders = {0.0, 1.0 / 8, 1.0 / 2};
 
 /// An output as a matrix.
@@ -27,7 +27,7 @@ struct Output {
   const float* row(int i) const { return values + std::ptrdiff_t{i} * columns; }
 };
 
-/// What the network says at the places of one stride.
+/// The network's outputs for one stride.
 struct Level {
   int stride = 0, anchors = 0;
   Output scores, boxes, landmarks;
@@ -38,12 +38,12 @@ Output as_matrix(const cv::Mat& mat) {
   return {static_cast<int>(mat.total()) / std::max(columns, 1), columns, mat.ptr<float>()};
 }
 
-/// The first line of what OpenCV says.
+/// The first line of OpenCV's message.
 std::string reason(const cv::Exception& error) {
   return printable(error.err.substr(0, error.err.find('\n')));
 }
 
-/// Sorts the outputs by what they are. Throws Error where they are not SCRFD's.
+/// Sorts the outputs by their kind. Throws Error if they are not those of an SCRFD.
 std::vector<Level> levels_of(const std::vector<cv::Mat>& outputs, const DetectorGraph& graph) {
   std::vector<Level> levels(static_cast<std::size_t>(graph.levels));
   std::string found;
@@ -81,7 +81,7 @@ std::vector<Level> levels_of(const std::vector<cv::Mat>& outputs, const Detector
   return levels;
 }
 
-/// Where a picture lies in the network's input.
+/// The place of a picture in the network's input.
 struct Placement {
   double scale = 1;
   int x = 0, y = 0;  ///< of its first pixel
@@ -121,7 +121,7 @@ double overlap(const DetectedFace& a, const DetectedFace& b) {
   return width * height / (area(a) + area(b) - width * height);
 }
 
-/// Of faces that overlap, the surest.
+/// Of overlapping faces, keeps the surest.
 std::vector<DetectedFace> without_doubles(std::vector<DetectedFace> faces) {
   std::ranges::stable_sort(faces, std::greater<>(), &DetectedFace::score);
   std::vector<DetectedFace> kept;
@@ -136,7 +136,7 @@ std::vector<DetectedFace> without_doubles(std::vector<DetectedFace> faces) {
 
 }  // namespace
 
-/// A cv::dnn::Net serves one thread at a time: each thread borrows one.
+/// A cv::dnn::Net serves one thread at a time, so each thread borrows one.
 struct FaceDetector::Network {
   std::string name;
   DetectorGraph graph;
@@ -162,8 +162,8 @@ struct FaceDetector::Network {
   std::vector<DetectedFace> detect(cv::dnn::Net& net, const RgbImage& picture, double border) const;
 };
 
-/// The picture is made as large as fits into the input with its border; what it does not cover is
-/// black.
+/// The picture, with its border, is scaled to the largest size that fits into the input; the rest
+/// is black.
 std::vector<DetectedFace> FaceDetector::Network::detect(cv::dnn::Net& net, const RgbImage& picture,
                                                         double border) const {
   const auto [input_width, input_height] = graph.input;
@@ -191,7 +191,7 @@ std::vector<DetectedFace> FaceDetector::Network::detect(cv::dnn::Net& net, const
 
 FaceDetector::FaceDetector(const std::filesystem::path& onnx, std::optional<ImageSize> size)
     : network_(std::make_unique<Network>()) {
-  // Pictures are looked at side by side: OpenCV's own threads would only take each other's cores.
+  // Several pictures are processed in parallel; OpenCV's own threads would only take their cores.
   cv::setNumThreads(1);
   network_->name = onnx.string();
   network_->graph = read_detector(MappedFile(onnx).bytes(), onnx.string(), size);
@@ -200,7 +200,7 @@ FaceDetector::FaceDetector(const std::filesystem::path& onnx, std::optional<Imag
   } catch (const cv::Exception& error) {
     throw Error(onnx.string() + ": no network that OpenCV can read: " + reason(error));
   }
-  detect({1, 1, std::vector<std::uint8_t>(3)});  // says what it is not
+  detect({1, 1, std::vector<std::uint8_t>(3)});  // throws with what the network is not
 }
 
 FaceDetector::~FaceDetector() = default;

@@ -25,11 +25,12 @@ constexpr const char* kWanted =
     "a picture's name and five points, \"NAME X1 Y1 … X5 Y5\"; a label, a box or a score may stand "
     "before or after the points";
 
-// Of a misfit (see there). Faces that look at the camera leave 0.01, a full profile 0.5; the points
-// of most faces read in a wrong order or from a wrong column 0.2 and more, points at random 0.8.
-constexpr double kSurelyFaces = 0.2;       // of a list that is not read as the plainest one
-constexpr double kNoListOfFaces = 0.5;     // of a list
-constexpr double kLooksLikeNoFace = 0.65;  // of a line
+// Limits of the misfit (see there). Faces that look at the camera have 0.01, a full profile 0.5.
+// For most faces whose points are read in a wrong order or from a wrong column it is 0.2 or more,
+// for random points 0.8.
+constexpr double kSurelyFaces = 0.2;       // for a list that is not read in the plainest way
+constexpr double kNoListOfFaces = 0.5;     // for a list
+constexpr double kLooksLikeNoFace = 0.65;  // for one line
 
 std::optional<double> number_in(std::string_view text) {
   double value = 0;
@@ -43,7 +44,8 @@ struct ListField {
   std::optional<double> number;
 };
 
-/// A field of several numbers ("NAME<tab>X1 Y1 X2 Y2 …") is several.
+/// Splits a line into fields. A field of several numbers ("NAME<tab>X1 Y1 X2 Y2 …") becomes
+/// several.
 std::vector<ListField> fields_of(std::string_view line, char separator) {
   const auto is_number = [](const ListField& field) { return field.number.has_value(); };
   std::vector<ListField> fields;
@@ -59,18 +61,18 @@ std::vector<ListField> fields_of(std::string_view line, char separator) {
   return fields;
 }
 
-/// A line as a name and the longest row of numbers in it.
+/// A line split into a name and its longest run of numbers.
 struct ParsedLine {
   std::string_view name;
   std::vector<double> numbers;
 };
 
-/// The name is the first field before the row that is no number itself ("1 NAME LABEL …"); where
-/// there is none, the first behind it; where all fields are numbers, the first.
+/// The name is the first field before the run that is not a number ("1 NAME LABEL …"). If there is
+/// none, it is the first field after the run; if all fields are numbers, the first field.
 ParsedLine parse_line(std::string_view line, char separator) {
   const std::vector<ListField> fields = fields_of(line, separator);
   const auto is_text = [](const ListField& field) { return !field.number; };
-  auto first = fields.begin(), last = first;  // of the longest row
+  auto first = fields.begin(), last = first;  // of the longest run
   for (auto begin = fields.begin(); begin != fields.end();) {
     const auto end = std::find_if(begin, fields.end(), is_text);
     if (end - begin > last - first) first = begin, last = end;
@@ -85,15 +87,15 @@ ParsedLine parse_line(std::string_view line, char separator) {
     name = last;
   }
   result.name = name->text;
-  // Where spaces separate, a name may hold some.
+  // If spaces separate fields, a name may contain some.
   if (separator == ' ' && name < first)
     result.name = {name->text.begin(), std::prev(first)->text.end()};
   for (auto field = first; field != last; ++field) result.numbers.push_back(*field->number);
   return result;
 }
 
-/// Fields are separated by tabs, else by commas, else by spaces: by the first that gives the
-/// numbers of five points, as a name may hold the others ("Smith, John.jpg 30 40 …").
+/// Fields are separated by tabs, by commas or by spaces: the first of these that gives the numbers
+/// of five points, because a name may contain the others ("Smith, John.jpg 30 40 …").
 ParsedLine parse_line(std::string_view line) {
   ParsedLine best;
   for (const char separator : {'\t', ',', ' '}) {
@@ -105,7 +107,7 @@ ParsedLine parse_line(std::string_view line) {
   return best;
 }
 
-/// What a name is looked for by: without a leading "./", and with '/' where Windows has '\'.
+/// The form in which names are compared: without a leading "./", and with '/' for Windows' '\'.
 std::string key_of(std::string_view name) {
   while (name.starts_with("./")) name.remove_prefix(2);
   std::string key(name);
@@ -117,8 +119,8 @@ std::uint32_t hash_of(const std::string& key) {
   return static_cast<std::uint32_t>(XXH3_64bits(key.data(), key.size()));
 }
 
-/// The points of the 68 of the field's other scheme: eyes as the means of their corners and lids,
-/// the tip of the nose, the corners of the mouth.
+/// Five points from 68: the eyes as means of their corners and lids, the tip of the nose, the
+/// corners of the mouth.
 Landmarks five_of_68(const std::array<Point, 68>& points) {
   const auto mean = [&](std::size_t first) {
     Point sum;
@@ -182,10 +184,10 @@ std::vector<LandmarkReading> readings_of(std::size_t count) {
 /// How well a list's lines fit a reading.
 struct ReadingFit {
   LandmarkReading reading;
-  double misfit = 1;   ///< three lines of four leave more: a list may be of profiles for the most
-  double upright = 0;  ///< mean cosine of the angle at which faces stand
+  double misfit = 1;   ///< three lines in four fit better: most faces of a list may be profiles
+  double upright = 0;  ///< mean cosine of the angle by which faces are turned
 
-  /// Left before right and x before y is what nearly all lists have.
+  /// How far this is from the usual order, which is left before right and x before y.
   int turns() const { return (reading.y_first ? 1 : 0) + (reading.right_first ? 1 : 0); }
 };
 
@@ -195,7 +197,7 @@ ReadingFit fit_of(const std::vector<std::vector<double>>& lines, const LandmarkR
   for (const std::vector<double>& numbers : lines) {
     const Landmarks points = points_in(numbers, reading);
     const double left = misfit(points);
-    if (!std::isfinite(left)) continue;  // where a detector found nothing: zeros, -1
+    if (!std::isfinite(left)) continue;  // a detector that found nothing writes zeros or -1
     misfits.push_back(left);
     const AffineMap map = similarity(points);
     upright += map[0][0] / std::hypot(map[0][0], map[1][0]);
@@ -207,8 +209,8 @@ ReadingFit fit_of(const std::vector<std::vector<double>>& lines, const LandmarkR
   return {reading, *quarter, upright};
 }
 
-/// Mirrored faces fit two readings, which differ by a quarter turn; those that then lie on their
-/// sides or stand on their heads are not what the list means.
+/// Mirrored faces fit two readings, which differ by a quarter turn. A reading in which faces then
+/// lie on their side or stand on their head is not meant.
 bool is_possible(const ReadingFit& fit) {
   return fit.turns() == 0 || fit.upright > 0.5;
 }
@@ -226,15 +228,15 @@ bool looks_like_json(std::string_view text) {
   return first != text.npos && text[first] == '{';
 }
 
-/// Writes the numbers of `json` and of what is in it, `levels` deep: brackets without end would
-/// take all of the stack.
+/// Appends the numbers in `json`, `levels` deep. Without that limit, endless brackets would use up
+/// the stack.
 void append_numbers(const Json& json, int levels, std::string& line) {
   if (json.is_number()) line += format("\t%.17g", json.get<double>());
   if (!json.is_structured() || levels == 0) return;
   for (const Json& part : json) append_numbers(part, levels - 1, line);
 }
 
-/// As lines of text.
+/// The JSON's names and numbers as lines of text.
 std::string text_of_json(std::string_view text, const std::string& file) {
   Json json;
   try {

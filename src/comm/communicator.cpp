@@ -75,7 +75,7 @@ std::string_view name_of(Collective collective) {
   return "";
 }
 
-/// What every collective begins with: its name for messages, its count, and what can be wrong.
+/// The begin of every collective: checks its arguments, counts it, and makes its name for messages.
 std::string Communicator::begin(Collective collective, const at::Tensor& tensor) {
   std::string call(name_of(collective));
   if (tensor.defined()) {
@@ -97,8 +97,8 @@ std::string Communicator::begin(Collective collective, const at::Tensor& tensor)
   return call;
 }
 
-/// An all-gather of the calls' names, ahead of the calls: it has the same shape on all ranks,
-/// whatever they are about to do.
+/// An all-gather of the calls' names before the calls. It has the same shape on all ranks, whatever
+/// they are about to call.
 void Communicator::compare_calls(const std::string& call, const at::Tensor& tensor) {
   constexpr std::int64_t kLength = 160;
   std::string text = call;

@@ -7,15 +7,15 @@
 
 namespace pfc {
 
-/// What a rank could not do.
+/// The failure of a rank.
 struct RankFailure {
   int rank = 0;
-  std::string sentence = {};  ///< names the rank, where there are several
+  std::string sentence = {};  ///< names the rank if there are several
 };
 
-/// Each rank says what it failed with, an empty sentence where it did not; all learn of the first
-/// one that did. What all do next, give up or try something else, they then do together: a rank
-/// that alone throws ends the others before they can clean up.
+/// Each rank passes the sentence of its failure, or an empty one; all ranks learn the first
+/// failure. Then they can give up or try something else together. A rank that throws alone ends the
+/// others before they can clean up.
 std::optional<RankFailure> first_failure(const std::string& sentence, Communicator& comm);
 
 }  // namespace pfc

@@ -12,8 +12,8 @@
 namespace pfc {
 namespace {
 
-/// LibTorch's kernels register themselves when their library is loaded. Programs that find no GPU
-/// start without its gigabyte.
+/// LibTorch's CUDA kernels register themselves when their library is loaded. Programs that find no
+/// GPU start without this library, which has a gigabyte.
 bool load_kernels() {
   if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
     throw Error(std::string("there is a GPU, but LibTorch's kernels for it: ") + ::dlerror());
@@ -34,8 +34,8 @@ int gpu_of(int local_rank) {
 }
 
 Gpu gpu(int number) {
-  // It goes back to the device before without making a context there, which would take memory of
-  // GPU 0 for every rank.
+  // The guard returns to the former device without making a context there, which would take memory
+  // on GPU 0 for every rank.
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(number));
   cudaDeviceProp properties{};
   std::size_t free = 0, total = 0;

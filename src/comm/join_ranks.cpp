@@ -15,7 +15,7 @@
 namespace pfc {
 namespace {
 
-/// Of every rank.
+/// The ids of every rank.
 std::vector<GpuId> ids_of_gpus(const Launch& launch, Communicator& host) {
   const GpuId mine = gpus() > 0 ? gpu(gpu_of(launch.local_rank)).id : GpuId{};
   const at::Tensor bytes = at::empty({1, sizeof(GpuId)}, at::kByte);
@@ -55,7 +55,7 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
 
 void end_all_ranks(int status) {
   end_mpi(status);
-  std::_Exit(status);  // what waits for the other ranks must not be destroyed
+  std::_Exit(status);  // objects that wait for other ranks must not be destroyed
 }
 
 }  // namespace pfc

@@ -68,12 +68,13 @@ Launch find_launch(const Variable& variable) {
                        variable("TORCHELASTIC_USE_AGENT_STORE") == std::string("True");
     if (set("TORCHELASTIC_RESTART_COUNT"))
       launch.attempt = number(variable, "TORCHELASTIC_RESTART_COUNT");
-  } else if (set("SLURM_STEP_NUM_TASKS")) {  // an sbatch script itself is no step's task
+  } else if (set("SLURM_STEP_NUM_TASKS")) {  // an sbatch script itself is not a task of a step
     launch.way = set("PMIX_RANK") ? Launch::Way::kMpi : Launch::Way::kRendezvous;
     launch.rank = number(variable, "SLURM_PROCID");
     launch.world = number(variable, "SLURM_STEP_NUM_TASKS");
     launch.local_rank = number(variable, "SLURM_LOCALID");
-    // "4(x2),3": the ranks of each machine; what is asked is whether there are others here.
+    // "4(x2),3" lists the ranks of each machine. Here it only matters whether this machine has
+    // others.
     const char* const tasks = variable("SLURM_STEP_TASKS_PER_NODE");
     launch.local_world = std::max(launch.local_rank + 1, tasks == nullptr ? 1 : std::atoi(tasks));
     if (set("MASTER_ADDR")) {
@@ -81,12 +82,13 @@ Launch find_launch(const Variable& variable) {
     } else if (set("SLURM_STEP_NODELIST")) {
       launch.address = first_host(variable("SLURM_STEP_NODELIST"));
     }
-    constexpr int kFirstPort = 20000, kPorts = 10000;  // one a job, so that jobs do not meet
+    constexpr int kFirstPort = 20000,
+                  kPorts = 10000;  // a port for each job, so that jobs do not meet
     launch.port = set("MASTER_PORT") ? number(variable, "MASTER_PORT")
                                      : kFirstPort + number(variable, "SLURM_JOB_ID") % kPorts;
   }
   check(launch);
-  // One process has nobody to meet, and need not have the GPU that ranks meet on.
+  // A single process has nobody to meet, and needs no GPU for meeting.
   if (launch.way == Launch::Way::kRendezvous && launch.world == 1) launch.way = Launch::Way::kAlone;
   return launch;
 }

@@ -13,17 +13,17 @@
 namespace pfc {
 namespace {
 
-/// Well below the shortest timeout, a second.
+/// Well below the shortest timeout, which is a second.
 constexpr std::chrono::milliseconds kBeat{100};
 
-/// A GPU's current stream.
+/// The current stream of a GPU.
 std::optional<c10::Stream> current_stream(at::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
-/// On a GPU another one: on the work's own, a beat would wait for the work, and the work for the
-/// other ranks' beats.
+/// Another stream on a GPU. On the work's own stream a beat would wait for the work, and the work
+/// for the other ranks' beats.
 std::optional<c10::Stream> stream_beside(at::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);

@@ -30,7 +30,7 @@ void check(int status, const std::string& call) {
   throw Error(call + ": MPI: " + std::string(text, static_cast<std::size_t>(length)));
 }
 
-/// Of numbers that are moved only. MPI knows no bfloat16.
+/// The type for numbers that are only moved. MPI has no bfloat16.
 MPI_Datatype moved_type(at::ScalarType type, const std::string& call) {
   switch (at::elementSize(type)) {
     case 1:
@@ -46,7 +46,7 @@ MPI_Datatype moved_type(at::ScalarType type, const std::string& call) {
   }
 }
 
-/// Of numbers that are added up.
+/// The type for numbers that are summed.
 MPI_Datatype summed_type(at::ScalarType type, const std::string& call) {
   switch (type) {
     case at::kFloat:
@@ -73,7 +73,8 @@ class Request {
   Request(std::string call, std::chrono::seconds timeout, at::Tensor from, at::Tensor to)
       : call_(std::move(call)), timeout_(timeout), from_(std::move(from)), to_(std::move(to)) {}
 
-  /// What MPI may still write to must not go away: a rank that fails leaves its requests behind.
+  /// MPI may still write into these tensors, so they must stay alive: a rank that fails leaves its
+  /// requests behind.
   ~Request() {
     if (request_ == MPI_REQUEST_NULL) return;
     from_.unsafeReleaseTensorImpl();
@@ -90,7 +91,7 @@ class Request {
     return done != 0;
   }
 
-  /// MPI's own wait would spin without end, and keep a core from the rank that is waited for.
+  /// MPI's own wait would spin the whole time, and keep a core from the rank that is awaited.
   void wait() {
     constexpr int kSpins = 200;
     constexpr std::chrono::microseconds kPause{50};
@@ -130,7 +131,7 @@ class MpiCommunicator final : public Communicator {
   std::string named(const std::string& call) const {
     return "rank " + std::to_string(rank()) + ": " + call;
   }
-  /// Calls start(request) and gives what completes it.
+  /// Calls start(request) and returns the Pending that completes it.
   template <class Start>
   Pending pending(const std::string& call, const at::Tensor& from, const at::Tensor& to,
                   const Start& start) {

@@ -54,7 +54,7 @@ ncclDataType_t type_of(at::ScalarType type, const std::string& call) {
   }
 }
 
-/// Where a stream was.
+/// A point in a stream.
 class Event {
  public:
   explicit Event(cudaStream_t stream) {
@@ -72,8 +72,8 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-/// Watches NCCL from a thread of its own: the host does not wait for collectives, and cannot be
-/// called back from NCCL's start.
+/// Watches NCCL from a thread of its own. The host does not wait for collectives, and NCCL's start
+/// offers no callback.
 class Watch {
  public:
   Watch(at::Device device, std::chrono::seconds timeout)
@@ -82,7 +82,7 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  /// From now on what NCCL reports of `comm` is told too. It must live until `stop`.
+  /// From now on, also reports errors of `comm`, which must live until `stop`.
   void look_at(ncclComm_t comm) {
     const std::lock_guard lock(mutex_);
     comm_ = comm;
@@ -109,7 +109,7 @@ class Watch {
 
   void run() {
     constexpr std::chrono::milliseconds kInterval{100};
-    const c10::cuda::CUDAGuard guard(device_);  // else each rank would take memory of GPU 0
+    const c10::cuda::CUDAGuard guard(device_);  // otherwise each rank would take memory on GPU 0
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, kInterval, [this] { return stopped_; })) {
       while (!calls_.empty() && calls_.front().is_over()) calls_.pop_front();
@@ -137,7 +137,7 @@ class Watch {
   std::condition_variable changed_;
   std::deque<Call> calls_;
   bool stopped_ = false;
-  std::thread thread_;  // last: it uses the others
+  std::thread thread_;  // declared last, because it uses the others
 };
 
 class NcclCommunicator final : public Communicator {
@@ -153,7 +153,7 @@ class NcclCommunicator final : public Communicator {
         comm_(join(launch, id, watch_)) {}
   // NCCL must not wait here for ranks that may be gone.
   ~NcclCommunicator() override {
-    watch_.stop();  // it uses what is aborted
+    watch_.stop();  // the watch uses what is aborted next
     ncclCommAbort(comm_);
   }
 
@@ -169,7 +169,7 @@ class NcclCommunicator final : public Communicator {
     return comm;
   }
 
-  /// Runs start(from, to, type, stream) behind what the current stream holds. The host's tensors go
+  /// Runs start(from, to, type, stream) after the work of the current stream. Host tensors go
   /// through the GPU.
   template <class Start>
   Pending pending(const std::string& what, const at::Tensor& from, const at::Tensor& to,
@@ -256,8 +256,8 @@ ncclUniqueId share_through_mpi(Communicator& host) {
   return id;
 }
 
-/// What ranks tell one another at an address before NCCL runs. Rank 0 serves it, where the launcher
-/// does not: it must live until all have read, which NCCL's start waits for.
+/// What ranks tell each other at an address before NCCL runs. If the launcher does not serve the
+/// address, rank 0 does; it must live until all have read, which NCCL's start guarantees.
 class Rendezvous {
  public:
   Rendezvous(const Launch& launch, std::chrono::seconds timeout) : launch_(launch) {
@@ -269,7 +269,7 @@ class Rendezvous {
     store_ = told([&] { return c10::make_intrusive<c10d::TCPStore>(launch.address, options); });
   }
 
-  /// One of each rank.
+  /// Gathers one id from each rank.
   std::vector<GpuId> gather(const GpuId& mine) {
     set("gpu/" + std::to_string(launch_.rank), mine);
     std::vector<GpuId> ids;
@@ -296,7 +296,7 @@ class Rendezvous {
     const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&value);
     told([&] { store_->set(full(key), {bytes, bytes + sizeof(T)}); });
   }
-  /// Waits for it.
+  /// Waits for the value of a key.
   template <class T>
   T get(const std::string& key) {
     const std::vector<std::uint8_t> bytes = told([&] { return store_->get(full(key)); });

@@ -8,14 +8,15 @@
 
 namespace pfc {
 
-/// All ranks of a launch, each on its GPU (gpu_of). They meet through `host` (of MPI), which is
-/// kept as long as the result and whose ranks are known to have a GPU each, or where that is null
-/// at the launch's address, where this throws Error if two of them have the same.
+/// All ranks of a launch, each on its GPU (gpu_of). They meet through `host`, an MPI communicator,
+/// which is kept as long as the result; its ranks must be known to have a GPU each. If `host` is
+/// null, they meet at the launch's address, and this throws Error if two ranks have the same GPU.
 ///
-/// Collectives run on a stream of their own, after what the current stream held when they began;
-/// `wait` makes the current stream wait for them and not the host. A collective that is not over
-/// after `timeout`, NCCL's start among them, or that NCCL reports as broken, ends this process with
-/// a sentence that names rank and call: nobody may be waiting who could be told.
+/// Collectives run on a stream of their own, after the work that the current stream had when they
+/// began. `wait` makes the current stream wait for them, not the host. If a collective (or NCCL's
+/// start) is not over after `timeout`, or NCCL reports an error, this ends the process with a
+/// sentence that names rank and call. An exception would not do, because perhaps no thread is
+/// waiting for the result.
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                                      std::unique_ptr<Communicator> host,
                                                      std::chrono::seconds timeout);

@@ -25,7 +25,7 @@ bool bound_without_being_asked() {
          std::getenv("OMPI_MCA_hwloc_base_binding_policy") == nullptr;
 }
 
-/// The system leaves out of it the cores that this job may not use.
+/// The system removes the cores that this job may not use.
 void unbind() {
   cpu_set_t all;
   CPU_ZERO(&all);

@@ -17,11 +17,11 @@
 namespace pfc {
 namespace {
 
-/// inputs and outputs of one collective, by rank.
+/// The inputs and outputs of one collective, by rank.
 using Tensors = std::vector<at::Tensor>;
 using Compute = std::function<void(const Tensors& inputs, Tensors& outputs)>;
 
-/// What the ranks share. A collective is computed by the rank that joins it last.
+/// What the ranks share. The rank that joins a collective last computes it.
 class Meeting {
  public:
   Meeting(int world, std::chrono::milliseconds timeout) : world_(world), timeout_(timeout) {}

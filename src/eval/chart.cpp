@@ -9,10 +9,11 @@
 namespace pfc {
 namespace {
 
-/// Told apart by colour-blind readers too (after Okabe and Ito), dark enough for thin lines.
+/// Colours that colour-blind readers can tell apart (after Okabe and Ito), dark enough for thin
+/// lines.
 constexpr std::array kColours = {"#0072b2", "#d55e00", "#009e73", "#b8579b",
                                  "#c58a00", "#3a9bd9", "#6b4fa0", "#444444"};
-constexpr std::array kDashes = {"none", "7 4", "2 3"};  // once the colours are used up
+constexpr std::array kDashes = {"none", "7 4", "2 3"};  // when the colours are used up
 
 struct Style {
   const char *colour, *dash;
@@ -105,7 +106,7 @@ std::string curve_path(const ChartCurve& curve, const Scale& to_x, const Scale& 
   std::string path = format("M%.1f %.1f", x, y);
   for (std::size_t i = 1; i < curve.points.size(); ++i) {
     const double next_x = to_x(curve.points[i].x), next_y = to_y(curve.points[i].y);
-    // Steps below half a pixel are not seen, but there may be millions.
+    // Steps below half a pixel cannot be seen, and there may be millions.
     const bool seen = next_x - x + std::abs(next_y - y) >= 0.5 || i + 1 == curve.points.size();
     if (seen) path += format("H%.1fV%.1f", x = next_x, y = next_y);
   }

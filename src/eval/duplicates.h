@@ -12,8 +12,8 @@ struct DuplicateRow {
   double cosine = 0;
 };
 
-/// The rows of [n, d], of unit length, whose cosine to an earlier one is above `least`, each with
-/// the first of these. All rows are compared with all, a block of cosines at a time.
+/// The rows of [n, d], of unit length, whose cosine to an earlier row is above `least`, each with
+/// the first such row. All rows are compared with all, one block of cosines at a time.
 std::vector<DuplicateRow> duplicate_rows(const at::Tensor& rows, double least);
 
 }  // namespace pfc

@@ -23,7 +23,7 @@
 namespace pfc {
 namespace {
 
-/// Images [begin, end) of a source, being decoded by other threads.
+/// Images [begin, end) of a source while other threads decode them.
 class Decoding {
  public:
   Decoding(const ImageSource& images, std::int64_t begin, std::int64_t end, int threads)
@@ -40,7 +40,7 @@ class Decoding {
     }
   }
 
-  /// Until all are decoded and on the device.
+  /// Waits until all are decoded and on the device.
   void wait(at::Device device) {
     for (auto& part : parts_) part.get();
     pixels_ = pixels_.to(device);
@@ -50,7 +50,7 @@ class Decoding {
   std::int64_t size() const { return pixels_.size(0); }
   /// [end − begin, 112, 112, 3] uint8; zeros where an image did not decode.
   const torch::Tensor& pixels() const { return pixels_; }
-  /// What is wrong with an image; empty where nothing is.
+  /// What is wrong with an image; empty if nothing is.
   const std::string& reason(std::int64_t i) const { return reasons_[static_cast<std::size_t>(i)]; }
 
  private:
@@ -59,7 +59,7 @@ class Decoding {
     std::uint8_t* const pixels = pixels_.data_ptr<std::uint8_t>() + i * kBytes;
     try {
       images.face(begin_ + i, scratch, pixels);
-    } catch (const IoError&) {  // nothing is known of the image
+    } catch (const IoError&) {  // says nothing about the image
       throw;
     } catch (const Error& error) {
       std::fill_n(pixels, kBytes, std::uint8_t{0});
@@ -70,7 +70,7 @@ class Decoding {
   std::int64_t begin_;
   torch::Tensor pixels_;
   std::vector<std::string> reasons_;
-  std::vector<std::future<void>> parts_;  // destroyed, and so waited for, before the others
+  std::vector<std::future<void>> parts_;  // declared last: destroyed first, which waits for them
 };
 
 at::Device device_of(const Backbone& network) {
@@ -84,12 +84,13 @@ int decoding_threads(const EmbedOptions& options, at::Device device) {
   return device.is_cpu() ? kBesideOneOnTheCpu : torch::get_num_threads();
 }
 
-/// pixels [n, 112, 112, 3] uint8, where the network is -> [n, d] in host memory.
+/// pixels [n, 112, 112, 3] uint8, on the network's device -> [n, d] in host memory.
 torch::Tensor embeddings_of(Backbone& network, const torch::Tensor& pixels) {
   return network.forward(to_network_input(pixels)).cpu();
 }
 
-/// The images [begin, end) that all ranks embed before they exchange rows: each a batch, in order.
+/// The images [begin, end) that all ranks embed before they exchange rows: one batch for each rank,
+/// in order.
 struct Round {
   Round(std::int64_t first, std::int64_t all, std::int64_t batch_size, const Communicator& comm)
       : begin(first),
@@ -99,7 +100,8 @@ struct Round {
         my_end(std::min(my_begin + most, end)) {}
 
   std::int64_t begin, end;
-  std::int64_t most;              ///< that a rank has; in the last round some have fewer or none
+  std::int64_t
+      most;  ///< the most images that a rank has; in the last round some have fewer or none
   std::int64_t my_begin, my_end;  ///< this rank's
 };
 
@@ -114,10 +116,11 @@ void require_the_same_images(const ImageSource& images, Communicator& comm) {
   }
 }
 
-/// A rank's reasons why its images have no face, for all ranks: those of one rank after another's.
+/// Exchanges the reasons why images have no face; returns those of all ranks, in the order of
+/// ranks.
 std::vector<std::string> reasons_of_all(const Decoding& decoded, std::int64_t count,
                                         Communicator& comm) {
-  std::string mine;  // each ended by a zero
+  std::string mine;  // each ends with a zero byte
   for (std::int64_t i = 0; i < count; ++i)
     if (const std::string& reason = decoded.reason(i); !reason.empty()) mine += reason + '\0';
   const torch::Tensor sizes = comm.all_gather(torch::tensor({std::ssize(mine)})).wait();
@@ -133,8 +136,8 @@ std::vector<std::string> reasons_of_all(const Decoding& decoded, std::int64_t co
   return reasons;
 }
 
-/// What ranks get of every image: rows_of(pixels) gives the rows [n, k] of a batch. On all ranks
-/// alike take(image, row [k]) or left_out(image, reason) is called for one image after another.
+/// Gives every image's row to every rank. rows_of(pixels) computes the rows [n, k] of a batch. For
+/// each image in order, on every rank, take(image, row [k]) or left_out(image, reason) is called.
 template <class RowsOf, class Take, class LeftOut>
 void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptions& options,
                   Communicator& comm, const RowsOf& rows_of, const Take& take,
@@ -146,7 +149,7 @@ void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptio
   require_the_same_images(images, comm);
   const auto decoding_of = [&](const Round& round) {
     if (round.begin == round.end) return std::unique_ptr<Decoding>();
-    // A rank that has no image decodes the one before: it has to know the size of a row.
+    // A rank without images decodes the one before, because it must know the size of a row.
     return std::make_unique<Decoding>(images, std::min(round.my_begin, round.end - 1), round.my_end,
                                       threads);
   };
@@ -158,7 +161,7 @@ void for_each_row(Backbone& network, const ImageSource& images, const EmbedOptio
     decoding = decoding_of(next);
     const torch::Tensor mine = rows_of(decoded->pixels());
     const std::int64_t columns = mine.size(1);
-    // The last column says whether the row is an image's.
+    // The last column says whether the row belongs to an image.
     const torch::Tensor sent = torch::zeros({round.most, columns + 1});
     sent.narrow(0, 0, mine.size(0)).narrow(1, 0, columns).copy_(mine);
     const std::int64_t my_images = round.my_end - round.my_begin;

@@ -24,7 +24,7 @@ struct Person {
   auto operator<=>(const Person&) const = default;
 };
 
-/// `place` says where the name stands.
+/// `place` says where the name was read.
 template <typename Place>
 Person person_of(const std::string& name, const Place& place) {
   const std::size_t image = name.rfind('/');
@@ -45,7 +45,7 @@ void require_group(const std::string& name, const Groups& groups) {
   throw Error("no group " + name + " among the names; there is " + known);
 }
 
-/// Each two groups have a histogram, which takes memory.
+/// Every pair of groups has a histogram, which takes memory.
 void require_few_groups(std::size_t groups) {
   constexpr std::size_t kMost = 100;
   if (groups <= kMost) return;
@@ -54,7 +54,7 @@ void require_few_groups(std::size_t groups) {
               "; a group is the folders above IDENTITY/IMAGE, as in GROUP/IDENTITY/IMAGE");
 }
 
-/// Images [begin, end) of the rows in order.
+/// Images [begin, end) of the ordered rows.
 struct Span {
   std::int64_t begin = 0, end = 0;
   std::int64_t size() const { return end - begin; }
@@ -120,8 +120,8 @@ class OrderedRows {
   std::int64_t zeros_ = 0;
 };
 
-/// What is asked: sets of impostor pairs with the places of their rows and columns, and groups,
-/// each of some sets.
+/// The work to do: sets of impostor pairs with the places of their rows and columns, and groups,
+/// each made of some sets.
 struct Protocol {
   struct Set {
     ImpostorPairs pairs;
@@ -132,7 +132,7 @@ struct Protocol {
     std::vector<std::size_t> sets = {};
     std::int64_t identities = 0, images = 0;
     std::vector<std::pair<Span, Span>> genuine =
-        {};  ///< the pairs of each identity; equal spans: within
+        {};  ///< the pairs of each identity; equal spans: within the identity
   };
   std::vector<Set> sets;
   std::vector<Group> groups;
@@ -152,7 +152,7 @@ std::vector<Span> identities_in(const OrderedRows& rows, Span group) {
   return result;
 }
 
-/// Every pair within the group once: a row against the columns behind its identity.
+/// Every pair within the group once: a row with the columns after its identity.
 ImpostorPairs pairs_within(const OrderedRows& rows, Span group) {
   ImpostorPairs pairs{rows.rows(group), rows.rows(group), {}};
   for (const Span& identity : identities_in(rows, group)) {
@@ -214,7 +214,7 @@ Protocol one_against_the_other(const OrderedRows& rows, const IfrtOptions& optio
       others.emplace_back(rows.identity_name(i), identity);
   }
   ImpostorPairs pairs{rows.rows(a), rows.rows(b), {}};
-  Span behind{0, 0};  // of an identity that the other group lacks: nothing, where it would stand
+  Span behind{0, 0};  // for an identity that the other group lacks: an empty span
   for (std::size_t i = 0; i < rows.identities().size(); ++i) {
     const Span identity = rows.identities()[i];
     if (identity.begin < a.begin || identity.end > a.end) continue;
@@ -235,7 +235,7 @@ Protocol one_against_the_other(const OrderedRows& rows, const IfrtOptions& optio
   return protocol;
 }
 
-/// The scores of a group's genuine pairs, ascending; those that are lowest go to `hardest`.
+/// The scores of a group's genuine pairs, ascending. The lowest pairs go into `hardest`.
 std::vector<double> genuine_scores(const OrderedRows& rows, const Protocol::Group& group,
                                    std::vector<NamedPair>& hardest) {
   std::vector<double> scores;

@@ -29,7 +29,7 @@ std::optional<T> real_number(std::string_view text) {
   return value;
 }
 
-/// Whether a template is one of some, which are asked about millions of times.
+/// A set of templates that is queried millions of times.
 class TemplateSet {
  public:
   explicit TemplateSet(std::span<const std::int32_t> templates) {
@@ -47,7 +47,7 @@ class TemplateSet {
   std::vector<bool> known_;
 };
 
-constexpr std::int32_t kLargestTemplate = 1 << 23;  // theirs have up to six digits
+constexpr std::int32_t kLargestTemplate = 1 << 23;  // IJB's ids have up to six digits
 
 std::optional<std::int32_t> id_in(std::string_view field) {
   const auto id = whole_number<std::int32_t>(field);
@@ -85,7 +85,7 @@ void require_images(const IjbSubjects& subjects, const TemplateSet& known, const
   }
 }
 
-/// What the evaluation would find when its hours are over.
+/// Checks early what the evaluation would find after hours.
 void require_both_kinds(const IjbPairs& pairs, const fs::path& path) {
   const auto genuine =
       std::ranges::count_if(pairs.same, [](std::uint8_t same) { return same != 0; });
@@ -205,7 +205,7 @@ IjbSubjects parse_ijb_subjects(std::span<const std::byte> text, const std::strin
       lines.fail("subject " + std::to_string(place->second) + " as above for template " +
                  std::to_string(*id));
     }
-    if (!is_new) continue;  // a line for each image of a template
+    if (!is_new) continue;  // there is a line for each image of a template
     subjects.templates.push_back(*id);
     subjects.subjects.push_back(*subject);
   }

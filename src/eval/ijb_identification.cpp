@@ -21,13 +21,13 @@ constexpr auto kNone = -std::numeric_limits<double>::infinity();
 
 /// What one probe finds in a gallery.
 struct Search {
-  double mate = kNone;     ///< the highest score of its subject's templates; none: not mated
-  double highest = kNone;  ///< of all others
-  std::int64_t rank = 0;   ///< of the mate, 1 the first
+  double mate = kNone;     ///< the highest score of its subject's templates; none: no mate
+  double highest = kNone;  ///< the highest of all other scores
+  std::int64_t rank = 0;   ///< of the mate; 1 is the first
 };
 
-/// Rows [n, dim] against columns [m, dim]. A GEMM's last bits depend on the place of a row in it,
-/// by which one of two equal templates would come before the other.
+/// Rows [n, dim] with columns [m, dim]. The last bits of a GEMM depend on a row's place in it, so
+/// one of two equal templates could come before the other.
 at::Tensor exact_scores(const at::Tensor& rows, const at::Tensor& columns) {
   at::Tensor scores = at::empty({rows.size(0), columns.size(0)}, at::kDouble);
   double* const to = scores.mutable_data_ptr<double>();
@@ -53,7 +53,7 @@ class Gallery {
     }
   }
 
-  /// Searches for every probe; `other` is told each score that is not a mate's.
+  /// Searches for every probe. `other` gets each score that does not belong to a mate.
   template <typename Other>
   std::vector<Search> search(const IjbSubjects& probes, const Other& other) const {
     constexpr std::int64_t kProbes = 512;  // at a time
@@ -109,7 +109,7 @@ class Gallery {
   std::vector<at::Tensor> rows_;
 };
 
-/// The highest of scores that come one by one.
+/// Collects the highest of the scores that it is given one by one.
 class Highest {
  public:
   explicit Highest(std::size_t most) : most_(most) {}
@@ -119,7 +119,7 @@ class Highest {
     scores_.push_back(score);
     if (scores_.size() >= 2 * most_ + 1024) cut();
   }
-  /// The one of rank 1, 2, …; −∞ where there are fewer.
+  /// The score of rank 1, 2, …; −∞ if there are fewer.
   double of_rank(std::size_t rank) {
     if (rank == 0 || rank > scores_.size()) return kNone;
     std::ranges::nth_element(scores_, scores_.begin() + static_cast<std::ptrdiff_t>(rank) - 1,
@@ -156,7 +156,7 @@ void set_rates(IjbIdentification& result, const RankCounts& found, std::int64_t 
     result.rank_rates[i] = static_cast<double>(found[i]) / static_cast<double>(of);
 }
 
-/// Without a TPIR.
+/// The result without a TPIR.
 IjbIdentification count_ranks(std::string count, std::string gallery,
                               const std::vector<Search>& searches) {
   IjbIdentification result{.count = std::move(count), .gallery = std::move(gallery)};
@@ -175,8 +175,8 @@ double share_above(const std::vector<Search>& searches, double threshold, std::i
   return static_cast<double>(found) / static_cast<double>(of);
 }
 
-/// place(FPIR, n): which of the n highest scores of probes without a mate is the threshold, 0 the
-/// highest of all; n: none is.
+/// place(FPIR, n) says which of the n highest scores of probes without a mate is the threshold: 0
+/// is the highest; n means none.
 template <typename Place>
 IjbIdentification count_gallery(std::string count, const IjbSubjects& gallery,
                                 const std::vector<Search>& searches, const Place& place) {

@@ -22,13 +22,14 @@ namespace pfc {
 namespace {
 
 constexpr std::int64_t kBins = ImpostorScores::kBins;
-/// In the first pass; its highest score is remembered for each strip, a block of further passes.
+/// The blocks of the first pass. The highest score of each strip is remembered; a strip is the
+/// block of further passes.
 constexpr BlockShape kBlock = {.rows = 1024, .columns = 512};
 constexpr BlockShape kStrip = {.rows = 64, .columns = 512};
 static_assert(kBlock.rows % kStrip.rows == 0 && kBlock.columns % kStrip.columns == 0);
 constexpr auto kInfinity = std::numeric_limits<double>::infinity();
 
-/// The least score of a bin, but for what ScoreCounter rounds when it adds 1.
+/// The lowest score of a bin, except for ScoreCounter's rounding when it adds 1.
 double edge_of(std::int64_t bin) {
   return static_cast<double>(bin) * 2 / kBins - 1;
 }
@@ -39,7 +40,8 @@ std::span<const float> row_of(const at::Tensor& rows, std::int64_t i) {
   return {rows.const_data_ptr<float>() + static_cast<std::size_t>(i) * dim, dim};
 }
 
-/// The impostors of a row of a block: body(first column in the block, how many), twice at the most.
+/// Calls body(first column in the block, how many) for the impostors of a block's row; at most
+/// twice.
 template <typename Body>
 void for_each_run(const ImpostorPairs& pairs, const ScoreBlock& block, std::int64_t row,
                   const Body& body) {
@@ -53,7 +55,7 @@ void for_each_run(const ImpostorPairs& pairs, const ScoreBlock& block, std::int6
   if (end > right) body(right - begin, end - right);
 }
 
-/// Rank by rank, then cut to the highest.
+/// Gathers the pairs of all ranks and keeps the highest.
 std::vector<ScoredPair> highest_of_all(std::vector<ScoredPair> pairs, Communicator& comm) {
   const auto most = static_cast<std::int64_t>(ImpostorScores::kHardest);
   at::Tensor mine = at::full({most, 3}, -kInfinity, at::kDouble);
@@ -96,15 +98,15 @@ void for_each_strip(const ScoreBlock& block, const Body& body) {
   }
 }
 
-/// What a thread counts in the first pass.
+/// What one thread counts in the first pass.
 struct Worker {
   explicit Worker(double the_error) : error(the_error) {}
 
-  double error;  ///< of a GEMM's score
+  double error;  ///< of a score computed by a GEMM
   ScoreCounter counter{kBins};
   std::vector<ScoredPair> hardest;  ///< by their exact scores
 
-  /// Returns the highest score of a strip's impostors, −∞ where there are none.
+  /// Returns the highest score of a strip's impostors; −∞ if there are none.
   float count(const ImpostorPairs& pairs, const ScoreBlock& strip) {
     float most = -std::numeric_limits<float>::infinity();
     for (std::int64_t row = 0; row < strip.rows; ++row) {
@@ -136,22 +138,22 @@ struct Worker {
   }
 };
 
-/// The search for the exact score of a rank, 0 the highest, among some sets' impostors: it lies in
-/// [from, to), with at most `inside` scores in all.
+/// The search for the exact score of a rank (0 is the highest) among the impostors of some sets.
+/// The score lies in [from, to), which holds at most `inside` scores.
 struct ScoreSearch {
   const std::vector<std::size_t>* sets;
   std::int64_t rank = 0;
   double from = -kInfinity, to = kInfinity;
   std::int64_t inside = 0;
 
-  /// Where it is surely: `above` scores are not below `to`, and so many lie inside.
+  /// Checks that the rank lies inside: `above` scores are not below `to`, and `found` lie inside.
   void require(std::int64_t above, std::int64_t found) const {
     if (above <= rank && rank < above + found) return;
     throw Error("products of this machine are less exact than those of float32; scores want these");
   }
 };
 
-/// What threads found, each in a place of its own: [threads][searches].
+/// Results of threads, each in a place of its own: [threads][searches].
 template <typename T>
 using Found = std::vector<std::vector<T>>;
 
@@ -174,7 +176,7 @@ std::int64_t ImpostorPairs::count() const {
 }
 
 double gemm_error(std::int64_t dim) {
-  return static_cast<double>(dim + 1) * 0x1p-24;  // the one more: roundings multiply
+  return static_cast<double>(dim + 1) * 0x1p-24;  // one more than dim, because roundings multiply
 }
 
 std::vector<std::int64_t> score_histogram(std::span<const double> scores) {
@@ -194,9 +196,10 @@ struct ImpostorScores::State {
   ImpostorOptions options;
   std::vector<std::vector<std::int64_t>> histograms;  // [sets][kBins]
   std::vector<std::vector<ScoredPair>> hardest;       // [sets]
-  /// [sets][strips]: the bin of the highest score; kOthers: another rank's, or no impostors.
+  /// [sets][strips]: the bin of the highest score. kOthers: the strip belongs to another rank, or
+  /// has no impostors.
   std::vector<std::vector<std::uint16_t>> highest;
-  double error = 0;  // the most by which a score is away from the bin it was sorted into
+  double error = 0;  // how far a score may lie from the bin into which it was sorted
 
   static constexpr std::uint16_t kOthers = 0xFFFF;
   static_assert(kBins < kOthers);
@@ -269,8 +272,8 @@ void ImpostorScores::State::count(std::size_t set, std::int64_t& done, std::int6
   keep_highest(most);
 }
 
-/// By the histogram. Each GEMM score differs from its exact score by at most `error`, and so do the
-/// scores of one rank.
+/// Uses the histogram. Each GEMM score differs from its exact score by at most `error`, and so do
+/// the scores of one rank.
 ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& of,
                                                 std::int64_t rank) const {
   std::vector<std::int64_t> counts(kBins);
@@ -279,7 +282,7 @@ ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& 
   ScoreSearch search{.sets = &of, .rank = rank};
   std::int64_t bin = kBins, above = 0;
   while (above <= rank) above += counts[static_cast<std::size_t>(--bin)];
-  // The outermost bins hold what lies outside as well.
+  // The outermost bins also hold the scores outside [−1, 1].
   if (bin > 0) search.from = edge_of(bin) - error;
   if (bin + 1 < kBins) search.to = edge_of(bin + 1) + error;
   const auto more = static_cast<std::int64_t>(std::ceil(2 * error / (2.0 / kBins)));
@@ -289,10 +292,10 @@ ScoreSearch ImpostorScores::State::begin_search(const std::vector<std::size_t>& 
   return search;
 }
 
-/// body(thread, search, exact score) for every score of this rank that lies inside a search.
-/// Returns how many of its scores are not below each search's `to`. Products of a second pass
-/// differ from those of the first in their last bits, and so do bins: whatever is nearer to an end
-/// of a search than a product can miss is decided by the exact score alone.
+/// Calls body(thread, search, exact score) for every score of this rank that lies inside a search.
+/// Returns how many of its scores are not below each search's `to`. The products of a second pass
+/// may differ from the first in their last bits, and so in their bins. A score that is closer to an
+/// end of a search than the error of a product is therefore decided by its exact value alone.
 template <typename Body>
 std::vector<std::int64_t> ImpostorScores::State::look_again(std::span<const ScoreSearch> searches,
                                                             const Body& body) {
@@ -348,7 +351,7 @@ std::vector<std::int64_t> ImpostorScores::State::look_again(std::span<const Scor
   return sum;
 }
 
-/// Counts what the searches hold in finer bins and leaves the one that decides.
+/// Counts the scores inside the searches in finer bins, and keeps the bin that decides.
 void ImpostorScores::State::narrow(std::span<ScoreSearch> searches) {
   constexpr std::int64_t kParts = 4096;
   const auto edge = [&](const ScoreSearch& search, std::int64_t part) {
@@ -443,7 +446,7 @@ std::span<const ScoredPair> ImpostorScores::hardest(std::size_t set) const {
 std::vector<AcceptRate> ImpostorScores::answer(std::span<const Question> questions) const {
   std::vector<AcceptRate> rates;
   std::vector<ScoreSearch> searches;
-  std::vector<std::size_t> asked;  // the question of each search
+  std::vector<std::size_t> asked;  // the question that each search belongs to
   for (const Question& question : questions) {
     AcceptRate rate{.wanted_far = question.far, .genuine = std::ssize(question.genuine)};
     for (const std::size_t set : question.sets) rate.impostors += state_->sets[set].count();
@@ -471,7 +474,7 @@ std::vector<AcceptRate> ImpostorScores::answer(std::span<const Question> questio
     std::vector<ScoreSearch> wide;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < searches.size(); ++i) {
-      // What cannot be told apart any more is equal.
+      // Scores that float64 cannot tell apart are equal.
       const bool divisible = std::nextafter(searches[i].from, searches[i].to) < searches[i].to;
       if (searches[i].inside <= most || !divisible) continue;
       wide.push_back(searches[i]);

@@ -9,8 +9,8 @@
 
 namespace pfc {
 
-/// Puts a pair among those of the lowest scores, kHardestPairs at most, if it belongs there. They
-/// are the same in whatever order pairs come.
+/// Keeps the pairs with the lowest scores, at most kHardestPairs. The result does not depend on the
+/// order in which pairs come.
 inline void keep_lowest(std::vector<NamedPair>& lowest, const NamedPair& pair) {
   const auto lower = [](const NamedPair& a, const NamedPair& b) {
     return std::tie(a.score, a.first, a.second) < std::tie(b.score, b.first, b.second);

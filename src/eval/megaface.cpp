@@ -52,7 +52,7 @@ Distractors read_distractors(const Features& features, const MegafaceOptions& op
   return result;
 }
 
-/// The other images of a probe's person, each a pair with the probe.
+/// The other images of a probe's person; each forms a pair with the probe.
 class Mates {
  public:
   explicit Mates(const CleanProbes& probes) : dim_(probes.dim), values_(probes.values) {
@@ -75,7 +75,7 @@ class Mates {
   }
 
   std::int64_t pairs() const { return std::ssize(scores_); }
-  /// Ascending.
+  /// Scores, ascending.
   std::span<const double> of(std::int64_t probe) const {
     const auto i = static_cast<std::size_t>(probe);
     return std::span(scores_).subspan(static_cast<std::size_t>(begin_[i]),
@@ -83,7 +83,7 @@ class Mates {
   }
   std::int64_t begin(std::int64_t probe) const { return begin_[static_cast<std::size_t>(probe)]; }
   const std::vector<NamedPair>& hardest() const { return hardest_; }
-  /// Of every pair once, ascending.
+  /// Scores of every pair once, ascending.
   std::span<const double> unordered() const { return unordered_; }
   std::span<const float> row(std::int64_t i) const {
     const auto dim = static_cast<std::size_t>(dim_);
@@ -98,16 +98,17 @@ class Mates {
   std::vector<std::int64_t> begin_;
 };
 
-/// How many distractors come before each mate, and the first of them. One that comes before some of
-/// a probe's mates does so for those of the lowest scores, so only the last of these is noted. One
-/// for all threads: a person of thousands of images has many millions of pairs.
+/// Counts how many distractors come before each mate, and keeps the first of them. A distractor
+/// that comes before some of a probe's mates comes before those with the lowest scores, so only the
+/// last of these is noted. All threads share one counter: a person with thousands of images has
+/// many millions of pairs.
 class Beaten {
  public:
   explicit Beaten(std::int64_t pairs)
       : count_(static_cast<std::size_t>(pairs)),
         first_(static_cast<std::size_t>(pairs), std::numeric_limits<std::int64_t>::max()) {}
 
-  /// By several threads at once.
+  /// May be called by several threads at once.
   void note(std::int64_t last_pair, std::int64_t distractor) {
     const auto i = static_cast<std::size_t>(last_pair);
     std::atomic_ref(count_[i]).fetch_add(1, std::memory_order_relaxed);
@@ -126,7 +127,7 @@ class Beaten {
     const at::Tensor least = all.amin(0).contiguous();
     std::copy_n(least.const_data_ptr<std::int64_t>(), pairs, first_.begin());
   }
-  /// From notes to figures for each mate of a probe.
+  /// Turns the notes into counts for each mate of a probe.
   void spread(std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = end - 1; i > begin; --i) {
       const auto at = static_cast<std::size_t>(i);
@@ -141,7 +142,7 @@ class Beaten {
   std::vector<std::int64_t> count_, first_;
 };
 
-/// Compares the scores of a block with those of its probes' mates, exactly where they are close.
+/// Compares the scores of a block with those of its probes' mates; exactly, if they are close.
 void note_block(const ScoreBlock& block, const Mates& mates, const Distractors& distractors,
                 double close, Beaten& beaten) {
   const std::int64_t dim = distractors.rows.size(1);

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Its last components, or nothing where it has fewer.
+/// The path's last components; nothing if it has fewer.
 std::string_view end_of(std::string_view path, int parts) {
   std::size_t begin = path.size();
   for (int i = 0; i < parts; ++i) {
@@ -100,7 +100,7 @@ std::vector<std::string> parse_megaface_list(std::span<const std::byte> text,
   if (first != all.npos && all[first] == '{') {
     names = parse_json_list(all, name, parts);
   } else {
-    TextLines lines(text, name, '\t');  // names may have spaces in them
+    TextLines lines(text, name, '\t');  // names may contain spaces
     while (lines.next()) {
       const std::string_view path = lines.fields()[lines.fields().size() > 1 ? 1 : 0];
       if (path.starts_with('#')) continue;
@@ -148,7 +148,7 @@ void write_megaface_feature(const fs::path& path, std::span<const float> values)
   std::string bytes(reinterpret_cast<const char*>(header.data()), sizeof header);
   bytes.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   fs::create_directories(path.parent_path());
-  // A million of them: not synced one by one, as AtomicFile would.
+  // There are a million of them, so they are not synced one by one as AtomicFile would.
   write_in_place(path, std::as_bytes(std::span(bytes)));
 }
 

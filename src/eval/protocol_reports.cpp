@@ -15,7 +15,7 @@ namespace {
 using Cell = ReportCell;
 using Counts = std::span<const std::int64_t>;
 
-/// `1e-06` is `1e-6`.
+/// `1e-06` becomes `1e-6`.
 std::string far_text(double far) {
   const int exponent = static_cast<int>(std::lround(std::log10(far)));
   if (std::abs(far / std::pow(10, exponent) - 1) < 1e-9 && exponent < 0)
@@ -27,7 +27,7 @@ double score_at(std::size_t bin, std::size_t bins) {
   return 2 * static_cast<double>(bin) / static_cast<double>(bins) - 1;
 }
 
-/// The ROC curve of two histograms over the same bins, drawn from one impostor pair on.
+/// The ROC curve of two histograms over the same bins, beginning at one impostor pair.
 ChartCurve roc_curve(std::string name, Counts genuine, Counts impostors) {
   const auto all_genuine =
       static_cast<double>(std::accumulate(genuine.begin(), genuine.end(), std::int64_t{0}));
@@ -62,7 +62,7 @@ void add_curve(Chart& chart, ChartCurve curve, double& least) {
   chart.curves.push_back(std::move(curve));
 }
 
-/// Shares of genuine and impostor pairs by their scores.
+/// The shares of genuine and impostor pairs by score.
 Chart score_chart(Counts genuine, Counts impostors, const std::string& what) {
   constexpr std::size_t kShown = 128;
   Chart chart{.title = "Scores" + (what.empty() ? "" : ", " + what),
@@ -149,7 +149,7 @@ ReportPictures template_pictures(const char* title, const IjbSet& set,
   return pictures;
 }
 
-/// Of a verification set, whose scores are −d of unit vectors: the cosine is 1 − d / 2.
+/// The scores of a verification set are −d of unit vectors, so the cosine is 1 − d / 2.
 void add_set(Report& report, const VerificationResult& result, const ImageOfRow& image) {
   std::vector<double> genuine, impostors;
   const auto cosine = [&](std::size_t i) { return 1 + result.scores[i] / 2; };

@@ -81,7 +81,7 @@ Roc Roc::corners() const {
 }
 
 double Roc::area() const {
-  // In whole numbers: of millions of small terms each addition would round.
+  // In whole numbers, because each addition of millions of small terms would round.
   __extension__ using Whole = __int128;
   Whole twice = 0;
   for (std::size_t i = 1; i < points_.size(); ++i) {
@@ -111,7 +111,8 @@ double Roc::equal_error_rate() const {
   const auto excess = [&](const RocPoint& point) { return far(point) - (1 - tar(point)); };
   const auto after = std::ranges::partition_point(
       points_, [&](const RocPoint& point) { return excess(point) < 0; });
-  const RocPoint& before = *std::prev(after);  // the first point's excess is −1, the last one's 1
+  const RocPoint& before =
+      *std::prev(after);  // the first point's excess is −1, the last point's is 1
   const double share = excess(before) / (excess(before) - excess(*after));
   return far(before) + share * (far(*after) - far(before));
 }

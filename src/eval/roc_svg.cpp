@@ -14,12 +14,12 @@ constexpr std::array kFars = {1e-4, 1e-3, 1e-2, 1e-1};
 constexpr std::array kFarColumns = {520.0, 596.0, 672.0, 748.0};  // right edges
 constexpr double kEerColumn = kPlotRight;
 
-/// The smallest FAR that a curve can tell from none.
+/// The smallest FAR above zero that a curve can have.
 double finest_far(const Roc& roc) {
   return 1.0 / static_cast<double>(roc.impostors());
 }
 
-/// The largest TAR that each FAR allows.
+/// The largest TAR for each FAR.
 ChartCurve drawn(const RocCurve& curve) {
   const Roc& roc = curve.roc;
   ChartCurve line{std::string(curve.name), {{finest_far(roc), roc.at(finest_far(roc)).tar}}};

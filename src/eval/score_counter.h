@@ -9,14 +9,13 @@
 
 namespace pfc {
 
-/// A histogram of scores in equal bins over [−1, 1]; what lies outside counts in the outermost
-/// ones.
+/// A histogram of scores in equal bins over [−1, 1]. Scores outside count in the outermost bins.
 class ScoreCounter {
  public:
   explicit ScoreCounter(std::int64_t bins)
       : bins_(bins), even_(size()), odd_(size()), sum_(size()) {}
 
-  /// A score of float32 never lies in a lower bin than a smaller one.
+  /// A larger float32 score never falls into a lower bin.
   static std::int64_t bin(float score, std::int64_t bins) {
     const auto place = static_cast<std::int32_t>((score + 1.0f) * bins_a_unit(bins));
     return std::clamp<std::int32_t>(place, 0, static_cast<std::int32_t>(bins - 1));
@@ -24,7 +23,7 @@ class ScoreCounter {
 
   /// Returns the highest of the scores.
   float add(std::span<const float> scores) {
-    constexpr std::size_t kPiece = 256;  // a constant, so that the compiler makes vectors of it
+    constexpr std::size_t kPiece = 256;  // a constant, so that the compiler can vectorise
     float highest = -std::numeric_limits<float>::infinity();
     std::array<std::int32_t, kPiece> places;
     const float scale = bins_a_unit(bins_);
@@ -36,7 +35,8 @@ class ScoreCounter {
         const auto place = static_cast<std::int32_t>((piece[k] + 1.0f) * scale);
         places[k] = std::clamp(place, 0, last);
       }
-      // Two counters: an addition need not wait for the one before, which often meets its bin.
+      // Two counters, so that an addition need not wait for the one before, which often hits the
+      // same bin.
       for (std::size_t k = 0; k < kPiece; k += 2) {
         ++even_[static_cast<std::size_t>(places[k])];
         ++odd_[static_cast<std::size_t>(places[k + 1])];
@@ -74,7 +74,7 @@ class ScoreCounter {
   std::int64_t bins_;
   std::vector<std::uint32_t> even_, odd_;
   std::vector<std::int64_t> sum_;
-  std::uint64_t counted_ = 0;  // in the first two
+  std::uint64_t counted_ = 0;  // in the first two counters
 };
 
 }  // namespace pfc

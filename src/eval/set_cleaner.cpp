@@ -19,12 +19,12 @@ namespace pfc {
 namespace {
 
 constexpr std::int64_t kBlockImages = 2048;   // embedded in one go
-constexpr std::int64_t kBlockCenters = 2048;  // of a product of centres
-/// Pairs of identities that look the same, for each identity: more would fill the memory, and come
-/// of a network that is not trained.
+constexpr std::int64_t kBlockCenters = 2048;  // centres in a product
+/// Pairs of identities that look the same, for each identity. More would fill the memory; that
+/// happens only with an untrained network.
 constexpr std::int64_t kMostAlike = 32;
 
-/// Images that are in memory, in the order of their set.
+/// Images in memory, in the order of their set.
 class HeldImages final : public ImageSource {
  public:
   void add(const Face& face) {
@@ -50,7 +50,7 @@ class HeldImages final : public ImageSource {
   std::vector<Image> images_;
 };
 
-/// Of numbers in [-1, 1].
+/// A histogram of numbers in [-1, 1].
 class Histogram {
  public:
   void add(double cosine) {
@@ -58,7 +58,7 @@ class Histogram {
     ++bins_[static_cast<std::size_t>(place)];
     ++count_;
   }
-  /// A share `top` of the numbers lies above.
+  /// The number above which a share `top` of all numbers lies.
   double above(double top) const {
     std::int64_t left = static_cast<std::int64_t>(top * static_cast<double>(count_));
     std::size_t bin = kBins - 1;
@@ -72,8 +72,8 @@ class Histogram {
   std::int64_t count_ = 0;
 };
 
-/// [n] cosines of rows [n, d] of unit length to the mean of the others among those that `in` [n]
-/// lets into the mean.
+/// [n] cosines of rows [n, d] of unit length to the mean of the other rows. Only rows for which
+/// `in` [n] is set count in the mean.
 at::Tensor cosines_to_others(const at::Tensor& rows, const at::Tensor& in) {
   const at::Tensor weights = in.to(at::kFloat).unsqueeze(1);
   const at::Tensor others = (rows * weights).sum(0, /*keepdim=*/true) - rows * weights;
@@ -99,8 +99,8 @@ class Cleaner {
   }
 
  private:
-  /// Embeds the images that `wanted` takes, told in order: (name, identity, number among all,
-  /// embedding [d] of unit length).
+  /// Embeds the images for which `wanted` is true. `take` gets them in order: (name, identity,
+  /// number among all, embedding [d] of unit length).
   template <class Wanted, class Take>
   void embed_all(const std::string& doing, const Wanted& wanted, const Take& take) {
     const auto source = open_();
@@ -136,7 +136,7 @@ class Cleaner {
     while (long_work(comm_, fill)) flush();
   }
 
-  /// Before hours are spent on embeddings: images of an identity come together.
+  /// Checked before hours are spent on embeddings: all images of an identity come together.
   void require_order() {
     const auto source = open_();
     std::vector<bool> seen;
@@ -178,13 +178,14 @@ class Cleaner {
     report_.images = std::ssize(cosines_);
   }
 
-  /// All images of an identity: rows [n, d].
+  /// Examines all images of an identity: rows [n, d].
   void look_at(std::int64_t identity, const at::Tensor& rows, const std::vector<std::string>& names,
                const std::vector<std::int64_t>& numbers) {
     if (static_cast<std::size_t>(identity) >= places_.size())
       places_.resize(static_cast<std::size_t>(identity) + 1, -1);
     places_[static_cast<std::size_t>(identity)] = report_.identities++;
-    if (!centers_.empty()) {  // another's centre, for what a cosine to a wrong one can be
+    if (!centers_.empty()) {  // another identity's centre, to learn which cosines a wrong centre
+                              // can have
       const at::Tensor other = center(report_.identities - 2, 1)[0];
       const at::Tensor cosines = rows.matmul(other);
       for (std::int64_t i = 0; i < cosines.size(0); ++i) impostors_.add(cosines[i].item<double>());
@@ -228,8 +229,8 @@ class Cleaner {
     return at::from_blob(centers_.data() + first * dim, {count, dim}, at::kHalf).to(at::kFloat);
   }
 
-  /// Ranks reckon alike but for the last bits, where they have other processors or numbers of
-  /// threads; which images are looked at again must be the same on all.
+  /// With other processors or thread counts, ranks may differ in the last bits. But the images to
+  /// examine again must be the same on all ranks.
   void agree_with_the_first() {
     at::Tensor far = at::scalar_tensor(report_.far, at::kDouble);
     comm_.broadcast(far).wait();
@@ -278,7 +279,7 @@ class Cleaner {
     }
   }
 
-  /// Two images that are all of an identity are equally far from each other: only the one that is
+  /// If an identity has only two images, both are equally far from each other. Only the one that is
   /// closer to another identity is the stranger.
   void keep_one_of_two() {
     std::vector<FarImage>& images = report_.far_images;
@@ -328,7 +329,7 @@ class Cleaner {
   std::vector<std::int64_t> places_;        // by identity: its number in identities_, or -1
   std::vector<std::int64_t> identities_;    // in the order in which they came
   std::vector<c10::Half> centers_;          // [identities, d]
-  std::unordered_set<std::int64_t> pairs_;  // identities of two images
+  std::unordered_set<std::int64_t> pairs_;  // identities with two images
   std::vector<float> cosines_;              // of each image to its own centre
   Histogram impostors_;                     // cosines of images to other centres
 };

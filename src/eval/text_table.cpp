@@ -5,7 +5,8 @@
 namespace pfc {
 namespace {
 
-/// Columns a terminal gives to UTF-8 text (one a character, which holds for what is printed here).
+/// How many columns a terminal uses for UTF-8 text: one for each character, which is right for what
+/// is printed here.
 std::size_t width(const std::string& text) {
   return static_cast<std::size_t>(
       std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));

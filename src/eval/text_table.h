@@ -5,7 +5,7 @@
 
 namespace pfc {
 
-/// Lines of aligned columns, the first to the left and the others to the right, for a terminal.
+/// Aligned columns for a terminal: the first column to the left, the others to the right.
 std::string text_table(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace pfc

@@ -6,11 +6,11 @@
 
 namespace pfc {
 
-/// The dot product in float64, the cosine where both are unit vectors: the same on every machine,
-/// since the order of the additions is fixed.
+/// The dot product in float64, which is the cosine of unit vectors. The order of the additions is
+/// fixed, so the result is the same on every machine.
 template <class T>
 double exact_score(std::span<const T> a, std::span<const T> b) {
-  constexpr std::size_t kSums = 8;  // independent of each other, for the processor's vectors
+  constexpr std::size_t kSums = 8;  // independent sums, for the processor's vectors
   std::array<double, kSums> sums{};
   std::size_t i = 0;
   for (; i + kSums <= a.size(); i += kSums) {
@@ -21,8 +21,8 @@ double exact_score(std::span<const T> a, std::span<const T> b) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-/// Divides a vector by its L2 norm, which is summed up in float64; zeros stay zeros. False where a
-/// value or the norm is not finite.
+/// Divides a vector by its L2 norm, summed in float64; zeros stay zeros. False if a value or the
+/// norm is not finite.
 bool normalise(std::span<float> vector);
 
 }  // namespace pfc

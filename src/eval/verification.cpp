@@ -21,7 +21,7 @@ std::vector<double> grid(int size, double step) {
   return thresholds;
 }
 
-/// A run of pairs: their squared distances and whether each is of one person.
+/// Some pairs: their squared distances, and whether each shows one person.
 struct Pairs {
   std::span<const double> distances;
   std::span<const std::uint8_t> same;
@@ -36,7 +36,7 @@ struct Pairs {
   }
 };
 
-/// How many pairs there are, and how many lie strictly below each threshold of a grid.
+/// The number of pairs, and how many lie strictly below each threshold of a grid.
 struct Counts {
   std::vector<std::int64_t> genuine_below, impostors_below;
   std::int64_t genuine = 0, impostors = 0;
@@ -55,7 +55,7 @@ struct Counts {
     }
   }
 
-  /// The counts of these pairs without those of `part`.
+  /// The counts of these pairs without the pairs of `part`.
   Counts without(const Counts& part) const {
     Counts rest = *this;
     rest.genuine -= part.genuine;
@@ -116,8 +116,8 @@ void measure_accuracy(const Pairs& pairs, VerificationResult& result) {
   result.best_threshold = thresholds[all.best()];
 }
 
-/// Where the FAR reaches `far`: linear between the last threshold whose FAR is at most that and the
-/// next one; 0 where it never does.
+/// The threshold where the FAR reaches `far`: linear between the last threshold whose FAR is at
+/// most that and the next one; 0 if it is never reached.
 double threshold_at(double far, const Counts& counts, std::span<const double> thresholds) {
   if (counts.far(thresholds.size() - 1) < far) return 0;
   std::size_t next = 0;

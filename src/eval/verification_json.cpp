@@ -12,7 +12,7 @@ std::string to_json(std::span<const VerificationResult> results) {
       points.push_back({{"far", point.wanted_far},
                         {"tar", point.tar},
                         {"measured_far", point.far},
-                        {"distance", -point.threshold},  // null where nothing is accepted
+                        {"distance", -point.threshold},  // null if nothing is accepted
                         {"resolved", point.resolved}});
     }
     list.push_back({{"set", result.set},

@@ -20,7 +20,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
-// ONNX 1.6 of 2019: what the field's own models are exported as, and runtimes of any age read.
+// ONNX 1.6 of 2019: InsightFace's models are exported as this, and runtimes of any age read it.
 constexpr int kOpset = 11, kIrVersion = 6;
 constexpr std::size_t kMaxBytes = std::numeric_limits<int>::max();  // protobuf's limit
 

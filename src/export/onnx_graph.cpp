@@ -37,7 +37,7 @@ Node* producer(OnnxGraph& graph, const std::string& tensor) {
   return found == graph.nodes.end() ? nullptr : &*found;
 }
 
-/// The node that takes `tensor`, where no other does.
+/// The only node that uses `tensor`, or null if there are more.
 Node* only_consumer(OnnxGraph& graph, const std::string& tensor) {
   if (uses(graph, tensor) != 1) return nullptr;
   const auto found = std::ranges::find_if(graph.nodes, [&](const Node& node) {
@@ -46,7 +46,7 @@ Node* only_consumer(OnnxGraph& graph, const std::string& tensor) {
   return found == graph.nodes.end() ? nullptr : &*found;
 }
 
-/// Whether nothing else takes the constants that folding into `node` changes.
+/// Whether no other node uses the constants that folding into `node` changes.
 bool may_change(const OnnxGraph& graph, const Node& node, const Node& norm) {
   const auto is_its_own = [&](const std::string& name) {
     return graph.constants.contains(name) && uses(graph, name) == 1;
@@ -55,7 +55,7 @@ bool may_change(const OnnxGraph& graph, const Node& node, const Node& norm) {
          is_its_own(node.inputs.size() > kBias ? node.inputs[kBias] : norm.inputs[kBias]);
 }
 
-/// The bias of `node`, which gets one of zeros where it has none.
+/// The bias of `node`; if it has none, it gets one of zeros.
 std::vector<double>& bias_of(OnnxGraph& graph, Node& node, const Node& norm) {
   if (node.inputs.size() > kBias) return graph.constants.at(node.inputs[kBias]).values;
   node.inputs.push_back(norm.inputs[kBias]);
@@ -65,7 +65,7 @@ std::vector<double>& bias_of(OnnxGraph& graph, Node& node, const Node& norm) {
   return bias.values;
 }
 
-/// Row `o` of a weight is what makes output `o`.
+/// Row `o` of a weight computes output `o`.
 std::span<double> row_of(Constant& weight, std::size_t o) {
   const std::size_t size = weight.values.size() / static_cast<std::size_t>(weight.shape[0]);
   return std::span(weight.values).subspan(o * size, size);
@@ -98,7 +98,7 @@ bool fold_into_consumer(OnnxGraph& graph, const Node& norm) {
   std::vector<double>& bias = bias_of(graph, *node, norm);
   for (std::size_t o = 0; o < bias.size(); ++o) {
     const auto row = row_of(weight, o);
-    const std::size_t pixels = row.size() / affine.scale.size();  // of a channel
+    const std::size_t pixels = row.size() / affine.scale.size();  // in a channel
     for (std::size_t i = 0; i < row.size(); ++i) {
       bias[o] += row[i] * affine.shift[i / pixels];
       row[i] *= affine.scale[i / pixels];

@@ -8,8 +8,8 @@
 
 namespace pfc {
 
-/// A network in ONNX's terms. Every tensor has a name; a node has one output, and stands behind
-/// what gives its inputs. A Gemm here is always x·Wᵀ (+ b).
+/// A network in ONNX's terms. Every tensor has a name. A node has one output, and comes after the
+/// nodes that compute its inputs. A Gemm here is always x·Wᵀ (+ b).
 struct OnnxGraph {
   using Attribute = std::variant<float, std::int64_t, std::vector<std::int64_t>>;
 
@@ -22,12 +22,12 @@ struct OnnxGraph {
 
   struct Constant {
     std::vector<std::int64_t> shape;
-    std::vector<double> values;  ///< row-major; rounded to float32 when written, and not before
+    std::vector<double> values;  ///< row-major; rounded to float32 only when written
   };
 
   struct Port {
     std::string name;
-    std::vector<std::int64_t> shape;  ///< of one image: what stands behind N
+    std::vector<std::int64_t> shape;  ///< for one image: the extents after N
   };
 
   std::string network;
@@ -36,19 +36,19 @@ struct OnnxGraph {
   std::map<std::string, Constant> constants;
 };
 
-/// How many nodes take a tensor; the graph's output counts as one.
+/// How many nodes use a tensor; the graph's output counts as one.
 std::int64_t uses(const OnnxGraph& graph, const std::string& tensor);
 
-/// Folds each BatchNormalization into the Conv or Gemm before it, or else into the Gemm behind it,
-/// which a Flatten may precede. One stays where something else takes a tensor that would change. A
-/// bias that comes into being has the name of the normalisation's.
+/// Folds each BatchNormalization into the Conv or Gemm before it, otherwise into the Gemm after it
+/// (a Flatten may be in between). It stays if another node uses a tensor that would change. A new
+/// bias gets the name of the normalisation's bias.
 void fold_batch_norms(OnnxGraph& graph);
 
-/// Puts (x − 127.5) · (1 / 127.5) before the first nodes. As a Sub and a Mul: the field's tools
-/// tell by these that a network takes pixels.
+/// Puts (x − 127.5) · (1 / 127.5) before the first nodes, as a Sub and a Mul: by these
+/// InsightFace's tools know that a network takes pixels.
 void normalize_input(OnnxGraph& graph);
 
-/// The bytes of an ONNX file. Throws Error where they would exceed ONNX's 2 GiB.
+/// The bytes of an ONNX file. Throws Error if they would exceed ONNX's 2 GiB.
 std::string encode_onnx(const OnnxGraph& graph);
 
 }  // namespace pfc

@@ -25,14 +25,14 @@ namespace {
 
 namespace jit = torch::jit;
 
-/// Of the images that are run: an extent that is not this does not depend on the batch.
+/// The number of traced images: an extent with another value does not depend on the batch.
 constexpr std::int64_t kBatch = 2;
 
 using Ints = std::vector<std::int64_t>;
 
 class Translator {
  public:
-  /// `state` [i] belongs to input 1 + i of `traced`; input 0 are the images.
+  /// `state` [i] is input 1 + i of `traced`; input 0 holds the images.
   Translator(const jit::Graph& traced,
              const std::vector<std::pair<std::string, torch::Tensor>>& state, std::string network)
       : traced_(traced) {
@@ -44,7 +44,7 @@ class Translator {
 
   OnnxGraph translate() {
     for (const jit::Node* node : traced_.nodes()) {
-      // Constants and lists of them are read where they are used.
+      // Constants, and lists of them, are read where they are used.
       if (!node->kind().is_prim()) translate(*node);
     }
     const jit::Value* const output = traced_.outputs()[0];
@@ -139,7 +139,7 @@ class Translator {
     gemm(node, std::move(inputs));
   }
 
-  // torch::nn::Linear calls no aten::linear: it transposes its weight, then multiplies.
+  // torch::nn::Linear does not call aten::linear: it transposes its weight, then multiplies.
 
   void transpose(const jit::Node& node) { transposes_[node.outputs()[0]] = &node; }
 
@@ -175,7 +175,7 @@ class Translator {
     names_[node.outputs()[0]] = tensor(node, 0);
   }
 
-  /// flatten and reshape, where they make an image one row.
+  /// flatten and reshape, if they turn an image into one row.
   void flatten(const jit::Node& node) {
     const Ints from = sizes_of(node.inputs()[0]), to = sizes_of(node.outputs()[0]);
     want(to.size() == 2 && from[0] == kBatch && to[0] == kBatch, node);
@@ -205,7 +205,7 @@ class Translator {
     graph_.nodes.push_back({op, std::move(inputs), std::move(output), std::move(attributes)});
   }
 
-  /// The name of a tensor that was computed, or else of a parameter.
+  /// The name of a tensor that was computed, otherwise of a parameter.
   std::string tensor(const jit::Node& node, std::size_t input) {
     const auto computed = names_.find(node.inputs()[input]);
     return computed != names_.end() ? computed->second : parameter(node, input);
@@ -223,7 +223,7 @@ class Translator {
     return name;
   }
 
-  /// The name of the parameter that an input is the transpose of.
+  /// The name of the parameter whose transpose an input is.
   std::string transposed(const jit::Node& node, std::size_t input) {
     const auto found = transposes_.find(node.inputs()[input]);
     want(found != transposes_.end(), node);
@@ -279,7 +279,7 @@ class Translator {
 OnnxGraph trace_onnx(Backbone& backbone) {
   const EvaluationMode evaluation(backbone);
   const torch::NoGradGuard no_grad;
-  // Parameters are inputs to the tracer, so that it says which of them an operator takes.
+  // Parameters are inputs of the tracer, so that it says which of them an operator uses.
   std::vector<std::pair<std::string, torch::Tensor>> state;
   for (const auto& item : backbone.named_parameters()) state.emplace_back(item.pair());
   for (const auto& item : backbone.named_buffers()) state.emplace_back(item.pair());

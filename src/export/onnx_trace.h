@@ -5,8 +5,9 @@
 
 namespace pfc {
 
-/// What a network calls in evaluation mode, in ONNX's terms and in its order; nothing is folded.
-/// The network is given back in the mode it came in. Throws what export_onnx throws.
+/// The operators that a network calls in evaluation mode, as an ONNX graph in the order of the
+/// calls; nothing is folded. The network returns to its former mode. Throws what export_onnx
+/// throws.
 OnnxGraph trace_onnx(Backbone& backbone);
 
 }  // namespace pfc

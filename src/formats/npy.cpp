@@ -17,15 +17,15 @@
 namespace pfc {
 namespace {
 
-/// A header has room for any number of rows, so that it can be written again when they are known.
-/// Its size is a multiple of 64, as the format wants.
+/// The header has room for any number of rows, so that it can be written again when the number is
+/// known. Its size is a multiple of 64, as the format requires.
 constexpr std::size_t kHeaderBytes = 128;
 constexpr std::string_view kWantedNpy = "a NumPy array, .npy of version 1 to 3";
 
 std::string header(std::int64_t rows, std::int64_t columns) {
   std::string text = "\x93NUMPY\x01";
   text.push_back('\0');
-  constexpr std::size_t kLength = kHeaderBytes - 10;  // of what follows
+  constexpr std::size_t kLength = kHeaderBytes - 10;  // of the rest
   text.push_back(static_cast<char>(kLength));
   text.push_back('\0');
   text += "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows) + ", " +
@@ -34,13 +34,13 @@ std::string header(std::int64_t rows, std::int64_t columns) {
   return text + "\n";
 }
 
-/// Reads a Python dictionary of a header, {'descr': '<f4', 'fortran_order': False, 'shape': (2,
-/// 3)}, its keys in any order.
+/// Reads the Python dictionary of a header, {'descr': '<f4', 'fortran_order': False, 'shape': (2,
+/// 3)}, with its keys in any order.
 class HeaderText {
  public:
   explicit HeaderText(std::string_view text) : text_(text) {}
 
-  /// What stands behind `'key':`, without the blanks before it; empty where the key is not there.
+  /// The text after `'key':`, without blanks in front; empty if there is no such key.
   std::string_view value(std::string_view key) const {
     const std::string quoted = "'" + std::string(key) + "'";
     std::size_t at = text_.find(quoted);
@@ -49,7 +49,7 @@ class HeaderText {
     return at == text_.npos ? std::string_view() : text_.substr(at);
   }
 
-  /// Of `(2, 3)`.
+  /// Parses `(2, 3)`.
   std::optional<std::pair<std::int64_t, std::int64_t>> shape() const {
     std::string_view rest = value("shape");
     const auto rows = take_number(rest, '(');
@@ -60,7 +60,7 @@ class HeaderText {
   }
 
  private:
-  /// A number after `sign`.
+  /// A number that follows `sign`.
   static std::optional<std::int64_t> take_number(std::string_view& text, char sign) {
     if (!text.starts_with(sign)) return std::nullopt;
     text.remove_prefix(std::min(text.find_first_not_of(' ', 1), text.size()));
@@ -107,7 +107,7 @@ NpyMatrix::NpyMatrix(std::span<const std::byte> bytes, const std::string& name) 
 void NpyMatrix::parse(std::span<const std::byte> bytes, const std::string& name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const int version = text.size() > 6 && text.starts_with("\x93NUMPY") ? text[6] : 0;
-  const std::size_t prefix = version == 1 ? 10 : 12;  // the length of the header is 2 or 4 bytes
+  const std::size_t prefix = version == 1 ? 10 : 12;  // the header's length has 2 or 4 bytes
   if (version < 1 || version > 3 || text.size() < prefix) {
     if (recognise_file(bytes).format != FileFormat::kNpy) refuse_kind(name, bytes, kWantedNpy);
     throw DataError(name, "offset 0", "a header that is cut off, want " + std::string(kWantedNpy));

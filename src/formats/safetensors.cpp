@@ -23,7 +23,7 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kPartBytes = std::size_t{1} << 18;
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
+constexpr std::uint64_t kMaxHeader = 100'000'000;  // the limit of the safetensors library
 constexpr int kHeaderDepth = 3;                    // header, tensor, shape
 constexpr std::string_view kMetadataKey = "__metadata__";
 
@@ -68,8 +68,8 @@ class Parser {
     const auto text = file_.subspan(kLengthBytes, length);
     data_ = file_.subspan(kLengthBytes + length);
 
-    // The parser keeps the last of two equal keys in silence, and would follow nesting as deep as
-    // the header is long.
+    // By default the parser silently keeps the last of two equal keys, and follows nesting as deep
+    // as the header is long.
     std::set<std::string> names;
     const auto watch = [&](int depth, Json::parse_event_t event, const Json& parsed) {
       if (depth > kHeaderDepth) fail("header", "nested too deeply");
@@ -146,7 +146,7 @@ class Parser {
 
   /// Sorts by position and checks that the tensors tile the data.
   void check_ranges(std::vector<TensorView>& tensors) const {
-    // An empty tensor stands before another that begins where it does.
+    // An empty tensor comes before another one that begins at the same place.
     std::ranges::sort(tensors, {}, [](const TensorView& tensor) {
       return std::pair(tensor.bytes.data(), tensor.bytes.size());
     });
@@ -255,7 +255,7 @@ Checksums write_safetensors(const std::filesystem::path& path, std::vector<Tenso
   AtomicFile file(path);
   ChecksumBuilder sums;
   const auto write = [&](std::span<const std::byte> bytes) {
-    // In parts that stay in the processor's cache between the two.
+    // In parts that stay in the processor's cache from the checksum to the write.
     for (std::size_t size; !bytes.empty(); bytes = bytes.subspan(size)) {
       size = std::min(bytes.size(), kPartBytes);
       sums.add(bytes.first(size));

@@ -42,7 +42,7 @@ TorchArchive::TorchArchive(std::string_view file, std::span<const std::byte> byt
   }
   const char* first = zip_get_name(archive_.get(), 0, ZIP_FL_ENC_RAW);
   const std::string_view name = first == nullptr ? "" : first;
-  folder_ = name.substr(0, name.find('/') + 1);  // nothing where there is no slash
+  folder_ = name.substr(0, name.find('/') + 1);  // empty if there is no slash
 }
 
 std::optional<TorchArchive::Entry> TorchArchive::find(const std::string& name) const {
@@ -105,7 +105,7 @@ void TorchArchive::read(const Entry& entry, std::uint64_t offset, std::uint64_t 
     sink(std::span(piece).first(static_cast<std::size_t>(got)));
     left -= static_cast<std::uint64_t>(got);
   }
-  // The checksum is compared at the end of an entry that was read from its begin.
+  // The checksum is compared when an entry was read from its begin to its end.
   std::byte beyond;
   if (offset == 0 && size == entry.size && zip_fread(in.get(), &beyond, 1) < 0) cannot();
 }

@@ -15,7 +15,7 @@
 
 namespace pfc {
 
-/// The zip archive of torch.save: entries that are stored as they are, in one folder.
+/// The zip archive that torch.save writes: uncompressed entries in one folder.
 class TorchArchive {
  public:
   /// A place in the archive.
@@ -25,17 +25,17 @@ class TorchArchive {
     std::uint64_t size;
   };
 
-  /// `bytes` must outlive the archive. Throws DataError where they are no such archive.
+  /// `bytes` must outlive the archive. Throws DataError if they are not such an archive.
   TorchArchive(std::string_view file, std::span<const std::byte> bytes);
 
   const std::string& file() const { return file_; }
-  /// The entry of this name within the folder. Throws DataError where it is compressed, or larger
-  /// than the file.
+  /// The entry of this name in the folder. Throws DataError if it is compressed or larger than the
+  /// file.
   std::optional<Entry> find(const std::string& name) const;
-  /// Whether an entry's name begins so.
+  /// Whether the name of some entry begins like this.
   bool has_folder(std::string_view name) const;
-  /// Reads a range, which must lie within the entry. A whole entry's bytes are compared with their
-  /// checksum. Throws DataError where they cannot be read.
+  /// Reads a range, which must lie within the entry. If a whole entry is read, it is compared with
+  /// its checksum. Throws DataError if the bytes cannot be read.
   std::vector<std::byte> read(const Entry& entry, std::uint64_t offset, std::uint64_t size) const;
   /// The same, in pieces.
   void read(const Entry& entry, std::uint64_t offset, std::uint64_t size,

@@ -27,7 +27,7 @@ void check_machine(std::string_view file, const pickle::Document& machine) {
   }
 }
 
-/// The storages' bytes by their keys; `offset` is where they begin.
+/// The bytes of the storages by their keys; they begin at `offset`.
 std::map<std::string_view, std::span<const std::byte>> find_storages(
     std::string_view file, std::span<const std::byte> bytes, std::size_t offset,
     const pickle::Document& keys, const TorchDialect& dialect) {

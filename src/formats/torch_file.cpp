@@ -23,7 +23,7 @@ using pickle::Value;
 
 constexpr std::string_view kZipMagic = "PK\3\4";
 
-/// Dicts within dicts, and modules within modules, are followed so far.
+/// How deep nested dicts and modules are followed.
 constexpr std::size_t kMaxDepth = 32;
 constexpr std::size_t kKeysInText = 10;
 
@@ -56,7 +56,7 @@ bool is_row_major(const StridedTensor& tensor) {
   return true;
 }
 
-/// `elements` begin at the tensor's first one -> the tensor's, row-major.
+/// Copies a tensor in row-major order; `elements` begin at its first element.
 std::vector<std::byte> gather(const StridedTensor& tensor, std::span<const std::byte> elements,
                               std::uint64_t size, std::uint64_t element) {
   std::vector<std::byte> out(size * element);
@@ -125,7 +125,7 @@ struct TorchFile::Content {
     if (is_row_major(tensor)) {
       return read(tensor.storage, tensor.offset * element, size * element, sink);
     }
-    std::uint64_t spread = 1;  // elements from its first to its last
+    std::uint64_t spread = 1;  // elements from the tensor's first to its last
     for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
       spread += static_cast<std::uint64_t>((tensor.shape[i] - 1) * tensor.strides[i]);
     }
@@ -145,7 +145,7 @@ struct TorchFile::Content {
     sink(storages[storage].subspan(offset, size));
   }
 
-  // A stream keeps alive what it reads from.
+  // A stream keeps what it reads from alive.
 
   static TensorStream stream(const std::shared_ptr<const Content>& content, std::string_view name,
                              const StridedTensor& tensor) {
@@ -154,7 +154,7 @@ struct TorchFile::Content {
             [content, &tensor](const ByteSink& sink) { content->read(tensor, sink); }};
   }
 
-  /// The tensors among `items`, with `prefix` before their names.
+  /// Adds the tensors among `items`, with `prefix` in front of their names.
   static void add_tensors(const std::shared_ptr<const Content>& content,
                           const pickle::DictItems& items, const std::string& prefix,
                           TorchDict& dict) {
@@ -191,7 +191,7 @@ struct TorchFile::Content {
     return found == items.end() ? Value() : found->second;
   }
 
-  /// The attributes of a module that was saved whole; none where the value is something else.
+  /// The attributes of a module that was saved whole; none for other values.
   pickle::DictItems module_attributes(const Value& value) const {
     const auto* object = std::get_if<pickle::Unbuilt>(&value);
     if (object == nullptr) return {};
@@ -206,11 +206,12 @@ struct TorchFile::Content {
   std::vector<std::byte> pickle;  ///< the archive's
   TorchDialect dialect;
   pickle::Document document;
-  std::vector<TorchArchive::Entry> entries;          ///< of the dialect's storages, in an archive
-  std::vector<std::span<const std::byte>> storages;  ///< of the dialect's storages, else
+  std::vector<TorchArchive::Entry>
+      entries;  ///< of the dialect's storages, if the file is an archive
+  std::vector<std::span<const std::byte>> storages;  ///< of the dialect's storages, otherwise
 };
 
-/// Walks through what a file holds, dicts and lists of any nesting, each of them once.
+/// Walks through the content of a file, dicts and lists with any nesting, each of them once.
 class TorchFile::Walk {
  public:
   explicit Walk(std::shared_ptr<const Content> content) : content_(std::move(content)) {
@@ -277,7 +278,7 @@ class TorchFile::Walk {
     }
   }
 
-  /// Whether a value may hold others and was not met before.
+  /// Whether a value may hold others and has not been visited.
   bool is_new(const Value& value) {
     std::optional<std::size_t> number;
     if (const auto* list = std::get_if<pickle::Sequence>(&value)) number = list->index;

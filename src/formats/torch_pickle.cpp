@@ -17,8 +17,9 @@ using pickle::Object;
 using pickle::Value;
 
 constexpr std::string_view kTensorKind = "a tensor", kStorageKind = "a storage",
-                           kPairsKind = "an OrderedDict";  // its number is that of their sequence
-/// Tensors share what a pickle says once, so a shape's copies must not be long.
+                           kPairsKind =
+                               "an OrderedDict";  // its number is that of the sequence of pairs
+/// A pickle writes a shape once and many tensors may share it, so each copy must be short.
 constexpr std::size_t kMaxDimensions = 64;
 
 enum class Meaning : std::uint8_t { kDict, kTensor, kFirstArgument, kRebuild, kStorage };
@@ -36,8 +37,9 @@ constexpr KnownGlobal kKnownGlobals[] = {
     {"torch._utils", "_rebuild_tensor", Meaning::kTensor},  // before PyTorch 0.4
     {"torch._utils", "_rebuild_parameter", Meaning::kFirstArgument},
     {"torch._utils", "_rebuild_parameter_with_state", Meaning::kFirstArgument},
-    {"torch._tensor", "_rebuild_from_type_v2", Meaning::kRebuild},       // a tensor with attributes
-    {"torch.jit._pickle", "restore_type_tag", Meaning::kFirstArgument},  // torch::pickle_save's
+    {"torch._tensor", "_rebuild_from_type_v2", Meaning::kRebuild},  // a tensor with attributes
+    {"torch.jit._pickle", "restore_type_tag",
+     Meaning::kFirstArgument},  // written by torch::pickle_save
     {"torch", "Size", Meaning::kFirstArgument},
     {"torch", "DoubleStorage", Meaning::kStorage, "F64"},
     {"torch", "FloatStorage", Meaning::kStorage, "F32"},
@@ -103,7 +105,7 @@ void check_fits(const StridedTensor& tensor, const TorchStorage& storage) {
                 shape_text(tensor.strides) + " from element " + std::to_string(tensor.offset) +
                 " on, in a storage of " + std::to_string(storage.size) + " elements");
   }
-  // Strides of 0 repeat elements; a small file could stand for any amount of data.
+  // Strides of 0 repeat elements; with them a small file could describe any amount of data.
   const auto bytes = byte_size(storage.dtype, tensor.shape);
   if (!bytes || *bytes / element_size(storage.dtype) > storage.size) {
     throw Error("a tensor of shape " + shape_text(tensor.shape) +
@@ -166,7 +168,7 @@ Value TorchDialect::call(Global callable, const Items& arguments, Document& docu
     case Meaning::kDict:
       if (arguments.empty()) return add_dict(document);
       if (const auto* pairs = std::get_if<pickle::Sequence>(&arguments.front())) {
-        return Object{kPairsKind, pairs->index};  // as Python 2 writes them
+        return Object{kPairsKind, pairs->index};  // Python 2 writes it this way
       }
       throw Error("an OrderedDict is allowed with a list of pairs, or empty only");
     case Meaning::kTensor:
@@ -183,14 +185,14 @@ Value TorchDialect::call(Global callable, const Items& arguments, Document& docu
 }
 
 void TorchDialect::set_state(const Value& object, const Value&, Document&) {
-  // A state_dict carries the versions of its modules, which say nothing of its tensors.
+  // A state_dict carries the versions of its modules, which do not matter for its tensors.
   if (!std::holds_alternative<pickle::Dict>(object) && !is_ordered_dict(object)) {
     throw Error("a state for " + std::string(kind(object)));
   }
 }
 
 std::optional<Value> TorchDialect::find_outside(const Value& id, const Document& document) {
-  // 'storage', type, key, location, size; in the format of before 1.6 also a part of the storage,
+  // 'storage', type, key, location, size. The format before 1.6 may add a part of the storage,
   // which PyTorch has not written since 0.4.
   const Items& items = tuple_items(id, document);
   const bool is_whole =
@@ -209,7 +211,7 @@ std::optional<Value> TorchDialect::find_outside(const Value& id, const Document&
 }
 
 Value TorchDialect::rebuild(const Items& arguments, Document& document) {
-  // a global, the tensor's type, the global's arguments, the attributes
+  // A global, the type of the tensor, the arguments of the global, the attributes.
   if (arguments.size() < 3) throw Error("a malformed tensor");
   const auto* inner = std::get_if<Global>(&arguments[0]);
   if (inner == nullptr) return arguments[0];
@@ -221,9 +223,9 @@ Value TorchDialect::rebuild(const Items& arguments, Document& document) {
 }
 
 Value TorchDialect::add_tensor(const Items& arguments, const Document& document) {
-  // storage, offset, shape, strides, and what autograd wants to know
+  // Storage, offset, shape, strides, and data for autograd.
   if (!arguments.empty() && std::holds_alternative<pickle::Unbuilt>(arguments[0])) {
-    return arguments[0];  // a storage of a type that is not read
+    return arguments[0];  // a storage of an unsupported type
   }
   const auto storage = arguments.size() < 4 ? std::nullopt : number_of(arguments[0], kStorageKind);
   if (!storage) throw Error("a malformed tensor");

@@ -10,34 +10,36 @@
 
 namespace pfc {
 
-/// A run of numbers of one type, which lies beside the pickle.
+/// A run of numbers of one type, stored beside the pickle.
 struct TorchStorage {
-  std::string_view key;    ///< an archive's entry data/KEY, or its name among those that follow
+  std::string_view
+      key;  ///< an archive's entry data/KEY, or the name of a storage behind the pickles
   std::string_view dtype;  ///< as safetensors spells it
   std::uint64_t size;      ///< in elements
 };
 
-/// Which elements of a storage are a tensor: all within it, and no more than it has.
+/// Says which elements of a storage form a tensor. All lie within the storage, and the tensor has
+/// no more elements than it.
 struct StridedTensor {
   std::size_t storage;  ///< a place in TorchDialect::storages
   std::uint64_t offset = 0;
   std::vector<std::int64_t> shape;
-  std::vector<std::int64_t> strides;  ///< in elements, none of them negative
+  std::vector<std::int64_t> strides;  ///< in elements; none is negative
 };
 
-/// What the globals of a state_dict mean: PyTorch's tensors and parameters, and ordered dicts. All
-/// others are passed over.
+/// The meaning of the globals in a state_dict: PyTorch's tensors and parameters, and ordered dicts.
+/// All others are skipped.
 class TorchDialect : public pickle::Dialect {
  public:
   const std::vector<TorchStorage>& storages() const { return storages_; }
-  /// The tensor that a value is; null where it is none.
+  /// The tensor behind a value; null if it is not a tensor.
   const StridedTensor* as_tensor(const pickle::Value& value) const;
   /// Whether an object of this dialect is an ordered dict.
   static bool is_ordered_dict(const pickle::Value& value);
-  /// What a dict holds, or an object that is not built but was filled as one; nothing where the
-  /// value is neither.
+  /// The items of a dict, or of an unbuilt object that was filled like one; nothing for other
+  /// values.
   static pickle::DictItems items_of(const pickle::Value& value, const pickle::Document& document);
-  /// Why a value that would be a tensor is not read ("quantised"); nothing for all others.
+  /// Why a value that should be a tensor is not read ("quantised"); nothing for all other values.
   static std::optional<std::string> unread_tensor(const pickle::Value& value,
                                                   const pickle::Document& document);
 

@@ -39,8 +39,8 @@ ClassSampler::ClassSampler(const ClassSamplerOptions& options, const ClassShard&
 }
 
 std::int64_t ClassSampler::most_rows(std::int64_t batch_size) const {
-  // A rank's range meets its own share of strata, one cut off at either end, and one more where the
-  // rotation wraps.
+  // A rank's range meets its own share of strata, one that is cut off at each end, and one more
+  // where the rotation wraps.
   const std::int64_t met = options_.sampling == Sampling::kStratified
                                ? shard_.rows() * drawn_ / shard_.classes() + 3
                                : drawn_;
@@ -90,8 +90,8 @@ StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
       .first_class = shard_.begin().v,
       .step = counter,
       .random = CounterRandom(options_.seed, Stream::kStratumDraw)};
-  // Ascending classes of this rank are one run of u, or two where it wraps; the draw of a stratum
-  // that an end cuts may lie beyond it.
+  // In terms of u, the classes of this rank are one run, or two if the rotation wraps. A stratum
+  // that an end cuts may have its draw beyond that end.
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     if (begin >= end) return StratifiedDraw::Run{};
     std::int64_t first = draw.holding(begin), last = draw.holding(end - 1);
