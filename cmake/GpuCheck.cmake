@@ -46,6 +46,7 @@ add_executable(gpu_check
   src/train/gradient_buckets.cpp
   src/train/loss_scaler.cpp
   src/train/pending_values.cpp
+  src/train/run_state.cpp
   src/train/train_step.cpp
   src/train/update_backbone.cpp
 )

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -180,6 +181,17 @@ bool check_files(const fs::path& folder, const Manifest& manifest) {
   return whole;
 }
 
+/// " 0.9125", or " 1 2 3".
+std::string text_of(const SavedNumbers& numbers) {
+  std::ostringstream text;
+  std::visit(
+      [&](const auto& list) {
+        for (const auto number : list) text << ' ' << number;
+      },
+      numbers);
+  return text.str();
+}
+
 void inspect_checkpoint(const fs::path& folder) {
   const fs::path file = folder / kManifest;
   const Manifest manifest = parse_manifest(read_file(file), file.string());
@@ -187,11 +199,10 @@ void inspect_checkpoint(const fs::path& folder) {
             << ", saved by " << counted(manifest.world, "rank")
             << "\n  set: " << counted(manifest.images, "image") << " of "
             << counted(manifest.identities, "identity") << ", "
-            << grouped(std::ssize(manifest.excluded)) << " left out at the start, "
-            << grouped(manifest.corrupt) << " not decoded since\n  seed " << manifest.seed;
-  if (manifest.best_accuracy >= 0)
-    std::cout << format(", best accuracy so far %.2f %%", 100 * manifest.best_accuracy);
-  std::cout << "\n";
+            << grouped(std::ssize(manifest.excluded)) << " left out at the start\n  seed "
+            << manifest.seed << "\n";
+  for (const auto& [name, numbers] : manifest.state)
+    std::cout << "  " << name << text_of(numbers) << "\n";
   const bool whole = check_files(folder, manifest);
   std::cout << "\nconfig:\n" << manifest.config;
   if (!whole) throw Error(folder.string() + ": is not whole; --resume would take the one before");

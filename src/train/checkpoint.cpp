@@ -61,6 +61,7 @@ void load(const fs::path& folder, const Manifest& manifest, const TrainState& st
   load_centers(state.table, manifest.step, manifest.world, [&](int rank) {
     return open(folder, manifest, center_file_name(rank, manifest.world));
   });
+  state.run.load(manifest, (folder / kManifest).string());
 }
 
 /// Throws DataError where the folder is no checkpoint of this step.
@@ -119,8 +120,10 @@ std::optional<Manifest> Checkpoints::newest() {
 }
 
 Manifest Checkpoints::restore(const TrainState& state) {
-  return *first_that(
-      [&](const fs::path& folder, const Manifest& manifest) { load(folder, manifest, state); });
+  Manifest manifest = *first_that(
+      [&](const fs::path& folder, const Manifest& found) { load(folder, found, state); });
+  state.run.broadcast(comm_);
+  return manifest;
 }
 
 /// The newest that `serves` finds nothing wrong with, on any rank; the others are set aside.
@@ -163,12 +166,13 @@ void Checkpoints::set_aside(const fs::path& folder) const {
 
 std::int64_t Checkpoints::save(const TrainState& state, const std::string& network,
                                std::int64_t embedding_size, Manifest manifest) {
-  const fs::path folder = path_of(manifest.step), partial = with(folder, kPartial);
-  manifest.world = comm_.world();
+  const fs::path folder = path_of(state.run.step), partial = with(folder, kPartial);
   on_all_or_none(partial, [&] {
     if (!comm_.is_first()) return;
+    manifest.world = comm_.world();
+    state.run.save(manifest);
     fs::create_directories(options_.folder);
-    remove_old(manifest.step);  // of a save that was killed, too: there is to be room for this one
+    remove_old(state.run.step);  // of a save that was killed, too: there is to be room for this one
     fs::create_directory(partial);
   });
   Checksums centers;
@@ -188,7 +192,7 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
     write_file(partial / kManifest, to_json(manifest));
     if (is_there(folder)) remove(folder);
     rename_durably(partial, folder);  // now it is there, whatever becomes of older ones
-    const std::string left = failure_of([&] { remove_old(manifest.step); });
+    const std::string left = failure_of([&] { remove_old(state.run.step); });
     if (!left.empty()) note_("older checkpoints are not removed: " + left);
     for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
   });

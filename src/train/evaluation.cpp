@@ -46,15 +46,23 @@ Evaluation::Evaluation(const std::vector<std::string>& paths, Communicator& comm
   long_work(comm, [&] {
     for (const std::string& path : paths) sets_.push_back(VerificationSet::open(path));
     for (const VerificationSet& set : sets_) require_evaluable(set, comm);
-    if (!sets_.empty()) best_on_ = fingerprint(sets_.front());
+    if (!sets_.empty()) first_set_ = static_cast<std::int64_t>(fingerprint(sets_.front()));
   });
 }
 
-bool Evaluation::resume(double best, std::uint64_t measured_on) {
-  const bool same = sets_.empty() || measured_on == 0 || measured_on == best_on_;
-  if (same) best_ = best;
-  if (sets_.empty()) best_on_ = measured_on;  // for when the run has its sets again
-  return same || best < 0;
+void Evaluation::add_to(RunState& state) {
+  state.add("best_accuracy", best_, {.least = -1});
+  state.add("best_on", best_on_, {.is_optional = true});
+}
+
+bool Evaluation::drop_best_of_another_set(bool same_name) {
+  constexpr std::int64_t kNoSet = 1;  // a fingerprint that is no set's
+  if (best_on_ == 0 && !same_name) best_on_ = kNoSet;
+  // Without sets it is kept for when the run has them again.
+  if (sets_.empty() || best_on_ == 0 || best_on_ == first_set_) return false;
+  const bool had_one = best_ >= 0;
+  best_ = -1;
+  return had_one;
 }
 
 const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::int64_t step,
@@ -81,6 +89,7 @@ const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::
   }
   is_best_ = !results_.empty() && results_.front().accuracy > best_;
   if (is_best_) best_ = results_.front().accuracy;
+  if (!sets_.empty()) best_on_ = first_set_;
   return results_;
 }
 

@@ -10,6 +10,7 @@
 #include "pfc/data/verification_set.h"
 #include "pfc/eval/verification.h"
 #include "pfc/model/backbone.h"
+#include "pfc/train/run_state.h"
 
 namespace pfc {
 
@@ -28,14 +29,13 @@ class Evaluation {
   /// Whether the last run was the best so far on the first set; false on other ranks than the
   /// first.
   bool is_best() const { return is_best_; }
-  /// The best accuracy so far, and the fingerprint of the set that it was measured on, the first
-  /// one; -1: none was measured.
-  double best() const { return best_; }
-  std::uint64_t best_on() const { return best_on_; }
-  /// Goes on from a best accuracy that was measured before, on the set of this fingerprint (0: an
-  /// older run's, which did not note it). Returns false where the first set is another one now, so
-  /// that there is no best yet.
-  bool resume(double best, std::uint64_t measured_on);
+  /// Checkpoints then keep the best accuracy and what it was measured on.
+  void add_to(RunState& state);
+  /// What was added to a state may have been loaded. If it was measured on another set than the
+  /// first one now, there is no best yet: returns whether there was one that no longer counts.
+  /// Older runs did not note the set, but how it was called: `same_name` says whether that has
+  /// changed.
+  bool drop_best_of_another_set(bool same_name);
 
   /// The ROC curves of the last run, where there are any.
   void write_roc(const std::filesystem::path& path) const;
@@ -43,8 +43,9 @@ class Evaluation {
  private:
   std::vector<VerificationSet> sets_;
   std::vector<VerificationResult> results_;
-  double best_ = -1;
-  std::uint64_t best_on_ = 0;
+  std::int64_t first_set_ = 0;  ///< the fingerprint of the first set; 0: there is none
+  double best_ = -1;            ///< accuracy so far; -1: none was measured
+  std::int64_t best_on_ = 0;    ///< the fingerprint of its set; 0: not known
   bool is_best_ = false;
 };
 

@@ -4,6 +4,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <limits>
+
 namespace pfc {
 
 LossScaler::LossScaler(at::Device device)
@@ -25,6 +27,14 @@ at::Tensor LossScaler::unscale(const std::vector<at::Tensor>& gradients) {
 void LossScaler::update(const at::Tensor& overflow) {
   skipped_.add_(overflow);
   at::_amp_update_scale_(scale_, steps_, overflow, kGrowth, kBackoff, kSteps);
+}
+
+/// A checkpoint lacks them where its run had another train.precision.
+void LossScaler::add_to(RunState& state) const {
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  state.add("loss_scaler.factor", scale_, {.least = kLeast, .is_optional = true});
+  state.add("loss_scaler.steps", steps_, {.least = 0, .is_optional = true});
+  state.add("loss_scaler.skipped", skipped_, {.least = 0, .is_optional = true});
 }
 
 }  // namespace pfc

@@ -17,6 +17,7 @@ using OrderedJson = nlohmann::ordered_json;
 constexpr const char* kFormat = "partial-fc checkpoint 1";
 constexpr int kDepth = 5;  // manifest, files, file, its blocks, a checksum
 constexpr int kMostRanks = 1 << 20;
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 std::string hex(std::uint64_t value) {
   return format("%016llx", static_cast<unsigned long long>(value));
@@ -43,20 +44,7 @@ class Reader {
       if (!key.is_string()) fail("excluded", "holds something other than strings");
       manifest.excluded.push_back(key.get<std::string>());
     }
-    manifest.corrupt = integer(root_, "corrupt", 0);
-    const OrderedJson& best = member(root_, "best_accuracy");
-    if (!best.is_number()) fail("best_accuracy", "not a number");
-    manifest.best_accuracy = best.get<double>();
-    if (root_.contains("best_on")) manifest.best_on = from_hex(root_["best_on"], "best_on");
-    if (root_.contains("loss_scaler")) {
-      const OrderedJson& scaler = member(root_, "loss_scaler");
-      const OrderedJson& factor = member(scaler, "factor");
-      if (!factor.is_number() || !(factor.get<double>() > 0))
-        fail("factor", "not a number above 0");
-      manifest.loss_factor = factor.get<double>();
-      manifest.loss_steps = integer(scaler, "steps", 0, std::numeric_limits<std::int32_t>::max());
-      manifest.loss_skipped = integer(scaler, "skipped", 0, manifest.step);
-    }
+    manifest.state = root_.contains("state") ? state(root_["state"]) : state_of_older_version();
     const OrderedJson& files = member(root_, "files");
     if (!files.is_object()) fail("files", "not a JSON object");
     for (const auto& [file, sums] : files.items()) manifest.files[file] = checksums(file, sums);
@@ -103,7 +91,7 @@ class Reader {
   }
 
   std::int64_t integer(const OrderedJson& object, const char* key, std::int64_t least,
-                       std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
+                       std::int64_t most = kMost) const {
     const std::uint64_t value = unsigned_of(member(object, key), key);
     if (value < static_cast<std::uint64_t>(least) || value > static_cast<std::uint64_t>(most)) {
       fail(key, std::to_string(value) + ", want " + std::to_string(least) + " to " +
@@ -127,6 +115,43 @@ class Reader {
       if (error == std::errc() && stop == end) return number;
     }
     fail(place, "not a number in hexadecimal digits");
+  }
+
+  SavedNumbers numbers(const OrderedJson& value, std::string_view key) const {
+    const OrderedJson list = value.is_array() ? value : OrderedJson::array({value});
+    const auto is = [&](bool (OrderedJson::*kind)() const noexcept) {
+      return std::ranges::all_of(list, [&](const OrderedJson& one) { return (one.*kind)(); });
+    };
+    if (!is(&OrderedJson::is_number)) fail(key, "neither a number nor a list of numbers");
+    if (!is(&OrderedJson::is_number_integer)) return list.get<std::vector<double>>();
+    for (const OrderedJson& one : list) {
+      if (one.is_number_unsigned() && one.get<std::uint64_t>() > kMost)
+        fail(key, one.dump() + ", want " + std::to_string(kMost) + " at most");
+    }
+    return list.get<std::vector<std::int64_t>>();
+  }
+
+  std::map<std::string, SavedNumbers> state(const OrderedJson& object) const {
+    if (!object.is_object()) fail("state", "not a JSON object");
+    std::map<std::string, SavedNumbers> found;
+    for (const auto& [key, value] : object.items()) found[key] = numbers(value, key);
+    return found;
+  }
+
+  /// Older versions had a place for each number.
+  std::map<std::string, SavedNumbers> state_of_older_version() const {
+    std::map<std::string, SavedNumbers> found;
+    for (const char* key : {"corrupt", "best_accuracy"})
+      found[key] = numbers(member(root_, key), key);
+    if (root_.contains("best_on")) {
+      const auto set = static_cast<std::int64_t>(from_hex(root_["best_on"], "best_on"));
+      found["best_on"] = std::vector{set};
+    }
+    if (root_.contains("loss_scaler")) {
+      for (const auto& [key, value] : state(root_["loss_scaler"]))
+        found["loss_scaler." + key] = value;
+    }
+    return found;
   }
 
   Checksums checksums(const std::string& file, const OrderedJson& value) const {
@@ -158,25 +183,27 @@ std::string to_json(const Manifest& manifest) {
     for (const std::uint64_t block : sums.blocks) blocks.push_back(hex(block));
     files[file] = {{"bytes", sums.bytes}, {"xxh3_of_8_mib", std::move(blocks)}};
   }
-  OrderedJson json = {{"format", kFormat},
-                      {"step", manifest.step},
-                      {"world", manifest.world},
-                      {"seed", manifest.seed},
-                      {"data",
-                       {{"images", manifest.images},
-                        {"identities", manifest.identities},
-                        {"labels", hex(manifest.labels)},
-                        {"people", hex(manifest.people)},
-                        {"excluded", manifest.excluded}}},
-                      {"corrupt", manifest.corrupt},
-                      {"best_accuracy", manifest.best_accuracy},
-                      {"best_on", hex(manifest.best_on)},
-                      {"config", manifest.config},
-                      {"files", std::move(files)}};
-  if (manifest.loss_factor > 0)
-    json["loss_scaler"] = {{"factor", manifest.loss_factor},
-                           {"steps", manifest.loss_steps},
-                           {"skipped", manifest.loss_skipped}};
+  OrderedJson state = OrderedJson::object();
+  for (const auto& [name, numbers] : manifest.state) {
+    std::visit(
+        [&](const auto& list) {
+          state[name] = list.size() == 1 ? OrderedJson(list.front()) : OrderedJson(list);
+        },
+        numbers);
+  }
+  const OrderedJson json = {{"format", kFormat},
+                            {"step", manifest.step},
+                            {"world", manifest.world},
+                            {"seed", manifest.seed},
+                            {"data",
+                             {{"images", manifest.images},
+                              {"identities", manifest.identities},
+                              {"labels", hex(manifest.labels)},
+                              {"people", hex(manifest.people)},
+                              {"excluded", manifest.excluded}}},
+                            {"state", std::move(state)},
+                            {"config", manifest.config},
+                            {"files", std::move(files)}};
   return json.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 

@@ -74,9 +74,6 @@ std::optional<Manifest> newest_of(Checkpoints& checkpoints, const Config& config
   return manifest;
 }
 
-/// A fingerprint that is no set's.
-constexpr std::uint64_t kNoSet = 1;
-
 std::string first_of(const Config& config) {
   return config.eval.sets.empty() ? "" : config.eval.sets.front();
 }
@@ -126,7 +123,12 @@ class Run {
                   config.optimizer.clip_norm,
                   number_type(config.head.gather_type),
                   compute_on_.precision} {
-    if (compute_on_.precision == at::kHalf) training_.scaler = &scaler_.emplace(compute_on_.device);
+    state_.add("corrupt", corrupt_, {.least = 0});
+    evaluation_.add_to(state_);
+    if (compute_on_.precision == at::kHalf) {
+      training_.scaler = &scaler_.emplace(compute_on_.device);
+      scaler_->add_to(state_);
+    }
     if (comm.is_first()) {
       announce_ranks(place_, comm);
       announce_device(config, compute_on_, comm);
@@ -141,7 +143,7 @@ class Run {
     }
     if (comm.is_first()) {
       write_file(output_ / "config.toml", to_toml(config));
-      metrics_.emplace(output_, done_);
+      metrics_.emplace(output_, done());
     }
     loader_.emplace(
         *dataset_,
@@ -149,7 +151,7 @@ class Run {
           read_ahead_.before(step);
           return planner_.at(step);
         },
-        done_, comm.rank(), comm.world(),
+        done(), comm.rank(), comm.world(),
         LoaderOptions{.threads = worker_threads(config, place_),
                       .prefetch = static_cast<int>(config.data.prefetch),
                       .most_corrupt_share = config.data.max_corrupt_share});
@@ -157,15 +159,15 @@ class Run {
 
   void go() {
     const StopRequest stop;
-    ProgressLine progress(steps_, done_, !comm_.is_first());
+    ProgressLine progress(steps_, done(), !comm_.is_first());
     clock_.emplace(config_.checkpoint, steps_, Clock::now());
     backbone_->train();
     if (resumed_ && evaluation_is_due()) evaluate(progress);  // it came after the checkpoint
-    while (done_ < steps_) {
+    while (done() < steps_) {
       step(progress);
       const Agreement agreed = agree(stop);
       if (agreed.save || agreed.stop) save(progress);
-      if (agreed.stop && done_ < steps_) return stop_early(progress);
+      if (agreed.stop && done() < steps_) return stop_early(progress);
       if (evaluation_is_due()) evaluate(progress);
     }
     finish(progress);
@@ -173,29 +175,21 @@ class Run {
 
  private:
   void resume() {
-    resumed_ = checkpoints_.restore(state());  // it may be an older one than the newest
+    resumed_ = checkpoints_.restore(saved_state());  // it may be an older one than the newest
     require_same_data(*dataset_, *resumed_);
     const Config before = configuration_in(*resumed_);
     const std::vector<std::string> changes = require_same_run(config_, before);
-    done_ = saved_ = resumed_->step;
-    if (done_ > steps_) {
-      throw Error("the checkpoint is of step " + grouped(done_) + ", but this run ends after " +
+    saved_ = done();
+    if (done() > steps_) {
+      throw Error("the checkpoint is of step " + grouped(done()) + ", but this run ends after " +
                   counted(steps_, "step") + ": raise train.steps or train.epochs");
     }
-    if (scaler_ && resumed_->loss_factor > 0) {
-      scaler_->factor().fill_(resumed_->loss_factor);
-      scaler_->steps().fill_(resumed_->loss_steps);
-      scaler_->skipped().fill_(resumed_->loss_skipped);
-    }
-    corrupt_ = resumed_->corrupt;
-    // Older versions did not note the set, but how it was called.
-    const bool is_other = resumed_->best_on == 0 && first_of(before) != first_of(config_);
-    const bool has_best =
-        evaluation_.resume(resumed_->best_accuracy, is_other ? kNoSet : resumed_->best_on);
+    const bool same_name = first_of(before) == first_of(config_);
+    const bool best_was_of_another = evaluation_.drop_best_of_another_set(same_name);
     if (!comm_.is_first()) return;
     for (const std::string& change : changes) tell("changed since: " + change);
-    if (!has_best) set_best_aside();
-    tell("resumed after step " + grouped(done_) + ", which " + counted(resumed_->world, "rank") +
+    if (best_was_of_another) set_best_aside();
+    tell("resumed after step " + grouped(done()) + ", which " + counted(resumed_->world, "rank") +
          " saved");
   }
 
@@ -204,7 +198,7 @@ class Run {
   void set_best_aside() const {
     const fs::path best = output_ / "best.safetensors";
     const fs::path aside =
-        output_ / format("best-until-step-%lld.safetensors", static_cast<long long>(done_));
+        output_ / format("best-until-step-%lld.safetensors", static_cast<long long>(done()));
     // A run that was ended before its next checkpoint comes here again: the first one was the best.
     if (!is_there(best) || is_there(aside)) return;
     rename_durably(best, aside);
@@ -218,18 +212,18 @@ class Run {
     auto [plan, batch] = loader_->next();
     for (const std::string& problem : batch.corrupt)
       progress.note("corrupt image, left out: " + problem);
-    const double lr = learning_rate_.at(done_);
+    const double lr = learning_rate_.at(done());
     const TrafficByCollective before = comm_.traffic();
     PendingStep made = train_step(plan, batch, lr, training_);
     traffic_.add(before, comm_.traffic());
     loader_->recycle(std::move(batch));
-    if (head_.options().table.in_host_memory && done_ + 1 < steps_)
-      head_.prefetch(planner_.at(done_ + 1).classes);
+    if (head_.options().table.in_host_memory && done() + 1 < steps_)
+      head_.prefetch(planner_.at(done() + 1).classes);
     settle(progress);
     unsettled_.emplace(Unsettled{std::move(made), std::move(plan), lr});
-    ++done_;
+    ++state_.step;
     // A GPU is left to it while the host prepares the next step.
-    if (!unsettled_->made.is_pending() || done_ == steps_) settle(progress);
+    if (!unsettled_->made.is_pending() || done() == steps_) settle(progress);
   }
 
   /// Takes in what the last step came to.
@@ -272,7 +266,7 @@ class Run {
   };
   /// Steps count alike on all ranks; the first one's clock and any one's signal hold for all.
   Agreement agree(const StopRequest& stop) {
-    const bool due = clock_->due_after(done_);
+    const bool due = clock_->due_after(done());
     const bool save = comm_.is_first() && clock_->due_at(Clock::now());
     if (comm_.world() == 1) return {due || save, stop.made()};
     at::Tensor votes =
@@ -285,8 +279,10 @@ class Run {
     return {due || sums[0].item<int>() > 0, sums[1].item<int>() > 0};
   }
 
-  TrainState state() {
-    return {*backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
+  std::int64_t done() const { return state_.step; }
+
+  TrainState saved_state() {
+    return {state_, *backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
   }
 
   void save(ProgressLine& progress) {
@@ -294,42 +290,33 @@ class Run {
     votes_.reset();  // they may ask for what is done now
     const auto begin = Clock::now();
     Manifest manifest;
-    manifest.step = done_;
     manifest.config = to_toml(config_);
     manifest.seed = config_.train.seed;
-    manifest.corrupt = corrupt_;
-    manifest.best_accuracy = evaluation_.best();
-    manifest.best_on = evaluation_.best_on();
-    if (scaler_) {
-      manifest.loss_factor = scaler_->factor().item<double>();
-      manifest.loss_steps = scaler_->steps().item<std::int64_t>();
-      manifest.loss_skipped = scaler_->skipped().item<std::int64_t>();
-    }
     describe(*dataset_, manifest);
-    if (done_ == steps_)  // nothing follows: for those who read the file
+    if (done() == steps_)  // nothing follows: for those who read the file
       long_work(comm_, [&] { head_.table().catch_up(); });
     std::int64_t bytes = 0;
     try {
-      bytes = checkpoints_.save(state(), config_.model.network, config_.model.embedding_size,
+      bytes = checkpoints_.save(saved_state(), config_.model.network, config_.model.embedding_size,
                                 std::move(manifest));
     } catch (const NotSaved& error) {
       save_network_alone(error.what());
     }
-    saved_ = done_;
+    saved_ = done();
     const auto end = Clock::now();
     clock_->saved(begin, end);
     meter_.exclude(end - begin);
     const double seconds = std::chrono::duration<double>(end - begin).count();
     if (!metrics_) return;
-    metrics_->write(done_, SavedCheckpoint{.seconds = seconds, .bytes = bytes});
-    progress.note(format("step %lld  checkpoint: %.1f MB in %.2f s", static_cast<long long>(done_),
+    metrics_->write(done(), SavedCheckpoint{.seconds = seconds, .bytes = bytes});
+    progress.note(format("step %lld  checkpoint: %.1f MB in %.2f s", static_cast<long long>(done()),
                          static_cast<double>(bytes) / 1e6, seconds));
   }
 
   /// The network is a small part of a checkpoint: there may be room for it where there is none for
   /// that.
   [[noreturn]] void save_network_alone(std::string failure) {
-    failure += "; step " + grouped(done_) + " has no checkpoint";
+    failure += "; step " + grouped(done()) + " has no checkpoint";
     std::string also;
     long_work(comm_, [&] {
       try {
@@ -349,14 +336,14 @@ class Run {
   }
 
   bool evaluation_is_due() const {
-    return done_ == steps_ || (config_.eval.every > 0 && done_ % config_.eval.every == 0);
+    return done() == steps_ || (config_.eval.every > 0 && done() % config_.eval.every == 0);
   }
 
   void evaluate(ProgressLine& progress) {
     settle(progress);
     const auto begin = Clock::now();
-    for (const VerificationResult& found : evaluation_.run(*backbone_, done_, progress, comm_))
-      metrics_->write(done_, found);
+    for (const VerificationResult& found : evaluation_.run(*backbone_, done(), progress, comm_))
+      metrics_->write(done(), found);
     long_work(comm_, [&] {
       if (comm_.is_first()) save_backbone("last.safetensors");
       if (evaluation_.is_best()) save_backbone("best.safetensors");
@@ -374,7 +361,7 @@ class Run {
     progress.note(
         format("stopped after step %lld of %lld; the same command with --resume goes on "
                "from there",
-               static_cast<long long>(done_), static_cast<long long>(steps_)));
+               static_cast<long long>(done()), static_cast<long long>(steps_)));
   }
 
   void finish(ProgressLine& progress) {
@@ -416,7 +403,8 @@ class Run {
   std::optional<Unsettled> unsettled_;
   std::optional<PendingValues> votes_;  ///< of the last step
 
-  std::int64_t done_ = 0, saved_ = 0;        ///< steps; those of the newest checkpoint
+  RunState state_;
+  std::int64_t saved_ = 0;                   ///< the step of the newest checkpoint
   std::int64_t corrupt_ = 0;                 ///< images that did not decode
   std::unordered_set<std::int64_t> broken_;  ///< those of them since the run was started or resumed
   std::optional<MetricsLog> metrics_;        ///< the first rank's

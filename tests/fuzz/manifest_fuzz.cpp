@@ -23,12 +23,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// Starts from a manifest: nothing would lead to all of its keys.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned) {
-  static const std::string seed =
-      to_json(pfc::Manifest{.step = 3,
-                            .config = "seed = 1",
-                            .excluded = {"a"},
-                            .best_accuracy = 0.5,
-                            .files = {{"backbone.safetensors", {.bytes = 10, .blocks = {7}}}}});
+  static const std::string seed = to_json(pfc::Manifest{
+      .step = 3,
+      .config = "seed = 1",
+      .excluded = {"a"},
+      .state = {{"best_accuracy", std::vector{0.5}}, {"corrupt", std::vector<std::int64_t>{1, 2}}},
+      .files = {{"backbone.safetensors", {.bytes = 10, .blocks = {7}}}}});
   if (size < 8 && seed.size() <= limit) {
     std::memcpy(data, seed.data(), seed.size());
     size = seed.size();

@@ -53,8 +53,13 @@ TEST(LossScaler, GoesOnFromWhatACheckpointKept) {
   scaler.update(torch::ones(1));
   for (int step = 0; step < 5; ++step) scaler.update(torch::zeros(1));
   LossScaler resumed(at::kCPU);
-  resumed.factor().copy_(scaler.factor());
-  resumed.steps().copy_(scaler.steps());
+  RunState saved, loaded;
+  scaler.add_to(saved);
+  resumed.add_to(loaded);
+  Manifest manifest;
+  saved.save(manifest);
+  loaded.load(manifest, "manifest.json");
+  EXPECT_TRUE(resumed.skipped().equal(scaler.skipped()));
   for (int step = 5; step < LossScaler::kSteps; ++step) {
     scaler.update(torch::zeros(1));
     resumed.update(torch::zeros(1));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -21,12 +23,10 @@ Manifest example() {
   manifest.identities = 6'133;
   manifest.labels = 0xfedcba9876543210u;
   manifest.excluded = {"17", "18"};
-  manifest.corrupt = 2;
-  manifest.best_accuracy = 0.8123456789012345;
-  manifest.best_on = 0x0123456789abcdefu;
-  manifest.loss_factor = 32768;
-  manifest.loss_steps = 1999;
-  manifest.loss_skipped = 3;
+  manifest.state["corrupt"] = std::vector<std::int64_t>{2};
+  manifest.state["best_accuracy"] = std::vector{0.8123456789012345};
+  manifest.state["best_on"] = std::vector{std::numeric_limits<std::int64_t>::min()};
+  manifest.state["statistics"] = std::vector{-1.5, 3.0};
   manifest.files["backbone.safetensors"] = {.bytes = 10, .blocks = {0xffffffffffffffffu}};
   manifest.files["empty"] = {};
   manifest.files["two blocks"] = {.bytes = Checksums::kBlockBytes + 1, .blocks = {1, 2}};
@@ -43,14 +43,28 @@ std::string replaced(const std::string& what, const std::string& with) {
 
 TEST(Manifest, ReadsBackAsItWasWritten) {
   EXPECT_EQ(parse_manifest(to_json(example()), "manifest.json"), example());
-  EXPECT_EQ(parse_manifest(to_json(Manifest{.images = 1, .identities = 1}), "m").best_accuracy, -1);
 }
 
-TEST(Manifest, OfAnOlderVersionDoesNotSayWhatTheBestWasMeasuredOn) {
-  const Manifest older =
-      parse_manifest(replaced("\n \"best_on\": \"0123456789abcdef\",", ""), "manifest.json");
-  EXPECT_EQ(older.best_accuracy, example().best_accuracy);
-  EXPECT_EQ(older.best_on, 0u);
+TEST(Manifest, OfAnOlderVersionHasTheSameNumbersInOtherPlaces) {
+  std::string json = to_json(example());
+  const std::size_t begin = json.find(" \"state\""), end = json.find(" \"config\"");
+  const auto with = [&](const std::string& places) {
+    std::string older = json;
+    return parse_manifest(older.replace(begin, end - begin, places), "manifest.json").state;
+  };
+  using Whole = std::vector<std::int64_t>;
+  using Real = std::vector<double>;
+  const std::map<std::string, SavedNumbers> two = {{"corrupt", Whole{2}},
+                                                   {"best_accuracy", Real{0.5}}};
+  EXPECT_EQ(with(R"("corrupt": 2, "best_accuracy": 0.5,)"), two);
+  std::map<std::string, SavedNumbers> all = two;
+  all["best_on"] = Whole{static_cast<std::int64_t>(0xfedcba9876543210u)};
+  all["loss_scaler.factor"] = Real{32768};
+  all["loss_scaler.steps"] = Whole{1999};
+  all["loss_scaler.skipped"] = Whole{3};
+  EXPECT_EQ(with(R"("corrupt": 2, "best_accuracy": 0.5, "best_on": "fedcba9876543210",
+                    "loss_scaler": {"factor": 32768.0, "steps": 1999, "skipped": 3},)"),
+            all);
 }
 
 TEST(Manifest, SaysWhatIsWrongWithAFile) {
@@ -72,8 +86,14 @@ TEST(Manifest, SaysWhatIsWrongWithAFile) {
   expect(replaced("\"world\": 4", "\"world\": 0"), "world: 0, want 1 to 1048576");
   expect(replaced("fedcba9876543210", "fedcba987654321x"),
          "labels: not a number in hexadecimal digits");
-  expect(replaced("0123456789abcdef", ""), "best_on: not a number in hexadecimal digits");
-  expect(replaced("32768.0", "0.0"), "factor: not a number above 0");
+  expect(replaced("\"corrupt\": 2", "\"corrupt\": \"2\""),
+         "corrupt: neither a number nor a list of numbers");
+  expect(replaced("\"corrupt\": 2", "\"corrupt\": [2, []]"),
+         "corrupt: neither a number nor a list of numbers");
+  expect(replaced("\"corrupt\": 2", "\"corrupt\": 9223372036854775808"),
+         "corrupt: 9223372036854775808, want 9223372036854775807 at most");
+  expect(replaced("\"state\": {", "\"state\": 1, \"of\": {"), "state: not a JSON object");
+  expect(replaced("\"state\": {", "\"numbers\": {"), "corrupt: missing");
   expect(replaced("\"17\"", "17"), "excluded: holds something other than strings");
   expect(replaced("\"bytes\": 10", "\"bytes\": 0"), "backbone.safetensors: 1 checksums, want 0");
   expect(replaced("\"backbone.safetensors\"", "\"../backbone\""),

@@ -53,7 +53,10 @@ struct Trained {
   Trained(Communicator& comm, int steps)
       : backbone(make_backbone("tiny", 8, 1)),
         optimizer(backbone->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9)),
-        table(ClassShard(1001, comm.rank(), comm.world()), {.dim = 8}) {
+        table(ClassShard(1001, comm.rank(), comm.world()), {.dim = 8}),
+        loss(0.25 * steps) {
+    run.step = steps;
+    run.add("loss", loss);
     for (int step = 0; step < steps; ++step) {
       for (at::Tensor& parameter : backbone->parameters())
         parameter.mutable_grad() = at::full_like(parameter, 0.5 + step);
@@ -63,17 +66,18 @@ struct Trained {
       table.end_step(0.1);
     }
   }
-  TrainState state() { return {*backbone, optimizer, table, identities}; }
+  TrainState state() { return {run, *backbone, optimizer, table, identities}; }
 
   std::shared_ptr<Backbone> backbone;
   torch::optim::SGD optimizer;
   CenterTable table;
   ClassIdentities identities{.classes = 1001};
+  double loss;
+  RunState run;
 };
 
-Manifest manifest_of(std::int64_t step) {
+Manifest manifest() {
   Manifest manifest;
-  manifest.step = step;
   manifest.images = manifest.identities = 1001;
   return manifest;
 }
@@ -82,6 +86,8 @@ void expect_equal(Trained& found, Trained& want) {
   for (const auto& item : want.backbone->named_parameters())
     EXPECT_TRUE(found.backbone->named_parameters()[item.key()].equal(item.value())) << item.key();
   EXPECT_EQ(found.optimizer.state().size(), want.optimizer.state().size());
+  EXPECT_EQ(found.run.step, want.run.step);
+  EXPECT_EQ(found.loss, want.loss);
   const auto parts = want.table.parts();
   for (std::size_t i = 0; i < parts.size(); ++i)
     EXPECT_TRUE(found.table.parts()[i].second.equal(parts[i].second)) << parts[i].first;
@@ -123,8 +129,9 @@ class Notes {
 
 void save(Trained& trained, std::int64_t step, const fs::path& folder, Communicator& comm,
           std::int64_t keep_last = 2) {
+  trained.run.step = step;
   Checkpoints({.folder = folder, .keep_last = keep_last}, comm, [](const auto&) {
-  }).save(trained.state(), "tiny", 8, manifest_of(step));
+  }).save(trained.state(), "tiny", 8, manifest());
 }
 
 TEST(RanksCheckpoint, RestoresWhatEachRankSaved) {

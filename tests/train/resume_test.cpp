@@ -322,7 +322,8 @@ TEST_F(Resume, ChoosesTheBestAnewOnAnotherSetAndKeepsTheOneBefore) {
   for (const auto& line : metrics())
     if (line.contains("set") && line["set"] == "val" && line["step"] < 12)
       most = std::max<double>(most, line["accuracy"]);
-  EXPECT_EQ(nlohmann::json::parse(read_file(at_the_end("manifest.json")))["best_accuracy"], most);
+  EXPECT_EQ(nlohmann::json::parse(read_file(at_the_end("manifest.json")))["state"]["best_accuracy"],
+            most);
   EXPECT_TRUE(fs::exists(best));
 }
 

@@ -15,6 +15,7 @@
 #include "pfc/model/backbone.h"
 #include "pfc/plan/class_identities.h"
 #include "pfc/train/manifest.h"
+#include "pfc/train/run_state.h"
 
 namespace pfc {
 
@@ -30,8 +31,9 @@ class NotSaved : public Error {
   using Error::Error;
 };
 
-/// What a checkpoint holds of a run; the rest of a run is a function of its step.
+/// What a checkpoint holds of a run; everything else follows from these.
 struct TrainState {
+  RunState& run;
   Backbone& backbone;
   torch::optim::Optimizer& optimizer;
   CenterTable& table;
@@ -43,7 +45,7 @@ struct TrainState {
 /// - `backbone.safetensors`, rank 0's (save_backbone's, so that it can be used as it is),
 /// - `optimizer.safetensors`, the state of the backbone's optimizer,
 /// - `centers-00001-of-00004.safetensors`, one a rank (save_centers'),
-/// - `manifest.json`, written last.
+/// - `manifest.json`, written last, with the numbers of RunState.
 ///
 /// A checkpoint is written under another name, which it loses when all of it is on the disk, and
 /// older ones are removed after that: whenever a run dies, one that is whole is left. What a killed
@@ -56,17 +58,18 @@ class Checkpoints {
               std::function<void(const std::string&)> note);
 
   bool empty() const { return steps_.empty(); }
-  /// What the newest says of itself, before it is known to be whole; that of a run's start where
-  /// there are none. Throws Error where there are some and none says anything.
+  /// The manifest of the newest, which may not be whole otherwise; nothing if there are none.
+  /// Throws Error if there are some and none has a manifest that can be used.
   std::optional<Manifest> newest();
-  /// Fills `state` from the newest that is whole. One with a missing, short or altered file is
-  /// noted by the file's name and set aside as `step-….damaged`. Throws Error where none is left,
-  /// and where a file cannot be read: that says nothing of the checkpoint.
+  /// Fills `state` from the newest that is whole; RunState's numbers are then the first rank's. One
+  /// with a missing, short or altered file is noted by the file's name and set aside as
+  /// `step-….damaged`. Throws Error where none is left, and where a file cannot be read: that says
+  /// nothing of the checkpoint.
   Manifest restore(const TrainState& state);
 
-  /// Saves; `manifest` says what the run knows, this fills in ranks and files. Rows are streamed
-  /// from the table, which must not change meanwhile. Returns the bytes of the checkpoint, on the
-  /// first rank. Throws NotSaved where a rank cannot write its part.
+  /// Saves. `manifest` describes the configuration and the training set; `state` and this fill in
+  /// the rest. Rows are streamed from the table, which must not change meanwhile. Returns the bytes
+  /// of the checkpoint, on the first rank. Throws NotSaved where a rank cannot write its part.
   std::int64_t save(const TrainState& state, const std::string& network,
                     std::int64_t embedding_size, Manifest manifest);
 

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "pfc/train/run_state.h"
+
 namespace pfc {
 
 /// The factor that keeps the gradients of a float16 backbone inside its range: the loss's gradient
@@ -25,11 +27,12 @@ class LossScaler {
   /// Moves the factor after a step.
   void update(const at::Tensor& overflow);
 
-  /// What a checkpoint keeps, in place: the factor [1] float32, steps in a row without an overflow
-  /// [1] int32, steps skipped so far [1] float32.
-  at::Tensor factor() const { return scale_; }
-  at::Tensor steps() const { return steps_; }
-  at::Tensor skipped() const { return skipped_; }
+  /// Checkpoints then keep its numbers.
+  void add_to(RunState& state) const;
+
+  at::Tensor factor() const { return scale_; }     ///< [1] float32
+  at::Tensor steps() const { return steps_; }      ///< [1] int32: in a row without an overflow
+  at::Tensor skipped() const { return skipped_; }  ///< [1] float32: steps skipped so far
 
  private:
   at::Tensor scale_, steps_, skipped_;

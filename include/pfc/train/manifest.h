@@ -4,11 +4,15 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "pfc/base/checksum.h"
 
 namespace pfc {
+
+/// Numbers under one name: whole ones, or not.
+using SavedNumbers = std::variant<std::vector<std::int64_t>, std::vector<double>>;
 
 /// What a checkpoint says of itself, in `manifest.json`. Being written last, it makes the folder it
 /// stands in a checkpoint.
@@ -24,14 +28,7 @@ struct Manifest {
   std::uint64_t people = 0;                ///< that of the classes' identities; 0: not known
   std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
-  std::int64_t corrupt = 0;   ///< images that did not decode, so far
-  double best_accuracy = -1;  ///< so far, on one verification set; -1: none was measured
-  std::uint64_t best_on = 0;  ///< that set's fingerprint; 0: not known
-
-  /// Of a float16 run's LossScaler: its factor, steps in a row without an overflow, and skipped
-  /// ones; 0: none.
-  double loss_factor = 0;
-  std::int64_t loss_steps = 0, loss_skipped = 0;
+  std::map<std::string, SavedNumbers> state = {};  ///< of the run, by name: see RunState
 
   std::map<std::string, Checksums> files = {};  ///< of the checkpoint's folder, all of them
 
