@@ -10,12 +10,12 @@
 
 namespace pfc {
 
-/// The Python that files of ours are read back with, by the packages that users have: PFC_PYTHON of
-/// the build.
+/// Python, with the packages that users have, to read our files back: PFC_PYTHON of the build.
 class Python {
  public:
-  /// `modules` as an import statement lists them. Is false where the build names no Python or where
-  /// that one lacks a module, which is looked for and not loaded: torch takes three seconds.
+  /// `modules` as in an import statement. The object is false if the build names no Python or if
+  /// that Python lacks a module. Modules are looked for but not loaded, because loading torch takes
+  /// three seconds.
   explicit Python(const std::string& modules) : modules_(modules) {
     const std::string look = "from importlib.util import find_spec; assert all(map(find_spec, \"" +
                              modules + "\".split(\", \")))";
@@ -28,7 +28,7 @@ class Python {
                                 : kInterpreter + " lacks a module of " + modules_;
   }
 
-  /// What a program prints, which gets `argument`. Throws where it fails.
+  /// Runs a program, which gets `argument`, and returns what it prints. Throws if it fails.
   std::string run(const std::string& program, const std::filesystem::path& argument) const {
     const TemporaryFolder folder;
     write_text(folder / "program.py", program);

@@ -11,7 +11,7 @@
 
 namespace pfc {
 
-/// A folder of a test's own, gone with it.
+/// A folder for one test, removed afterwards.
 class TemporaryFolder {
  public:
   TemporaryFolder() {

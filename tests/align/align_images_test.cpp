@@ -63,7 +63,7 @@ TEST_F(AlignImages, GoesOnWhereAnInterruptedRunStopped) {
 }
 
 TEST_F(AlignImages, LeavesNothingInTheSetButFacesAndItsList) {
-  // Of a run that was killed: a face half written, its list, and the list before it had its name.
+  // What a killed run left: a half-written face, its list, and the temporary file of the list.
   for (const char* name : {"anna/1.png.tmp", "not_aligned.txt", "not_aligned.txt.tmp17.0"})
     write_text(folder_ / "faces.partial" / name, "left behind");
   fs::remove(folder_ / "photos/bob/3.jpg");

@@ -94,7 +94,7 @@ TEST(Landmarks, ThatCannotPlaceAFaceAreRefusedWithTheReason) {
   fails_with({{{10, 10}, {20, 20}, {30, 30}, {40, 40}, {50, 50}}}, "lie on one line");
 }
 
-/// The photos that the field's tools have aligned.
+/// Photos that InsightFace's tools have aligned.
 class RealPhotos : public testing::Test {
  protected:
   struct Photo {
@@ -127,7 +127,7 @@ class RealPhotos : public testing::Test {
     const MappedFile file(folder_ / name);
     return decode_image(file.bytes());
   }
-  /// [256] how many values of two images differ by so much.
+  /// [256] how many values of two images differ by 0, 1, 2, …
   static std::vector<int> differences(const RgbImage& a, const RgbImage& b) {
     std::vector<int> counts(256);
     EXPECT_EQ(a.pixels.size(), b.pixels.size());
@@ -159,8 +159,8 @@ TEST_F(RealPhotos, BecomeTheFieldsFacesUnderTheFieldsMatrix) {
   }
 }
 
-/// OpenCV rounds a pixel's place to a 32nd: where the matrices, 1e-5 apart, fall on two sides of
-/// that, an edge may show it.
+/// OpenCV rounds a pixel's place to 1/32. The matrices differ by 1e-5; where they fall on different
+/// sides of a rounding limit, an edge may show it.
 TEST_F(RealPhotos, BecomeTheFieldsFacesFromTheirLandmarks) {
   int off_by_more_than_one = 0;
   for (const Photo& photo : photos_) {

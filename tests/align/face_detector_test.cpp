@@ -16,14 +16,15 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// An SCRFD by its outputs: a score of nearly 1 where the 8 x 8 pixels of a place are white, 0.9
-/// where they are as red; the box 1, 2, 3 and 4 strides from there to the left, up, right and down;
-/// landmark k at (k, -k) strides. Its other anchor and strides see nothing.
+/// An SCRFD network described by its outputs. The score of a place is nearly 1 if its 8 x 8 pixels
+/// are white, and 0.9 if they are equally red. Its box extends 1, 2, 3 and 4 strides to the left,
+/// up, right and down; landmark k lies at (k, -k) strides. The other anchor and strides see
+/// nothing.
 ///
-/// Its words: `open` leaves the input's height and width open and takes scores from a feature map
-/// that Resize brings to the size that Shape, Gather and Concat tell, as PyTorch exports SCRFD's
-/// neck; `batched` outputs have a leading 1; `numbered` outputs have numbers for names and another
-/// order; scores, boxes and points are the outputs that it has.
+/// Options (words): `open` leaves the input's height and width open and takes scores from a feature
+/// map that Resize brings to the size that Shape, Gather and Concat compute, as PyTorch exports
+/// SCRFD's neck. `batched` outputs have a leading 1. `numbered` outputs have numbers as names and
+/// another order. scores, boxes and points are the outputs that it has.
 constexpr const char* kMakeModel = R"(
 import sys, numpy as np, onnx
 from onnx import helper as h, numpy_helper as nh, TensorProto as T
@@ -156,7 +157,7 @@ TEST_F(FaceDetectorTest, KeepsTheSurestOfThoseThatOverlap) {
   EXPECT_GT(faces[0].score, faces[1].score);
 }
 
-/// The place that is white, in the pictures that are looked at below.
+/// The place that is white in the pictures below.
 void expect_sees(const FaceDetector& detector, int width, int height, int x, int y) {
   RgbImage picture = black(width, height);
   EXPECT_TRUE(detector.detect(picture).empty());
@@ -206,8 +207,8 @@ TEST_F(FaceDetectorTest, TakesOutputsOfAnyNameOrderAndRank) {
 
 TEST_F(FaceDetectorTest, LooksAgainWithinABorderWhereItFindsNothing) {
   const FaceDetector detector(model());
-  // No place of 8 x 8 has enough of the white: it lies across their edges, by 4 and 6 pixels. At
-  // 4/5 of the size, 64 pixels from the edge, it is one place.
+  // No place of 8 x 8 has enough white, because the white square lies across their edges by 4 and 6
+  // pixels. At 4/5 of the size, 64 pixels from the edge, it fills one place.
   RgbImage picture = black(640, 640);
   paint(picture, 20, 60, 10, 255);
   const auto faces = detector.detect(picture);

@@ -20,13 +20,13 @@ using testing::ThrowsMessage;
 
 constexpr ImageSize kSize{400, 300};
 
-/// Stays with `text`.
+/// The result refers to `text`, which must stay alive.
 LandmarkFile parsed(const std::string& text) {
   return LandmarkFile::parse(std::as_bytes(std::span(text)), "landmarks.txt");
 }
 
-/// Faces as pictures have them: here and there, of some size, leaning to a side, points off by a
-/// tenth of the distance of the eyes.
+/// Faces as in pictures: at various places and sizes, leaning to a side, with points that are off
+/// by a tenth of the distance between the eyes.
 std::vector<Landmarks> faces(int count) {
   std::mt19937 random(7);
   const auto between = [&](double low, double high) {
@@ -52,7 +52,7 @@ std::vector<double> numbers_of(const Landmarks& face) {
 
 using Numbers = std::function<std::vector<double>(const Landmarks&, int i)>;
 
-/// A list of pictures `p0.jpg`, … with the numbers that `make` makes of their points.
+/// A list of pictures `p0.jpg`, … with the numbers that `make` computes from their points.
 std::string list_of(const std::vector<Landmarks>& all, const Numbers& make,
                     const std::string& separator = " ") {
   std::string text;
@@ -88,7 +88,7 @@ std::vector<double> columns_of(const Landmarks& face) {
   return numbers;
 }
 
-/// Its corner and size, as detectors give it.
+/// The corner and the size of a box, as detectors write it.
 std::vector<double> box_of(const Landmarks& face) {
   return {face[0].x - 20, face[0].y - 25, face[1].x - face[0].x + 40, face[3].y - face[0].y + 50};
 }
@@ -212,7 +212,7 @@ TEST(LandmarkFile, TakesNamesAndNumbersHoweverTheyAreSeparated) {
   expect_named("./a/b.jpg " + points, "a/b.jpg");
   expect_named("a\\b.jpg " + points, "a/b.jpg");
   expect_named("\xEF\xBB\xBFp.jpg " + points, "p.jpg");
-  expect_named("1\ta/b.jpg\t7\t" + with('\t'), "a/b.jpg");  // as the field's .lst begin
+  expect_named("1\ta/b.jpg\t7\t" + with('\t'), "a/b.jpg");  // like the common .lst files
   expect_named("0\t7\t" + with('\t') + "\ta/b.jpg", "a/b.jpg");
   expect_named("202599\nlefteye_x lefteye_y righteye_x\n000001.jpg " + points, "000001.jpg");
   expect_named("NAME_ID,P1X,P1Y\n\"n000002/0001_01\"," + with(','), "n000002/0001_01.jpg");
@@ -279,7 +279,7 @@ TEST(LandmarkFile, IsRefusedByTheLineOrTheName) {
   fails_with("a.jpg" + points + "\nb.jpg" + points + "\n./a.jpg" + points + "\n",
              "./a.jpg: listed twice, in lines 1 and 3");
   fails_with("a.jpg,38,52,74,52,,72,42,92,71,92\n", "line 1: found");
-  // Counted from below, or of nothing.
+  // Counted from the bottom of the picture, or not the points of a face at all.
   fails_with("a.jpg 38 248 74 248 56 228 42 208 71 208\n", "line 1: found");
   fails_with("a.jpg 71 92 38 52 42 92 74 52 56 72\n", "look like no face's points");
   fails_with("{\"a.jpg\": [[1,2],[3,4]]}", "a.jpg: found");

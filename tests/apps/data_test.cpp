@@ -1,4 +1,4 @@
-// `pfc data` as a person runs it.
+// `pfc data` used from a shell.
 #include <algorithm>
 
 #include "apps/pfc.h"
@@ -14,13 +14,13 @@ class PfcData : public Pfc {
   void SetUp() override {
     ASSERT_EQ(run("data synth faces --identities 30 --images 4 --unseen 4 --pairs 20").status, 0);
   }
-  /// Runs what must succeed; returns what it says.
+  /// Runs a command that must succeed; returns what it prints.
   std::string said(const std::string& arguments) const {
     const Outcome outcome = run("data " + arguments);
     EXPECT_EQ(outcome.status, 0) << arguments << "\n" << outcome.err;
     return outcome.out;
   }
-  /// Nothing is left of what failed but what `--help` says.
+  /// A failed command leaves nothing of this name.
   void expect_nothing(const std::string& name) const {
     EXPECT_FALSE(std::filesystem::exists(folder_ / name)) << name;
     EXPECT_FALSE(std::filesystem::exists(folder_ / (name + ".partial"))) << name;

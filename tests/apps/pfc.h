@@ -19,7 +19,7 @@ struct Outcome {
 
 class Pfc : public testing::Test {
  protected:
-  /// Runs `pfc arguments`, which the shell splits, in the test's folder.
+  /// Runs `pfc arguments` in the test's folder; a shell splits the arguments.
   Outcome run(const std::string& arguments) const {
     const std::string command = "cd '" + folder_.path().string() + "' && '" PFC_BINARY "' " +
                                 arguments + " >out.txt 2>err.txt";

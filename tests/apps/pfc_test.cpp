@@ -1,4 +1,4 @@
-// The built binary: exit statuses, and what a person sees.
+// The program itself: exit statuses and what it prints.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

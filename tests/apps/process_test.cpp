@@ -1,5 +1,5 @@
-// `pfc` where the system is not as one is used to: closed descriptors, limits, devices and links as
-// outputs, hostile names.
+// `pfc` on an unusual system: closed descriptors, limits, devices and links as outputs, hostile
+// names.
 
 #include "apps/pfc.h"
 
@@ -18,7 +18,7 @@ class PfcProcess : public Pfc {
   void SetUp() override {
     ASSERT_EQ(run("data synth faces --identities 6 --images 3 --unseen 2 --pairs 20").status, 0);
   }
-  /// Runs a line of shell in the test's folder, where $PFC is the program; its exit status.
+  /// Runs a line of shell in the test's folder, where $PFC is the program. Returns its exit status.
   int sh(const std::string& line) const {
     const std::string command =
         "cd '" + folder_.path().string() + "' && export PFC='" PFC_BINARY "' && " + line;

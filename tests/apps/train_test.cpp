@@ -1,4 +1,4 @@
-// `pfc train` beside `pfc data`, as a person runs them.
+// `pfc train` together with `pfc data`, from a shell.
 #include "apps/pfc.h"
 
 namespace {
@@ -7,8 +7,8 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 
-/// A set in which identities 0 and 7 of 10 have one image and the others three, and a run that
-/// leaves these two out: so the classes of its centres are not the set's identities.
+/// A set of 10 identities in which 0 and 7 have one image and the others three, and a run that
+/// leaves these two out. So the classes of its centres are not the identities of the set.
 class PfcTrain : public Pfc {
  protected:
   void SetUp() override {
@@ -31,7 +31,7 @@ class PfcTrain : public Pfc {
         "  here, there = map(int, pair.split('='))\n"
         "  if (centers[1][here] != centers[0][there]).any(): sys.exit('class ' + pair)\n");
   }
-  /// A run that ends with the centres that it begins with, those of what `pfc train` left in
+  /// A run of no steps: it ends with the centres that it begins with, which come from the run in
   /// `from`.
   Outcome start_from(const std::string& from, const std::string& class_map,
                      const std::string& arguments) const {
@@ -40,7 +40,7 @@ class PfcTrain : public Pfc {
         "--set optimizer.weight_decay=0 --set init.from=" +
         from + "/checkpoints/step-000000002 --set init.class_map=" + class_map + " " + arguments);
   }
-  /// `classes`: "here=there" each.
+  /// `classes`: pairs "here=there".
   void expect_centers(const std::string& here, const std::string& there,
                       const std::string& classes) const {
     const std::string command = "cd '" + folder_.path().string() +
@@ -61,14 +61,14 @@ TEST_F(PfcTrain, PutsEveryCentreAtItsOwnPerson) {
       HasSubstr("class centres: 8 taken from"));
   expect_centers("mapped", "run", "0=0 1=1 2=2 3=3 4=4 5=5 6=6 7=7");
 
-  // All ten: classes 0 and 7 are new, and what comes behind them is not where it was.
+  // All ten identities: classes 0 and 7 are new, and the classes after them have moved.
   EXPECT_THAT(start_from("run", "same",
                          "--set output=all --set data.train=uneven.rec --set data.min_images=1")
                   .err,
               AllOf(HasSubstr("class centres: 8 taken from"), HasSubstr("2 drawn")));
   expect_centers("all", "run", "1=0 2=1 3=2 4=3 5=4 6=5 8=6 9=7");
 
-  // Numbers of the folders, which are classes in the order of their names: 1 2 3 4 5 6 8 9.
+  // The folders' numbers, in the order of the folders' names: 1 2 3 4 5 6 8 9.
   EXPECT_THAT(start_from("run", "same", "--set output=folder --set data.train=photos").err,
               HasSubstr("class centres: 8 taken from"));
   expect_centers("folder", "run", "0=0 1=1 2=2 3=3 4=4 5=5 6=6 7=7");
@@ -98,7 +98,7 @@ TEST_F(PfcTrain, FindsCentresByTheNamesOfFolders) {
   EXPECT_THAT(start_from("run", "same", "--set output=refused --set data.train=filtered").err,
               HasSubstr("pfc: this set calls its identities by numbers, the other one by the names "
                         "of folders: set init.class_map to a file"));
-  fs::remove_all(folder_ / "photos" / "Ann");  // everybody's class is the one before now
+  fs::remove_all(folder_ / "photos" / "Ann");  // every class moves down by one
   EXPECT_THAT(start_from("run", "same", "--set output=fewer --set data.train=photos").err,
               HasSubstr("class centres: 3 taken from"));
   expect_centers("fewer", "run", "0=1 1=2 2=3");

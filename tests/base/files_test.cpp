@@ -39,7 +39,7 @@ TEST_F(Files, AnAtomicFileAppearsWholeOrNotAtAll) {
     file.write("half");
     EXPECT_FALSE(fs::exists(path));
   }
-  EXPECT_EQ(entries(), 0u);  // without commit nothing is left, the temporary file neither
+  EXPECT_EQ(entries(), 0u);  // without commit nothing is left, not even the temporary file
   AtomicFile file(path);
   file.write("who");
   file.write("le");
@@ -117,7 +117,7 @@ TEST_F(Files, ADescriptorOfThisProcessIsGoneOnWritingAfterWhatItHas) {
   EXPECT_EQ(read_file(folder_ / "out"), "said before\nand this\nand this\nand that\n");
 }
 
-/// Runs `child` in a process of its own and returns its status of waitpid.
+/// Runs `child` in a process of its own and returns the status from waitpid.
 template <class Child>
 int in_a_process(const Child& child) {
   const pid_t process = ::fork();
@@ -181,7 +181,7 @@ TEST_F(Files, AnotherMachinesFileIsLeftOverWhenNobodyWroteToItForAnHour) {
 }
 
 TEST_F(Files, WritersInTwoContainersDoNotMeet) {
-  // Of two containers, each has a process 1.
+  // Each of two containers has a process with the number 1.
   const fs::path path = folder_ / "a";
   const auto write_as_process_one = [&](const std::string& text) {
     return in_a_process([&] {
@@ -210,7 +210,7 @@ TEST_F(Files, WritersInTwoContainersDoNotMeet) {
 }
 
 TEST_F(Files, AFileThatCannotBeReadIsNotOneThatIsNotThere) {
-  // Reading address 0 of one's own memory is the one error of a device (EIO) that can be had here.
+  // Reading address 0 of the own memory is the only device error (EIO) that a test can cause.
   fs::create_symlink("/proc/self/mem", folder_ / "broken");
   try {
     read_file(folder_ / "broken");
@@ -240,7 +240,7 @@ TEST_F(Files, AFullTableOfDescriptorsIsAnErrorOfReading) {
       return false;
     };
     tries(
-        "none");  // a sanitizer looks at the types of a first error, for which it wants descriptors
+        "none");  // a sanitizer inspects the types of a first error, and needs descriptors for that
     const rlimit none{3, 3};
     ::setrlimit(RLIMIT_NOFILE, &none);
     for (int i = 3; i < 256; ++i) ::close(i);

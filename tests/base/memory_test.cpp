@@ -17,7 +17,7 @@ TEST(PeakMemory, CountsWhatWasResidentSinceTheReset) {
   reset_peak_memory();
   const std::int64_t before = peak_memory();
   if (before == 0) GTEST_SKIP() << "the system does not tell";
-  // Straight from the system: an allocator may keep what is given back.
+  // Directly from the system, because an allocator may keep what is freed.
   void* const block =
       ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(block, MAP_FAILED);
@@ -29,7 +29,7 @@ TEST(PeakMemory, CountsWhatWasResidentSinceTheReset) {
   EXPECT_LT(peak_memory(), with_block - (30 << 20));
 }
 
-/// A system of which 4000 kB are available, with a process in the control group a/b.
+/// A system with 4000 kB available, and a process in the control group a/b.
 struct System {
   TemporaryFolder root;
 

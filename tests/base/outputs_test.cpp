@@ -70,7 +70,7 @@ TEST_F(Outputs, DevicesAndPipesAreWrittenToAsTheyAre) {
   require_writable("/dev/null");
   require_writable("/dev/stdout");
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
-  require_writable(folder_ / "pipe");  // and is not opened, which would wait for its reader
+  require_writable(folder_ / "pipe");  // and is not opened, because that would wait for a reader
 }
 
 TEST_F(Outputs, WhatOthersAreWrittenBesideIsARegularFile) {
@@ -98,7 +98,7 @@ TEST_F(Outputs, AFolderWithoutTheRightToWriteIsRefused) {
   refuses(folder_ / "locked" / "a.json", "Permission denied");
   refuses_folder(folder_ / "locked" / "a", "Permission denied");
 
-  // A file is replaced in its folder: whether the file itself may be written to is not asked.
+  // A file is replaced in its folder, so the file's own permissions do not matter.
   write_text(folder_ / "kept", "");
   fs::permissions(folder_ / "kept", fs::perms::owner_read);
   fs::create_symlink("kept", folder_ / "to_kept");

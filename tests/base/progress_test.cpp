@@ -18,7 +18,7 @@ TEST(FormatDuration, CountsHoursOnlyWhereThereAreSome) {
   EXPECT_EQ(format_duration(std::chrono::seconds(3723)), "1:02:03");
 }
 
-/// A clock that goes on when it is told to.
+/// A clock that advances only when told to.
 struct Clock {
   std::chrono::milliseconds passed{0};
 
@@ -27,7 +27,7 @@ struct Clock {
   }
 };
 
-/// What 1,000 units print that take so long each.
+/// The output of 1,000 units of work that take `each` long.
 std::string printed_of_a_thousand(std::chrono::milliseconds each) {
   Clock clock;
   testing::internal::CaptureStderr();
@@ -85,7 +85,7 @@ TEST(ProgressLine, AQuietOnePrintsNotesOnly) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "rank 2: an image is broken\n");
 }
 
-/// What `print` makes of a terminal as standard error.
+/// The output of `print` if standard error is a terminal.
 template <class Print>
 std::string on_a_terminal(const Print& print) {
   int terminal = -1;

@@ -8,8 +8,7 @@ namespace pfc {
 namespace {
 
 TEST(CounterRandom, EqualsPublishedPhiloxVectors) {
-  // Random123's known answers for philox4x32-10: counter 0, key 0. The stream word must be 0 for
-  // it.
+  // Random123's known answer for philox4x32-10: counter 0, key 0. The stream word must be 0 for it.
   const auto x = CounterRandom(0, Stream{0}).words(0, 0);
   EXPECT_EQ(x, (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
 }

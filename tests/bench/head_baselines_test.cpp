@@ -8,21 +8,21 @@
 
 #include "pfc/head/partial_fc.h"
 
-// What the head is compared with computes what the head computes.
+// The baselines that the head is compared with compute the same as the head.
 
 namespace pfc {
 namespace {
 
 constexpr std::int64_t kClasses = 60, kDim = 24;
-constexpr double kScale = 16;  // at 64 the baselines, as public code, cut losses above 69 off
+constexpr double kScale = 16;  // at 64 the baselines, like public code, cut off losses above 69
 
 void expect_close(const at::Tensor& found, const at::Tensor& want, const char* what) {
   EXPECT_LT((found - want).abs().max().item<double>(), 1e-5 * want.abs().max().item<double>())
       << what;
 }
 
-/// Three steps of a baseline beside the head's. A rate of 1 draws every class and a rate of 0 the
-/// batch's own, so both draw the same.
+/// Three steps of a baseline and of the head. A rate of 1 draws every class, and a rate of 0 only
+/// the batch's own classes; so both draw the same.
 void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
   SCOPED_TRACE(rate);
   const std::vector<std::int64_t> numbers = {3, 17, 17, 40, 59, 0, 5};
@@ -50,7 +50,7 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
     EXPECT_NEAR(found.loss.item<double>(), head.loss(), 1e-5 * head.loss());
     expect_close(found.d_embeddings, dx - (dx * embeddings).sum(1, true) * embeddings,
                  "d_embeddings");
-    // The dense one's optimizer also moves the rows that were not sampled.
+    // The optimizer of the dense baseline also moves the rows that were not sampled.
     const at::Tensor rows = rate == 1 ? torch::arange(kClasses) : labels;
     expect_close(weights.index_select(0, rows), head.table().weights().index_select(0, rows),
                  "weights");

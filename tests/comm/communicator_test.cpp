@@ -139,7 +139,7 @@ TEST(RanksCommunicator, RefusesAReduceScatterThatDoesNotDivide) {
   });
 }
 
-// The build that runs tests compares every call over the ranks.
+// The build for tests compares every call over the ranks.
 TEST(RanksCommunicator, CallsThatDifferThrowOnAllRanksNamingRankAndCall) {
   on_ranks([](Communicator& comm) {
     if (comm.world() == 1) return;
@@ -193,7 +193,7 @@ TEST(Placement, ARankComputesOnTheThreadsItIsGivenOrOnItsShareOfTheCores) {
   EXPECT_EQ(at::get_num_threads(), 3);
   set_threads(2, placement);
   EXPECT_EQ(at::get_num_threads(), 2);
-  ::setenv("OMP_NUM_THREADS", "2", 1);  // which the run time has read long since
+  ::setenv("OMP_NUM_THREADS", "2", 1);  // too late: the run time has read its environment
   set_threads(0, placement);
   EXPECT_EQ(at::get_num_threads(), 2);
   if (variable == nullptr) ::unsetenv("OMP_NUM_THREADS");

@@ -17,7 +17,7 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// The ranks of this machine as torchrun starts them, whoever did.
+/// The ranks of this machine as torchrun would start them.
 Launch meeting_at(int port) {
   Launch launch = find_launch();
   launch.way = Launch::Way::kRendezvous;
@@ -54,7 +54,7 @@ TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
   comm->barrier();
 }
 
-/// A rank that tells its GPU and then comes no further.
+/// A rank that announces its GPU and then goes no further.
 void tell_gpu_and_stay_away(int port, const GpuId& id) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<std::uint16_t>(port);

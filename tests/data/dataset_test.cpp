@@ -53,7 +53,7 @@ void write_rec(const fs::path& rec, const std::vector<int>& images) {
   writer.commit();
 }
 
-/// Changes a byte of a file in place; with `quietly`, so that its size and time do not tell.
+/// Changes a byte of a file in place. With `quietly`, its size and time do not change.
 void change_byte(const fs::path& file, std::size_t offset, bool quietly) {
   struct stat info {};
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
@@ -228,7 +228,7 @@ TEST(RecDataset, ReadsTheCachedIndexInsteadOfTheFile) {
   write_rec(folder / "train.rec", std::vector<int>(kIdentities, 100));
   const auto first = open_dataset({.path = folder.path()});
   EXPECT_EQ(first->size(), 200'000);
-  // Broken behind the cache's back: only a scan can notice.
+  // Broken without the cache noticing: only a scan can find it.
   change_byte(folder / "train.rec", 0, true);
   const auto second = open_dataset({.path = folder.path()});
   EXPECT_EQ(labels_of(*second), labels_of(*first));
@@ -256,7 +256,7 @@ TEST(RecDataset, RebuildsACacheThatIsAlteredTruncatedOrStale) {
   write_text(cache, "");
   EXPECT_EQ(open_dataset({.path = folder.path()})->size(), 6);
   EXPECT_EQ(read_file(cache), whole);
-  change_byte(folder / "train.rec", 0, false);  // seen through the file's time
+  change_byte(folder / "train.rec", 0, false);  // noticed by the file's time
   EXPECT_THROW(open_dataset({.path = folder.path()}), DataError);
 }
 
@@ -272,7 +272,7 @@ TEST(RecDataset, WhoOnlyLooksAtItLeavesItsFolderAsItIs) {
 TEST(RecDataset, WorksWhereTheCacheCannotBeWritten) {
   const TemporaryFolder folder;
   write_rec(folder / "train.rec", {2, 1});
-  fs::create_directory(folder / "train.rec.pfcidx");  // stands in the way, for the superuser too
+  fs::create_directory(folder / "train.rec.pfcidx");  // blocks the name, even for the superuser
   fs::create_directory(folder / "train.rec.pfcbad");
   const auto set = open_dataset({.path = folder.path()});
   EXPECT_EQ(set->size(), 3);
@@ -291,7 +291,7 @@ TEST(RecDataset, KeepsItsCacheWhereItIsTold) {
   write_rec(b.path / "train.rec", {1, 1});
   open_dataset(a)->exclude(0, "x");
   EXPECT_EQ(open_dataset(b)->size(), 2);
-  // Two sets of one file name live together: the cache of neither was overwritten.
+  // Two sets with the same file name share a cache folder: neither cache was overwritten.
   change_byte(a.path / "train.rec", 0, true);
   change_byte(b.path / "train.rec", 0, true);
   EXPECT_EQ(open_dataset(a)->size(), 2);
@@ -321,7 +321,7 @@ TEST(RecDataset, ACacheThatCannotBeReadIsNotTakenForNone) {
   fs::remove(folder / "train.idx");
   open_dataset({.path = folder.path()});
   const RecordFile file(folder / "train.rec");
-  try {  // a sanitizer looks at the types of a first error, for which it wants descriptors
+  try {  // a sanitizer inspects the types of a first error, and needs descriptors for that
     read_file(folder / "train.rec/none");
   } catch (const IoError& error) {
     EXPECT_TRUE(error.not_found());
@@ -330,7 +330,7 @@ TEST(RecDataset, ACacheThatCannotBeReadIsNotTakenForNone) {
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  std::exception_ptr failure;  // looked at later, for the same reason
+  std::exception_ptr failure;  // examined later, for the same reason
   try {
     file.index({}, true);
   } catch (...) {

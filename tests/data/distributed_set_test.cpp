@@ -173,7 +173,7 @@ TEST_F(Parts, AreRefusedWhereTheContentsAreNotWhatTheyMustBe) {
   set_.contents.push_back({"readme", ""});
   expect_nothing_made("the tar holds no readme");
   set_.contents.pop_back();
-  // Without sums, an .idx of another file is found all the same.
+  // Without sums, an .idx of another file is noticed all the same.
   for (DistributedFile& content : set_.contents) content.md5 = "";
   write_text(folder_ / "set/train.idx", "1\t0\n2\t20\n");
   run("rm parts/* && tar -czf all.tgz set && split -n 3 -d all.tgz parts/p");
@@ -188,7 +188,7 @@ TEST_F(Parts, LeaveNothingWhereTheyAreInterrupted) {
                         }),
                Error);
   EXPECT_FALSE(fs::exists(folder_ / "out"));
-  put_together();  // what is left of the first run does not matter
+  put_together();  // remains of the first run do not matter
   EXPECT_EQ(open_dataset({.path = folder_ / "out/set"})->size(), 60);
 }
 

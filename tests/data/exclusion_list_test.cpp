@@ -61,7 +61,7 @@ TEST(ExclusionList, TakesKeysFromManyThreadsAndProcessesAtOnce) {
   const TemporaryFolder folder;
   const auto file = folder / "a.pfcbad";
   write_text(file, "pfcbad 1 an older source\n1\tx\n");
-  // A list of its own opens the file of its own, as another process would.
+  // Each list opens the file itself, as another process would.
   ExclusionList lists[] = {{file, "v1"}, {file, "v1"}, {file, "v1"}};
   std::vector<std::thread> threads;
   Keys expected;

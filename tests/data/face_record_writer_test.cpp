@@ -62,7 +62,8 @@ TEST(FaceRecordWriter, GivesTheImagesOfAnIdentityConsecutiveKeysHoweverTheyCome)
   writer.commit(96, 128);
   EXPECT_EQ(read_file(folder / "property"), "4,128,96\n");
   fs::remove(folder / "property");
-  for (const bool with_idx : {true, false}) {  // ids are the keys, so nothing is lost with the .idx
+  for (const bool with_idx :
+       {true, false}) {  // the ids are the keys, so nothing is lost with the .idx
     if (!with_idx) fs::remove(folder / "train.idx");
     const auto set = open_dataset({.path = folder.path()});
     ASSERT_EQ(set->size(), 4);

@@ -16,7 +16,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// Faces from memory, named by their places.
+/// Faces from memory, named by their index.
 class Given final : public FaceSource {
  public:
   explicit Given(std::vector<std::int64_t> identities) : identities_(std::move(identities)) {}
@@ -53,7 +53,8 @@ std::vector<Kept> filtered(const std::vector<std::int64_t>& identities, FaceFilt
 TEST(FaceFilter, DropsWhatIsListedAndThenIdentitiesWithFewImages) {
   FaceFilter filter(
       {.min_images = 2, .max_images = 2, .drop_images = {"3", "none"}, .drop_identities = {5, 9}});
-  // Identity 2 has one image left without the fourth; 5 is listed; of 7 the third is too much.
+  // Without the fourth image, identity 2 has only one; 5 is listed; the third image of 7 exceeds
+  // the limit.
   EXPECT_THAT(filtered({0, 0, 2, 2, 5, 5, 7, 7, 7}, filter),
               ElementsAre(Kept{"0", 0}, Kept{"1", 0}, Kept{"6", 1}, Kept{"7", 1}));
   EXPECT_THAT(filter.kept(), ElementsAre(0, 7));

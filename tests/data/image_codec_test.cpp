@@ -91,7 +91,7 @@ constexpr auto kAnimatedWebp =
 constexpr auto kLossyWebp =
     "524946463a00000057454250565038202e000000f001009d012a0800080001402625a00274ba01f80004c80000fe"
     "ae17ff36040cd0fa60ffd26cf136789b3e398000";
-// Its pixels, and how they lie once a camera's orientation 6 is undone.
+// Its pixels, and the pixels after a camera's orientation 6 is undone.
 const Pixels kWebpPixels = {200, 100, 50, 1, 2, 3, 255, 0, 7, 0, 9, 80, 40, 50, 60, 90, 91, 92};
 const Pixels kTurnedPixels = {0, 9, 80, 200, 100, 50, 40, 50, 60, 1, 2, 3, 90, 91, 92, 255, 0, 7};
 
@@ -99,7 +99,7 @@ void put(Bytes& out, std::uint32_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::byte>(value >> (8 * i)));
 }
 
-/// A bitmap without a palette, from the bottom up, as Windows writes it.
+/// A bitmap without a palette, bottom row first, as Windows writes it.
 Bytes bmp_of(const RgbImage& image, int bits) {
   const auto width = static_cast<std::uint32_t>(image.width);
   const auto height = static_cast<std::uint32_t>(image.height);
@@ -171,7 +171,7 @@ TEST(DecodeImage, BmpDecodesExactly) {
   for (const int bits : {24, 32}) {
     Bytes bmp = bmp_of(image, bits);
     EXPECT_EQ(decode_image(bmp).pixels, image.pixels) << bits;
-    bmp[25] = bmp[24] = bmp[23] = std::byte{0xff}, bmp[22] = std::byte{0xfd};  // -3: from the top
+    bmp[25] = bmp[24] = bmp[23] = std::byte{0xff}, bmp[22] = std::byte{0xfd};  // -3: top row first
     Pixels rows;
     for (int y = 2; y >= 0; --y)
       rows.insert(rows.end(), image.pixels.begin() + 15 * y, image.pixels.begin() + 15 * (y + 1));
@@ -242,7 +242,7 @@ TEST(DecodeImage, ImagesAreTurnedAsExifSays) {
     const auto at = image.pixels.begin() + 3 * (std::ptrdiff_t{y} * image.width + x);
     return Pixels(at, at + 3);
   };
-  // Where the pixel lies that a viewer shows in the upper left corner, and the one to its right.
+  // Where the pixel lies that a viewer shows in the upper left corner, and its right neighbour.
   struct Case {
     int orientation, x, y, right_x, right_y;
   };
@@ -433,7 +433,7 @@ TEST(DecodeImage, OneImageDoesNotReachTheNext) {
     error_of(std::span(whole).first(size));
     ASSERT_EQ(decode_image(whole).pixels, expected) << size;
   }
-  // Without its own quantisation tables a JPEG must not be decoded with another's.
+  // A JPEG without its own quantisation tables must not be decoded with those of another.
   Bytes damaged = whole;
   for (std::size_t i = 0; i + 1 < damaged.size(); ++i) {
     const bool table = damaged[i] == std::byte{0xff} && damaged[i + 1] == std::byte{0xdb};

@@ -35,7 +35,7 @@ RgbImage picture(int number, int width = kFaceSize) {
   return image;
 }
 
-/// Sixteen pictures, of which a test may spoil some.
+/// Sixteen pictures; a test may spoil some of them.
 class Pictures : public Dataset {
  public:
   Pictures() {
@@ -62,7 +62,7 @@ class Pictures : public Dataset {
 
   std::vector<std::vector<std::byte>> encoded;
   std::int64_t unreadable = -1;  ///< its bytes are damaged
-  std::int64_t unopenable = -1;  ///< the system does not give its bytes
+  std::int64_t unopenable = -1;  ///< the system refuses to read its bytes
   std::map<std::int64_t, std::string> excluded;
   mutable std::atomic<int> reads = 0;
 
@@ -72,7 +72,7 @@ class Pictures : public Dataset {
 
 constexpr std::int64_t kBatch = 12;
 
-/// Images 5·step, 5·step + 1, … of 16, every third one flipped.
+/// Images 5·step, 5·step + 1, … modulo 16; every third one is flipped.
 StepPlan plan_at(std::int64_t step) {
   StepPlan plan;
   plan.step = step;
@@ -198,7 +198,7 @@ TEST(Loader, ABufferThatHeldACorruptImageIsAsGoodAsNew) {
   EXPECT_THAT(again.corrupt, ElementsAre(HasSubstr("image 0")));
 }
 
-/// So many images that a share of them is a number, all alike.
+/// Enough images that a share of them means something; all are equal.
 class ManyPictures : public Pictures {
  public:
   explicit ManyPictures(std::set<std::int64_t> spoilt) : spoilt_(std::move(spoilt)) {
@@ -215,7 +215,7 @@ class ManyPictures : public Pictures {
   std::set<std::int64_t> spoilt_;
 };
 
-/// A hundred images a step, one after another.
+/// A hundred images for each step, one after another.
 StepPlan next_hundred(std::int64_t step) {
   StepPlan plan;
   plan.images.resize(100);
@@ -316,7 +316,7 @@ TEST(Loader, PlansInOrderOneAtATimeAndNoFurtherThanItMay) {
     Loader loader(pictures,
                   [&](std::int64_t step) {
                     EXPECT_EQ(++planning, 1);
-                    EXPECT_LE(step, taken + 3);  // three ahead of those that were asked for
+                    EXPECT_LE(step, taken + 3);  // at most three ahead of the requested ones
                     steps.push_back(step);
                     --planning;
                     return plan_at(step);
@@ -339,7 +339,7 @@ TEST(Loader, RecycledMemoryIsUsedAgain) {
     buffers.insert(batch.pixels.data());
     loader.recycle(std::move(batch));
   }
-  EXPECT_LE(buffers.size(), 4u);  // three ahead and the one in use
+  EXPECT_LE(buffers.size(), 4u);  // three ahead, and the one in use
 }
 
 TEST(Loader, StopsWithoutDecodingWhatWasAskedFor) {

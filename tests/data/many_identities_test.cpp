@@ -1,4 +1,5 @@
-// More identities than float32 labels can tell apart: gigabytes of records, so the test is slow.
+// More identities than float32 labels can distinguish. This takes gigabytes of records, so the test
+// is slow.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -31,7 +32,7 @@ TEST(ManyIdentities, AreToldExactlyAboveWhatFloat32CanHold) {
     EXPECT_TRUE(std::ranges::equal(set->labels(), want));
   }
 
-  // Other readers see what they know: a label, rounded where it must be, and images as ever.
+  // Other readers see what they know: a label, rounded if necessary, and normal images.
   const RecordFile file(folder / "train.rec");
   const RecordIndex index = file.index();
   EXPECT_EQ(index.declared_identities, kIdentities);

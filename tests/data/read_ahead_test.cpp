@@ -44,7 +44,7 @@ TEST(ReadAhead, TellsOfEveryImageBeforeItsStepAndOnceAnEpoch) {
       ASSERT_LT(used[image], dataset.times[image]) << "step " << step;
       ++used[image];
     }
-    // No further ahead than the rest of a window and the one after it.
+    // Never further ahead than the rest of a window and the next window.
     for (std::size_t image = 0; image < used.size(); ++image)
       ASSERT_LE(dataset.times[image], used[image] + 2) << "step " << step;
   }

@@ -23,12 +23,12 @@ inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// What throws DataError, whose sentence holds `text`.
+/// Matches a DataError whose sentence contains `text`.
 inline auto fails_with(const std::string& text) {
   return testing::ThrowsMessage<DataError>(testing::HasSubstr(text));
 }
 
-/// An image record's payload: flag = number of `labels`; `label` stands in the header.
+/// An image record's payload: flag = number of `labels`; `label` goes into the header.
 inline std::vector<std::byte> payload_of(std::uint64_t id, float label,
                                          const std::vector<float>& labels, std::string_view image) {
   std::vector<std::byte> payload;

@@ -110,7 +110,7 @@ TEST(AppendRecord, LeavesAMagicElsewhereAlone) {
 TEST(AppendRecord, RefusesWhatTheLengthCannotSay) {
   const std::byte first{};
   std::vector<std::byte> out;
-  // Refused by its size, before a byte of it is read.
+  // Refused because of its size, before a byte of it is read.
   EXPECT_THROW(append_record({&first, kRecordSizeLimit}, out), Error);
   EXPECT_TRUE(out.empty());
 }

@@ -27,7 +27,7 @@ class RecordShuffle : public testing::Test {
     fs::create_directory(folder_ / "new");
     FaceRecordWriter writer(folder_ / "train.rec");
     for (int i = 0; i < kImages; ++i) {
-      // One in ten holds a record's magic and is split.
+      // One image in ten contains a record's magic, so its record is split.
       const std::string image = (i % 10 == 0 ? "\x0a\x23\xd7\xce" : "") + std::to_string(i) +
                                 std::string(static_cast<std::size_t>(i % 7), 'x');
       writer.add(i / 5, bytes_of(image));
@@ -60,7 +60,7 @@ TEST_F(RecordShuffle, MovesRecordsAndChangesNoneOfThem) {
     EXPECT_EQ(before->key(i), after->key(i));
     EXPECT_TRUE(std::ranges::equal(before->image(i, one), after->image(i, other)));
   }
-  // Without its .idx it is the same set: ids are keys.
+  // Without its .idx it is the same set, because the ids are the keys.
   fs::remove(folder_ / "new/shuffled.idx");
   fs::remove(folder_ / "new/shuffled.rec.pfcidx");
   EXPECT_TRUE(std::ranges::equal(open_dataset({.path = folder_ / "new/shuffled.rec"})->labels(),
@@ -75,7 +75,7 @@ TEST_F(RecordShuffle, PutsThemInAnOrderThatTheSeedDecides) {
   EXPECT_EQ(read_file(folder_ / "a.rec"), read_file(folder_ / "c.rec"));
   EXPECT_EQ(read_file(folder_ / "a.idx"), read_file(folder_ / "c.idx"));
   EXPECT_NE(order_of("a.rec"), order_of("b.rec"));
-  // Far from where they were: of 1,000 places a record keeps its own once on average.
+  // Well mixed: of 1,000 records, about one keeps its place by chance.
   const auto before = order_of("train.rec"), after = order_of("a.rec");
   int kept = 0;
   for (std::size_t i = 0; i < before.size(); ++i) kept += before[i] == after[i] ? 1 : 0;

@@ -7,9 +7,9 @@ struct PickledSet {
   const char* hex;
 };
 
-/// One set of two pairs, the first of one person, as Python 2.7 and 3.11 and numpy 1.16, 1.26
-/// and 2.4 pickle it. Its images: ff d8 01, then "a", newline, backslash, quote, 0, 1a, return,
-/// then 80 ff, then "four".
+/// One set of two pairs, the first of one person, pickled by Python 2.7 and 3.11 and numpy 1.16,
+/// 1.26 and 2.4. Its images: ff d8 01, then "a", newline, backslash, quote, 0, 1a, return, then 80
+/// ff, then "four".
 inline constexpr PickledSet kPickledSets[] = {
     {"bytes, protocol 0",
      "28286c70300a635f636f646563730a656e636f64650a70310a2856ffd8010a70320a566c6174696e310a7033"

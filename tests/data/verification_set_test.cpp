@@ -182,7 +182,7 @@ TEST(VerificationSet, DeepNestingDoesNotOverflowTheStack) {
 }
 
 TEST(VerificationSet, SharedValuesAreNotCopied) {
-  // Each tuple holds the one before ten times: 10^50 items, were they unfolded.
+  // Each tuple holds the one before it ten times: 10^50 items if they were expanded.
   std::string bomb = "(Nt";
   for (char i = 0; i < 50; ++i) {
     const std::string get = std::string("h") + i;
@@ -228,7 +228,7 @@ TEST(VerificationSet, SquareImagesOfAnotherSizeAreResizedAsTheReferenceDoes) {
   std::vector<std::uint8_t> pixels(std::size_t{kFaceSize} * kFaceSize * 3);
   const std::string small = bin_of(encode_png(image));
   VerificationSet::parse("t", view_of(small)).face(0, pixels.data());
-  // A ramp of 4 a pixel becomes one of 2, between the ends.
+  // A ramp of 4 for each pixel becomes a ramp of 2, except at the ends.
   for (int x = 8; x < 104; ++x) {
     const std::size_t at = 3 * (std::size_t{50} * kFaceSize + static_cast<std::size_t>(x));
     EXPECT_NEAR(pixels[at], 2 * x - 1, 1) << x;

@@ -9,7 +9,7 @@ namespace {
 
 TEST(AllowedAccepts, IsTheLargestCountWhoseRateIsAtMostTheWantedOne) {
   EXPECT_EQ(allowed_accepts(0.1, 10), 1);
-  EXPECT_EQ(allowed_accepts(0.3, 10), 3);  // 0.3 · 10 is below 3 in floating point
+  EXPECT_EQ(allowed_accepts(0.3, 10), 3);  // in floating point 0.3 · 10 is below 3
   EXPECT_EQ(allowed_accepts(1e-6, 999'999), 0);
   EXPECT_EQ(allowed_accepts(1e-6, 1'000'000), 1);
   EXPECT_EQ(allowed_accepts(1e-6, 2'638'360'419'683), 2'638'360);

@@ -24,7 +24,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// The brightness of the left and of the right half of a face; a dropout shows the mode.
+/// Embeds a face as the brightness of its left and right half. A dropout shows whether the network
+/// is in training mode.
 class Halves : public Backbone {
  public:
   Halves() {
@@ -81,7 +82,8 @@ TEST_F(Embedder, EmbedsEveryImageAndItsMirrorImage) {
 }
 
 TEST_F(RanksEmbedder, ShareTheImagesAndAllGetAll) {
-  on_ranks([&](Communicator& comm) {  // a world of 3 has 2, 2 and no images, one of 4 has one each
+  on_ranks([&](Communicator& comm) {  // in a world of 3 the ranks have 2, 2 and no images; in a
+                                      // world of 4 one each
     Halves network;
     const PairEmbeddings embeddings = embed_pairs(network, set_, {.batch_size = 1}, comm);
     EXPECT_THAT(embeddings.originals, ElementsAre(1, -1, -1, 1, 1, 1, -1, -1));
@@ -149,7 +151,7 @@ TEST(RanksEmbed, AllGetEveryRowInOrderAndAreToldOfEachImageThatIsLeftOut) {
   broken.resize(broken.size() / 2);
   const Images images({face(255, 0), broken, face(0, 255), face(0, 0), {}});
   on_ranks([&](Communicator& comm) {
-    // Of the last round's images, at batches of 2 or 3, some ranks have none.
+    // With batches of 2 or 3, some ranks have none of the last round's images.
     for (const std::int64_t batch_size : {1, 2, 3, 10}) {
       Halves network;
       std::vector<std::int64_t> numbers;

@@ -138,7 +138,8 @@ TEST(Ifrt, CountsEmbeddingsOfZerosOnly) {
       evaluate(*make_features({1, 0, 1}, 1, {"1/a", "1/b", "2/a"}), {.fars = {0.5}});
   EXPECT_EQ(result.zeros, 1);
   EXPECT_EQ(result.groups[0].impostors, 2);
-  EXPECT_EQ(result.groups[0].rates[0].true_accepts, 0);  // 0, as an impostor pair has, is not above
+  EXPECT_EQ(result.groups[0].rates[0].true_accepts,
+            0);  // 0°, like an impostor pair, and so not above the threshold
 }
 
 /// Embeddings around a direction of each person, as a network gives them.

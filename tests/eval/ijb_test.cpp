@@ -93,7 +93,8 @@ TEST(Identification, CountsByHand) {
   EXPECT_EQ(a.non_mated, 1);
   EXPECT_DOUBLE_EQ(a.rank_rates[0], 2.0 / 3);  // the probe at 20° meets subject 1 first
   EXPECT_DOUBLE_EQ(a.rank_rates[1], 1);
-  // None of the one non-mated probe may pass: above cos 80°. The mate at 70° passes, not first.
+  // No non-mated probe may pass; there is one, so the threshold is cos 80°. The mate at 70° passes
+  // but is not first.
   EXPECT_DOUBLE_EQ(*a.tpir[0], 2.0 / 3);
   EXPECT_EQ(b.mated, 1);
   EXPECT_EQ(b.non_mated, 3);
@@ -107,7 +108,8 @@ TEST(Identification, CountsByHand) {
   EXPECT_EQ(all.count, "joined");
   EXPECT_EQ(all.mated, 4);
   EXPECT_DOUBLE_EQ(all.rank_rates[0], 3.0 / 4);
-  // The first of all that are no mate's: cos 20°; mates at 10°, 10° pass, 30° and 70° do not.
+  // The threshold is the highest score that is not a mate's, cos 20°. The mates at 10° and 10°
+  // pass, those at 30° and 70° do not.
   EXPECT_DOUBLE_EQ(*all.tpir[0], 2.0 / 4);
 }
 
@@ -126,7 +128,7 @@ TEST(Identification, TheFieldsThresholdIsOneScoreHigherThanTheStandards) {
     set.probes.subjects.push_back(i < 11 ? 2 : 1);
   }
   const auto results = identify_templates(templates, set);
-  EXPECT_EQ(results[0].tpir[1], 0);  // above cos 1°, though one probe of ten may pass
+  EXPECT_EQ(results[0].tpir[1], 0);  // above cos 1°, although one probe in ten may pass
   EXPECT_EQ(results[3].count, "standard");
   EXPECT_EQ(results[3].tpir[1], 1);  // above cos 2°
 }
@@ -151,7 +153,8 @@ TEST(Identification, PutsAnEqualScoreBeforeTheMate) {
   EXPECT_EQ(identify_templates(templates, set)[0].rank_rates[1], 1);
 }
 
-/// A gallery of `gallery` templates, each a subject, and probes, by their vectors.
+/// A gallery of `gallery` templates, each of another subject, and probes, all given by their
+/// vectors.
 struct Search {
   Search(const torch::Tensor& vectors, std::int32_t gallery) {
     templates.dim = vectors.size(1);
@@ -177,7 +180,8 @@ torch::Tensor random_vectors(std::int64_t count) {
 }
 
 TEST(Identification, EqualTemplatesScoreEquallyWhereverTheyStand) {
-  // The first and the last of the gallery are one vector of two subjects, who have all probes.
+  // The first and the last template of the gallery have the same vector but belong to two subjects.
+  // All probes show one of the two.
   torch::Tensor vectors = random_vectors(33 + 513);
   vectors.narrow(0, 33, 513).add_(vectors[0]);
   vectors[32].copy_(vectors[0]);
@@ -189,7 +193,7 @@ TEST(Identification, EqualTemplatesScoreEquallyWhereverTheyStand) {
 }
 
 TEST(Identification, EqualProbesScoreEquallyWhereverTheyStand) {
-  // The first and the last probe are one vector; one is mated, the other one is not.
+  // The first and the last probe have the same vector; one has a mate, the other has none.
   for (const std::int32_t mate : {3, 7, 12, 20}) {
     torch::Tensor vectors = random_vectors(33 + 513);
     vectors[33].add_(vectors[mate]);
@@ -203,7 +207,7 @@ TEST(Identification, EqualProbesScoreEquallyWhereverTheyStand) {
   }
 }
 
-/// The obvious way, by scikit-learn's roc_curve: at its corners, then at every distinct score.
+/// The direct way, with scikit-learn's roc_curve: at its corners, then at every distinct score.
 constexpr const char* kProgram = R"(
 import sys, numpy as np
 from sklearn.metrics import roc_curve

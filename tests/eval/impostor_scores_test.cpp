@@ -15,7 +15,7 @@
 namespace pfc {
 namespace {
 
-/// Unit vectors, every fifth the same as the one before it.
+/// Unit vectors; every fifth equals the one before it.
 torch::Tensor rows_of(std::int64_t n, std::int64_t dim, std::uint64_t seed) {
   torch::Generator generator = at::detail::createCPUGenerator(seed);
   torch::Tensor rows = torch::randn({n, dim}, generator);
@@ -26,7 +26,7 @@ torch::Tensor rows_of(std::int64_t n, std::int64_t dim, std::uint64_t seed) {
   return rows;
 }
 
-/// All scores of impostor pairs, descending, the obvious way.
+/// All scores of impostor pairs, descending, computed the direct way.
 std::vector<ScoredPair> all_of(const ImpostorPairs& pairs) {
   std::vector<ScoredPair> scores;
   const auto dim = static_cast<std::size_t>(pairs.rows.size(1));
@@ -44,7 +44,7 @@ std::vector<ScoredPair> all_of(const ImpostorPairs& pairs) {
   return scores;
 }
 
-/// Each row leaves out two columns, further and further to the right.
+/// Each row excludes two columns, which move to the right from row to row.
 ImpostorPairs some_pairs(std::int64_t n, std::int64_t m, std::uint64_t seed) {
   ImpostorPairs pairs{rows_of(n, 24, seed), rows_of(m, 24, seed + 1), {}};
   for (std::int64_t i = 0; i < n; ++i) {
@@ -54,7 +54,7 @@ ImpostorPairs some_pairs(std::int64_t n, std::int64_t m, std::uint64_t seed) {
   return pairs;
 }
 
-/// What a question must be answered with, by sorting all.
+/// The right answer to a question, by sorting all scores.
 AcceptRate expected(const std::vector<ScoredPair>& descending, std::span<const double> genuine,
                     double far) {
   AcceptRate rate{
@@ -126,7 +126,7 @@ TEST(RanksImpostorScores, AreTheSameWhereTheSearchNarrowsFirst) {
 }
 
 TEST(ImpostorScores, OnEdgesOfBinsCountOnceWhateverTheirProductsRoundTo) {
-  // Of 65 rows the last is a strip of its own, whose products are rounded otherwise than those of
+  // Of 65 rows the last one forms a strip of its own. Its products are rounded differently than in
   // the first pass.
   constexpr std::int64_t kRows = 65, kColumns = 3000, kDim = 64, kEdge = 14'000;
   ImpostorPairs pairs{rows_of(kRows, kDim, 11), rows_of(kColumns, kDim, 12), {}};

@@ -35,9 +35,11 @@ TEST(Megaface, CountsByHand) {
   const MegafaceResult result = evaluate(*probes, *distractors, {.far = 0.2});
   EXPECT_EQ(result.pairs, 6);
   EXPECT_THAT(result.sizes, ElementsAre(2));
-  // 15° is before: 0→40; 10→0 and 10→40; 40→10 and 40→0. Only 0→10 is first.
+  // 15° comes before the mate for 0→40, 10→0, 10→40, 40→10 and 40→0. Only for 0→10 the mate is
+  // first.
   EXPECT_DOUBLE_EQ(result.rank_1[0], 1.0 / 6);
-  // 90° is before 40→… neither (50° against 30° and 40°): all others are second.
+  // 90° comes before no mate, not even for 40→… (50°, against 30° and 40°). So all other mates are
+  // second.
   EXPECT_THAT(result.cmc, ElementsAre(1, 6, 6));
   EXPECT_EQ(result.verification.impostors, 6);
   EXPECT_EQ(result.verification.false_accepts, 1);  // 5°; the next is 15°

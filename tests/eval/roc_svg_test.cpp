@@ -14,7 +14,8 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// `pairs` of each kind; every genuine pair but the `mixed` first ones scores above all impostors.
+/// `pairs` of each kind. Every genuine pair except the first `mixed` ones scores above all
+/// impostors.
 Roc curve(int pairs, int mixed) {
   std::vector<double> scores;
   std::vector<std::uint8_t> same;
@@ -47,7 +48,7 @@ TEST(RocSvg, SaysWhichFiguresAreMissing) {
 }
 
 TEST(RocSvg, TheTableHoldsTheFigures) {
-  const Roc roc = curve(100, 50);  // half of the genuine pairs lead
+  const Roc roc = curve(100, 50);  // half of the genuine pairs score highest
   EXPECT_THAT(draw(roc), HasSubstr(">50.00</text>"));
 }
 
@@ -97,7 +98,8 @@ TEST(RocSvg, ACurveNeverFallsNorLeavesThePlot) {
 }
 
 TEST(RocSvg, ACurveWhoseBestScoreIsAnImpostorsNeitherFallsNorLeavesThePlot) {
-  std::vector<double> scores = {1000};  // then a half of the genuine ones, and both by turns
+  std::vector<double> scores = {
+      1000};  // then half of the genuine pairs, and then both kinds alternately
   std::vector<std::uint8_t> same = {0};
   for (int i = 0; i < 400; ++i) {
     scores.push_back(999 - i);

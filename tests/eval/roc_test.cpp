@@ -43,16 +43,16 @@ TEST(Roc, FindsTheNearestFarAndThereTheLargestTar) {
   EXPECT_EQ(curve.nearest(0).true_accepts, 1);
   EXPECT_EQ(curve.nearest(0.1).false_accepts, 0);
   EXPECT_EQ(curve.nearest(0.2).false_accepts, 1);
-  EXPECT_EQ(curve.nearest(0.2).true_accepts, 2);    // of the two points there
-  EXPECT_EQ(curve.nearest(0.125).true_accepts, 2);  // as near to 0 as to 1/4
+  EXPECT_EQ(curve.nearest(0.2).true_accepts, 2);    // the better of the two points there
+  EXPECT_EQ(curve.nearest(0.125).true_accepts, 2);  // equally near to 0 and to 1/4
   EXPECT_EQ(curve.nearest(0.6).false_accepts, 2);
   EXPECT_EQ(curve.nearest(1).false_accepts, 4);
 }
 
 TEST(Roc, ItsCornersAreThePointsThatScikitLearnKeeps) {
-  // Equal scores enter together: the steps are (genuine, impostors) (1, 0), (1, 0), (1, 1), (1, 1),
-  // (0, 1), (0, 1), (0, 1). roc_curve(y, s) of scikit-learn 1.9 has FPR 0, 0, 0, 2/5, 1 and TPR
-  // 0, 1/4, 2/4, 1, 1 for them.
+  // Equal scores count together. The steps are (genuine, impostors) (1, 0), (1, 0), (1, 1), (1, 1),
+  // (0, 1), (0, 1), (0, 1). For them roc_curve(y, s) of scikit-learn 1.9 gives FPR 0, 0, 0, 2/5, 1
+  // and TPR 0, 1/4, 2/4, 1, 1.
   const Roc curve = roc({9, 8, 7, 7, 6, 6, 5, 4, 3}, {1, 1, 1, 0, 1, 0, 0, 0, 0});
   const Roc corners = curve.corners();
   const std::vector<std::pair<int, int>> wanted = {{0, 0}, {1, 0}, {2, 0}, {4, 2}, {4, 5}};
@@ -131,7 +131,7 @@ TEST(Roc, AreaIsTheProbabilityThatAGenuinePairScoresHigher) {
 }
 
 TEST(Roc, TheAreaOfMillionsOfStepsIsExact) {
-  constexpr std::int64_t kPairs = 200'003;  // of each kind, in turn, a genuine one first
+  constexpr std::int64_t kPairs = 200'003;  // of each kind, alternating, a genuine one first
   std::vector<double> scores;
   std::vector<std::uint8_t> same;
   for (std::int64_t i = 0; i < 2 * kPairs; ++i) {
@@ -146,8 +146,8 @@ TEST(Roc, TheEqualErrorRateIsWhereBothErrorsMeet) {
   EXPECT_EQ(roc({4, 3, 2, 1}, {1, 1, 0, 0}).equal_error_rate(), 0);
   EXPECT_EQ(roc({4, 3, 2, 1}, {0, 0, 1, 1}).equal_error_rate(), 1);
   EXPECT_DOUBLE_EQ(roc({4, 3, 2, 1}, {1, 0, 1, 0}).equal_error_rate(), 0.5);
-  // Three genuine, three impostors: (FAR, TAR) goes (0, 2/3), (1/3, 2/3), where both errors are
-  // 1/3.
+  // Three genuine and three impostor pairs: (FAR, TAR) goes from (0, 2/3) to (1/3, 2/3), where both
+  // errors are 1/3.
   EXPECT_DOUBLE_EQ(roc({6, 5, 4, 3, 2, 1}, {1, 1, 0, 1, 0, 0}).equal_error_rate(), 1.0 / 3);
 }
 

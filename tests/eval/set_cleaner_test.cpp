@@ -15,7 +15,7 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// The mean colour of a face, so that a test says where an embedding points.
+/// Embeds a face as its mean colour, so that a test can choose the direction of an embedding.
 class Colour : public Backbone {
  public:
   torch::Tensor forward(torch::Tensor images) override {
@@ -31,7 +31,7 @@ struct Painted {
   int red, green, blue;  // -100 to 100
 };
 
-/// Faces of one colour, named by their places; one that has no colour does not decode.
+/// Faces of one colour, named by their index. One without a colour does not decode.
 class PaintedFaces final : public FaceSource {
  public:
   explicit PaintedFaces(std::vector<Painted> faces) : faces_(std::move(faces)) {}
@@ -53,7 +53,7 @@ class PaintedFaces final : public FaceSource {
   StreamProgress progress() const override {
     return {static_cast<std::int64_t>(i_), static_cast<std::int64_t>(faces_.size())};
   }
-  std::string passed_over() const override {  // as of a tar: known at the end
+  std::string passed_over() const override {  // known only at the end, as for a tar
     return i_ == faces_.size() ? "1 hidden file (.a)" : "";
   }
 
@@ -112,7 +112,8 @@ TEST(RanksClean, ShareTheImagesAndAllFindTheSame) {
 }
 
 TEST(Clean, TakesWhatAWrongIdentityReachesForFarWhereNothingIsSaid) {
-  std::vector<Painted> faces;  // six directions: a wrong centre has cosine 0 or -1, and some noise
+  std::vector<Painted>
+      faces;  // six directions: the cosine to a wrong centre is 0 or -1, plus some noise
   for (std::int64_t identity = 0; identity < 6; ++identity) {
     for (int i = 0; i < 30; ++i) {
       Painted face{identity, (7 * i) % 21 - 10, (11 * i) % 21 - 10, (13 * i) % 21 - 10};
@@ -139,7 +140,7 @@ TEST(Clean, StopsWhereTheNetworkTellsNobodyApart) {
 }
 
 TEST(Clean, IsNotLedByAStrangerAmongFew) {
-  // The mean of the three lies between them: the stranger is kept out of it.
+  // The mean of all three would lie between them; the stranger is kept out of it.
   const CleanReport report =
       cleaned({{0, 90, 0, 0}, {0, -60, 90, 0}, {0, 90, 10, 0}, {1, 0, 0, 90}}, {.far = 0.6});
   ASSERT_EQ(report.far_images.size(), 1u);

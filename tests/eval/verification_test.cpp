@@ -69,7 +69,7 @@ TEST(Verification, TheFirstOfTheBestThresholdsIsTaken) {
 
 TEST(Verification, AFoldIsJudgedByTheOtherNine) {
   std::vector<Pair> pairs = alternating(10, 0.505, 1.505);
-  pairs[6] = {1.505, true};  // fold 3 is the wrong way round
+  pairs[6] = {1.505, true};  // fold 3 is judged wrongly
   pairs[7] = {0.505, false};
   const VerificationResult result = verify(at_distances(pairs));
   EXPECT_EQ(result.fold_accuracies, (std::array<double, 10>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1}));
@@ -90,7 +90,7 @@ TEST(Verification, FoldsThatDoNotDivideAreLargerFirst) {
 }
 
 TEST(Verification, SameIsStrictlyBelowTheThreshold) {
-  // Orthogonal vectors are at a distance of exactly 2.00, opposite ones at 4, which no threshold
+  // Orthogonal vectors have a distance of exactly 2.00; opposite ones have 4, which no threshold
   // reaches.
   const VerificationResult result = verify(at_distances(alternating(10, 2, 4)));
   EXPECT_DOUBLE_EQ(result.best_threshold, 2.01);
@@ -197,7 +197,8 @@ TEST(Verification, RefusesSetsWithoutAMeasure) {
 
 TEST(VerificationJson, HoldsTheMeasures) {
   std::vector<Pair> pairs = alternating(10, 0.505, 1.505);
-  pairs[1].distance = 0.25;  // an impostor leads, so no TAR without a false accept
+  pairs[1].distance =
+      0.25;  // an impostor scores highest, so there is no TAR without a false accept
   const VerificationResult result = verify(at_distances(pairs));
   const std::string json = to_json(std::span(&result, 1));
   EXPECT_THAT(json, HasSubstr("\"set\": \"set\""));

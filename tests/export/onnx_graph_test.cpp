@@ -99,7 +99,7 @@ TEST(FoldBatchNorms, LeavesOneBeforeAConvolution) {
 }
 
 TEST(FoldBatchNorms, ChangesNothingThatAnotherNodeTakes) {
-  // The convolution's output goes around the normalisation too; then its weight is shared.
+  // First the convolution's output bypasses the normalisation; then its weight is shared.
   for (const std::string other : {"0", "data"}) {
     auto graph = graph_of({{.op = "Conv", .inputs = {"data", "conv.weight"}, .output = "0"},
                            norm("norm", "0", "1"),

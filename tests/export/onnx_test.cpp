@@ -30,8 +30,8 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// Values as training leaves them: no normalisation is the identity, and signals keep their size
-/// through any depth.
+/// Values as after training: no normalisation is the identity, and signals keep their size through
+/// any depth.
 void make_trained(Backbone& backbone, std::uint64_t seed) {
   const torch::NoGradGuard no_grad;
   const auto generator = at::detail::createCPUGenerator(seed);
@@ -68,8 +68,9 @@ void write_rows(const std::filesystem::path& path, const torch::Tensor& tensor) 
   file.commit();
 }
 
-/// Checks model.onnx, runs it on input.npy one image at a time and all at once, and prints the
-/// least cosine to the rows of embeddings.npy; then that of what tells the images apart.
+/// Checks model.onnx and runs it on input.npy, one image at a time and all at once. Prints the
+/// least cosine between its embeddings and the rows of embeddings.npy, as they are and with their
+/// mean subtracted (which shows what tells the images apart).
 constexpr const char* kRun = R"(
 import sys, numpy, onnx, onnxruntime
 folder = sys.argv[1]
@@ -89,7 +90,7 @@ print(least)
 
 class OnnxExport : public testing::TestWithParam<std::string> {
  protected:
-  /// The least cosine between onnxruntime's embeddings and ours, of pixels [n, 112, 112, 3] uint8.
+  /// The least cosine between onnxruntime's embeddings and ours for pixels [n, 112, 112, 3] uint8.
   double least_cosine(Backbone& backbone, const torch::Tensor& pixels, bool normalize) const {
     const torch::NoGradGuard no_grad;
     backbone.eval();
@@ -156,7 +157,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, OnnxExportOf,
                          testing::Values("tiny", "mbf", "mbf_large", "r18", "r50", "r100"),
                          [](const auto& network) { return network.param; });
 
-/// A network that a user may write, of LibTorch's own modules.
+/// A network as a user might write it, from LibTorch's own modules.
 class OwnNetwork : public Backbone {
  public:
   OwnNetwork() {

@@ -33,7 +33,7 @@ inline std::vector<std::byte> zip_archive(const ArchiveEntries& entries, bool co
   return bytes;
 }
 
-/// What pickles a tensor, in protocol 0 and with small numbers: {"F", "0", 6, 0, "K\2K\3",
+/// The parts of a pickled tensor, in protocol 0 with small numbers: {"F", "0", 6, 0, "K\2K\3",
 /// "K\3K\1"} is [2, 3] float32 in storage 0.
 struct PickledTensor {
   std::string type = "Float";
@@ -60,7 +60,7 @@ inline ArchiveEntries torch_entries(const std::string& pickle) {
           {"file/version", "3\n"}};
 }
 
-/// A file of torch.save of before PyTorch 1.6, with this pickle and the storage "0" of six float32.
+/// A torch.save file from before PyTorch 1.6, with this pickle and the storage "0" of six float32.
 inline std::string torch_file_before_1_6(const std::string& pickle) {
   using namespace std::string_literals;
   return "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s + "\x80\2M\xe9\3." +

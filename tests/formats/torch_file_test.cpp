@@ -54,7 +54,7 @@ std::string describe(const std::vector<TensorStream>& tensors) {
   return text;
 }
 
-/// Reads everything that a file holds; the error's sentence where it is refused.
+/// Reads everything in a file. Returns the error's sentence if it is refused.
 std::string error_of(const Bytes& file) {
   try {
     const TorchFile torch = TorchFile::parse("t.pth", file);
@@ -89,8 +89,8 @@ Bytes contents(const std::filesystem::path& path) {
 
 // By real PyTorch
 
-/// Saves with torch.save in a Python program, which has a function show(dict) that prints its
-/// tensors as `describe` does; what it prints is given to `check` with the folder.
+/// Saves with torch.save in a Python program. The program has a function show(dict) that prints
+/// tensors as `describe` does. `check` gets what the program printed, and the folder.
 class SavedByPyTorch : public testing::Test {
  protected:
   void SetUp() override {
@@ -403,7 +403,7 @@ TEST(TorchFile, SizesBeyondEveryNumberAreErrors) {
   EXPECT_THAT(error_of_tensor({.size = huge}), HasSubstr("storage 0: found 24 bytes, want 9223"));
   EXPECT_THAT(error_of_tensor({.shape = huge + huge, .strides = "K\0K\0"s}),
               HasSubstr("that repeats the elements of a storage of 6"));
-  // Strides over which no step is ever made.
+  // Strides that are never used for a step.
   EXPECT_THAT(error_of_tensor({.shape = "K\1K\6K\1", .strides = huge + "K\1" + huge}), IsEmpty());
 }
 

@@ -41,7 +41,7 @@ TEST(EpochOrder, DiffersBetweenEpochsAndSeedsAndIsOtherwiseTheSame) {
   EXPECT_EQ(images_of(EpochOrder(images, 2 * kBlock, 1, 0), images), one);
   EXPECT_NE(images_of(EpochOrder(images, 2 * kBlock, 1, 1), images), one);
   EXPECT_NE(images_of(EpochOrder(images, 2 * kBlock, 2, 0), images), one);
-  // Places may be asked for in any order.
+  // Places may be requested in any order.
   EpochOrder backwards(images, 2 * kBlock, 1, 0);
   for (std::int64_t place = images; place-- > 0;)
     ASSERT_EQ(backwards.image(place), one[static_cast<std::size_t>(place)]);
@@ -68,7 +68,7 @@ TEST(EpochOrder, TakesTheImagesOfAWindowFromItsBlocks) {
 TEST(EpochOrder, MixesTheBlocksOfAWindow) {
   const std::int64_t images = 64 * kBlock;
   EpochOrder order(images, 16 * kBlock, 3, 0);
-  // Neighbours in the order are neighbours in the file about once in 8,000 times.
+  // Neighbours in the order are neighbours in the file about once in 8,000 cases.
   std::int64_t neighbours = 0, last = order.image(0);
   for (std::int64_t place = 1; place < images; ++place) {
     const std::int64_t image = order.image(place);

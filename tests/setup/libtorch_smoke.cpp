@@ -1,4 +1,4 @@
-// That LibTorch is found, linked and works, in the least time to compile.
+// Checks that LibTorch is found, linked and works, with the shortest compile time.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 

@@ -93,7 +93,7 @@ TEST_F(FaceStream, GoesThroughEveryFormatWithoutChangingAByte) {
 TEST_F(FaceStream, UnpacksIntoTheLayoutOfTheField) {
   write_rec("train.rec");
   const auto sink = make_folder_sink(folder_ / "out");
-  for (int input = 0; input < 2; ++input) {  // equal labels share a folder, the count goes on
+  for (int input = 0; input < 2; ++input) {  // equal labels share a folder, and the count continues
     const auto source = open_faces(folder_ / "train.rec");
     for (Face face; source->next(face);) sink->add(face);
   }
