@@ -1,10 +1,10 @@
-// Seconds to save class centres with their momentum, and to load them, beside what `dd` with fsync
-// needs for as many bytes on the same disk; and the memory that saving and loading take above the
-// table's own.
+// Measures the seconds to save class centres with their momentum and to load them. Compares with
+// `dd` with fsync for as many bytes on the same disk. Also measures the memory that saving and
+// loading take beyond the table.
 //
 //   checkpoint_bench [--identities N] [--table float32|bfloat16] [--folder FOLDER] [--rounds N]
 //
-// dd and ours take turns at being first; the ratio is the median of the rounds' ratios.
+// dd and our code take turns at being first; the ratio is the median of the rounds' ratios.
 
 #include <ATen/Functions.h>
 
@@ -44,7 +44,7 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// How much more memory than before `work` was resident at its most.
+/// How much more memory than before is resident at most during `work`.
 std::int64_t memory_of(const std::function<void()>& work) {
   reset_peak_memory();
   const std::int64_t before = peak_memory();
@@ -90,7 +90,7 @@ void run(const Options& options) {
       });
       fs::remove(saved);
     };
-    // In turns: whoever is second finds memory that the first one's file has just left.
+    // In turns, because the second one finds memory that the first one's file has just freed.
     if (round % 2 == 0) run_dd();
     run_ours();
     if (round % 2 == 1) run_dd();

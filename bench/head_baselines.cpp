@@ -14,8 +14,8 @@
 namespace pfc {
 namespace {
 
-/// The mean of −log softmax at the labels, of probabilities of 1e-30 at least. It holds one matrix,
-/// the logits' own: its forward makes the probabilities of it, its backward the gradient.
+/// The mean of −log softmax at the labels, with probabilities of at least 1e-30. It holds one
+/// matrix, the logits': forward turns it into the probabilities, and backward into the gradient.
 struct CrossEntropyInPlace : torch::autograd::Function<CrossEntropyInPlace> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& logits,
                             const at::Tensor& labels) {
@@ -37,7 +37,7 @@ struct CrossEntropyInPlace : torch::autograd::Function<CrossEntropyInPlace> {
   }
 };
 
-/// CosFace over the classes whose centres are the rows of `weights`; labels are numbers of rows.
+/// CosFace over the classes whose centres are the rows of `weights`; labels are row numbers.
 at::Tensor margin_softmax(const BaselineOptions& options, const at::Tensor& embeddings,
                           const at::Tensor& weights, const at::Tensor& labels) {
   namespace F = torch::nn::functional;
@@ -52,7 +52,8 @@ at::Tensor margin_softmax(const BaselineOptions& options, const at::Tensor& embe
   return CrossEntropyInPlace::apply(logits, labels);
 }
 
-/// The classes of a step, ascending: a random number for every class, the batch's own above all.
+/// Draws the classes of a step, ascending: every class gets a random number, and the batch's own
+/// classes come first.
 at::Tensor draw(const BaselineOptions& options, std::int64_t classes, const at::Tensor& labels) {
   const at::Tensor positives = std::get<0>(at::_unique(labels));
   at::Tensor keys = at::rand({classes}, at::TensorOptions(labels.device()));
@@ -112,7 +113,7 @@ class GatherBaseline final : public HeadBaseline {
   }
 
  private:
-  /// Updates weights and momentum in place, by an optimizer that is handed the momentum.
+  /// Updates weights and momentum in place, with an optimizer that is given the momentum.
   Step train(const at::Tensor& weights, const at::Tensor& momentum, const at::Tensor& embeddings,
              const at::Tensor& labels) const {
     const at::Tensor x = embeddings.detach().requires_grad_();

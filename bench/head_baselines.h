@@ -17,9 +17,8 @@ struct BaselineOptions {
   at::ScalarType gemm = at::kFloat;  ///< what logits are multiplied in
 };
 
-/// Partial FC as it is written in plain LibTorch, to compare the head with. A sample rate below 1
-/// draws the batch's own classes and random others up to that share of all; 1 uses the table as it
-/// is.
+/// Partial FC written in plain LibTorch, for comparison with the head. A sample rate below 1 draws
+/// the batch's own classes, and random others up to that share of all; 1 uses the whole table.
 class HeadBaseline {
  public:
   struct Step {
@@ -32,14 +31,14 @@ class HeadBaseline {
   virtual Step step(const at::Tensor& embeddings, const at::Tensor& labels) = 0;
 };
 
-/// As public code has it today (`PartialFC_V2` of InsightFace's arcface_torch): autograd through
-/// the sampled rows of one parameter, which gives a gradient of the whole table, and torch.optim's
-/// SGD over the whole table. weights [C, d] float32 are trained in place.
+/// Today's public code (`PartialFC_V2` of InsightFace's arcface_torch): autograd through the
+/// sampled rows of one parameter, which gives a gradient of the whole table, and torch.optim's SGD
+/// over the whole table. weights [C, d] float32 are trained in place.
 std::unique_ptr<HeadBaseline> make_dense_baseline(const BaselineOptions& options,
                                                   const at::Tensor& weights);
 
-/// As public code had it before (its `PartialFC`): the sampled rows and their momentum are copied
-/// out of the tables, trained, and copied back. weights [C, d] float32 are trained in place.
+/// Earlier public code (`PartialFC`): the sampled rows and their momentum are copied out of the
+/// tables, trained, and copied back. weights [C, d] float32 are trained in place.
 std::unique_ptr<HeadBaseline> make_gather_baseline(const BaselineOptions& options,
                                                    const at::Tensor& weights);
 

@@ -1,12 +1,13 @@
-// Steps of the head alone, beside the two ways in which it is written in plain LibTorch and beside
-// the time that this machine's arithmetic and memory allow at best. Every measurement has a
+// Measures steps of the head alone, compared with two ways of writing it in plain LibTorch, and
+// with the time that this machine's arithmetic and memory allow at best. Every measurement has a
 // process of its own, and the ways take turns.
 //
 //   head_bench                                      the standard cases
 //   head_bench --fixed                              100,000 centres a step of ever more identities
 //   head_bench --identities 1000000 --rate 0.1      one case; --help tells the rest
 //
-// A step draws its classes, and gives loss, gradient of the embeddings, and updated centres.
+// A step draws its classes and gives the loss, the gradient of the embeddings, and the updated
+// centres.
 #include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
@@ -38,7 +39,7 @@ namespace {
 using nlohmann::json;
 
 struct Options {
-  HeadCase one;  ///< where one case is run, or measured
+  HeadCase one;  ///< the case, if only one is run or measured
   bool fixed = false;
   int rounds = 3;
   std::int64_t steps = 5;
@@ -53,12 +54,13 @@ struct Contest {
   std::vector<std::string> rivals;
 };
 
-/// What the rounds of a contest found. Ratios are taken within a round, whose measurements follow
-/// each other, and then the median: a machine that others use is slow for minutes and fast for
-/// minutes.
+/// The results of a contest's rounds. Ratios are taken within a round, where measurements follow
+/// each other closely, and then the median: a machine that others use is slow for some minutes and
+/// fast for others.
 struct Outcome {
-  std::map<std::string, std::vector<double>> seconds;  ///< a step, of each round; of ways that fit
-  std::vector<double> floor_seconds;  ///< a step without any waste, at the round's best rates
+  std::map<std::string, std::vector<double>>
+      seconds;                        ///< seconds of a step in each round, for the ways that fit
+  std::vector<double> floor_seconds;  ///< a step at the round's best rates, without any waste
   double bytes_per_identity = 0;      ///< of ours
 
   bool fits(const std::string& way) const { return seconds.contains(way); }
@@ -66,7 +68,7 @@ struct Outcome {
     if (!fits("ours")) return std::nullopt;
     return median(seconds.at("ours"));
   }
-  /// How many times as long as ours a way takes.
+  /// How many times as long as our head a way takes.
   std::optional<double> speedup(const std::string& way) const {
     if (!fits("ours") || !fits(way)) return std::nullopt;
     return median_ratio(seconds.at(way), seconds.at("ours"));
@@ -112,7 +114,7 @@ std::string described(const HeadCase& c) {
                 static_cast<long long>(c.batch), c.table.c_str(), c.rule.c_str());
 }
 
-/// Nothing where it does not fit.
+/// Nothing if it does not fit.
 std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
                                   const Options& options) {
   if (way != "floor" && least_bytes(c, way) > static_cast<double>(available_memory()))
@@ -126,8 +128,8 @@ std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
   return json::parse(*printed);
 }
 
-/// What design.md counts: 6·B·S·d operations; of every sampled row three are read or written
-/// (gathered, then read and written by the update) and its momentum twice.
+/// As counted in design.md: 6·B·S·d operations; for every sampled row three reads or writes of the
+/// row (gathered, then read and written by the update), and two of its momentum.
 double floor_seconds(const HeadCase& c, const MachineCeilings& ceilings) {
   const double elements = static_cast<double>(centers_a_step(c) * kHeadDim);
   return 6 * static_cast<double>(c.batch) * elements / ceilings.flops_per_second +
@@ -238,9 +240,9 @@ void run_contests(const std::vector<Contest>& contests, const Options& options) 
   }
 }
 
-/// What a process of `measure_apart` does.
+/// Runs in a process started by `measure_apart`.
 void measure(const Options& options) {
-  // Where memory runs out, the system is to end this process and no other.
+  // If memory runs out, the system should end this process and no other.
   std::ofstream("/proc/self/oom_score_adj") << "1000";
   const json answer = options.way == "floor"
                           ? json(measure_ceilings(options.one.batch, kHeadDim))

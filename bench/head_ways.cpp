@@ -88,7 +88,8 @@ HeadMeasurement measure_head(const HeadCase& c, const std::string& way, std::int
   using Clock = std::chrono::steady_clock;
   at::manual_seed(0);
   const at::Tensor embeddings = torch::nn::functional::normalize(torch::randn({c.batch, kHeadDim}));
-  embeddings.mm(embeddings.t());  // what the libraries keep for themselves is no head's
+  embeddings.mm(
+      embeddings.t());  // memory that the libraries keep for themselves does not count for a head
   reset_peak_memory();
   const std::int64_t without_head = peak_memory();
 
@@ -114,7 +115,7 @@ double least_bytes(const HeadCase& c, const std::string& way) {
   const double table = elements * sizeof(float);
   if (way == "plain") return 2 * table;
   if (way == "dense") return 4 * table;  // weights, momentum, gradient, gradient with decay
-  // Weights and momentum, the sampled rows of both if they are copied, then unit rows and their
+  // Weights and momentum; the sampled rows of both, if they are copied; then unit rows and their
   // gradient.
   return table * (c.rate < 1 ? 2 + 4 * c.rate : 4);
 }

@@ -5,7 +5,7 @@
 
 namespace pfc {
 
-/// Of an even number of values the larger of the middle two; `values` must not be empty.
+/// For an even number of values, the larger of the middle two. `values` must not be empty.
 inline double median(std::vector<double> values) {
   const auto middle = values.begin() + std::ssize(values) / 2;
   std::ranges::nth_element(values, middle);

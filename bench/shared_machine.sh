@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Threads that wait for each other on a machine that others use. Steps of training (tiny) and of the head (a million
-# identities, all sampled) on all cores: alone, and beside a busy process a core, which leaves them half of the machine.
-# Each with the waiting that the programs begin with, and with that which OpenMP's run time begins with by itself, in turn.
+# Measures how threads that wait for each other behave on a machine that others use: steps of training (tiny) and of the
+# head (a million identities, all sampled) on all cores, alone and beside one busy process for each core, which leaves half
+# of the machine. Each runs with the waiting that our programs set and with OpenMP's own default, in turn.
 #   bench/shared_machine.sh BINARIES [ROUNDS [STEPS]]
-# BINARIES is build/dev/bin. Prints the medians of the steps a second, and of two ratios, taken in each round: alone, ours to
-# OpenMP's own (to be 0.98 at least); beside the others, ours to half of what it makes alone (0.80 at least).
+# BINARIES is build/dev/bin. Prints the medians of the steps a second, and of two ratios taken in each round: alone, ours
+# divided by OpenMP's default (should be at least 0.98); beside the others, ours divided by half of its speed alone (should
+# be at least 0.80).
 set -euo pipefail
 if (($# < 1)); then
   sed -n '2,8s/^# \?//p' "$0" >&2

@@ -1,7 +1,7 @@
 // Images a second of whole training steps: images -> backbone -> CosFace over every class ->
 // backward -> SGD. Images are decoded from a .rec while the network works, as `pfc train` does it,
-// or random pixels that lie in memory. `train_bench.py` does the same in PyTorch; `train_bench.sh`
-// runs the two in turn.
+// or are random pixels in memory. `train_bench.py` does the same in PyTorch; `train_bench.sh` runs
+// the two in turn.
 #include <ATen/Parallel.h>
 #include <torch/optim/sgd.h>
 
@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::int64_t kRandomClasses = 3642;
 
-/// A large network's step takes seconds an image.
+/// A step of a large network takes seconds for each image.
 std::int64_t batch_of(const std::string& network) {
   return network == "tiny" ? 128 : 32;
 }

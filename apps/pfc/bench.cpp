@@ -52,7 +52,8 @@ void print_line(const BenchCommand& command, const BenchmarkResult& result, int 
   const auto batch = static_cast<double>(command.run.batch_size);
   const double rate = command.run.sample_rate;
   const std::string method = rate < 1 ? format("Partial FC %g", rate) : "model parallel";
-  const bool apart = command.run.head.table.in_host_memory;  // the widths of the heads above
+  const bool apart =
+      command.run.head.table.in_host_memory;  // with the widths of the headings above
   std::cout << format("%-15s %6d %7lld %16s %9.3f %10.1f %*s %*s\n", method.c_str(), ranks,
                       static_cast<long long>(command.run.batch_size),
                       grouped(result.centers).c_str(), result.seconds, batch / result.seconds,

@@ -46,8 +46,8 @@ std::optional<ImageSize> size_of(const std::string& text) {
   return ImageSize{width, cross == end ? width : number(cross + 1, end)};
 }
 
-/// Says what of the list fits the pictures: most mistakes in a list are a folder more or less in
-/// its names.
+/// Reports how much of the list fits the pictures. The usual mistake in a list is one folder too
+/// many or too few in its names.
 void compare(const LandmarkFile& file, const std::filesystem::path& path,
              const ImageSource& images) {
   std::int64_t missing = 0;
@@ -97,7 +97,7 @@ void require_possible(const AlignCommand& command) {
   if (!command.landmarks.empty() && !command.detector_size.empty())
     throw UsageError("--det-size belongs to --detector");
   require_new(command.options.folder);
-  // The next run would take this one's faces for pictures.
+  // Otherwise the next run would take this run's faces as pictures.
   const auto inside = std::filesystem::weakly_canonical(command.options.folder)
                           .lexically_relative(std::filesystem::weakly_canonical(command.images));
   if (!inside.empty() && *inside.begin() != "..") {

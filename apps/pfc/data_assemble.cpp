@@ -1,4 +1,4 @@
-// `pfc data check` and `pfc data assemble`: a set as it is distributed, in parts.
+// `pfc data check` and `pfc data assemble`: a set in parts, as it is distributed.
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -31,7 +31,7 @@ DistributedSet set_of(const PartsCommand& command) {
   return parse_distributed_set(read_file(command.set), command.set.string());
 }
 
-/// A progress line of bytes that a signal stops.
+/// A progress line for bytes. A signal stops the work.
 class BytesLine {
  public:
   void show(std::int64_t done, std::int64_t total) {

@@ -87,7 +87,7 @@ void run_clean(CleanCommand command) {
   if (find_launch().rank == 0) require_writable_folder(command.output);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
-  open_faces(command.input);  // what is wrong with it is said before anything is made
+  open_faces(command.input);  // reports errors in it before anything is created
   fs::create_directories(command.output);
   CleanOptions& options = command.options;
   if (command.far >= -1) options.far = command.far;

@@ -33,7 +33,7 @@ FaceFilterOptions filter_options(const FilterCommand& command) {
   return options;
 }
 
-/// Which identity of the input each of the output is, as `init.class_map` takes it.
+/// For each identity of the output, its identity in the input, in the form for `init.class_map`.
 void write_class_map(const fs::path& path, const FaceFilter& filter, const FaceSource& input) {
   std::string text = "# identity, what it is called in the set that was filtered\n";
   for (std::size_t i = 0; i < filter.kept().size(); ++i)
@@ -44,7 +44,7 @@ void write_class_map(const fs::path& path, const FaceFilter& filter, const FaceS
 void run_filter(const FilterCommand& command) {
   FaceFilter filter(filter_options(command));
   const fs::path rec = new_rec(command.output), class_map = rec.parent_path() / "class_map.csv";
-  require_new(class_map);  // another set's, where two are filtered into one folder
+  require_new(class_map);  // would belong to another set, if two are filtered into one folder
   FaceWalk walk;
   const auto input = open_faces(command.input);
   walk.each(*input, "counting", [&](const Face& face) { filter.count(face); });

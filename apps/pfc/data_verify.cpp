@@ -39,7 +39,7 @@ void run_verify(const VerifyCommand& command) {
         if (list) {
           list->write(text);
         } else {
-          line.clear();  // the terminal may be that of standard output too
+          line.clear();  // standard output may be the same terminal
           std::cout << text << std::flush;
         }
       },

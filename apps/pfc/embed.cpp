@@ -52,8 +52,8 @@ void run_embed(const EmbedCommand& command) {
   std::unique_ptr<NpyWriter> rows;
   std::optional<AtomicFile> names;
   if (comm->is_first()) names.emplace(names_beside(command.output));
-  // In memory till the end: there may be hours between two of them, and a temporary file that
-  // nobody writes to may be taken for one that was left behind.
+  // In memory until the end. There may be hours between two of them, and a temporary file that
+  // nobody writes to may be removed as left over.
   std::string reasons;
   ProgressLine line(images->size(), 0, !comm->is_first());
   if (const std::string what = images->passed_over(); !what.empty())
@@ -95,7 +95,7 @@ void run_embed(const EmbedCommand& command) {
     if (left_out.count() > 0) {
       write_file(left_out_list, reasons);
     } else {
-      std::filesystem::remove(left_out_list);  // of an earlier run
+      std::filesystem::remove(left_out_list);  // left by an earlier run
     }
   });
   if (comm->is_first()) {

@@ -30,14 +30,14 @@ struct MegafaceCommand {
   bool no_mirror = false;
 };
 
-/// What is beside the images as the field distributes them, where nothing else was named.
+/// A file beside the images in FOLDER, if no other file was given.
 fs::path or_in_folder(const fs::path& named, const MegafaceCommand& command, const char* name) {
   if (!named.empty() || command.folder.empty()) return named;
   const fs::path found = command.folder / name;
   return is_there(found) ? found : fs::path();
 }
 
-/// The list that was named, or that of the folder.
+/// Reads the given list, or the list in the folder.
 std::vector<std::string> list_of(const fs::path& named, const MegafaceCommand& command,
                                  const char* name, int parts, const char* option) {
   const fs::path path = or_in_folder(named, command, name);
@@ -82,7 +82,7 @@ Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, C
           embed("megaface_images", std::move(distractors), false)};
 }
 
-/// As remove_noises.py leaves them: one value more, which marks bad distractors.
+/// Like remove_noises.py, with one value more, which marks bad distractors.
 void write_features(const MegafaceCommand& command, const Both& both,
                     const MegafaceOptions& options) {
   constexpr float kMark = 100;
@@ -107,7 +107,7 @@ void write_features(const MegafaceCommand& command, const Both& both,
   }
 }
 
-/// The images of rows, where they are at hand.
+/// The images of the rows, if they are available.
 std::unique_ptr<ImageSource> images_of(const MegafaceCommand& command, const char* kind,
                                        const Features& features) {
   if (command.folder.empty() || !is_there(command.folder / kind)) return nullptr;

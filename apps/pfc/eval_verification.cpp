@@ -34,7 +34,8 @@ std::string chart(const VerificationCommand& command,
 
 void run_verification(const VerificationCommand& command) {
   require_outputs({command.html, command.json, command.roc});
-  std::vector<VerificationSet> sets;  // all are read before the first is embedded, which takes time
+  std::vector<VerificationSet>
+      sets;  // all are read before the first is embedded, because embedding takes time
   for (const std::string& path : command.sets) sets.push_back(VerificationSet::open(path));
   for (const VerificationSet& set : sets) require_pairs(set);
   const auto network = command.network.load(command.model);

@@ -133,7 +133,7 @@ ImageOfRow pictures_of(const ImageSource& images) {
     std::vector<std::byte> scratch;
     try {
       images.face(number, scratch, face.pixels.data());
-    } catch (const Error&) {  // not at hand, or no image: the figures stand without it
+    } catch (const Error&) {  // not available, or not an image: the figures do not depend on it
       return std::nullopt;
     }
     return face;

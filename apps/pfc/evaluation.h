@@ -17,7 +17,7 @@
 
 namespace pfc {
 
-/// Where the results of an evaluation go, besides the terminal.
+/// Where an evaluation writes its results, besides the terminal.
 struct ReportFiles {
   std::string html, json;
 
@@ -26,27 +26,27 @@ struct ReportFiles {
   void write(const Report& report) const;
 };
 
-/// A network to embed images with, for the evaluations that take embeddings as well.
+/// A network that embeds images, for evaluations that also accept embeddings.
 struct ModelOptions {
   std::string model;
   NetworkOptions network;
 
   void add_options(CLI::App& command);
-  /// On all ranks. An image that does not decode is left out and told; where `need_all` is set, all
-  /// are looked at first and such a one is an error.
+  /// Runs on all ranks. An image that does not decode is left out and reported. With `need_all`,
+  /// all images are checked first, and such an image is an error.
   std::unique_ptr<Features> embed(const ImageSource& images, bool with_mirrored, bool need_all,
                                   Communicator& comm) const;
 };
 
-/// At the start: throws Error on the first rank, which writes them, where one of the files could
-/// not be written (require_writable).
+/// Call it at the start. Throws Error on the first rank, which writes the files, if one of them
+/// could not be written (require_writable).
 void require_outputs(std::initializer_list<std::filesystem::path> files);
 
-/// Images that cannot be used: the first ones are told by name, each with its reason in a line of
-/// its own, as more would hide everything else.
+/// Reports images that cannot be used: the first ones by name, each with its reason on its own
+/// line. More lines would hide everything else.
 class UnusableImages {
  public:
-  /// `what` stands before each name.
+  /// `what` comes before each name.
   UnusableImages(ProgressLine& line, std::string what) : line_(line), what_(std::move(what)) {}
 
   void add(const std::string& name, const std::string& reason);
@@ -60,20 +60,21 @@ class UnusableImages {
   std::int64_t count_ = 0;
 };
 
-/// Looks at every image, each rank at its share, before hours are spent on them. Throws Error, when
-/// all are named and counted, where some have no face. `set` stands before what is said.
+/// Checks every image, each rank its share, before hours are spent on them. If some give no face,
+/// throws Error after all were named and counted. `set` comes before each message.
 void require_faces(const ImageSource& images, const std::string& set, Communicator& comm);
 
-/// Joins the ranks and sets this one's threads.
+/// Joins the ranks and sets the number of this rank's threads.
 std::unique_ptr<Communicator> join_evaluation();
 
 std::vector<std::string> names_of(const ImageSource& images);
 
-/// Decodes images by their number, where they can be read and decoded.
+/// Decodes images by number; nothing for images that cannot be read or decoded.
 ImageOfRow pictures_of(const ImageSource& images);
-/// The image of a row by its name, where a source has one that is called so. Both must outlive it.
+/// Finds the image of a row by its name, if the source has an image of that name. Both must outlive
+/// the result.
 ImageOfRow pictures_by_name(const ImageSource& images, const Features& features);
-/// Of no image at all.
+/// Returns no image.
 std::optional<RgbImage> no_picture(std::int64_t row);
 
 /// A progress callback that prints on the first rank: "WHAT: 3,000 of 5,000 UNITs".

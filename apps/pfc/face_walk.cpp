@@ -21,7 +21,7 @@ void FaceWalk::each(FaceSource& source, const std::string& doing,
   std::int64_t images = 0;
   const auto show = [&](std::int64_t done) {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (seconds < 1) return;  // what is over in a moment needs no line
+    if (seconds < 1) return;  // quick work needs no line
     const double rate = static_cast<double>(images) / seconds;
     line.show(done, doing + ": " + counted(images, "image") + ", " +
                         grouped(static_cast<std::int64_t>(rate)) + " images/s");
@@ -30,7 +30,8 @@ void FaceWalk::each(FaceSource& source, const std::string& doing,
     if (stop_.made()) throw Error("stopped; the same command begins again");
     take(face);
     ++images;
-    // The end is said when nothing follows: a source has read its last byte before its last image.
+    // The end is only reported when nothing follows: a source has read its last byte before it
+    // gives its last image.
     const std::int64_t done = std::min(source.progress().done, total - 1);
     if (line.due(done)) show(done);
   }

@@ -13,13 +13,13 @@
 
 namespace pfc {
 
-/// Goes over the images of sets under a progress line, until a signal asks to stop; what is begun
-/// then leaves nothing under a final name.
+/// Goes over the images of sets with a progress line, until a signal asks it to stop. Unfinished
+/// output then leaves nothing under its final name.
 class FaceWalk {
  public:
-  /// Everything that is left of `source`. `doing` is what the line says of it. What was passed over
-  /// is told at the end, once for a set that is gone over twice. Throws Error where it was asked to
-  /// stop.
+  /// Calls `take` for everything left in `source`. `doing` is the verb of the progress line. What
+  /// was skipped is reported at the end, but only once for a set that is read twice. Throws Error
+  /// if it was asked to stop.
   void each(FaceSource& source, const std::string& doing,
             const std::function<void(const Face&)>& take);
   void copy(FaceSource& source, FaceSink& sink);
@@ -31,20 +31,21 @@ class FaceWalk {
   StopRequest stop_;
   std::int64_t images_ = 0, identities_ = 0;
   std::vector<bool> seen_;      ///< identities
-  std::set<std::string> told_;  ///< what was passed over
+  std::set<std::string> told_;  ///< reports about skipped files
 };
 
-/// Several sets, opened before the first is read: what is wrong with the last one is not told after
+/// Opens several sets before the first is read, so that an error in the last one is not found after
 /// hours.
 std::vector<std::unique_ptr<FaceSource>> open_all(const std::vector<std::filesystem::path>& inputs);
 
-/// `OUT/train.rec` where `out` is not a .rec itself. Throws Error where the file is there already
-/// or its folder cannot be made.
+/// `OUT/train.rec`, or `out` itself if it is a .rec. Throws Error if the file exists or its folder
+/// cannot be created.
 std::filesystem::path new_rec(const std::filesystem::path& out);
-/// What it is written by, when all that can be refused has been; its folder is made.
+/// The sink that writes it. Call it after everything that may be refused was checked; creates the
+/// folder.
 std::unique_ptr<FaceSink> begin_rec(const std::filesystem::path& rec,
                                     std::function<void(const Face&)> on_unreadable = {});
-/// Throws Error where the file is there already.
+/// Throws Error if the file exists.
 void require_new(const std::filesystem::path& path);
 
 }  // namespace pfc

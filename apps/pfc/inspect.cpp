@@ -31,7 +31,7 @@ constexpr const char* kManifest = "manifest.json";
 constexpr const char* kKinds =
     "a checkpoint's folder, .safetensors, .pth, .onnx, .rec, .bin, .npy or a folder of images";
 
-/// Name, type, shape of each.
+/// Prints name, type and shape of each.
 void print_tensors(const std::vector<TensorStream>& tensors) {
   std::size_t width = 0;
   for (const TensorStream& tensor : tensors) width = std::max(width, tensor.name.size());
@@ -50,13 +50,13 @@ std::string total_text(const std::vector<TensorStream>& tensors) {
          size_text(static_cast<std::int64_t>(bytes));
 }
 
-/// The network that the tensors are of, where they are one's.
+/// The network that the tensors belong to, if they belong to one.
 void print_network(const fs::path& path) {
   try {
     const BackboneName name = name_of_backbone(path, {});
     std::cout << "  a network: " << printable(name.network) << ", embeddings of "
               << name.embedding_size << "\n";
-  } catch (const DataError&) {  // those of something else
+  } catch (const DataError&) {  // the tensors of something else
   }
 }
 
@@ -71,7 +71,8 @@ void inspect_safetensors(const fs::path& path) {
   print_tensors(tensors);
 }
 
-/// A dict in full; of several under one key, as an optimizer has, how many.
+/// Prints a dict in full. Of several dicts under one key, as in an optimizer, it prints only the
+/// number.
 void inspect_torch(const fs::path& path) {
   const TorchFile file = TorchFile::open(path);
   if (auto tensor = file.tensor()) {
@@ -161,7 +162,7 @@ void inspect_verification_set(const fs::path& path) {
             << "  first image: " << image_text(set.image(0)) << "\n";
 }
 
-/// Prints a row for each file; returns whether all are as they were written.
+/// Prints a row for each file. Returns whether all are unchanged.
 bool check_files(const fs::path& folder, const Manifest& manifest) {
   bool whole = true;
   for (const auto& [name, sums] : manifest.files) {
@@ -171,7 +172,7 @@ bool check_files(const fs::path& folder, const Manifest& manifest) {
     try {
       CheckedFile(folder / name, sums).verify();
       std::cout << "whole\n";
-    } catch (const IoError&) {  // it may well be whole
+    } catch (const IoError&) {  // the file may be fine
       throw;
     } catch (const Error& error) {
       std::cout << "NOT WHOLE: " << error.what() << "\n";
@@ -214,7 +215,7 @@ void inspect_npy(const fs::path& path) {
             << counted(matrix.columns(), "number") << "\n";
 }
 
-/// Of a kind that no command reads, or that only says what it is.
+/// For kinds that no command reads, and kinds of which only the kind is printed.
 void inspect_other(const fs::path& path, const FileKind& kind) {
   std::cout << path.string() << ": " << kind.words << "\n";
   if (!kind.advice.empty()) std::cout << "  " << kind.advice << "\n";
@@ -248,7 +249,7 @@ void inspect_file(const fs::path& path, const std::string& cache_dir) {
   }
 }
 
-/// The files of tensors directly in a folder, as `pfc convert` leaves them.
+/// The files of tensors directly in a folder, as `pfc convert` writes them.
 std::vector<fs::path> tensor_files_in(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {

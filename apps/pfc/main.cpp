@@ -21,13 +21,13 @@ namespace {
 
 constexpr int kFailed = 1, kWrongUsage = 2;
 
-/// What begins a sentence on an error.
+/// The begin of an error message.
 std::string speaker(const pfc::Launch& launch) {
   return launch.world == 1 ? "pfc: " : "pfc: rank " + std::to_string(launch.rank) + ": ";
 }
 
-/// Where all ranks fail alike, the first one speaks for them: it ends the others before they do,
-/// which takes a launcher up to a second.
+/// If all ranks fail in the same way, the first one speaks for them: it ends the others before they
+/// speak, which takes a launcher up to a second.
 int complain(std::string_view sentence, int status, const pfc::Launch& launch) {
   using namespace std::chrono_literals;
   if (launch.rank > 0) std::this_thread::sleep_for(1s + std::min(launch.rank, 10) * 200ms);
@@ -37,13 +37,14 @@ int complain(std::string_view sentence, int status, const pfc::Launch& launch) {
   return status;
 }
 
-/// LibTorch's messages go on with a stack trace.
+/// LibTorch's messages continue with a stack trace.
 std::string_view first_line(std::string_view text) {
   return text.substr(0, text.find('\n'));
 }
 
-/// Shells make the home folder of ~/ only where it begins a word; who quotes it, or writes
-/// --report=~/lfw.html or -o~/emb.npy, means the same. (What --set sets is the configuration's.)
+/// A shell expands ~/ only at the start of a word. Somebody who quotes it, or writes
+/// --report=~/lfw.html or -o~/emb.npy, means the same. (The values of --set belong to the
+/// configuration.)
 std::string expand_argument(const std::string& argument) {
   const auto equals = argument.starts_with("--") ? argument.find('=') : argument.npos;
   const bool attached = argument.size() > 2 && argument[0] == '-' && argument[2] == '~';

@@ -10,13 +10,13 @@
 
 namespace pfc {
 
-/// How a network embeds images, for every command that has it do so.
+/// How a network embeds images; for every command that needs it.
 struct NetworkOptions {
   std::string device = "auto";
   std::int64_t batch_size = EmbedOptions{}.batch_size;
 
   void add_options(CLI::App& command);
-  /// The network of a file, where it is to work; says so where that is a GPU.
+  /// Loads the network onto the device where it runs; reports the GPU, if it is one.
   std::shared_ptr<Backbone> load(const std::filesystem::path& model) const;
 };
 

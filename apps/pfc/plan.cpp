@@ -30,7 +30,7 @@ Device device_of(const PlanCommand& command) {
   Device chosen = device(command.measure ? "cpu" : command.device);
   if (command.measure) {
     std::cerr << "measuring this machine's products and copies\n";
-    constexpr std::int64_t kMostSamples = 1024;  // beyond them the rate stays
+    constexpr std::int64_t kMostSamples = 1024;  // more samples do not increase the rate
     const MachineCeilings found = measure_ceilings(
         std::min(command.request.batch_size, kMostSamples), command.request.head.table.dim);
     chosen.name = "this machine's CPU";

@@ -16,7 +16,7 @@ namespace pfc::gpu_check {
 inline constexpr std::int64_t kDim = 512;
 inline const at::Device kGpu(at::kCUDA, 0);
 
-/// Prints a line of the checks: what is, and what it must not exceed.
+/// Prints a line of the checks: the value, and its limit.
 void expect_below(const std::string& what, double found, double limit);
 /// Prints that a check failed.
 void fail(const std::string& what);
@@ -24,17 +24,18 @@ int failures();
 
 /// ‖found − wanted‖ / ‖wanted‖ in float64.
 double error_of(const at::Tensor& found, const at::Tensor& wanted);
-/// Of N(0, 1), on the GPU.
+/// From N(0, 1), on the GPU.
 at::Tensor random(at::IntArrayRef shape, at::ScalarType type = at::kFloat);
 std::string name(at::ScalarType type);
 
 kernels::cuda::Stream stream();
 void wait_for_gpu();
-/// The median of milliseconds that body() takes on the GPU when it is called many times in a row.
+/// The median number of milliseconds that body() takes on the GPU when it is called many times in a
+/// row.
 double milliseconds(int rounds, int calls, const std::function<void()>& body);
 void give_memory_back();
 
-/// Classes, and a batch's labels among them.
+/// Classes, and the labels of a batch among them.
 struct HeadCase {
   std::int64_t identities = 20'000;
   double rate = 0.3;
@@ -42,7 +43,8 @@ struct HeadCase {
   PartialFcOptions head = {};
   bool in_host_memory = false;  ///< the GPU's table
   std::int64_t micro_batches = 1;
-  bool learnt = false;  ///< samples lie near their own centres: others are improbable
+  bool learnt =
+      false;  ///< samples lie near their own centres, so that other classes are improbable
 };
 std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
 /// A step of the head -> the gradient of the embeddings.
@@ -52,20 +54,21 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
 
 // The parts. Each prints what it finds.
 
-// Every kernel against the CPU's and float64.
+// Compares every kernel with the CPU's and with float64.
 void check_row_kernels();
 void check_softmax_kernels();
-/// Steps of the head against the CPU's head.
+/// Compares steps of the head with the CPU's head.
 void check_heads();
-/// The embeddings of r18, and a hundred steps of it with the head.
+/// Checks the embeddings of r18, and a hundred steps of it with the head.
 void check_training();
-/// The head's speed against plain LibTorch's and against what the card's own ceilings allow.
+/// Compares the head's speed with plain LibTorch and with the card's own ceilings.
 void measure_heads();
-/// The speed of a tile's GEMMs, and how long each kernel of a step of the head and of training
-/// takes, by LibTorch's profiler.
+/// Measures the speed of a tile's GEMMs, and with LibTorch's profiler how long each kernel takes in
+/// a step of the head and of training.
 void profile();
 
-/// What a process measures that measures nothing else, so that none finds the memory of another.
+/// What a process measures. Each measurement has a process of its own, so that none finds memory of
+/// another.
 struct HeadArguments {
   std::int64_t identities = 0;
   double rate = 0;

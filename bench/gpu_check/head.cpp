@@ -23,8 +23,8 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   expect_below(what + ": initial centres", error_of(there.table().weights(), cpu.table().weights()),
                1e-5);
   cpu.table().weights().copy_(there.table().weights());
-  // AdamW's first steps are as long for a tiny gradient as for any, and rounding chooses the sign
-  // of those.
+  // AdamW's first steps have the same length for a tiny gradient as for a large one, and rounding
+  // decides the sign of tiny ones.
   const double lr = c.head.table.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 1e-3 : 0.1;
   double loss = 0, gradient = 0;
   at::Tensor negative = torch::ones({c.identities}, at::kBool);
@@ -54,8 +54,9 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
   const at::Tensor momentum = there.table().momentum().cpu(), wanted = cpu.table().momentum();
   expect_below(what + ": their momentum", error_of(momentum, wanted), limit);
-  // A negative's gradient is a thousandth of a positive's: it has to be looked at by itself. Of
-  // samples that are learnt float32 leaves three digits of a positive's 1 − p, all of another's p.
+  // A negative's gradient is a thousandth of a positive's, so it must be compared separately. For
+  // learnt samples float32 leaves three digits of a positive's 1 − p, but all digits of another
+  // class's p.
   const at::Tensor rows = negative.nonzero().squeeze(1);
   if (rows.size(0) > 0) {
     expect_below(what + ": that of classes without a sample",
@@ -64,7 +65,7 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   }
 }
 
-/// A step that is not to be made changes no centre.
+/// A skipped step changes no centre.
 void check_skip() {
   const HeadCase c;
   const ClassShard shard(c.identities, 0, 1);
@@ -104,7 +105,7 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
     head.exchange(comm);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx, skip);
-    const at::Tensor gradient = dx.wait();  // which the next part's may be written over
+    const at::Tensor gradient = dx.wait();  // the next part may overwrite its memory
     gradients.push_back(micro_batches == 1 ? gradient : gradient.clone());
   }
   return gradients.size() == 1 ? gradients.front() : at::cat(gradients);

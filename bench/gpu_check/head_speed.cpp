@@ -46,7 +46,7 @@ double milliseconds(int rounds, int calls, const std::function<void()>& body) {
 
 namespace {
 
-/// What the card does at best.
+/// The best that the card can do.
 struct Ceilings {
   double bytes_a_second = 0,
          flops_a_second = 0;  ///< a copy's, read and written; a GEMM's in bfloat16
@@ -71,7 +71,7 @@ std::int64_t sampled_rows(const HeadCase& c) {
   return sampler.draw(0, labels_of(c, 0)).count();
 }
 
-/// Of a step: 6·B·S·d operations, 8 where probabilities are computed again; 3 rows and 2 states of
+/// For a step: 6·B·S·d operations, 8 if probabilities are computed again; 3 rows and 2 states of
 /// each sampled row.
 double roofline_ms(const HeadCase& c, const Ceilings& ceilings) {
   const std::int64_t sampled = sampled_rows(c);
@@ -90,7 +90,7 @@ double our_ms(const HeadCase& c) {
   return ms;
 }
 
-/// Of one of the plain ways, its logits multiplied in bfloat16.
+/// For a plain way, with its logits multiplied in bfloat16.
 double plain_ms(const HeadCase& c, bool dense) {
   const at::Tensor weights =
       torch::empty({c.identities, kDim}, at::TensorOptions(kGpu)).normal_(0, 0.01);
@@ -103,8 +103,9 @@ double plain_ms(const HeadCase& c, bool dense) {
   return milliseconds(3, 3, [&] { head->step(x, labels); });
 }
 
-/// What a plain way holds at once without fail: the table, its momentum, its gradient and that with
-/// the decay; or the table, the momentum and four times the sampled rows. Then the logits, twice.
+/// What a plain way certainly holds at once: the table, its momentum, its gradient and the gradient
+/// with the decay; or the table, the momentum and four times the sampled rows. Then the logits,
+/// twice.
 double least_bytes(const HeadCase& c, bool dense) {
   const double row = kDim * sizeof(float), table = static_cast<double>(c.identities) * row;
   const double sampled = static_cast<double>(sampled_rows(c));
@@ -154,7 +155,7 @@ void measure_one(const HeadArguments& arguments) {
     std::printf("does not fit\n");
   }
   std::fflush(stdout);
-  std::_Exit(0);  // what ran out of memory on its way through autograd is not taken apart
+  std::_Exit(0);  // after running out of memory inside autograd, nothing is destroyed in order
 }
 
 void measure_heads() {
@@ -178,7 +179,7 @@ void measure_heads() {
       arguments.way = way;
       return measured(arguments);
     };
-    // The plain ways know tables of float32 only.
+    // The plain ways support only float32 tables.
     const std::string ours = measure("ours"), dense = each.table == kWide ? measure("dense") : "-",
                       gather = each.table == kWide ? measure("gather") : "-",
                       host = each.rate < 1 ? measure("host") : "-";

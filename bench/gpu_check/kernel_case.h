@@ -15,7 +15,7 @@ inline double limit_of(at::ScalarType type) {
   return type == at::kFloat ? 1e-5 : 1e-3;
 }
 
-/// What a step's launches read, on the GPU.
+/// The scalars that a step's launches read, on the GPU.
 inline at::Tensor send(const gpu::StepScalars& scalars) {
   return at::from_blob(const_cast<gpu::StepScalars*>(&scalars), {sizeof(scalars)}, at::kByte)
       .to(kGpu);
@@ -24,7 +24,7 @@ inline const gpu::StepScalars* pointer(const at::Tensor& scalars) {
   return static_cast<const gpu::StepScalars*>(scalars.data_ptr());
 }
 
-/// A table and some of its rows, of which samples own kOwned.
+/// A table and some of its rows; samples own kOwned of them.
 struct Case {
   static constexpr std::int64_t kOwned = 3;
   at::Tensor weights, momentum, squares, updates, rows, scalars;

@@ -18,7 +18,7 @@ kernels::Row row_of(const at::Tensor& x, std::int64_t row) {
   return {data + row * x.size(1) * static_cast<std::int64_t>(x.element_size()), number_type_of(x)};
 }
 
-/// The rows that a GPU lists are those that the host does.
+/// The GPU lists the same rows as the host.
 void check_list() {
   const HeadCase c{.identities = 100'003, .rate = 0.1, .batch = 300};
   for (int rank = 0; rank < 3; ++rank) {
@@ -70,7 +70,8 @@ void check_gather(at::ScalarType table_type, at::ScalarType unit_type) {
                error_of(unit.narrow(0, 0, 1003), on_cpu.to(unit_type)), limit_of(unit_type));
 }
 
-/// Rows of a table in pinned host memory go to parts in the GPU's, from one to the other and back.
+/// Rows of a table in pinned host memory go to slots in the GPU's memory, from one slot to the
+/// other, and back.
 void check_parts() {
   const ClassShard shard(5000, 0, 1);
   CenterTableOptions options{.dim = kDim, .device = kGpu, .in_host_memory = true};
@@ -87,7 +88,7 @@ void check_parts() {
     const SampledClasses classes = sampler.draw(step, {});
     const gpu::Table part = staged.part(staged.begin(classes), {});
     staged.prefetch(sampler.draw(step + 1, {}));
-    // Whatever the part holds is counted up in place.
+    // The content of the slot is increased in place.
     const std::int64_t count = classes.count();
     const at::TensorOptions on_gpu(kGpu);
     const auto counted_up = [&](void* data, at::IntArrayRef sizes, at::ScalarType type) {
@@ -121,7 +122,7 @@ void check_update(at::ScalarType type, bool adamw) {
   const at::Tensor skip = torch::ones({1}, at::TensorOptions(kGpu));
   constexpr float kWorth = 0x1p-30f;
   const at::Tensor worth = skip * kWorth;
-  // Two samples own one row, one another; another micro-batch went before.
+  // Two samples own one row and one owns another; another micro-batch came before.
   const auto numbers = [](std::vector<std::int32_t> list) {
     return torch::tensor(list, at::kInt).to(kGpu);
   };
@@ -162,7 +163,7 @@ void check_update(at::ScalarType type, bool adamw) {
     const kernels::RoundingKey key{words[0], words[1]};
     const float* const g = gradient.const_data_ptr<float>() + i * kDim;
     const auto step = kernels::formulas::adamw_step(0.1, 5e-4, updates[row].item<int>() + 1);
-    // float64 on the CPU, by LibTorch.
+    // The same in float64 on the CPU, with LibTorch.
     at::Tensor x = exact_w[row], m = exact_v[row], q = exact_s[row];
     const at::Tensor unit = x / x.norm(), from = gradient[i].to(at::kDouble);
     const at::Tensor dw = (from - from.dot(unit) * unit) / x.norm();
@@ -181,8 +182,7 @@ void check_update(at::ScalarType type, bool adamw) {
     }
   }
   const bool exact = type == at::kFloat;
-  // bfloat16 is rounded to either side, stochastically: 2^-8 of the value at the most, and so by
-  // the CPU.
+  // bfloat16 is rounded to either side at random, by at most 2^-8 of the value; on the CPU too.
   expect_below(what + ": weights, of float64", error_of(c.weights, exact_w), exact ? 1e-5 : 3e-3);
   expect_below(what + ": state, of float64", error_of(c.momentum, exact_v), exact ? 1e-5 : 3e-3);
   expect_below(what + ": weights, of the CPU's", error_of(c.weights, w), limit_of(type));

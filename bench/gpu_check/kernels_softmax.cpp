@@ -9,7 +9,7 @@
 namespace pfc::gpu_check {
 namespace {
 
-/// Two tiles of so many classes.
+/// Two tiles with the given numbers of classes.
 void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2003,
                    std::int64_t second = 1500) {
   const std::int64_t samples = 96;
@@ -36,8 +36,7 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
   const at::Tensor ends[] = {send({.count = first}), send({.count = first + second})};
   for (int t = 0; t < 2; ++t) {
     const std::int64_t begin = t * first, count = t == 0 ? first : second;
-    const at::Tensor z =
-        torch::full({samples, padded[t]}, 0.9, on_gpu);  // beyond the last: no class
+    const at::Tensor z = torch::full({samples, padded[t]}, 0.9, on_gpu);  // beyond the last class
     z.narrow(1, 0, count).copy_(cosines.narrow(1, begin, count));
     tiles.push_back(z);
     probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
@@ -83,8 +82,8 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
   }
 }
 
-/// Of three lanes, one of which met no class for the first sample; every other sample's class is
-/// another rank's.
+/// Three lanes; one of them met no class for the first sample. The class of every other sample
+/// belongs to another rank.
 void check_merge() {
   constexpr std::int64_t kLanes = 3, kParts = 2, kSamples = 96;
   constexpr float kScale = 64;
@@ -119,8 +118,8 @@ void check_merge() {
     fail("merge_softmax: classes of other ranks have a logit");
 }
 
-/// What a micro-batch begins with, and what its samples' own classes are to them: of 120 rows,
-/// every third sample's is another rank's.
+/// The start of a micro-batch, and how its samples' own classes are treated: 120 rows, and every
+/// third sample's class belongs to another rank.
 void check_own_classes(at::ScalarType type) {
   constexpr std::int64_t kSamples = 96, kLanes = 2;
   const Case c(type, 500, 120);
@@ -176,7 +175,7 @@ void check_own_classes(at::ScalarType type) {
                error_of(d_center, (sample - cosine * center) * owned), 1e-5);
 }
 
-/// Three ranks' parts of a softmax, of which this one owns every third sample's class; every fifth
+/// Three ranks' parts of a softmax. This rank owns the class of every third sample; every fifth
 /// sample is not valid.
 void check_join() {
   constexpr std::int64_t kWorld = 3, kSamples = 95;
@@ -245,7 +244,7 @@ void check_join() {
                error_of(worth, kScale / (v.sum() * kTwice).view({1})), 1e-6);
   if (skip.cpu().item<float>() != 0) fail("join_softmax: a finite loss is to be skipped");
 
-  // Weighted for one tile, then for another, in which every second maximum is the same.
+  // Weighted for one tile, then for another in which every second maximum is the same.
   const at::Tensor x = random({kSamples, kDim}), before = torch::rand({kSamples}).sub(3).to(kGpu),
                    now = (before.cpu() + 0.25 * numbers.remainder(2)).to(kGpu);
   const at::Tensor weighted = torch::full({kSamples, kDim}, NAN, on_gpu);

@@ -1,6 +1,6 @@
-// What a GPU makes of the head and of training: its kernels against the CPU's and float64, the head
-// against the CPU's, training of r18, the head's speed against plain LibTorch's and against what
-// the card's own ceilings allow. scripts/gpu_check.sh builds and runs it.
+// What a GPU makes of the head and of training. Compares its kernels with the CPU's and with
+// float64, the head with the CPU's, and the head's speed with plain LibTorch and with the card's
+// own ceilings; trains r18. scripts/gpu_check.sh builds and runs it.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
@@ -20,7 +20,7 @@ namespace {
 
 int g_failures = 0;
 
-/// A part of the checks; one that cannot go on does not keep the others from it.
+/// Runs a part of the checks. If it cannot continue, the other parts still run.
 void attempt(void (*part)()) {
   try {
     part();
@@ -32,7 +32,7 @@ void attempt(void (*part)()) {
   std::fflush(stdout);
 }
 
-/// What to do: everything, or one part.
+/// Runs everything, or one part.
 int run_checks(const std::string& part) {
   if (gpus() == 0) {
     std::printf("no GPU here: not run\n");

@@ -14,7 +14,7 @@
 
 namespace pfc::gpu_check {
 
-/// Steps of our head, whose classes were drawn ahead, as training does.
+/// Steps of our head with classes drawn in advance, as in training.
 class OurHead {
  public:
   explicit OurHead(const HeadCase& c)

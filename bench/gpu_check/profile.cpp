@@ -46,7 +46,7 @@ std::vector<Work> work_of(const Body& body) {
   return all;
 }
 
-/// Nanoseconds in which at least one of them was at work.
+/// Nanoseconds in which at least one of them was running.
 std::uint64_t busy(const std::vector<Work>& all) {
   std::uint64_t sum = 0, until = 0;
   for (const auto& [name, when] : all) {
@@ -59,7 +59,7 @@ std::uint64_t busy(const std::vector<Work>& all) {
 
 void print_profile(const std::string& what, const std::function<void()>& step) {
   constexpr int kWarmUp = 4, kSteps = 10;
-  for (int i = 0; i < kWarmUp; ++i) step();  // graphs are recorded, buffers there
+  for (int i = 0; i < kWarmUp; ++i) step();  // graphs are recorded and buffers allocated
   wait_for_gpu();
   const std::vector<Work> all = work_of([&] {
     for (int i = 0; i < kSteps; ++i) step();
@@ -92,8 +92,8 @@ void print_profile(const std::string& what, const std::function<void()>& step) {
   std::printf("\n");
 }
 
-/// The GEMMs of a tile of the head, each by itself; the one that sums over classes in any number of
-/// parts that the head may take (sum_parts).
+/// The GEMMs of a tile of the head, one by one. The one that sums over classes is measured for
+/// every number of parts that the head may use (sum_parts).
 void print_products() {
   constexpr std::int64_t kSamples = 1024, kClasses = 16'384;
   constexpr auto kType = at::kBFloat16;

@@ -14,7 +14,7 @@
 
 namespace pfc::gpu_check {
 
-/// Steps of r18 on faces of random pixels, each identity around a picture of its own, so that there
+/// Steps of r18 on random pixels. Each identity has a picture of its own with noise, so that there
 /// is something to learn.
 class SmallTraining {
  public:
@@ -43,9 +43,9 @@ class SmallTraining {
     made_.emplace(std::move(now));
     ++steps_;
   }
-  /// Of the last step but one.
+  /// The loss of the step before the last one.
   double loss_before() const { return loss_before_; }
-  /// Of the last step; waits for it.
+  /// The loss of the last step; waits for it.
   double loss() { return made_->wait().loss; }
 
  private:

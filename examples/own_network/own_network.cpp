@@ -1,7 +1,8 @@
-// Partial FC on a network that is not ours: 20,000 classes, of which a step uses a tenth.
+// Partial FC on a network of your own: 20,000 classes; each step uses a tenth of them.
 //
-// The data are points around random class means, the network is two linear layers; what matters is
-// how the head is used: begin, forward, exchange, update, and the gradient handed back to autograd.
+// The data are points around random class means, and the network is two linear layers. What matters
+// is how the head is used: begin, forward, exchange, update, and handing the gradient back to
+// autograd.
 #include <pfc/head/partial_fc.h>
 #include <torch/torch.h>
 
@@ -38,7 +39,7 @@ int main() {
     head.forward(comm->all_gather(x.detach()).wait());
     head.exchange(*comm);
     pfc::Pending dx = comm->reduce_scatter(head.d_embeddings());
-    head.update(/*lr=*/0.1, dx);  // the centres, while the embeddings' gradient travels
+    head.update(/*lr=*/0.1, dx);  // updates the centres while the embeddings' gradient is under way
     optimizer.zero_grad();
     x.backward(dx.wait());
     optimizer.step();

@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-/// Starts from sets as Python writes them, so that mutations reach what is behind their names.
+/// Starts from sets as Python writes them, so that mutations reach the code behind their names.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned random) {
   if (size < 8) {

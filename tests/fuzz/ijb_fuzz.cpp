@@ -1,4 +1,5 @@
-// The first byte says which list the others are; the two lists of images are cut at a zero byte.
+// The first byte chooses the list that the other bytes are. The two lists of images are separated
+// by a zero byte.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Bytes as an image of any format, which must give the same pixels whenever they are decoded.
+// Reads bytes as an image of any format. Decoding twice must give the same pixels.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -67,7 +67,7 @@ constexpr const char* kSeeds[] = {
     "fef1ae56324a9cff0078ff00335e815fffd9",
 };
 
-/// Starts from whole images, so that mutations reach what is behind their signatures.
+/// Starts from whole images, so that mutations reach the code behind their signatures.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned random) {
   if (size < 8) {

@@ -1,5 +1,5 @@
-// Bytes as the cached index of a valid .rec, and as the arrays of one under a right checksum, which
-// no fuzzer finds.
+// Reads bytes as the cached index of a valid .rec, and as the arrays of an index with a right
+// checksum, which no fuzzer would find.
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -16,7 +16,7 @@ const auto& file() {
   return bytes;
 }
 
-/// A place in each array for every 16 bytes but the first.
+/// One place in each array for every 16 bytes except the first.
 pfc::RecordIndex index_of(std::span<const std::byte> bytes) {
   pfc::RecordIndex index;
   if (bytes.size() < 16) return index;

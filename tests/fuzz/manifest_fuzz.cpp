@@ -13,14 +13,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view json(reinterpret_cast<const char*>(data), size);
   try {
     const pfc::Manifest manifest = pfc::parse_manifest(json, "fuzz");
-    // What was read is what would be written.
+    // What was read must be written in the same way.
     if (pfc::parse_manifest(to_json(manifest), "again") != manifest) __builtin_trap();
   } catch (const pfc::Error&) {
   }
   return 0;
 }
 
-/// Starts from a manifest: nothing would lead to all of its keys.
+/// Starts from a manifest, because the fuzzer would not find all of its keys.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned) {
   static const std::string seed = to_json(pfc::Manifest{

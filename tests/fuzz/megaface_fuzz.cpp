@@ -1,4 +1,4 @@
-// The first byte says what the others are: a list of one to three components, or a feature.
+// The first byte chooses what the others are: a list of one to three components, or a feature.
 #include <cstddef>
 #include <cstdint>
 #include <span>

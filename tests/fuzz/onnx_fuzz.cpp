@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-/// Starts from a valid file: protobuf's parser is not instrumented, so that nothing would lead to
+/// Starts from a valid file: protobuf's parser is not instrumented, so the fuzzer would not find
 /// one.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned) {

@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-/// Starts from a valid file, so that mutations reach what is behind the magic.
+/// Starts from a valid file, so that mutations reach the code behind the magic.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned) {
   static const auto seed = pfc::small_rec();

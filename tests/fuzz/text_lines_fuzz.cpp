@@ -1,5 +1,5 @@
-// Bytes as the lists that are nothing but lines: names, identities, identities that are the same,
-// rows of CSV.
+// Reads bytes as the lists that consist only of lines: names, identities, identities that are the
+// same, rows of CSV.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -34,8 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   });
   parse([&] { pfc::parse_identities(text, name); });
   parse([&] { pfc::parse_same(text, name); });
-  // Whatever a name is, its line is found again. It is not the first: a list that begins with an
-  // archive's first bytes is taken for one.
+  // Whatever a name is, its line is found again. It is not the first line, because a list that
+  // begins with an archive's first bytes would count as an archive.
   const std::string line = std::string(300, 'a') + "\n" + pfc::list_name(text) + "\twhy\n";
   if (!text.empty() && !pfc::parse_names(line, name).find(text)) __builtin_trap();
   return 0;

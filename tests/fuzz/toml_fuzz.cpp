@@ -1,5 +1,5 @@
-// Configurations: any text is read or refused, and what was read is written so that it reads back
-// equal.
+// Reads bytes as a configuration. Any text is read or refused, and a configuration that was read is
+// written so that it reads back equal.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,5 +1,5 @@
-// Bytes as a file of torch.save, and as the pickle within a sound one of each format, since a
-// fuzzer does not find the sums of an archive.
+// Reads bytes as a file of torch.save, and as the pickle inside a valid file of each format,
+// because a fuzzer does not find an archive's checksums.
 #include <cstdint>
 #include <cstring>
 
@@ -41,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-/// Starts from a sound file, or from its pickle.
+/// Starts from a valid file, or from its pickle.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t limit, unsigned random) {
   if (size < 8) {
