@@ -22,7 +22,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 #include "pfc/comm/placement.h"
 #include "pfc/eval/ifrt.h"
 

@@ -3,13 +3,16 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/pfc)
-set_target_properties(pfc_core PROPERTIES EXPORT_NAME core)
-install(TARGETS pfc_core pfc EXPORT pfcTargets FILE_SET HEADERS)
+# An export a library: who asks for one meets nothing of what the others need.
+foreach(library pfc_base pfc_kernels pfc_head pfc_data pfc_core pfc)
+  install(TARGETS ${library} EXPORT ${library} FILE_SET HEADERS)
+  install(EXPORT ${library} NAMESPACE pfc:: DESTINATION ${package})
+endforeach()
 install(TARGETS pfc_app)
-install(EXPORT pfcTargets NAMESPACE pfc:: DESTINATION ${package})
 
 configure_package_config_file(cmake/pfcConfig.cmake.in ${PROJECT_BINARY_DIR}/pfcConfig.cmake
                               INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/pfcConfig.cmake ${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake cmake/LibTorch.cmake cmake/Cuda.cmake
+install(FILES ${PROJECT_BINARY_DIR}/pfcConfig.cmake ${PROJECT_BINARY_DIR}/pfcConfigVersion.cmake cmake/LibTorch.cmake
+              cmake/LibTorchCuda.cmake
         DESTINATION ${package})

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/thread_communicator.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 #include "ranks.h"
 
 namespace pfc {

@@ -11,7 +11,7 @@
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/comm/gpus.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 #include "pfc/comm/placement.h"
 #include "pfc/model/backbone.h"
 #include "pfc/plan/step_plan.h"

@@ -5,6 +5,7 @@
 #include "face_walk.h"
 #include "pfc/base/files.h"
 #include "pfc/base/outputs.h"
+#include "pfc/base/progress.h"
 #include "pfc/data/set_summary.h"
 
 namespace pfc {

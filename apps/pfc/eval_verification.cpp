@@ -8,7 +8,7 @@
 #include "evaluation.h"
 #include "network_options.h"
 #include "pfc/base/files.h"
-#include "pfc/base/outputs.h"
+#include "pfc/base/progress.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"

@@ -15,7 +15,7 @@
 #include "pfc/base/memory.h"
 #include "pfc/base/program.h"
 #include "pfc/base/progress.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 
 namespace {
 

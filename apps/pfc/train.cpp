@@ -6,7 +6,7 @@
 #include "commands.h"
 #include "pfc/base/memory.h"
 #include "pfc/comm/communicator.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 #include "pfc/train/config.h"
 #include "pfc/train/trainer.h"
 

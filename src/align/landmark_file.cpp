@@ -1,12 +1,13 @@
 #include "pfc/align/landmark_file.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+
+#define XXH_INLINE_ALL  // its header is all that is needed
+#include <xxhash.h>
 
 #include "base/shown.h"
 #include "data/text_lines.h"

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define XXH_INLINE_ALL  // its header is all that is needed
 #include <xxhash.h>
 
 #include <algorithm>

@@ -4,16 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <iostream>
 #include <string>
 
 #include "base/follow_links.h"
 #include "pfc/base/error.h"
 #include "pfc/base/paths.h"
-#include "pfc/base/progress.h"
 
 namespace pfc {
 namespace {
@@ -64,24 +61,6 @@ void require_other(const fs::path& input, const fs::path& output) {
   if (fs::equivalent(input, output, missing)) {
     throw UsageError("the input and the output are the same, \"" + output.string() +
                      "\"; name another output");
-  }
-}
-
-void print_text(std::string_view text, std::initializer_list<fs::path> files) {
-  struct stat out {};
-  struct stat info {};
-  const bool beside = std::ranges::any_of(files, [&](const fs::path& file) {
-    return ::stat(file.c_str(), &info) == 0 && ::fstat(STDOUT_FILENO, &out) == 0 &&
-           info.st_dev == out.st_dev && info.st_ino == out.st_ino;
-  });
-  if (!beside) {
-    std::cout << text;
-    return;
-  }
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    tell(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
   }
 }
 

@@ -34,6 +34,24 @@ void tell(std::string_view line) {
   std::fprintf(stderr, "%s\n", printable_line(line).c_str());
 }
 
+void print_text(std::string_view text, std::initializer_list<std::filesystem::path> files) {
+  struct stat out {};
+  struct stat info {};
+  const bool beside = std::ranges::any_of(files, [&](const std::filesystem::path& file) {
+    return ::stat(file.c_str(), &info) == 0 && ::fstat(STDOUT_FILENO, &out) == 0 &&
+           info.st_dev == out.st_dev && info.st_ino == out.st_ino;
+  });
+  if (!beside) {
+    std::cout << text;
+    return;
+  }
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    tell(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
 ProgressLine::ProgressLine(std::int64_t total, std::int64_t done, bool quiet,
                            std::function<Clock::time_point()> now)
     : now_(std::move(now)),

@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "comm/mpi_communicator.h"
-#include "comm/nccl_communicator.h"
 #include "pfc/base/error.h"
+#include "pfc/base/progress.h"
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/gpus.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
+#include "pfc/comm/nccl_communicator.h"
 
 namespace pfc {
 namespace {
@@ -24,6 +25,11 @@ std::vector<GpuId> ids_of_gpus(const Launch& launch, Communicator& host) {
   std::vector<GpuId> ids(static_cast<std::size_t>(host.world()));
   std::memcpy(ids.data(), all.const_data_ptr(), ids.size() * sizeof(GpuId));
   return ids;
+}
+
+void end_with(const std::string& sentence) {
+  tell("pfc: " + sentence);
+  end_all_ranks(1);
 }
 
 }  // namespace
@@ -40,7 +46,7 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
       if (use == UseGpus::kNever) return host;
       const int with_gpu = ranks_with_own_gpu(ids_of_gpus(launch, *host));
       if (!decide_on_gpus(use, with_gpu, launch.world)) return host;
-      return make_nccl_communicator(launch, std::move(host), timeout);
+      return make_nccl_communicator(launch, std::move(host), timeout, end_with);
     }
     case Launch::Way::kRendezvous:
       if (use == UseGpus::kNever) {
@@ -48,7 +54,7 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
             "torchrun, and srun without PMIx, start ranks that meet on GPUs, and those of this "
             "command meet through MPI: start them with mpirun, or srun --mpi=pmix");
       }
-      return make_nccl_communicator(launch, nullptr, timeout);
+      return make_nccl_communicator(launch, nullptr, timeout, end_with);
   }
   return nullptr;
 }

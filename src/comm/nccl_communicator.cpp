@@ -1,4 +1,4 @@
-#include "comm/nccl_communicator.h"
+#include "pfc/comm/nccl_communicator.h"
 
 #include <ATen/Functions.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -25,6 +24,7 @@ namespace pfc {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using WhenStuck = std::function<void(const std::string&)>;
 
 void check(ncclResult_t result, const std::string& call) {
   if (result != ncclSuccess) throw Error(call + ": NCCL: " + ncclGetErrorString(result));
@@ -76,8 +76,11 @@ class Event {
 /// offers no callback.
 class Watch {
  public:
-  Watch(at::Device device, std::chrono::seconds timeout)
-      : device_(device), timeout_(timeout), thread_([this] { run(); }) {}
+  Watch(at::Device device, std::chrono::seconds timeout, WhenStuck when_stuck)
+      : device_(device),
+        timeout_(timeout),
+        when_stuck_(std::move(when_stuck)),
+        thread_([this] { run(); }) {}
   ~Watch() { stop(); }
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
@@ -117,21 +120,18 @@ class Watch {
       ncclResult_t broken = ncclSuccess;
       if (comm_ != nullptr) ncclCommGetAsyncError(comm_, &broken);
       if (broken != ncclSuccess && broken != ncclInProgress)
-        end(calls_.front().name + ": NCCL: " + ncclGetErrorString(broken));
+        return when_stuck_(calls_.front().name + ": NCCL: " + ncclGetErrorString(broken));
       if (Clock::now() > calls_.front().deadline) {
-        end(calls_.front().name + " was not joined by all ranks within " +
-            std::to_string(timeout_.count()) + " s: one of them is stuck or gone (train.timeout)");
+        return when_stuck_(calls_.front().name + " was not joined by all ranks within " +
+                           std::to_string(timeout_.count()) +
+                           " s: one of them is stuck or gone (train.timeout)");
       }
     }
   }
 
-  [[noreturn]] static void end(const std::string& sentence) {
-    std::fprintf(stderr, "pfc: %s\n", sentence.c_str());
-    end_all_ranks(1);
-  }
-
   at::Device device_;
   std::chrono::seconds timeout_;
+  WhenStuck when_stuck_;
   ncclComm_t comm_ = nullptr;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -143,13 +143,13 @@ class Watch {
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(const Launch& launch, const ncclUniqueId& id, std::unique_ptr<Communicator> host,
-                   std::chrono::seconds timeout)
+                   std::chrono::seconds timeout, WhenStuck when_stuck)
       : Communicator(launch.rank, launch.world,
                      {at::kCUDA, static_cast<c10::DeviceIndex>(gpu_of(launch.local_rank))}),
         host_(std::move(host)),
         guard_(device()),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device().index())),
-        watch_(device(), timeout),
+        watch_(device(), timeout, std::move(when_stuck)),
         comm_(join(launch, id, watch_)) {}
   // NCCL must not wait here for ranks that may be gone.
   ~NcclCommunicator() override {
@@ -329,17 +329,20 @@ class Rendezvous {
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                                      std::unique_ptr<Communicator> host,
-                                                     std::chrono::seconds timeout) {
+                                                     std::chrono::seconds timeout,
+                                                     WhenStuck when_stuck) {
   if (gpus() == 0)
     throw Error("rank " + std::to_string(launch.rank) + ": found no GPU on its machine");
   if (host) {
     const ncclUniqueId id = share_through_mpi(*host);
-    return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout);
+    return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout,
+                                              std::move(when_stuck));
   }
   Rendezvous others(launch, timeout);
   const auto ids = others.gather(gpu(gpu_of(launch.local_rank)).id);
   decide_on_gpus(UseGpus::kAlways, ranks_with_own_gpu(ids), launch.world);
-  return std::make_unique<NcclCommunicator>(launch, others.share_id(), nullptr, timeout);
+  return std::make_unique<NcclCommunicator>(launch, others.share_id(), nullptr, timeout,
+                                            std::move(when_stuck));
 }
 
 }  // namespace pfc

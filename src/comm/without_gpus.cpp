@@ -1,6 +1,6 @@
-#include "comm/nccl_communicator.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
+#include "pfc/comm/nccl_communicator.h"
 
 // Used in place of the files for GPUs in a build without CUDA.
 
@@ -23,7 +23,8 @@ std::int64_t peak_gpu_memory(int) {
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch&, std::unique_ptr<Communicator>,
-                                                     std::chrono::seconds) {
+                                                     std::chrono::seconds,
+                                                     std::function<void(const std::string&)>) {
   throw Error(
       "this program was built without CUDA: its ranks work on CPUs, start them with mpirun");
 }

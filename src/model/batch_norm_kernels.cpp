@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "head/kernels/best_target.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/batch_norm_kernels.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
@@ -121,27 +123,22 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace pfc::kernels {
 
-HWY_EXPORT(add_moments);
-HWY_EXPORT(norm_prelu);
-HWY_EXPORT(add_gradient_sums);
-HWY_EXPORT(input_gradient);
-
 void add_moments(const float* x, Rows rows, const float* origin, double* sum, double* sum_square) {
-  HWY_DYNAMIC_DISPATCH(add_moments)(x, rows, origin, sum, sum_square);
+  PFC_BEST(add_moments)(x, rows, origin, sum, sum_square);
 }
 
 void norm_prelu(const float* x, Rows rows, const NormPRelu& f, float* y) {
-  HWY_DYNAMIC_DISPATCH(norm_prelu)(x, rows, f, y);
+  PFC_BEST(norm_prelu)(x, rows, f, y);
 }
 
 void add_gradient_sums(const float* x, const float* dy, Rows rows, const NormPRelu& f,
                        double* sum_g, double* sum_gx, double* sum_slope) {
-  HWY_DYNAMIC_DISPATCH(add_gradient_sums)(x, dy, rows, f, sum_g, sum_gx, sum_slope);
+  PFC_BEST(add_gradient_sums)(x, dy, rows, f, sum_g, sum_gx, sum_slope);
 }
 
 void input_gradient(const float* x, const float* dy, Rows rows, const NormPRelu& f,
                     const float* along_x, const float* constant, float* dx) {
-  HWY_DYNAMIC_DISPATCH(input_gradient)(x, dy, rows, f, along_x, constant, dx);
+  PFC_BEST(input_gradient)(x, dy, rows, f, along_x, constant, dx);
 }
 
 }  // namespace pfc::kernels

@@ -1,4 +1,5 @@
 #include "pfc/base/outputs.h"
+#include "pfc/base/progress.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

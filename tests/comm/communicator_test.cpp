@@ -9,7 +9,7 @@
 
 #include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 #include "pfc/comm/placement.h"
 #include "ranks.h"
 

@@ -1,10 +1,13 @@
-#include "comm/nccl_communicator.h"
+#include "pfc/comm/nccl_communicator.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <cstdio>
+#include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -26,15 +29,22 @@ Launch meeting_at(int port) {
   return launch;
 }
 
+void end_with(const std::string& sentence) {
+  std::fprintf(stderr, "%s\n", sentence.c_str());
+  std::_Exit(1);
+}
+
 TEST(NcclCommunicator, WithoutAGpuItSaysSo) {
   if (gpus() > 0) GTEST_SKIP() << "there is a GPU";
-  EXPECT_THAT([] { make_nccl_communicator(meeting_at(29511), nullptr, std::chrono::seconds(5)); },
-              ThrowsMessage<Error>(HasSubstr("found no GPU on its machine")));
+  EXPECT_THAT(
+      [] { make_nccl_communicator(meeting_at(29511), nullptr, std::chrono::seconds(5), end_with); },
+      ThrowsMessage<Error>(HasSubstr("found no GPU on its machine")));
 }
 
 TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
   if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
-  const auto comm = make_nccl_communicator(meeting_at(29512), nullptr, std::chrono::seconds(60));
+  const auto comm =
+      make_nccl_communicator(meeting_at(29512), nullptr, std::chrono::seconds(60), end_with);
   const std::int64_t rank = comm->rank(), world = comm->world();
   const at::Tensor first = torch::arange(6 * world, at::kFloat).view({2 * world, 3}).cuda();
   const auto of_rank = [&](std::int64_t r) { return at::Tensor(first + 100 * r); };
@@ -73,7 +83,7 @@ TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
   EXPECT_EXIT(
       {
         std::jthread other([] { tell_gpu_and_stay_away(29513, {'o', 't', 'h', 'e', 'r'}); });
-        make_nccl_communicator(first_of_two(29513), nullptr, std::chrono::seconds(2));
+        make_nccl_communicator(first_of_two(29513), nullptr, std::chrono::seconds(2), end_with);
       },
       testing::ExitedWithCode(1),
       "rank 0: the start of NCCL was not joined by all ranks within 2 s");
@@ -83,7 +93,9 @@ TEST(NcclCommunicator, TwoRanksOnOneGpuAreRefused) {
   if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
   std::jthread other([] { tell_gpu_and_stay_away(29514, gpu(0).id); });
   EXPECT_THAT(
-      [] { make_nccl_communicator(first_of_two(29514), nullptr, std::chrono::seconds(20)); },
+      [] {
+        make_nccl_communicator(first_of_two(29514), nullptr, std::chrono::seconds(20), end_with);
+      },
       ThrowsMessage<Error>(HasSubstr("1 of 2 ranks found no GPU of their own")));
 }
 
@@ -92,7 +104,7 @@ TEST(NcclCommunicator, ARankThatNobodyServesSaysWhereItLooked) {
   Launch launch = first_of_two(29515);
   launch.rank = 1;
   EXPECT_THAT(
-      [&] { make_nccl_communicator(launch, nullptr, std::chrono::seconds(1)); },
+      [&] { make_nccl_communicator(launch, nullptr, std::chrono::seconds(1), end_with); },
       ThrowsMessage<Error>(HasSubstr("rank 1: did not meet the other ranks at 127.0.0.1:29515")));
 }
 

@@ -1,13 +1,15 @@
 #include "head/kernels/kernels.h"
 
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "head/kernels/best_target.h"
 #include "pfc/base/random.h"
 
 namespace pfc {
@@ -48,36 +50,35 @@ std::vector<float> floats(const std::vector<BFloat16>& values) {
   return result;
 }
 
-/// In place of Highway's number of an instruction set: kernels_portable.cpp, which has none.
-constexpr std::int64_t kPortable = 0;
+using kernels::Target;
 
-/// Every instruction set that the kernels were compiled for, one after the other.
-class Kernels : public ::testing::TestWithParam<std::int64_t> {
+/// Every instruction set that the kernels were compiled for and this processor has, one after the
+/// other. The portable kernels have one.
+class Kernels : public ::testing::TestWithParam<Target> {
  protected:
   void SetUp() override {
-    if (GetParam() == kPortable) return;
-    if ((hwy::SupportedTargets() & GetParam()) == 0)
-      GTEST_SKIP() << "compiled, not run: this processor lacks " << hwy::TargetName(GetParam());
-    hwy::SetSupportedTargetsForTest(GetParam());
-    ASSERT_STREQ(kernels::instruction_set(), hwy::TargetName(GetParam()));
+    if (kernels::target_of_processor() < GetParam())
+      GTEST_SKIP() << "compiled, not run: this processor lacks it";
+    kernels::target_in_use() = GetParam();
   }
-  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
+  void TearDown() override { kernels::target_in_use() = kernels::target_of_processor(); }
 };
 
-std::vector<std::int64_t> compiled_targets() {
-  if (std::string_view(kernels::instruction_set()) == "scalar") return {kPortable};
-  std::vector<std::int64_t> targets;
-  for (std::int64_t bit = 1; bit > 0 && bit <= HWY_TARGETS; bit <<= 1) {
-    if ((HWY_TARGETS & bit) != 0) targets.push_back(bit);
-  }
-  return targets;
+std::vector<Target> compiled_targets() {
+  if (std::string_view(kernels::instruction_set()) == "scalar") return {Target::kBaseline};
+#ifdef __x86_64__
+  return {Target::kBaseline, Target::kSse4, Target::kAvx2, Target::kAvx3};
+#else
+  return {Target::kBaseline};
+#endif
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTarget, Kernels, ::testing::ValuesIn(compiled_targets()),
-                         [](const auto& target) {
-                           if (target.param == kPortable) return std::string("Portable");
-                           return std::string(hwy::TargetName(target.param));
-                         });
+std::string name_of(const ::testing::TestParamInfo<Target>& target) {
+  constexpr std::array kNames = {"Baseline", "Sse4", "Avx2", "Avx3"};
+  return kNames.at(static_cast<std::size_t>(target.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTarget, Kernels, ::testing::ValuesIn(compiled_targets()), name_of);
 
 TEST_P(Kernels, NormalizeRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 3, 16, 31, 512, 513}) {

@@ -24,7 +24,7 @@ PlanRequest ours(std::int64_t identities, double rate, int ranks, std::int64_t b
                       .sample_rate = rate,
                       .batch_size = batch,
                       .ranks = ranks,
-                      .device = device(device_name)};
+                      .device = device_cost(device_name)};
   // The machine's cache decides else.
   request.head.tile_rows = 512;
   return request;

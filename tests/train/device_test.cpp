@@ -6,7 +6,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
-#include "pfc/comm/launch.h"
+#include "pfc/comm/join_ranks.h"
 
 namespace pfc {
 namespace {

@@ -149,7 +149,7 @@ TEST(RanksTrainStep, SendsWhatThePlanOfMemoryNetworkAndTimeSays) {
       request.network = "tiny";
       request.ranks = comm.world();
       request.gather = gather;
-      request.device = device("cpu");
+      request.device = device_cost("cpu");
       std::array<double, kCollectives.size()> planned{};
       for (const CollectivePart& part : make_plan(request).collectives) {
         for (const Collective collective : kCollectives) {

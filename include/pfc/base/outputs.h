@@ -1,8 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <initializer_list>
-#include <string_view>
 
 namespace pfc {
 
@@ -19,10 +17,5 @@ void require_regular(const std::filesystem::path& file);
 void require_writable_folder(const std::filesystem::path& folder);
 /// Throws UsageError if both are the same file or folder, because writing would destroy the input.
 void require_other(const std::filesystem::path& input, const std::filesystem::path& output);
-
-/// Prints lines for people to standard output. If one of the `files` that the command writes is
-/// standard output (/dev/stdout), they go to stderr, so that the reader of that file finds nothing
-/// else in it.
-void print_text(std::string_view text, std::initializer_list<std::filesystem::path> files);
 
 }  // namespace pfc

@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +16,11 @@ std::string format_duration(std::chrono::seconds duration);
 
 /// Prints a line to stderr, made printable.
 void tell(std::string_view line);
+
+/// Prints lines for people to standard output. If one of the `files` that the command writes is
+/// standard output (/dev/stdout), they go to stderr, so that the reader of that file finds nothing
+/// else in it.
+void print_text(std::string_view text, std::initializer_list<std::filesystem::path> files);
 
 /// One line on stderr that shows how far long work is. On a terminal the line is rewritten in place
 /// a few times a second. Elsewhere (a log file, a pipe) each update is a line of its own: about

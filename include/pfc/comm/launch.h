@@ -1,9 +1,7 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,8 +33,6 @@ Launch find_launch(const std::function<const char*(const char*)>& variable);
 /// The same from this process's environment.
 Launch find_launch();
 
-class Communicator;
-
 enum class UseGpus {
   kNever,
   kWhereThereAre,  ///< if every rank has a GPU of its own; otherwise all ranks work on CPUs
@@ -56,17 +52,5 @@ int ranks_with_own_gpu(std::span<const GpuId> ids);
 /// Whether `world` ranks work on GPUs, if `with_gpu` of them have one of their own. Throws Error if
 /// they should and cannot.
 bool decide_on_gpus(UseGpus use, int with_gpu, int world);
-
-/// How long a rank waits for the others by default.
-inline constexpr std::chrono::minutes kUsualTimeout{10};
-
-/// Meets the other ranks. The communicator's device is a GPU of this rank's own (gpu_of), or all
-/// ranks are on CPUs. If a rank does not join a collective within `timeout`, it throws Error. Call
-/// this once.
-std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
-                                         std::chrono::seconds timeout = kUsualTimeout);
-
-/// Ends the other ranks at once, and this process with `status`.
-[[noreturn]] void end_all_ranks(int status);
 
 }  // namespace pfc

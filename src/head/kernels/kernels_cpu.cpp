@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "head/kernels/best_target.h"
+
 // This file is compiled once for each instruction set; the calls at its end choose among them at
 // run time.
 #undef HWY_TARGET_INCLUDE
@@ -428,50 +430,39 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace pfc::kernels {
 
-HWY_EXPORT(fill_normal);
-HWY_EXPORT(normalize_row);
-HWY_EXPORT(read_row);
-HWY_EXPORT(mask_above);
-HWY_EXPORT(column_max);
-HWY_EXPORT(exp_columns);
-HWY_EXPORT(update_row);
-HWY_EXPORT(update_row_adamw);
-HWY_EXPORT(catch_up_row);
-HWY_EXPORT(instruction_set);
-
 void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
                  std::uint64_t number) {
-  HWY_DYNAMIC_DISPATCH(fill_normal)(w, dim, deviation, random, number);
+  PFC_BEST(fill_normal)(w, dim, deviation, random, number);
 }
 float normalize_row(Row w, std::int64_t dim, float* unit) {
-  return HWY_DYNAMIC_DISPATCH(normalize_row)(w, dim, unit);
+  return PFC_BEST(normalize_row)(w, dim, unit);
 }
 void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values) {
-  HWY_DYNAMIC_DISPATCH(read_row)(w, v, missed, dim, values);
+  PFC_BEST(read_row)(w, v, missed, dim, values);
 }
 void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
-  HWY_DYNAMIC_DISPATCH(mask_above)(tile, rows, columns, threshold);
+  PFC_BEST(mask_above)(tile, rows, columns, threshold);
 }
 void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum) {
-  HWY_DYNAMIC_DISPATCH(column_max)(tile, rows, columns, maximum);
+  PFC_BEST(column_max)(tile, rows, columns, maximum);
 }
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* shift, double* sum) {
-  HWY_DYNAMIC_DISPATCH(exp_columns)(tile, rows, columns, scale, shift, sum);
+  PFC_BEST(exp_columns)(tile, rows, columns, scale, shift, sum);
 }
 void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
                 std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
-  HWY_DYNAMIC_DISPATCH(update_row)(w, v, missed, d_unit, inverse_norm, dim, step, key);
+  PFC_BEST(update_row)(w, v, missed, d_unit, inverse_norm, dim, step, key);
 }
 void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
                       std::int64_t dim, const AdamWStep& step, const RoundingKey& key) {
-  HWY_DYNAMIC_DISPATCH(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step, key);
+  PFC_BEST(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step, key);
 }
 void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key) {
-  HWY_DYNAMIC_DISPATCH(catch_up_row)(w, v, missed, dim, key);
+  PFC_BEST(catch_up_row)(w, v, missed, dim, key);
 }
 const char* instruction_set() {
-  return HWY_DYNAMIC_DISPATCH(instruction_set)();
+  return PFC_BEST(instruction_set)();
 }
 
 }  // namespace pfc::kernels
