@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a build into an empty folder, builds the example against what was installed, and runs it.
+# Installs a build into an empty folder, builds the examples against what was installed, and runs them.
 #
 #   tests/setup/installed_package.sh SOURCE BUILD
 set -euo pipefail
@@ -9,8 +9,36 @@ trap 'rm -rf "$folder"' EXIT
 
 cmake --install "$build" --prefix "$folder/pfc" >/dev/null
 "$folder/pfc/bin/pfc" --version
-cmake -S "$source/examples/own_network" -B "$folder/build" -G Ninja -DCMAKE_PREFIX_PATH="$folder/pfc" \
-  -DCMAKE_BUILD_TYPE=None >/dev/null
-cmake --build "$folder/build"
-"$folder/build/own_network" | tee "$folder/printed"
-awk '/loss/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' "$folder/printed"
+
+# example NAME [packages that it must not look for]...
+example() {
+  local name=$1 hidden=()
+  for package in "${@:2}"; do hidden+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
+  cmake -S "$source/examples/$name" -B "$folder/$name" -G Ninja -DCMAKE_PREFIX_PATH="$folder/pfc" \
+    -DCMAKE_BUILD_TYPE=None "${hidden[@]}" >/dev/null
+  cmake --build "$folder/$name"
+}
+loss_falls() { awk '/loss/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' "$1"; }
+
+example own_network
+"$folder/own_network/own_network" | tee "$folder/printed"
+loss_falls "$folder/printed"
+
+example own_head MPI OpenSSL PNG Protobuf ONNX tomlplusplus PkgConfig nlohmann_json
+"$folder/own_head/own_head" | tee "$folder/printed"
+loss_falls "$folder/printed"
+# It links LibTorch and what every program links. Nothing in it prints, ends the process or takes signals.
+readelf -d "$folder/own_head/libhead_steps.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tee "$folder/needed"
+usual='^(libtorch_cpu|libc10|libc10_cuda|libgomp[-0-9a-z]*|libnccl|libcudart|libstdc\+\+|libm|libgcc_s|libc|ld-linux.*)\.so'
+if grep -vE "$usual" "$folder/needed"; then
+  echo "pfc::head needs more than LibTorch" >&2
+  exit 1
+fi
+find "$folder/pfc" -name libpfc_base.a -o -name libpfc_kernels.a -o -name libpfc_head.a | xargs nm -AuC >"$folder/called"
+if grep -E ' U (v?f?printf|__v?f?printf_chk|f?puts|fwrite|perror|_exit|_Exit|quick_exit|signal|sigaction)(@|$)' "$folder/called"; then
+  echo "pfc::head prints, ends its process or takes signals" >&2
+  exit 1
+fi
+
+example own_data MPI Protobuf ONNX nlohmann_json
+"$folder/own_data/own_data" "$folder/faces"
