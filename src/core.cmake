@@ -97,7 +97,7 @@ target_link_libraries(pfc_data PUBLIC pfc_base
 
 pfc_library(pfc_core HEADERS align/*.h base/program.h base/progress.h base/stop_request.h eval/accept_rate.h eval/chart.h
                              eval/features.h eval/ijb.h eval/ijb_files.h eval/megaface_files.h eval/named_pair.h
-                             eval/report.h eval/roc.h eval/roc_svg.h eval/verification.h export/onnx_file.h
+                             eval/report.h eval/roc.h eval/roc_svg.h eval/verification.h formats/onnx_file.h
                              formats/torch_file.h train/config.h train/event_file.h
                              train/manifest.h train/metrics.h train/schedule.h train/torch_centers.h SOURCES
   align/align.cpp
@@ -121,8 +121,8 @@ pfc_library(pfc_core HEADERS align/*.h base/program.h base/progress.h base/stop_
   eval/unit_rows.cpp
   eval/verification.cpp
   eval/verification_json.cpp
-  export/onnx_file.cpp
-  export/onnx_graph.cpp
+  formats/onnx_file.cpp
+  formats/onnx_graph.cpp
   formats/torch_archive.cpp
   formats/torch_before_1_6.cpp
   formats/torch_file.cpp
@@ -141,4 +141,4 @@ target_include_directories(pfc_core SYSTEM PRIVATE ${OPENCV_INCLUDE} ${XXHASH_IN
 target_link_libraries(pfc_core PUBLIC pfc_data pfc_kernels
                       PRIVATE OpenSSL::Crypto PkgConfig::LIBZIP onnx_proto tomlplusplus::tomlplusplus
                               ${OPENCV_DNN} ${OPENCV_IMGPROC} ${OPENCV_CORE} $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
-set_source_files_properties(export/onnx_file.cpp PROPERTIES COMPILE_DEFINITIONS PFC_VERSION="${PROJECT_VERSION}")
+set_source_files_properties(formats/onnx_file.cpp PROPERTIES COMPILE_DEFINITIONS PFC_VERSION="${PROJECT_VERSION}")

@@ -6,7 +6,7 @@
 
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
-#include "pfc/export/onnx_file.h"
+#include "pfc/formats/onnx_file.h"
 
 namespace pfc {
 namespace {

@@ -3,8 +3,8 @@
 #include <span>
 #include <string>
 
-#include "export/onnx_graph.h"
 #include "export/onnx_trace.h"
+#include "formats/onnx_graph.h"
 #include "pfc/base/files.h"
 #include "pfc/model/backbone.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "export/onnx_graph.h"
+#include "formats/onnx_graph.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {

@@ -13,14 +13,14 @@
 #include <string>
 #include <vector>
 
-#include "export/onnx_graph.h"
 #include "export/onnx_trace.h"
+#include "formats/onnx_graph.h"
 #include "model/backbone_state.h"
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/image_source.h"
-#include "pfc/export/onnx_file.h"
 #include "pfc/formats/npy.h"
+#include "pfc/formats/onnx_file.h"
 #include "python.h"
 #include "temporary_folder.h"
 

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <string>
 
-#include "export/onnx_graph.h"
+#include "formats/onnx_graph.h"
 #include "pfc/base/error.h"
-#include "pfc/export/onnx_file.h"
+#include "pfc/formats/onnx_file.h"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t limit);
 

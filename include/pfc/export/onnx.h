@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "pfc/export/onnx_file.h"
+#include "pfc/formats/onnx_file.h"
 
 namespace pfc {
 

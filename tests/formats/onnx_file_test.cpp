@@ -1,11 +1,11 @@
-#include "pfc/export/onnx_file.h"
+#include "pfc/formats/onnx_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "export/onnx_graph.h"
+#include "formats/onnx_graph.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "python.h"

@@ -1,4 +1,4 @@
-#include "pfc/export/onnx_file.h"
+#include "pfc/formats/onnx_file.h"
 
 #include <onnx/onnx_pb.h>
 
@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "export/onnx_graph.h"
+#include "formats/onnx_graph.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"

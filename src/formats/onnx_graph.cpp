@@ -1,4 +1,4 @@
-#include "export/onnx_graph.h"
+#include "formats/onnx_graph.h"
 
 #include <algorithm>
 #include <cmath>
