@@ -33,7 +33,7 @@ constexpr std::size_t kImageBytes = std::size_t{kFaceSize} * kFaceSize * 3;
 class SyntheticFaces : public Dataset {
  public:
   SyntheticFaces() {
-    const CounterRandom random(0, Stream{0});
+    const CounterRandom random(0, RandomStream{0});
     for (std::uint64_t i = 0; i < 512; ++i) {
       RgbImage image{kFaceSize, kFaceSize, {}};
       for (std::uint64_t at = 0; at < kImageBytes; ++at) {

@@ -38,7 +38,7 @@ ClassSampler sampler_of(const HeadCase& c) {
 }
 
 std::vector<GlobalClass> random_labels(const HeadCase& c, std::int64_t step) {
-  const CounterRandom random(/*seed=*/0, Stream::kBenchmark);
+  const CounterRandom random(/*seed=*/0, RandomStream::kBenchmark);
   std::vector<GlobalClass> labels;
   for (std::int64_t i = 0; i < c.batch; ++i) {
     labels.push_back({random.below(c.identities, static_cast<std::uint64_t>(step),

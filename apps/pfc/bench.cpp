@@ -29,7 +29,7 @@ struct BenchCommand {
 };
 
 std::string computed_on(const Communicator& comm) {
-  if (comm.device().is_cuda()) return gpu(comm.device().index()).name;
+  if (comm.device().is_cuda()) return gpu_properties(comm.device().index()).name;
   return counted(at::get_num_threads(), "thread") + " a rank";
 }
 

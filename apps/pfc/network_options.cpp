@@ -21,7 +21,7 @@ std::shared_ptr<Backbone> NetworkOptions::load(const std::filesystem::path& mode
   const EmbeddingNetwork loaded =
       load_embedding_network(model, use_gpus(device), launch.local_rank);
   if (!loaded.left_out.empty() && launch.rank == 0) tell(loaded.left_out);
-  if (loaded.gpu && launch.rank == 0) tell("device: " + gpu(*loaded.gpu).name);
+  if (loaded.gpu && launch.rank == 0) tell("device: " + gpu_properties(*loaded.gpu).name);
   return loaded.network;
 }
 

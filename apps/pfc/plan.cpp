@@ -26,8 +26,8 @@ struct PlanCommand {
   bool measure = false;
 };
 
-Device device_of(const PlanCommand& command) {
-  Device chosen = device(command.measure ? "cpu" : command.device);
+DeviceCost device_of(const PlanCommand& command) {
+  DeviceCost chosen = device_cost(command.measure ? "cpu" : command.device);
   if (command.measure) {
     std::cerr << "measuring this machine's products and copies\n";
     constexpr std::int64_t kMostSamples = 1024;  // more samples do not increase the rate

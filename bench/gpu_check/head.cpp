@@ -85,7 +85,7 @@ void check_skip() {
 }  // namespace
 
 std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step) {
-  const CounterRandom numbers(1, Stream::kBenchmark);
+  const CounterRandom numbers(1, RandomStream::kBenchmark);
   std::vector<GlobalClass> labels;
   for (std::int64_t i = 0; i < c.batch; ++i) {
     labels.push_back({numbers.below(c.identities, static_cast<std::uint64_t>(step),

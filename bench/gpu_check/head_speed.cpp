@@ -143,7 +143,7 @@ void measure_one(const HeadArguments& arguments) {
   const bool ours = arguments.way == "ours" || arguments.way == "host",
              dense = arguments.way == "dense";
   try {
-    if (!ours && least_bytes(c, dense) > static_cast<double>(pfc::gpu(0).free_bytes)) {
+    if (!ours && least_bytes(c, dense) > static_cast<double>(gpu_properties(0).free_bytes)) {
       std::printf("does not fit\n");
     } else {
       std::printf("%.3f\n", ours ? our_ms(c) : plain_ms(c, dense));

@@ -142,7 +142,7 @@ void check_update(at::ScalarType type, bool adamw) {
                                           .so_far = so_far.const_data_ptr<float>(),
                                           .worth = worth.const_data_ptr<float>(),
                                           .inverse_norm = inverse.const_data_ptr<float>()};
-  const CounterRandom rounding(3, Stream::kRounding);
+  const CounterRandom rounding(3, RandomStream::kRounding);
   const at::Tensor w = c.weights.cpu(), v = c.momentum.cpu(), s = c.squares.cpu(),
                    rows = c.rows.cpu(), gradient = d_unit.cpu(), norms = inverse.cpu(),
                    updates = c.updates.cpu();

@@ -38,7 +38,7 @@ int run_checks(const std::string& part) {
     std::printf("no GPU here: not run\n");
     return 77;
   }
-  const Gpu card = pfc::gpu(0);
+  const Gpu card = gpu_properties(0);
   std::printf("%s, %.1f GB\n\n", card.name.c_str(), static_cast<double>(card.bytes) / 1e9);
   at::manual_seed(7);
   torch::globalContext().setBenchmarkCuDNN(true);

@@ -33,7 +33,7 @@ int gpu_of(int local_rank) {
   return local_rank % gpus();
 }
 
-Gpu gpu(int number) {
+Gpu gpu_properties(int number) {
   // The guard returns to the former device without making a context there, which would take memory
   // on GPU 0 for every rank.
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(number));

@@ -18,7 +18,7 @@ namespace {
 
 /// The ids of every rank.
 std::vector<GpuId> ids_of_gpus(const Launch& launch, Communicator& host) {
-  const GpuId mine = gpus() > 0 ? gpu(gpu_of(launch.local_rank)).id : GpuId{};
+  const GpuId mine = gpus() > 0 ? gpu_properties(gpu_of(launch.local_rank)).id : GpuId{};
   const at::Tensor bytes = at::empty({1, sizeof(GpuId)}, at::kByte);
   std::memcpy(bytes.mutable_data_ptr(), &mine, sizeof(GpuId));
   const at::Tensor all = host.all_gather(bytes).wait();

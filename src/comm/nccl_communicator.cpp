@@ -339,7 +339,7 @@ std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                               std::move(when_stuck));
   }
   Rendezvous others(launch, timeout);
-  const auto ids = others.gather(gpu(gpu_of(launch.local_rank)).id);
+  const auto ids = others.gather(gpu_properties(gpu_of(launch.local_rank)).id);
   decide_on_gpus(UseGpus::kAlways, ranks_with_own_gpu(ids), launch.world);
   return std::make_unique<NcclCommunicator>(launch, others.share_id(), nullptr, timeout,
                                             std::move(when_stuck));

@@ -14,7 +14,7 @@ int gpu_of(int) {
   return 0;
 }
 
-Gpu gpu(int) {
+Gpu gpu_properties(int) {
   throw Error("this program was built without CUDA");
 }
 

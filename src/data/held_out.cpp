@@ -28,8 +28,8 @@ void HeldOut::choose(std::span<const std::int64_t> counts) {
                 counted(identities, "identity") + " " + grouped(std::ssize(candidates)) +
                 " have two images or more, and 2 must be held out and one must be left");
   }
-  const Permutation order(std::ssize(candidates), CounterRandom(options_.seed, Stream::kHeldOut),
-                          0);
+  const Permutation order(std::ssize(candidates),
+                          CounterRandom(options_.seed, RandomStream::kHeldOut), 0);
   held_.resize(counts.size());
   for (std::int64_t i = 0; i < options_.identities; ++i) {
     const std::int64_t identity = candidates[static_cast<std::size_t>(order(i))];
@@ -43,7 +43,7 @@ void HeldOut::choose(std::span<const std::int64_t> counts) {
 }
 
 void HeldOut::draw_pairs(std::span<const std::int64_t> counts) {
-  const CounterRandom random(options_.seed, Stream::kHeldOut);
+  const CounterRandom random(options_.seed, RandomStream::kHeldOut);
   const auto images = [&](std::int64_t identity) {
     return counts[static_cast<std::size_t>(identity)];
   };

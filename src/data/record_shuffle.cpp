@@ -40,7 +40,7 @@ class Shuffle {
  public:
   explicit Shuffle(const RecordShuffleOptions& options)
       : options_(options),
-        random_(options.seed, Stream::kRecordOrder),
+        random_(options.seed, RandomStream::kRecordOrder),
         from_(options.from),
         records_(records_of(from_)),
         to_(in_made_folder(options.to)),

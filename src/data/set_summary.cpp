@@ -38,7 +38,7 @@ void SetSummary::add(const Face& face) {
 void SetSummary::add_to_sheet(const Face& face) {
   if (counts_.of()[static_cast<std::size_t>(face.identity)] == 1) {
     ++seen_;
-    const CounterRandom random(0, Stream::kSheet);
+    const CounterRandom random(0, RandomStream::kSheet);
     const std::int64_t place = random.below(seen_, 0, static_cast<std::uint64_t>(seen_));
     if (rows_.size() < kSheetRows) {
       rows_.push_back({face.identity, {}});

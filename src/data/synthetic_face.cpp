@@ -31,7 +31,7 @@ RgbImage synthetic_face(std::uint64_t seed, std::int64_t identity, std::int64_t 
   const face::HeadView view(who, how);
   face::Canvas canvas;
   paint({who, how, view, canvas});
-  return face::photograph(canvas, how, CounterRandom(seed, Stream::kFaceNoise),
+  return face::photograph(canvas, how, CounterRandom(seed, RandomStream::kFaceNoise),
                           static_cast<std::uint64_t>(identity),
                           static_cast<std::uint64_t>(image) << 32);
 }

@@ -69,7 +69,7 @@ struct Pair {
 };
 
 Pair pair_at(const SyntheticSetOptions& options, std::int64_t p) {
-  const CounterRandom random(options.seed, Stream::kFacePair);
+  const CounterRandom random(options.seed, RandomStream::kFacePair);
   const auto counter = static_cast<std::uint64_t>(p);
   const bool same = p % 2 == 0;
   const std::int64_t one = random.below(options.unseen, counter, 0);

@@ -207,7 +207,7 @@ CleanProbes clean_probes(const Features& probes, const MegafaceOptions& options)
   result.values.resize(n * dim);
   read_unit_rows(probes, result.order, result.values);
 
-  const CounterRandom random(0, Stream::kFeatureNoise);
+  const CounterRandom random(0, RandomStream::kFeatureNoise);
   const auto row = [&](std::size_t i) { return std::span(result.values).subspan(i * dim, dim); };
   for (std::size_t begin = 0, end; begin < n; begin = end) {
     end = begin + 1;

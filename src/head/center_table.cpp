@@ -193,7 +193,7 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
   }
   // Zeros are written too, though the memory has them already: where it cannot all be had, that is
   // to show here and not in a later step.
-  const CounterRandom random(options.seed, Stream::kCentreInit);
+  const CounterRandom random(options.seed, RandomStream::kCentreInit);
   const Rows w(weights_), v(momentum_), squares(squares_);
   at::parallel_for(0, rows, kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (LocalRow row{begin}; row.v < end; ++row.v) {
@@ -236,7 +236,7 @@ void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_uni
   const CenterOptimizer& optimizer = options_.optimizer;
   const kernels::SgdStep sgd{static_cast<float>(lr), static_cast<float>(optimizer.momentum),
                              static_cast<float>(optimizer.weight_decay)};
-  const CounterRandom random(options_.seed, Stream::kRounding);
+  const CounterRandom random(options_.seed, RandomStream::kRounding);
   const Rows w(weights_), v(momentum_), squares(squares_);
   const float* gradient = d_unit.const_data_ptr<float>();
   const float* inverse = inverse_norm.const_data_ptr<float>();
@@ -287,7 +287,7 @@ void CenterTable::catch_up() {
 }
 
 void CenterTable::catch_up_in_host_memory() {
-  const CounterRandom random(options_.seed, Stream::kRounding);
+  const CounterRandom random(options_.seed, RandomStream::kRounding);
   const Rows w(weights_), v(momentum_);
   at::parallel_for(0, shard_.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (LocalRow row{begin}; row.v < end; ++row.v) {

@@ -21,14 +21,14 @@ class TableInItsMemory final : public GpuTable {
 
   void fill_normal(float deviation) override {
     kernels::cuda::fill_normal(view_of(table_, {}), table_.shard().rows(), deviation,
-                               CounterRandom(seed_, Stream::kCentreInit), stream());
+                               CounterRandom(seed_, RandomStream::kCentreInit), stream());
   }
 
   void catch_up() override {
     const at::Tensor missed = missed_there();
     kernels::cuda::catch_up(view_of(table_, missed), table_.shard().rows(),
                             static_cast<std::uint64_t>(2 * table_.steps() + 1),
-                            CounterRandom(seed_, Stream::kRounding), stream());
+                            CounterRandom(seed_, RandomStream::kRounding), stream());
   }
 
   at::Tensor rows(std::span<const LocalRow> rows) override {

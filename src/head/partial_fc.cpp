@@ -126,6 +126,11 @@ void PartialFc::update(double lr, Pending& in_flight, const at::Tensor& skip) {
   steps_->update(lr, in_flight, skip);
 }
 
+void PartialFc::update(double lr, const at::Tensor& skip) {
+  Pending nothing(at::Tensor(), nullptr, nullptr);
+  steps_->update(lr, nothing, skip);
+}
+
 void PartialFc::accumulate(Pending& in_flight) {
   steps_->accumulate(in_flight);
 }

@@ -37,7 +37,7 @@ std::int64_t padded(std::int64_t rows) {
 
 at::ScalarType gemm_type(const PartialFcOptions& options) {
   if (!options.gemm)
-    return pfc::gpu(options.table.device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+    return gpu_properties(options.table.device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
   switch (*options.gemm) {
     case GemmInput::kBFloat16:
       return at::kBFloat16;
@@ -73,7 +73,7 @@ class GpuHead final : public HeadSteps {
         table_(table),
         device_(options.table.device),
         input_(gemm_type(options)),
-        random_(options.table.seed, Stream::kRounding),
+        random_(options.table.seed, RandomStream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_)},
         lanes_(make_lanes(device_)),

@@ -31,7 +31,7 @@ class Draws {
   /// -> [images, count] int64: tokens of each image, ascending, every subset as likely (selection
   /// sampling; Knuth, TAOCP 2, 3.4.2, algorithm S).
   at::Tensor tokens(std::int64_t images, std::int64_t count) const {
-    const CounterRandom random(seed_, Stream::kTokenMask);
+    const CounterRandom random(seed_, RandomStream::kTokenMask);
     auto chosen = at::empty({images, count}, at::kLong);
     auto* next = chosen.mutable_data_ptr<std::int64_t>();
     for (std::int64_t image = 0; image < images; ++image) {
@@ -47,7 +47,7 @@ class Draws {
 
   /// -> [images, 1, 1] float32: what a branch's value is multiplied by, 0 with probability `rate`.
   at::Tensor branch_scales(std::int64_t images, double rate, std::int64_t branch) const {
-    const CounterRandom random(seed_, Stream::kStochasticDepth);
+    const CounterRandom random(seed_, RandomStream::kStochasticDepth);
     auto scales = at::empty({images, 1, 1});
     auto* scale = scales.mutable_data_ptr<float>();
     for (std::int64_t image = 0; image < images; ++image) {

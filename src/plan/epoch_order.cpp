@@ -9,12 +9,12 @@ EpochOrder::EpochOrder(std::int64_t images, std::int64_t window, std::uint64_t s
     : images_(images), window_(ceil_divide(window, kBlock) * kBlock), seed_(seed), epoch_(epoch) {
   const auto a = static_cast<std::uint64_t>(epoch);
   if (window == 0) {
-    order_.emplace(images, CounterRandom(seed, Stream::kEpochOrder), a);
+    order_.emplace(images, CounterRandom(seed, RandomStream::kEpochOrder), a);
     return;
   }
-  start_ = CounterRandom(seed, Stream::kFirstBlock).below(images, a, 0);
+  start_ = CounterRandom(seed, RandomStream::kFirstBlock).below(images, a, 0);
   block_order_.emplace(std::max<std::int64_t>(images / kBlock, 1),
-                       CounterRandom(seed, Stream::kBlockOrder), a);
+                       CounterRandom(seed, RandomStream::kBlockOrder), a);
 }
 
 ImageRange EpochOrder::block(std::int64_t block) const {
@@ -26,7 +26,7 @@ ImageRange EpochOrder::block(std::int64_t block) const {
 void EpochOrder::enter_window(std::int64_t window) {
   const std::int64_t places = std::min(window_, images_ - window * window_);
   const std::int64_t windows = ceil_divide(images_, window_);
-  order_.emplace(places, CounterRandom(seed_, Stream::kWindowOrder),
+  order_.emplace(places, CounterRandom(seed_, RandomStream::kWindowOrder),
                  static_cast<std::uint64_t>(epoch_ * windows + window));
   current_ = window;
 }

@@ -86,10 +86,11 @@ StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
   StratifiedDraw draw{
       .classes = classes,
       .strata = drawn_,
-      .offset = CounterRandom(options_.seed, Stream::kStratumOffset).below(classes, counter, 0),
+      .offset =
+          CounterRandom(options_.seed, RandomStream::kStratumOffset).below(classes, counter, 0),
       .first_class = shard_.begin().v,
       .step = counter,
-      .random = CounterRandom(options_.seed, Stream::kStratumDraw)};
+      .random = CounterRandom(options_.seed, RandomStream::kStratumDraw)};
   // In terms of u, the classes of this rank are one run, or two if the rotation wraps. A stratum
   // that an end cuts may have its draw beyond that end.
   const auto run = [&](std::int64_t begin, std::int64_t end) {
@@ -106,7 +107,8 @@ StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
 
 std::vector<LocalRow> ClassSampler::draw_uniform(std::int64_t step) const {
   std::vector<LocalRow> rows;
-  const Permutation order(shard_.classes(), CounterRandom(options_.seed, Stream::kUniformOrder),
+  const Permutation order(shard_.classes(),
+                          CounterRandom(options_.seed, RandomStream::kUniformOrder),
                           static_cast<std::uint64_t>(step));
   for (std::int64_t i = 0; i < drawn_; ++i) {
     const GlobalClass drawn{order(i)};

@@ -45,7 +45,7 @@ StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std:
 
 StepPlan StepPlanner::at(std::int64_t step) const {
   const auto images = static_cast<std::int64_t>(labels_.size());
-  const CounterRandom flips(options_.seed, Stream::kMirror);
+  const CounterRandom flips(options_.seed, RandomStream::kMirror);
   StepPlan plan;
   plan.step = step;
   plan.micro_batches = options_.micro_batches;

@@ -67,7 +67,7 @@ void announce_room(const Config& config, const Backbone& backbone, const Partial
 
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm) {
   if (place.device.is_cuda()) {
-    tell("device: " + gpu(place.device.index()).name + ", the backbone in " +
+    tell("device: " + gpu_properties(place.device.index()).name + ", the backbone in " +
          (place.precision == at::kFloat  ? "float32"
           : place.precision == at::kHalf ? "float16"
                                          : "bfloat16"));

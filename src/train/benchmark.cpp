@@ -27,7 +27,7 @@ constexpr double kLearningRate = 0.1;
 
 StepPlan random_plan(const BenchmarkOptions& options, const ClassSampler& sampler,
                      std::int64_t step) {
-  const CounterRandom random(options.head.table.seed, Stream::kBenchmark);
+  const CounterRandom random(options.head.table.seed, RandomStream::kBenchmark);
   StepPlan plan;
   plan.step = step;
   plan.images.resize(static_cast<std::size_t>(options.batch_size));

@@ -255,7 +255,7 @@ class Planner {
   }
 
   const PlanRequest& request_;
-  const Device& device_;
+  const DeviceCost& device_;
   const NetworkCost& network_;
   ClassShard shard_;
   ClassSampler sampler_;

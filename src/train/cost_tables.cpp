@@ -20,13 +20,13 @@ const Row& find(const std::vector<Row>& rows, std::string_view name, const char*
 
 }  // namespace
 
-const std::vector<Device>& devices() {
+const std::vector<DeviceCost>& device_costs() {
   // Fitted to published rows: fixed_bytes of the GPUs; v100's backbone, plain head and step;
   // 2080ti's backbone, plain head and network. Measured: cpu. The others are stated: memory at 85%
   // of its maker's rate, float32 products at 83 to 89%, a100's and h100's backbone at 40% of their
   // half-precision peak (v100 reaches 46%, 2080ti 36%), their plain head at 31% of their float32
   // peak, as v100; from the host 70% of PCI Express, of its third, fourth or fifth generation.
-  static const std::vector<Device> all = {
+  static const std::vector<DeviceCost> all = {
       {.name = "v100",
        .memory_bytes = 32 * kGiB,
        .fixed_bytes = 1.9 * kGiB,
@@ -88,8 +88,8 @@ const std::vector<Device>& devices() {
   return all;
 }
 
-const Device& device(std::string_view name) {
-  return find(devices(), name, "device");
+const DeviceCost& device_cost(std::string_view name) {
+  return find(device_costs(), name, "device");
 }
 
 const std::vector<NetworkCost>& network_costs() {

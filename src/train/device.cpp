@@ -31,7 +31,7 @@ at::ScalarType precision_of(const Config& config, at::Device device) {
 
 at::ScalarType usual_precision(at::Device device) {
   if (device.is_cpu()) return at::kFloat;
-  return gpu(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
+  return gpu_properties(device.index()).has_bfloat16 ? at::kBFloat16 : at::kHalf;
 }
 
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
@@ -51,7 +51,8 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
 
 FreeMemory free_memory(at::Device device, int ranks_here) {
   const std::int64_t host = available_memory() / ranks_here;
-  return {.device = device.is_cuda() ? gpu(device.index()).free_bytes : host, .host = host};
+  return {.device = device.is_cuda() ? gpu_properties(device.index()).free_bytes : host,
+          .host = host};
 }
 
 std::string out_of_memory(const std::string& thrown) {

@@ -108,9 +108,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     require_finite_gradient(norm.item<double>(), plan, lr, training);
   const at::Tensor skip = not_finite(loss, norm);
   if (scaler != nullptr) {  // only now is it known whether the step is made
-    Pending nothing(
-        at::Tensor(), [] {}, nullptr);
-    head.update(lr, nothing, skip);
+    head.update(lr, skip);
     scaler->update(overflow);
   }
   clip(gradients, norm, clip_norm);

@@ -91,7 +91,7 @@ TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
 
 TEST(NcclCommunicator, TwoRanksOnOneGpuAreRefused) {
   if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
-  std::jthread other([] { tell_gpu_and_stay_away(29514, gpu(0).id); });
+  std::jthread other([] { tell_gpu_and_stay_away(29514, gpu_properties(0).id); });
   EXPECT_THAT(
       [] {
         make_nccl_communicator(first_of_two(29514), nullptr, std::chrono::seconds(20), end_with);

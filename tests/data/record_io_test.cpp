@@ -116,7 +116,7 @@ TEST(AppendRecord, RefusesWhatTheLengthCannotSay) {
 }
 
 TEST(AppendRecord, ReadsBackToTheByteWhateverIsInside) {
-  const CounterRandom random(3, Stream{100});
+  const CounterRandom random(3, RandomStream{100});
   std::vector<std::byte> file;
   std::vector<std::vector<std::byte>> payloads;
   std::vector<std::uint64_t> offsets;

@@ -112,7 +112,7 @@ TEST(Roc, NothingIsAcceptedAboveAnImpostorThatLeads) {
 }
 
 TEST(Roc, AreaIsTheProbabilityThatAGenuinePairScoresHigher) {
-  const CounterRandom random(3, Stream::kMirror);
+  const CounterRandom random(3, RandomStream::kMirror);
   std::vector<double> scores;
   std::vector<std::uint8_t> same;
   for (std::uint64_t i = 0; i < 200; ++i) {

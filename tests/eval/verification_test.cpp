@@ -156,7 +156,7 @@ TEST(Verification, LengthsOfEmbeddingsDoNotMatter) {
 }
 
 TEST(Verification, TheOrderWithinAPairDoesNotMatter) {
-  const CounterRandom random(9, Stream::kMirror);
+  const CounterRandom random(9, RandomStream::kMirror);
   PairEmbeddings embeddings{.set = "set", .dim = 3, .originals = {}, .mirrored = {}, .same = {}};
   for (std::uint64_t i = 0; i < 50; ++i) {
     embeddings.same.push_back(random.below(2, 0, i) == 1);

@@ -20,7 +20,7 @@ namespace formulas = kernels::formulas;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> numbers(std::size_t count, double low, double high, std::uint64_t seed) {
-  const CounterRandom random(seed, Stream::kCentreInit);
+  const CounterRandom random(seed, RandomStream::kCentreInit);
   std::vector<float> values;
   for (std::size_t i = 0; i < count; ++i) {
     values.push_back(
@@ -259,7 +259,7 @@ TEST_P(Kernels, AdamWsDecayIsRightOnAverage) {
 }
 
 TEST_P(Kernels, FillNormalEqualsTheFormula) {
-  const CounterRandom random(11, Stream::kCentreInit);
+  const CounterRandom random(11, RandomStream::kCentreInit);
   const std::uint64_t number = (std::uint64_t{3} << 32) + 5;
   for (const std::int64_t dim : {1, 4, 5, 33, 512}) {
     std::vector<float> w(static_cast<std::size_t>(dim), kInfinity);

@@ -12,7 +12,7 @@ namespace {
 constexpr kernels::Rows kRows{50, 32};
 
 std::vector<float> numbers(std::int64_t count, double low, double high, std::uint64_t seed) {
-  const CounterRandom random(seed, Stream::kBenchmark);
+  const CounterRandom random(seed, RandomStream::kBenchmark);
   std::vector<float> values;
   for (std::int64_t i = 0; i < count; ++i) {
     const double uniform =

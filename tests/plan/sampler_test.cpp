@@ -16,7 +16,7 @@ namespace {
 using testing::HasSubstr;
 
 std::vector<GlobalClass> some_labels(std::int64_t classes, std::int64_t batch, std::uint64_t seed) {
-  const CounterRandom random(seed, Stream::kEpochOrder);
+  const CounterRandom random(seed, RandomStream::kEpochOrder);
   std::vector<GlobalClass> labels;
   for (std::int64_t i = 0; i < batch; ++i)
     labels.push_back({random.below(classes, 0, static_cast<std::uint64_t>(i))});

@@ -210,7 +210,7 @@ TEST(CostModel, RefusesNonsense) {
                 r.head.table.weights = NumberType::kBFloat16;
               }),
               HasSubstr("float32"));
-  EXPECT_THROW(device("v1000"), Error);
+  EXPECT_THROW(device_cost("v1000"), Error);
   EXPECT_THROW(head_way("fast"), Error);
 }
 

@@ -23,8 +23,8 @@ namespace pfc {
 
 /// An image whose identity is the colours of its quarters; each image has noise of its own.
 inline std::vector<std::byte> picture(std::uint64_t identity, std::uint64_t number) {
-  const CounterRandom colours(identity, Stream::kCentreInit),
-      noise(identity * 1000 + number, Stream::kMirror);
+  const CounterRandom colours(identity, RandomStream::kCentreInit),
+      noise(identity * 1000 + number, RandomStream::kMirror);
   std::array<std::uint8_t, 12> colour{};  // of four quarters in three channels
   for (std::size_t i = 0; i < colour.size(); ++i)
     colour[i] = static_cast<std::uint8_t>(colours.below(200, i / 3, i % 3));

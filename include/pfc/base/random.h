@@ -8,7 +8,7 @@ namespace pfc {
 
 /// What a random number is used for. Two uses never share a stream, so the draws of one cannot
 /// change the draws of another.
-enum class Stream : std::uint32_t {
+enum class RandomStream : std::uint32_t {
   kEpochOrder = 1,
   kMirror = 2,
   kStratumOffset = 3,
@@ -61,7 +61,7 @@ struct Philox {
 /// constexpr, because GPU code may call only those.
 class CounterRandom {
  public:
-  constexpr CounterRandom(std::uint64_t seed, Stream stream) : seed_(seed), stream_(stream) {}
+  constexpr CounterRandom(std::uint64_t seed, RandomStream stream) : seed_(seed), stream_(stream) {}
 
   /// 64 random bits for the counter (a, b). `a` is below 2^32; `b` may use all 64 bits.
   constexpr std::uint64_t bits(std::uint64_t a, std::uint64_t b) const {
@@ -93,7 +93,7 @@ class CounterRandom {
   __extension__ typedef unsigned __int128 Wide;  // the form that nvcc accepts
 
   std::uint64_t seed_;
-  Stream stream_;
+  RandomStream stream_;
 };
 
 /// A keyed permutation of [0, n) that stores nothing: a Feistel network over the next even number

@@ -24,7 +24,7 @@ struct Gpu {
   bool has_bfloat16 = false;  ///< whether its matrix multiplications are fast in bfloat16
 };
 /// `number` is below gpus().
-Gpu gpu(int number);
+Gpu gpu_properties(int number);
 /// The most GPU memory that this process has held at once so far, in bytes.
 std::int64_t peak_gpu_memory(int number);
 

@@ -98,6 +98,8 @@ class PartialFc {
   /// `in_flight` is polled between tiles. Nor does it anything where `skip` [1] float32, which the
   /// caller may have reasons of its own for, is not 0.
   void update(double lr, Pending& in_flight, const at::Tensor& skip = {});
+  /// The same with nothing in flight.
+  void update(double lr, const at::Tensor& skip);
   /// Pass 2 of a micro-batch that is not the step's last: the gradients are added up.
   void accumulate(Pending& in_flight);
 

@@ -34,7 +34,7 @@ struct StratifiedDraw {
   std::int64_t offset = 0;               ///< strata lie on the line u = (class − offset) mod C
   std::int64_t first_class = 0;          ///< of the rank
   std::uint64_t step = 0;
-  CounterRandom random{0, Stream::kStratumDraw};
+  CounterRandom random{0, RandomStream::kStratumDraw};
   std::array<Run, 2> runs = {};
 
   /// Where stratum k begins. It holds ⌊C/S₀⌋ or ⌈C/S₀⌉ classes.

@@ -14,7 +14,7 @@ namespace pfc {
 
 /// A GPU, or a CPU, that runs one rank: what it holds and what it reaches, which is less than its
 /// maker's numbers.
-struct Device {
+struct DeviceCost {
   std::string name;
   double memory_bytes = 0;
   double fixed_bytes = 0;  ///< the libraries' own: context, workspaces, buffers, free lists
@@ -35,8 +35,8 @@ struct Device {
 };
 
 /// Throws Error, naming the known ones: v100 2080ti a100 h100 cpu.
-const Device& device(std::string_view name);
-const std::vector<Device>& devices();
+const DeviceCost& device_cost(std::string_view name);
+const std::vector<DeviceCost>& device_costs();
 
 /// A network of `make_backbone`, with embeddings of 512.
 struct NetworkCost {
@@ -76,7 +76,7 @@ struct PlanRequest {
   PartialFcOptions head = {};                ///< its optimizer is the backbone's too
   NumberType gather = NumberType::kFloat32;  ///< what embeddings travel as, of kTiled
   int head_threads = 1;                      ///< that share the head's tiles
-  Device device;
+  DeviceCost device;
 };
 
 struct MemoryPart {

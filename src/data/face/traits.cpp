@@ -10,7 +10,7 @@ namespace {
 /// Draws one number after another from the counters (a, b), (a, b + 1), …
 class Dice {
  public:
-  Dice(std::uint64_t seed, Stream stream, std::int64_t a, std::int64_t b)
+  Dice(std::uint64_t seed, RandomStream stream, std::int64_t a, std::int64_t b)
       : random_(seed, stream),
         a_(static_cast<std::uint64_t>(a)),
         b_(static_cast<std::uint64_t>(b) << 32) {}
@@ -249,7 +249,7 @@ void draw_camera(Dice& dice, Conditions& how) {
 }  // namespace
 
 Identity draw_identity(std::uint64_t seed, std::int64_t identity) {
-  Dice dice(seed, Stream::kFaceIdentity, identity, 0);
+  Dice dice(seed, RandomStream::kFaceIdentity, identity, 0);
   Identity who{};
   // One number moves face shape, hair, beard and brows together; this makes faces more pleasant.
   const float rugged = dice.uniform(0, 1);
@@ -267,7 +267,7 @@ Identity draw_identity(std::uint64_t seed, std::int64_t identity) {
 }
 
 Conditions draw_conditions(std::uint64_t seed, std::int64_t identity, std::int64_t image) {
-  Dice dice(seed, Stream::kFaceImage, identity, image);
+  Dice dice(seed, RandomStream::kFaceImage, identity, image);
   Conditions how{};
   draw_pose(dice, how);
   draw_expression(dice, how);
