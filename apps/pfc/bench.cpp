@@ -95,12 +95,12 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--batch", options->batches,
-                   "Images a step, over all ranks: one for all, or one a rate")
+                   "Images in a step, over all ranks: one number for all rates, or one for each")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command
       ->add_option("--network", options->run.network,
-                   "Train this network too; the head alone without")
+                   "Train this network too; without it, only the head")
       ->check(CLI::IsMember(backbone_names()));
   command->add_option("--dim", options->run.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
@@ -110,21 +110,21 @@ void add_bench(CLI::App& app) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   command
-      ->add_option(
-          "--center-memory", options->center_memory,
-          "Where both lie; host: in this machine's memory, which a GPU is brought rows from")
+      ->add_option("--center-memory", options->center_memory,
+                   "Where both are kept; host: in this machine's memory, from which rows are "
+                   "copied to the GPU")
       ->check(CLI::IsMember({"device", "host"}))
       ->capture_default_str();
   command
-      ->add_option("--device", options->device, "What to measure; auto: a GPU where there is one")
+      ->add_option("--device", options->device, "What to measure on; auto: a GPU if there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  command->add_option("--steps", options->run.steps, "Steps to take the median of")
+  command->add_option("--steps", options->run.steps, "Number of steps; the median is shown")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   command
       ->add_option("--threads", options->threads,
-                   "Threads of a rank; the cores, shared by the ranks, by default")
+                   "Threads of a rank; by default the ranks share the cores")
       ->check(CLI::Range(1, 1024));
   command->footer(
       "Examples:\n"
@@ -132,8 +132,9 @@ void add_bench(CLI::App& app) {
       "  pfc bench --identities 10000000 --rates 0.1 --table bfloat16\n"
       "  mpirun -np 4 pfc bench --identities 1000000 --network tiny --rates 1.0 0.1 --batch 128 "
       "256\n"
-      "Memory is that of the largest process; the table is 4 KiB an identity at 512 dimensions in\n"
-      "float32, 2 KiB in bfloat16, whatever the rate.");
+      "Memory is that of the largest process. At 512 dimensions the table takes 4 KiB for each "
+      "identity\n"
+      "in float32 and 2 KiB in bfloat16, at any rate.");
   command->callback([options] { run_bench(*options); });
 }
 

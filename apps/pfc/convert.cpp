@@ -85,22 +85,24 @@ void run_convert(const ConvertCommand& command) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("convert", "Turn PyTorch's networks into ours, and back");
+  CLI::App* command =
+      app.add_subcommand("convert", "Convert networks from PyTorch's format to ours, and back");
   const auto options = std::make_shared<ConvertCommand>();
   command
-      ->add_option("IN", options->in,
-                   "A backbone, .safetensors or .pth; or a folder of class centres, a file a rank")
+      ->add_option(
+          "IN", options->in,
+          "A backbone, .safetensors or .pth; or a folder of class centres, one file for each rank")
       ->required()
       ->type_name("PATH");
   command
       ->add_option("OUT", options->out,
-                   "What becomes of it: .safetensors or .pth; or a folder. It is replaced")
+                   "The result: .safetensors or .pth; or a folder. An existing one is replaced")
       ->required()
       ->type_name("PATH");
   command
-      ->add_option("--network", options->network,
-                   "The network, where a .pth's tensors do not tell; the names are those of "
-                   "model.network")
+      ->add_option(
+          "--network", options->network,
+          "The network's name, if the tensors of a .pth do not tell it; a name as in model.network")
       ->check(CLI::IsMember(backbone_names()))
       ->type_name("NAME");
   command->footer(
@@ -108,8 +110,9 @@ void add_convert(CLI::App& app) {
       "  pfc convert backbone.pth r50.safetensors\n"
       "  pfc convert output/best.safetensors backbone.pth\n"
       "  pfc convert work_dirs/glint360k_r50 glint360k_r50\n"
-      "A folder has rank_R_softmax_weight.pt or checkpoint_gpu_R.pt of every rank R. Of it come a\n"
-      "file of centers a rank, and backbone.safetensors where it has the network.");
+      "A folder has rank_R_softmax_weight.pt or checkpoint_gpu_R.pt of every rank R. The result "
+      "has\n"
+      "one file of centres for each rank, and backbone.safetensors if the folder has the network.");
   command->callback([options] { run_convert(*options); });
 }
 

@@ -3,7 +3,7 @@
 namespace pfc {
 
 void add_data(CLI::App& app) {
-  CLI::App* data = app.add_subcommand("data", "Make data sets and look after them");
+  CLI::App* data = app.add_subcommand("data", "Make, check and change data sets");
   data->require_subcommand(1);
   data->footer(
       "Example:\n"

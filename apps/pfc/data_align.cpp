@@ -59,8 +59,8 @@ void compare(const LandmarkFile& file, const std::filesystem::path& path,
   const std::int64_t found = images.size() - missing;
   if (found == 0) {
     throw Error(path.string() + ": names none of " + counted(images.size(), "picture") +
-                "; it has names such as " + printable(file.example()) +
-                ", and the pictures' are such as " + printable(first) + ", below IMAGES");
+                "; it has names like " + printable(file.example()) +
+                ", and the pictures have names like " + printable(first) + ", below IMAGES");
   }
   std::string said = path.string() + ": read as \"" + file.reading_text() + "\"; names " +
                      grouped(found) + " of " + counted(images.size(), "picture");
@@ -91,18 +91,18 @@ FindLandmarks landmarks_by(std::shared_ptr<FaceDetector> detector) {
 void require_possible(const AlignCommand& command) {
   if (command.landmarks.empty() == command.detector.empty()) {
     throw UsageError(
-        "want --landmarks FILE with five points a picture, or --detector MODEL.onnx, an SCRFD that "
-        "finds them");
+        "want --landmarks FILE with five points for each picture, or --detector MODEL.onnx, an "
+        "SCRFD network that finds them");
   }
   if (!command.landmarks.empty() && !command.detector_size.empty())
-    throw UsageError("--det-size belongs to --detector");
+    throw UsageError("--det-size needs --detector");
   require_new(command.options.folder);
   // Otherwise the next run would take this run's faces as pictures.
   const auto inside = std::filesystem::weakly_canonical(command.options.folder)
                           .lexically_relative(std::filesystem::weakly_canonical(command.images));
   if (!inside.empty() && *inside.begin() != "..") {
     throw Error(command.options.folder.string() + " lies in " + command.images.string() +
-                ", the folder of the pictures; name one elsewhere");
+                ", the folder of the pictures; choose a folder outside it");
   }
 }
 
@@ -121,7 +121,7 @@ void run_align(AlignCommand command) {
   AlignImagesOptions& options = command.options;
   options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   options.progress = [&](std::int64_t done, std::int64_t total) {
-    if (stop.made()) throw Error("stopped; the same command goes on");
+    if (stop.made()) throw Error("stopped; run the same command to continue");
     if (!line) line.emplace(total, done);
     if (line->due(done)) line->show(done, grouped(done) + " of " + counted(total, "picture"));
   };
@@ -142,43 +142,41 @@ void run_align(AlignCommand command) {
 
 void add_data_align(CLI::App& data) {
   CLI::App* command =
-      data.add_subcommand("align", "Photos and five landmarks into faces of 112 x 112");
+      data.add_subcommand("align", "Turn photos and five landmarks into faces of 112 x 112");
   const auto options = std::make_shared<AlignCommand>();
-  command->add_option("IMAGES", options->images, "A folder, with folders in it as a rule")
+  command->add_option("IMAGES", options->images, "A folder of photos, usually with folders in it")
       ->required()
       ->type_name("FOLDER");
-  command->add_option("-o,--output", options->options.folder, "The folder that is made")
+  command->add_option("-o,--output", options->options.folder, "The folder to create")
       ->required()
       ->type_name("FOLDER");
   command
-      ->add_option(
-          "--landmarks", options->landmarks,
-          "Lines \"NAME X1 Y1 … X5 Y5\" (left eye, right eye, nose, left and right corner "
-          "of the mouth), or JSON {\"NAME\": [[X1, Y1], …]}; names are paths below IMAGES. "
-          "Labels, boxes and scores, points as X1 … X5 Y1 … Y5, the right eye first, "
-          "fractions of the sides and 68 points are recognised for the whole list by what "
-          "looks like faces")
+      ->add_option("--landmarks", options->landmarks,
+                   "Lines \"NAME X1 Y1 … X5 Y5\" (left eye, right eye, nose, left and right corner "
+                   "of the mouth), or JSON {\"NAME\": [[X1, Y1], …]}; names are paths below "
+                   "IMAGES. Other forms are recognised too, by which reading looks like faces: "
+                   "with labels, boxes and scores, X1 … X5 Y1 … Y5, the right eye first, fractions "
+                   "of the sides, 68 points. A whole list has one form")
       ->type_name("FILE");
   command
       ->add_option("--detector", options->detector,
                    "Instead of landmarks: an SCRFD network with key points as InsightFace "
-                   "distributes them (det_10g.onnx, scrfd_2.5g_bnkps.onnx); of several faces it "
-                   "takes a large one near the middle")
+                   "distributes them (det_10g.onnx, scrfd_2.5g_bnkps.onnx). If a picture has "
+                   "several faces, a large one near the middle is taken")
       ->type_name("ONNX");
   command
       ->add_option("--det-size", options->detector_size,
-                   "The detector's input, a side or WIDTHxHEIGHT in multiples of 32 (of 128 where "
-                   "the detector has 15 outputs), where its file leaves it open; else its own "
-                   "(default 640; 320 is four times as fast and finds "
-                   "no small faces)")
+                   "The detector's input size, if its file does not fix it: a side or "
+                   "WIDTHxHEIGHT, in multiples of 32 (of 128 if the detector has 15 outputs). "
+                   "Default 640; 320 is four times as fast and finds no small faces")
       ->type_name("SIZE");
   command->add_flag("--png", options->options.png, "PNG files instead of JPEG");
-  command->add_option("--quality", options->options.quality, "Of JPEG files")
+  command->add_option("--quality", options->options.quality, "Quality of JPEG files")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command->footer(
-      "Every picture gets its face's file under its own name. Run again after an interruption, it "
-      "goes on.\n\n"
+      "The face of a picture gets the picture's name. After an interruption, run the same command "
+      "to continue.\n\n"
       "Examples:\n"
       "  pfc data align photos --landmarks landmarks.txt -o faces\n"
       "  pfc data align photos --detector scrfd_10g_bnkps.onnx -o faces");

@@ -24,7 +24,7 @@ struct PartsCommand {
 
 DistributedSet set_of(const PartsCommand& command) {
   if (!fs::is_directory(command.folder))
-    throw Error(command.folder.string() + ": not a folder, want the one that holds the parts");
+    throw Error(command.folder.string() + ": not a folder, want the folder that holds the parts");
   if (command.set.empty()) return recognise_distributed_set(command.folder);
   for (const DistributedSet& known : known_distributed_sets())
     if (known.name == command.set.string()) return known;
@@ -56,7 +56,7 @@ std::string state_text(const CheckedPart& part, const DistributedFile& wanted) {
     case PartState::kMissing:
       return "MISSING";
     case PartState::kUnknownSum:
-      return "md5 " + part.md5 + ", nothing known to compare it with";
+      return "md5 " + part.md5 + ", no known sum to compare it with";
   }
   return "";
 }
@@ -95,27 +95,26 @@ void run_assemble(const PartsCommand& command) {
 }
 
 void add_parts_options(CLI::App* command, PartsCommand& options) {
-  command->add_option("FOLDER", options.folder, "Where the parts are")
+  command->add_option("FOLDER", options.folder, "The folder with the parts")
       ->required()
       ->type_name("FOLDER");
   command
       ->add_option("--set", options.set,
-                   "Which set it is: glint360k, glint360k_2021, or a TOML file as those in "
-                   "configs/datasets; as a rule it is known by the names of the parts")
+                   "Which set it is: glint360k, glint360k_2021, or a TOML file like those in "
+                   "configs/datasets. By default it is recognised by the names of the parts")
       ->type_name("SET");
 }
 
 }  // namespace
 
 void add_data_check(CLI::App& data) {
-  CLI::App* command = data.add_subcommand(
-      "check", "The parts of a set that was downloaded, against their md5 sums");
+  CLI::App* command =
+      data.add_subcommand("check", "Compare the parts of a downloaded set with their md5 sums");
   const auto options = std::make_shared<PartsCommand>();
   add_parts_options(command, *options);
   command->footer(
-      "Exits with 1 where a part is missing or bad. Interrupted, it goes on with the parts that "
-      "are "
-      "left.\n\n"
+      "Exits with 1 if a part is missing or bad. After an interruption, the same command continues "
+      "with the remaining parts.\n\n"
       "Example:\n"
       "  pfc data check downloads/glint360k");
   command->callback([options] { run_check(*options); });
@@ -123,14 +122,15 @@ void add_data_check(CLI::App& data) {
 
 void add_data_assemble(CLI::App& data) {
   CLI::App* command = data.add_subcommand(
-      "assemble", "The parts of a set, joined and unpacked in one pass, every sum compared");
+      "assemble", "Join and unpack the parts of a set in one pass, comparing every sum");
   const auto options = std::make_shared<PartsCommand>();
   add_parts_options(command, *options);
-  command->add_option("-o,--output", options->output, "The folder that is made")
+  command->add_option("-o,--output", options->output, "The folder to create")
       ->required()
       ->type_name("FOLDER");
   command->footer(
-      "The joined tar is not stored. Interrupted, it begins again.\n\n"
+      "The joined tar is not stored. After an interruption, the command starts again from the "
+      "beginning.\n\n"
       "Example:\n"
       "  pfc data assemble downloads/glint360k -o /data/glint360k");
   command->callback([options] { run_assemble(*options); });

@@ -77,8 +77,9 @@ void print(const CleanCommand& command, const CleanReport& report) {
   if (report.not_embedded > 0)
     std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
   if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
-  std::cout << "\nOnce the lists were looked at:\n  pfc data filter " << input << " --drop-images "
-            << out << "/drop_images.txt --same " << out << "/same.csv -o cleaned\n";
+  std::cout << "\nAfter you have looked at the lists:\n  pfc data filter " << input
+            << " --drop-images " << out << "/drop_images.txt --same " << out
+            << "/same.csv -o cleaned\n";
 }
 
 void run_clean(CleanCommand command) {
@@ -96,7 +97,7 @@ void run_clean(CleanCommand command) {
   std::unique_ptr<ProgressLine> line;
   std::string current;
   options.progress = [&](const std::string& doing, std::int64_t done, std::int64_t total) {
-    if (stop.made()) throw Error("stopped; the same command begins again");
+    if (stop.made()) throw Error("stopped; the same command starts again from the beginning");
     if (doing != current) line = std::make_unique<ProgressLine>(total, 0, !comm->is_first());
     current = doing;
     if (line->due(done)) line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
@@ -113,7 +114,7 @@ void run_clean(CleanCommand command) {
 
 void add_data_clean(CLI::App& data) {
   CLI::App* command = data.add_subcommand(
-      "clean", "What a trained network finds wrong: strangers, duplicates, one person twice");
+      "clean", "Find errors with a trained network: strangers, duplicates, one person twice");
   const auto options = std::make_shared<CleanCommand>();
   command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
       ->required()
@@ -126,30 +127,30 @@ void add_data_clean(CLI::App& data) {
       ->type_name("FOLDER");
   command
       ->add_option("--far", options->far,
-                   "Images with a smaller cosine to their identity's other images are far; as a "
-                   "rule what one image in a hundred reaches to a wrong identity")
+                   "Images with a smaller cosine to their identity's other images are far. By "
+                   "default the cosine that one image in a hundred reaches to a wrong identity")
       ->check(CLI::Range(-1.0, 1.0));
   command
       ->add_option("--margin", options->options.margin,
-                   "Of these, images whose cosine to another identity is larger by this are "
-                   "strangers, for the list of what to drop")
+                   "A far image whose cosine to another identity is larger by this much is a "
+                   "stranger; strangers go into the list of images to drop")
       ->check(CLI::Range(0.0, 2.0))
       ->capture_default_str();
   command
       ->add_option("--duplicate", options->options.duplicate,
-                   "Images of one identity with a larger cosine are one")
+                   "Two images of one identity with a larger cosine are duplicates")
       ->check(CLI::Range(-1.0, 1.0))
       ->capture_default_str();
   command
       ->add_option("--same", options->options.same,
-                   "Identities whose centres have a larger cosine look the same")
+                   "Two identities whose centres have a larger cosine look the same")
       ->check(CLI::Range(-1.0, 1.0))
       ->capture_default_str();
   options->network.add_options(*command);
   command->footer(
-      "Nothing is changed: `pfc data filter` takes the lists. Where a network was trained on the "
-      "set "
-      "itself, it has\nlearnt some of its mistakes.\n\n"
+      "Nothing is changed: give the lists to `pfc data filter`. A network that was trained on the "
+      "set itself has learnt some\n"
+      "of its errors.\n\n"
       "Examples:\n"
       "  pfc data clean output/best.safetensors faces -o lists\n"
       "  mpirun -np 8 pfc data clean output/best.safetensors glint360k -o lists");

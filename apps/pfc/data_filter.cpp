@@ -35,7 +35,7 @@ FaceFilterOptions filter_options(const FilterCommand& command) {
 
 /// For each identity of the output, its identity in the input, in the form for `init.class_map`.
 void write_class_map(const fs::path& path, const FaceFilter& filter, const FaceSource& input) {
-  std::string text = "# identity, what it is called in the set that was filtered\n";
+  std::string text = "# identity, its name in the set that was filtered\n";
   for (std::size_t i = 0; i < filter.kept().size(); ++i)
     text += std::to_string(i) + "," + list_name(input.identity_name(filter.kept()[i])) + "\n";
   write_file(path, text);
@@ -74,12 +74,12 @@ void add_data_filter(CLI::App& data) {
       ->type_name("OUT");
   command
       ->add_option("--min-images", options->min_images,
-                   "Identities with fewer are dropped, after the lists")
+                   "Drop identities with fewer images, after the lists were applied")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       ->add_option("--max-images", options->max_images,
-                   "The first so many of an identity are kept; 0: all")
+                   "Keep only this many images of each identity, from the first on; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
@@ -96,8 +96,8 @@ void add_data_filter(CLI::App& data) {
                    "clean` writes them")
       ->type_name("CSV");
   command->footer(
-      "Identities are numbered anew without gaps; class_map.csv beside the new set says what each "
-      "was before.\n\n"
+      "Identities are numbered again without gaps; class_map.csv beside the new set has the old "
+      "number or name of each.\n\n"
       "Examples:\n"
       "  pfc data filter faces -o faces2 --min-images 2\n"
       "  pfc data filter faces -o cleaned --drop-images lists/drop_images.txt --same "

@@ -39,11 +39,11 @@ void add_data_info(CLI::App& data) {
   command->add_option("INPUT", options->input, "A .rec, .lst, .tar or folder")
       ->required()
       ->type_name("INPUT");
-  command->add_option("--sheet", options->sheet, "A picture of some identities, a row each")
+  command->add_option("--sheet", options->sheet, "Write a picture of some identities, one row each")
       ->type_name("PNG");
-  command->add_flag("--json", options->json, "For programs");
+  command->add_flag("--json", options->json, "Print JSON, for programs");
   command->footer(
-      "Reads every image's header; `pfc inspect` counts a .rec in a moment.\n\n"
+      "Reads the header of every image. `pfc inspect` only counts a .rec and is much faster.\n\n"
       "Examples:\n"
       "  pfc data info faces/train.rec --sheet faces.png\n"
       "  pfc data info photos --json");

@@ -47,9 +47,9 @@ void run_merge(const MergeCommand& command) {
 }  // namespace
 
 void add_data_merge(CLI::App& data) {
-  CLI::App* command = data.add_subcommand("merge", "Several sets into one");
+  CLI::App* command = data.add_subcommand("merge", "Join several sets into one");
   const auto options = std::make_shared<MergeCommand>();
-  command->add_option("INPUT", options->inputs, "A .rec, .lst, .tar or folder each")
+  command->add_option("INPUT", options->inputs, "Sets: a .rec, .lst, .tar or folder each")
       ->required()
       ->type_name("INPUT");
   command->add_option("-o,--output", options->output, "The new .rec, or its folder")
@@ -61,8 +61,9 @@ void add_data_merge(CLI::App& data) {
                    "counted from 1")
       ->type_name("CSV");
   command->footer(
-      "The identities of a set are numbered after those of the sets before, without gaps. "
-      "(`pfc data unpack` of\nseveral sets takes equal labels for one person instead.)\n\n"
+      "The identities of a set are numbered after those of the sets before it, without gaps. (`pfc "
+      "data unpack` of\n"
+      "several sets treats equal labels as one person.)\n\n"
       "Examples:\n"
       "  pfc data merge ms1mv3 glint360k -o both\n"
       "  pfc data merge mine others -o all --same same.csv");

@@ -58,14 +58,13 @@ void run_pack(const PackCommand& command) {
 }  // namespace
 
 void add_data_pack(CLI::App& data) {
-  CLI::App* command =
-      data.add_subcommand("pack", "Images in files into a train.rec; pairs of images into a .bin");
+  CLI::App* command = data.add_subcommand(
+      "pack", "Pack image files into a train.rec, or pairs of images into a .bin");
   const auto options = std::make_shared<PackCommand>();
   command
-      ->add_option(
-          "INPUT", options->input,
-          "A folder of one folder an identity, a list of images, a .tar or a folder of them "
-          "(WebDataset), a .rec; for a .bin a list of pairs")
+      ->add_option("INPUT", options->input,
+                   "A folder with one folder for each identity, a list of images, a .tar or a "
+                   "folder of them (WebDataset), or a .rec; for a .bin a list of pairs")
       ->required()
       ->type_name("INPUT");
   command
@@ -74,16 +73,17 @@ void add_data_pack(CLI::App& data) {
       ->required()
       ->type_name("OUT");
   command
-      ->add_option("--root", options->root,
-                   "Where the paths of a list begin; as a rule its own folder")
+      ->add_option(
+          "--root", options->root,
+          "The folder that the paths of a list start from; by default the list's own folder")
       ->type_name("FOLDER");
   command->footer(
-      "Images are JPEG, PNG, WebP or BMP, whatever their names, and keep their bytes.\n"
+      "Images are JPEG, PNG, WebP or BMP, with any name; their bytes do not change.\n"
       "A list of images (.lst, .txt, .csv) has lines \"index label path\" (im2rec's),\n"
       "\"1 path label\" (InsightFace's) or \"path label\"; a list of pairs is LFW's pairs.txt,\n"
       "CALFW's or CPLFW's, or has lines \"PATH1 PATH2 SAME\". An identity is a folder that\n"
-      "holds images, at whatever depth. Where all are called id_NUMBER they keep their\n"
-      "numbers as labels, else they are numbered from 0 in the order of their names.\n\n"
+      "holds images, at any depth. If all are named id_NUMBER, the numbers become the labels;\n"
+      "otherwise they are numbered from 0 in the order of their names.\n\n"
       "Examples:\n"
       "  pfc data pack photos -o faces\n"
       "  pfc data pack train.lst --root images -o faces/train.rec\n"

@@ -25,7 +25,7 @@ void run_shuffle(RecordShuffleOptions options) {
   const StopRequest stop;
   std::unique_ptr<ProgressLine> line;
   options.progress = [&](std::int64_t done, std::int64_t total) {
-    if (stop.made()) throw Error("stopped; the same command begins again");
+    if (stop.made()) throw Error("stopped; the same command starts again from the beginning");
     if (!line) line = std::make_unique<ProgressLine>(total);
     if (line->due(done)) {
       line->show(done, part_of_size(done / 2, total / 2) + ", each byte read twice");
@@ -34,7 +34,7 @@ void run_shuffle(RecordShuffleOptions options) {
   const std::int64_t records = shuffle_records(options);
   line.reset();
   std::cout << options.to.string() << ": " << counted(records, "record") << " in random order\n\n"
-            << "Train on it, reading it from its start to its end:\n"
+            << "To train on it with sequential reads:\n"
             << "  --set data.train=" << options.to.string()
             << " --set data.shuffle_window=100000\n";
 }
@@ -43,7 +43,7 @@ void run_shuffle(RecordShuffleOptions options) {
 
 void add_data_shuffle(CLI::App& data) {
   CLI::App* command = data.add_subcommand(
-      "shuffle", "A train.rec in random order, for disks that are slow at random reads");
+      "shuffle", "Put a train.rec in random order, for disks that are slow at random reads");
   const auto options = std::make_shared<RecordShuffleOptions>();
   command->add_option("INPUT", options->from, "A .rec with its .idx, or its folder")
       ->required()
@@ -51,10 +51,9 @@ void add_data_shuffle(CLI::App& data) {
   command->add_option("-o,--output", options->to, "The new .rec, or its folder")
       ->required()
       ->type_name("OUT");
-  command->add_option("--seed", options->seed, "Another seed, another order")
-      ->capture_default_str();
+  command->add_option("--seed", options->seed, "Seed of the order")->capture_default_str();
   command->footer(
-      "Keys, labels and bytes stay as they are; only the places in the file change.\n\n"
+      "Keys, labels and bytes do not change; only the places in the file do.\n\n"
       "Example:\n"
       "  pfc data shuffle glint360k -o /disk/glint360k_shuffled");
   command->callback([options] { run_shuffle(*options); });

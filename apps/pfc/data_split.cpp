@@ -60,27 +60,27 @@ void run_split(const SplitCommand& command) {
 
 void add_data_split(CLI::App& data) {
   CLI::App* command =
-      data.add_subcommand("split", "Hold identities out, with pairs of them for verification");
+      data.add_subcommand("split", "Hold out identities, with pairs of them for verification");
   const auto options = std::make_shared<SplitCommand>();
   command->add_option("INPUT", options->input, "A .rec, .lst, .tar or folder")
       ->required()
       ->type_name("INPUT");
   command
       ->add_option("-o,--output", options->output,
-                   "Gets train.rec, held_out/train.rec and held_out.bin")
+                   "The folder for train.rec, held_out/train.rec and held_out.bin")
       ->required()
       ->type_name("FOLDER");
   command
       ->add_option("--identities", options->held_out.identities,
-                   "How many are held out, of those with two images or more")
+                   "How many identities are held out, among those with at least two images")
       ->required()
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 40));
   command
       ->add_option("--pairs", options->held_out.pairs,
-                   "Pairs of their images, half of one person; 0: none")
+                   "Number of pairs of their images, half of them of one person; 0: none")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--seed", options->held_out.seed, "Another seed holds others out")
+  command->add_option("--seed", options->held_out.seed, "Seed that chooses the identities")
       ->capture_default_str();
   command->footer(
       "Example:\n"

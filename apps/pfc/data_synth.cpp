@@ -53,21 +53,22 @@ void add_data_synth(CLI::App& data) {
   const auto options = std::make_shared<SyntheticSetOptions>();
   options->threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   command
-      ->add_option("FOLDER", options->folder,
-                   "Where train.rec, unseen.bin and faces.png are written")
+      ->add_option("FOLDER", options->folder, "The folder for train.rec, unseen.bin and faces.png")
       ->required()
       ->type_name("FOLDER");
   command->add_option("--identities", options->identities, "Identities of the training set")
       ->capture_default_str();
-  command->add_option("--images", options->images, "Images an identity")->capture_default_str();
+  command->add_option("--images", options->images, "Images of each identity")
+      ->capture_default_str();
   command->add_option("--unseen", options->unseen, "Identities of the verification set")
       ->capture_default_str();
   command->add_option("--pairs", options->pairs, "Pairs of the verification set")
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Another seed draws other people")
+  command->add_option("--seed", options->seed, "Seed that decides which people are drawn")
       ->capture_default_str();
   command
-      ->add_option("--threads", options->threads, "Images drawn at once; no matter for the files")
+      ->add_option("--threads", options->threads,
+                   "Images drawn at the same time; the files do not depend on it")
       ->capture_default_str();
   command->footer(
       "Example:\n"

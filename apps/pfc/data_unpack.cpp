@@ -38,15 +38,15 @@ void run_unpack(const UnpackCommand& command) {
 }  // namespace
 
 void add_data_unpack(CLI::App& data) {
-  CLI::App* command = data.add_subcommand("unpack", "A train.rec into files");
+  CLI::App* command = data.add_subcommand("unpack", "Unpack a train.rec into files");
   const auto options = std::make_shared<UnpackCommand>();
   command
       ->add_option("INPUT", options->inputs,
-                   "A .rec or its folder, or what else `pfc data pack` takes; several are merged, "
-                   "equal labels into one folder")
+                   "A .rec or its folder, or any other input of `pfc data pack`. Several sets are "
+                   "merged; equal labels go into one folder")
       ->required()
       ->type_name("INPUT");
-  command->add_option("-o,--output", options->output, "The folder that is made")
+  command->add_option("-o,--output", options->output, "The folder to create")
       ->required()
       ->type_name("FOLDER");
   command
@@ -58,8 +58,9 @@ void add_data_unpack(CLI::App& data) {
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command->footer(
-      "Images keep their bytes. The folder gets its name when all is there; run again after an "
-      "interruption, files that\nare there are kept.\n\n"
+      "The bytes of images do not change. The folder gets its name when it is complete. If the "
+      "command is run again after\n"
+      "an interruption, existing files are kept.\n\n"
       "Examples:\n"
       "  pfc data unpack faces/train.rec -o photos\n"
       "  pfc data unpack glint360k ms1mv3 -o shards --format tar --shard-size 1000");

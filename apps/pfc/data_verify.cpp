@@ -44,7 +44,7 @@ void run_verify(const VerifyCommand& command) {
         }
       },
       [&](StreamProgress progress, std::int64_t images) {
-        if (stop.made()) throw Error("stopped; the same command begins again");
+        if (stop.made()) throw Error("stopped; the same command starts again from the beginning");
         checked = images;
         if (line.due(progress.done))
           line.show(progress.done, counted(images, "image") + ", " + grouped(broken) + " broken");
@@ -75,11 +75,11 @@ void add_data_verify(CLI::App& data) {
       ->type_name("INPUT");
   command
       ->add_option("--list", options->list,
-                   "Where the list goes, instead of the screen: name, identity, what is wrong; "
-                   "`pfc data filter --drop-images` takes it")
+                   "Write the list to this file and not to the screen: name, identity, what is "
+                   "wrong. `pfc data filter --drop-images` reads it")
       ->type_name("FILE");
   command->footer(
-      "Exits with 1 where an image is broken.\n\n"
+      "Exits with 1 if an image is broken.\n\n"
       "Example:\n"
       "  pfc data verify faces/train.rec --list broken.txt");
   command->callback([options] { run_verify(*options); });

@@ -40,7 +40,8 @@ std::filesystem::path left_out_beside(std::filesystem::path npy) {
 void run_embed(const EmbedCommand& command) {
   if (names_beside(command.output) == command.output) {
     throw UsageError(command.output +
-                     ": is where the names would go; give the matrix a name that ends in .npy");
+                     ": the names would be written to this file; choose a name for the matrix that "
+                     "ends in .npy");
   }
   const std::filesystem::path left_out_list = left_out_beside(command.output);
   if (find_launch().rank == 0) require_regular(command.output);
@@ -123,8 +124,8 @@ void add_embed(CLI::App& app) {
   command
       ->add_option(
           "-o,--output", options->output,
-          "A float32 matrix, a row an image; the names go to a .txt beside it, a line each, and "
-          "what is left out with its reason to a .left_out.txt")
+          "A float32 matrix with one row for each image. The names are written to a .txt beside "
+          "it, one a line, and images that are left out, with the reasons, to a .left_out.txt")
       ->type_name("FILE.npy")
       ->capture_default_str();
   options->network.add_options(*command);
@@ -133,8 +134,8 @@ void add_embed(CLI::App& app) {
       "  pfc embed output/best.safetensors photos/ -o photos.npy\n"
       "  pfc embed output/best.safetensors faces/train.rec\n"
       "  mpirun -np 8 pfc embed output/best.safetensors faces/train.rec -o faces.npy\n"
-      "Rows are as the network gives them, not normalised. Images that do not decode as 112 x 112\n"
-      "are left out, each with its reason. Ranks share the images.");
+      "Rows are not normalised. Images that do not decode as 112 x 112\n"
+      "are left out. Ranks share the images.");
   command->callback([options] { run_embed(*options); });
 }
 

@@ -34,7 +34,7 @@ void run_ifrt(const IfrtCommand& command) {
   if (command.model.model.empty()) {
     if (!command.input.ends_with(".npy")) {
       throw UsageError(command.input +
-                       ": images want a network, --model FILE; or give embeddings, a .npy");
+                       ": images need a network, --model FILE; or give embeddings, a .npy");
     }
     features = open_features(command.input);
     if (!command.images.empty()) images = open_images(command.images);
@@ -55,25 +55,25 @@ void run_ifrt(const IfrtCommand& command) {
 
 void add_eval_ifrt(CLI::App& eval) {
   CLI::App* command = eval.add_subcommand(
-      "ifrt", "All images against all, within groups and over all: the IFRT or MFR test");
+      "ifrt", "Compare all images with all, within groups and over all: the IFRT or MFR test");
   command->alias("mfr");
   const auto options = std::make_shared<IfrtCommand>();
   command
       ->add_option("INPUT", options->input,
-                   "Embeddings as `pfc embed` writes them (.npy, its .txt beside it with a name a "
-                   "row); with --model, images: a .rec or a folder")
+                   "Embeddings as `pfc embed` writes them (a .npy, with the names of its rows in "
+                   "the .txt beside it); with --model, images: a .rec or a folder")
       ->required()
       ->type_name("PATH");
   options->model.add_options(*command);
   command->add_flag("--mirror", options->mirror,
-                    "Add the mirror images' embeddings; published figures are without");
+                    "Add the embeddings of the mirror images; published figures do not");
   command->add_option("--far", options->fars, "False accept rates, each an upper bound")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command
       ->add_option("--between", options->between,
-                   "Two groups: the images of one against those of the other, as masked faces "
-                   "against plain ones")
+                   "Compare the images of the first group with those of the second, for example "
+                   "masked with plain faces")
       ->expected(2)
       ->type_name("GROUP");
   command
@@ -82,8 +82,7 @@ void add_eval_ifrt(CLI::App& eval) {
       ->type_name("PATH");
   options->files.add_options(*command);
   command->footer(
-      "Names say who is who: GROUP/IDENTITY/IMAGE, or IDENTITY/IMAGE without groups.\n"
-      "\n"
+      "The names tell the people: GROUP/IDENTITY/IMAGE, or IDENTITY/IMAGE without groups.\n\n"
       "Examples:\n"
       "  pfc eval ifrt mfr.npy --report mfr.html\n"
       "  pfc eval ifrt mfr_images --model output/best.safetensors --far 1e-6 1e-4\n"

@@ -20,14 +20,15 @@ struct IjbCommand {
 
 void run_ijb(const IjbCommand& command) {
   if (command.features.empty() == command.model.model.empty())
-    throw UsageError("one of --model and --features is wanted");
+    throw UsageError("give either --model or --features");
   require_outputs({command.files.html, command.files.json});
   const auto comm = join_evaluation();
   const IjbSet set = open_ijb(command.folder);
   std::unique_ptr<Features> features;
   if (command.features.empty()) {
     if (!is_folder(set.images_folder))
-      throw Error(set.images_folder.string() + ": not found, want the folder of the images");
+      throw Error(set.images_folder.string() +
+                  ": not found; this should be the folder of the images");
     features = command.model.embed(*aligned_images(set), !command.no_mirror, true, *comm);
   } else {
     features = open_features(command.features, set.images.count(), set.images_list);
@@ -58,15 +59,16 @@ void add_eval_ijb(CLI::App& eval) {
   options->model.add_options(*command);
   command
       ->add_option("--features", options->features,
-                   "Embeddings, a row a line of *_name_5pts_score.txt, an image's and its mirror "
-                   "image's added")
+                   "Embeddings, one row for each line of *_name_5pts_score.txt, each the sum for "
+                   "an image and its mirror image")
       ->type_name("FILE.npy");
-  command->add_flag("--no-detector-score", options->no_detector_score,
-                    "All images of a medium count alike; published figures weigh them");
+  command->add_flag(
+      "--no-detector-score", options->no_detector_score,
+      "Weight all images of a medium equally; published figures use the detector's score");
   command->add_flag("--normalise-images", options->normalise_images,
-                    "Each image's embedding is made a unit vector first; published figures don't");
+                    "Scale each image's embedding to unit length first; published figures do not");
   command->add_flag("--no-mirror", options->no_mirror,
-                    "Embed the images alone, not their mirror images as well");
+                    "Embed only the images, without their mirror images");
   options->files.add_options(*command);
   command->footer(
       "Examples:\n"

@@ -43,9 +43,9 @@ std::vector<std::string> list_of(const fs::path& named, const MegafaceCommand& c
   const fs::path path = or_in_folder(named, command, name);
   if (!path.empty()) return read_megaface_list(path, parts);
   if (command.folder.empty())
-    throw UsageError(std::string("a list of the images is wanted: ") + option + " or FOLDER");
-  throw Error(command.folder.string() + ": holds no " + name +
-              ", the list of its images; name the one you have with " + option);
+    throw UsageError(std::string("a list of the images is needed: ") + option + " or FOLDER");
+  throw Error(command.folder.string() + ": has no " + name +
+              ", the list of its images; give your list with " + option);
 }
 
 struct Both {
@@ -54,7 +54,7 @@ struct Both {
 
 Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, Communicator& comm) {
   if (!command.probes.empty()) {
-    if (command.distractors.empty()) throw UsageError("--probes wants --distractors as well");
+    if (command.distractors.empty()) throw UsageError("--probes needs --distractors too");
     return {open_features(command.probes), open_features(command.distractors)};
   }
   auto probes = list_of(command.probe_list, command, "facescrub_lst", 2, "--probe-list");
@@ -67,11 +67,11 @@ Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, C
                                    std::move(distractors))};
   }
   if (command.model.model.empty() || command.folder.empty())
-    throw UsageError("one of FOLDER with --model, --features, and --probes is wanted");
+    throw UsageError("give FOLDER with --model, or --features, or --probes");
   for (const char* images : {"facescrub_images", "megaface_images"}) {
     if (!is_folder(command.folder / images))
       throw Error((command.folder / images).string() +
-                  ": not found, want the folder of the images");
+                  ": not found; this should be the folder of the images");
   }
   require_probes(probes, options);
   const auto embed = [&](const char* images, std::vector<std::string> names, bool need_all) {
@@ -153,12 +153,12 @@ void add_eval_megaface(CLI::App& eval) {
   const auto options = std::make_shared<MegafaceCommand>();
   command
       ->add_option("FOLDER", options->folder,
-                   "The images as the field distributes them: facescrub_images, megaface_images, "
-                   "and beside them facescrub_lst, megaface_lst and the lists of noise")
+                   "InsightFace's megaface_testpack: facescrub_images, megaface_images, and beside "
+                   "them facescrub_lst, megaface_lst and the noise lists")
       ->type_name("FOLDER");
   options->model.add_options(*command);
   command->add_flag("--no-mirror", options->no_mirror,
-                    "Embed the images alone, not their mirror images as well");
+                    "Embed only the images, without their mirror images");
   command
       ->add_option("--features", options->features,
                    "Features in MegaFace's layout, facescrub/… and megaface/…, instead of a model")
@@ -168,15 +168,17 @@ void add_eval_megaface(CLI::App& eval) {
       ->capture_default_str();
   command
       ->add_option("--probes", options->probes,
-                   "Or embeddings as `pfc embed` writes them, names PERSON/IMAGE …")
+                   "Or the probes' embeddings as `pfc embed` writes them, with names PERSON/IMAGE")
       ->type_name("FILE.npy");
-  command->add_option("--distractors", options->distractors, "… and those of the distractors")
+  command
+      ->add_option("--distractors", options->distractors,
+                   "The distractors' embeddings, for use with --probes")
       ->type_name("FILE.npy");
   command->add_option("--probe-list", options->probe_list, "Instead of FOLDER/facescrub_lst")
       ->type_name("FILE");
   command
       ->add_option("--distractor-list", options->distractor_list,
-                   "Instead of FOLDER/megaface_lst; a devkit's JSON is taken, too")
+                   "Instead of FOLDER/megaface_lst; a devkit's JSON is accepted too")
       ->type_name("FILE");
   command
       ->add_option("--probe-noises", options->probe_noises,

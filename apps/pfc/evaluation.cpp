@@ -39,8 +39,8 @@ void ReportFiles::write(const Report& report) const {
 void ModelOptions::add_options(CLI::App& command) {
   command
       .add_option("--model", model,
-                  "A backbone, .safetensors or .pth: images are embedded by it, where there are no "
-                  "embeddings yet")
+                  "A backbone, .safetensors or .pth, that embeds the images; not needed if you "
+                  "give embeddings")
       ->type_name("FILE");
   network.add_options(command);
 }
@@ -90,7 +90,7 @@ void require_outputs(std::initializer_list<std::filesystem::path> files) {
 
 void UnusableImages::add(const std::string& name, const std::string& reason) {
   if (++count_ <= kNamed) line_.note(what_ + printable(name) + ": " + reason);
-  if (count_ == kNamed + 1) line_.note("and more, which are counted");
+  if (count_ == kNamed + 1) line_.note("more follow, which are only counted");
 }
 
 void require_faces(const ImageSource& images, const std::string& set, Communicator& comm) {
@@ -101,7 +101,7 @@ void require_faces(const ImageSource& images, const std::string& set, Communicat
   UnusableImages found(line, set);
   const auto show = [&](std::int64_t done) {
     if (line.due(done))
-      line.show(done, set + "looking at images: " + grouped(done) + " of " + grouped(end - begin));
+      line.show(done, set + "checking images: " + grouped(done) + " of " + grouped(end - begin));
   };
   const std::vector<BrokenFace> broken =
       long_work(comm, [&] { return check_faces(images, begin, end, at::get_num_threads(), show); });
@@ -110,7 +110,7 @@ void require_faces(const ImageSource& images, const std::string& set, Communicat
   comm.all_reduce(unusable).wait();
   if (const auto count = unusable.item<std::int64_t>(); count > 0) {
     throw Error(set + grouped(count) + " of " + counted(n, "image") +
-                " cannot be used, and the evaluation wants all: put good ones in their place");
+                " cannot be used, and the evaluation needs all: replace them with good ones");
   }
 }
 

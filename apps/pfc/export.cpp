@@ -36,11 +36,12 @@ void add_export(CLI::App& app) {
   command->add_option("MODEL", options->model, "A backbone: .safetensors or .pth")
       ->required()
       ->type_name("FILE");
-  command->add_option("OUTPUT", options->output, "What is written")
+  command->add_option("OUTPUT", options->output, "The ONNX file")
       ->required()
       ->type_name("FILE.onnx");
   command->add_flag("--normalize", options->options.normalize,
-                    "Take RGB pixels from 0 to 255 and do (x / 255 - 0.5) / 0.5 inside");
+                    "The exported network takes RGB pixels from 0 to 255 and applies (x / 255 - "
+                    "0.5) / 0.5 itself");
   command->footer(
       "Example:\n"
       "  pfc export output/best.safetensors best.onnx\n"

@@ -27,7 +27,7 @@ void FaceWalk::each(FaceSource& source, const std::string& doing,
                         grouped(static_cast<std::int64_t>(rate)) + " images/s");
   };
   for (Face face; source.next(face);) {
-    if (stop_.made()) throw Error("stopped; the same command begins again");
+    if (stop_.made()) throw Error("stopped; the same command starts again from the beginning");
     take(face);
     ++images;
     // The end is only reported when nothing follows: a source has read its last byte before it

@@ -144,9 +144,9 @@ void inspect_dataset(const fs::path& path, const std::string& cache_dir) {
   std::vector<std::byte> scratch;
   std::cout << path.string() << ": " << counted(set->size(), "image") << " of "
             << counted(set->identities(), "identity") << "\n"
-            << "  images an identity: " << grouped(images.front()) << " to "
+            << "  images of each identity: " << grouped(images.front()) << " to "
             << grouped(images.back()) << ", median " << grouped(images[images.size() / 2]) << "\n"
-            << "  left out, as they did not decode before: "
+            << "  left out because they did not decode earlier: "
             << grouped(set->summary().images_excluded)
             << (set->summary().passed_over.empty() ? "" : "\n  passed over: ")
             << set->summary().passed_over << "\n  first image: key " << set->key(0) << ", "
@@ -206,7 +206,8 @@ void inspect_checkpoint(const fs::path& folder) {
     std::cout << "  " << name << text_of(numbers) << "\n";
   const bool whole = check_files(folder, manifest);
   std::cout << "\nconfig:\n" << manifest.config;
-  if (!whole) throw Error(folder.string() + ": is not whole; --resume would take the one before");
+  if (!whole)
+    throw Error(folder.string() + ": is damaged; --resume would take the checkpoint before it");
 }
 
 void inspect_npy(const fs::path& path) {
@@ -286,22 +287,21 @@ struct InspectCommand {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("inspect", "Say what a file or a checkpoint holds");
+  CLI::App* command = app.add_subcommand("inspect", "Show what a file or a checkpoint holds");
   const auto options = std::make_shared<InspectCommand>();
   command->add_option("PATH", options->path, std::string("What to look at: ") + kKinds)
       ->required()
       ->type_name("PATH");
   command
       ->add_option("--cache-dir", options->cache_dir,
-                   "Where the index of a .rec is kept; by default nothing is written")
+                   "The folder for the index of a .rec; by default no index is written")
       ->type_name("FOLDER");
   command->footer(
       "Examples:\n"
       "  pfc inspect output/faces_tiny/checkpoints/step-000001200\n"
       "  pfc inspect backbone.pth\n"
       "  pfc inspect train.rec\n"
-      "Every byte of a checkpoint is compared with its checksums; status 1 where one is not "
-      "whole.");
+      "Every byte of a checkpoint is compared with its checksums. Exits with 1 if one is damaged.");
   command->callback([options] { inspect(options->path, options->cache_dir); });
 }
 

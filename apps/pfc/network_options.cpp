@@ -7,8 +7,7 @@
 namespace pfc {
 
 void NetworkOptions::add_options(CLI::App& command) {
-  command
-      .add_option("--device", device, "Where the network works; auto: on a GPU where there is one")
+  command.add_option("--device", device, "Where the network runs; auto: on a GPU if there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command.add_option("--batch", batch_size, "Images at a time")

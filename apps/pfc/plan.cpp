@@ -62,7 +62,8 @@ void print_memory(const PlanRequest& request, const Plan& plan) {
                       std::abs(left) / kGB)
             << "\n";
   if (plan.host_bytes > 0) {
-    std::cout << format("  %-44s %9.3f GB\n", "and of its machine's: class centres and optimizer",
+    std::cout << format("  %-44s %9.3f GB\n",
+                        "in its machine's memory: class centres and optimizer",
                         plan.host_bytes / kGB);
   }
   if (left >= 0) return;
@@ -73,8 +74,9 @@ void print_memory(const PlanRequest& request, const Plan& plan) {
 }
 
 void print_step(const PlanRequest& request, const Plan& plan) {
-  std::cout << "\nSent by a rank in a step                             bytes   on the way   "
-               "waited for\n";
+  std::cout
+      << "\n"
+         "Sent by a rank in a step                             bytes   on the way   waited for\n";
   for (const CollectivePart& part : plan.collectives) {
     std::cout << format("  %-37s %18s %9.2f ms %9.2f ms\n", part.name.c_str(),
                         grouped(std::llround(part.bytes)).c_str(), part.seconds * 1e3,
@@ -121,8 +123,8 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   number("--dim", request.head.table.dim, "Length of an embedding", 8192);
-  number("--batch", request.batch_size, "Images a step, over all ranks", 1 << 20);
-  number("--micro-batches", request.micro_batches, "Parts of the batch, one after the other",
+  number("--batch", request.batch_size, "Images in a step, over all ranks", 1 << 20);
+  number("--micro-batches", request.micro_batches, "Number of parts that the batch is cut into",
          1 << 20);
   command.add_option("--network", request.network, "Backbone, as in model.network")
       ->check(CLI::IsMember(backbone_names()))
@@ -136,19 +138,21 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
       ->check(type)
       ->capture_default_str();
   command
-      .add_option("--center-memory", options.center_memory,
-                  "Where both lie: in a GPU's memory or, host, in its machine's")
+      .add_option(
+          "--center-memory", options.center_memory,
+          "Where centres and state are kept: in the GPU's memory, or (host) in its machine's")
       ->check(CLI::IsMember({"device", "host"}))
       ->capture_default_str();
-  command.add_option("--gather", options.gather, "What embeddings travel between ranks as")
+  command
+      .add_option("--gather", options.gather, "The type in which embeddings are sent between ranks")
       ->check(type)
       ->capture_default_str();
-  command.add_option("--optimizer", options.optimizer, "Of backbone and centres")
+  command.add_option("--optimizer", options.optimizer, "Optimizer of backbone and centres")
       ->check(CLI::IsMember({"sgd", "adamw"}))
       ->capture_default_str();
   command
       .add_option("--way", options.way,
-                  "The head: tiled, or public code's pytorch, mxnet, replicated")
+                  "The head: tiled (ours), or that of public code: pytorch, mxnet, replicated")
       ->capture_default_str();
 }
 
@@ -157,15 +161,16 @@ void add_rates(CLI::App& command, PlanCommand& options) {
       command.add_option("--device", options.device, "v100, 2080ti, a100, h100 or cpu")
           ->capture_default_str();
   command
-      .add_flag("--measure", options.measure, "Rates of this machine's CPU, measured now: seconds")
+      .add_flag("--measure", options.measure,
+                "Measure the rates of this machine's CPU now; takes seconds")
       ->excludes(named);
   const auto rate = [&](const char* name, double& value, const char* what) {
     command.add_option(name, value, what)->check(CLI::PositiveNumber);
   };
-  rate("--gpu-memory", options.gpu_memory, "GiB of a device, in place of its own");
+  rate("--gpu-memory", options.gpu_memory, "Memory of a device in GiB, instead of the known value");
   rate("--backbone-tflops", options.backbone_tflops,
        "10^12 operations/s that the backbone reaches");
-  rate("--head-tflops", options.head_tflops, "The same of the head's products");
+  rate("--head-tflops", options.head_tflops, "10^12 operations/s that the head's products reach");
   rate("--memory-gbs", options.memory_gbs, "10^9 bytes/s of memory, read and written");
   rate("--network-gbs", options.network_gbs, "10^9 bytes/s that a rank sends");
 }
@@ -174,7 +179,7 @@ void add_rates(CLI::App& command, PlanCommand& options) {
 
 void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "plan", "What a run would take: memory of a rank, bytes sent, time of a step");
+      "plan", "Predict what a run takes: memory of a rank, bytes sent, time of a step");
   const auto options = std::make_shared<PlanCommand>();
   add_sizes(*command, *options);
   add_rates(*command, *options);
@@ -183,8 +188,8 @@ void add_plan(CLI::App& app) {
       "  pfc plan --identities 10000000 --rate 0.1 --batch 4096 --ranks 64 --device 2080ti\n"
       "  pfc plan --identities 100000000 --ranks 64 --centers bfloat16 --state bfloat16\n"
       "  pfc plan --identities 1000000 --batch 128 --network tiny --ranks 1 --measure\n"
-      "Nothing is run but with --measure. docs/scaling.md says what the figures were checked "
-      "against.");
+      "Nothing is run without --measure. docs/scaling.md compares such predictions with "
+      "measurements.");
   command->callback([options] { run_plan(*options); });
 }
 

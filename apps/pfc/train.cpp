@@ -20,23 +20,25 @@ void add_train(CLI::App& app) {
   };
   CLI::App* command = app.add_subcommand("train", "Train a network");
   const auto options = std::make_shared<Options>();
-  command->add_option("CONFIG", options->config, "The run, a .toml")->required()->type_name("FILE");
+  command->add_option("CONFIG", options->config, "The configuration of the run, a .toml")
+      ->required()
+      ->type_name("FILE");
   command
       ->add_option("--set", options->overrides, "Set a key after the file is read; may be repeated")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
-  command->add_flag(
-      "--resume", options->resume,
-      "Go on from the newest whole checkpoint in the output folder; begin where the folder holds "
-      "nothing of a run yet");
+  command->add_flag("--resume", options->resume,
+                    "Continue from the newest complete checkpoint in the output folder. If the "
+                    "folder has nothing of a run yet, begin the run");
   command->footer([] {
     return "Examples:\n"
-           "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec "
-           "--set head.sample_rate=0.1\n"
+           "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec --set "
+           "head.sample_rate=0.1\n"
            "  mpirun -np 4 pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec --resume\n"
-           "  pfc train mine.toml --set init.from=output/best.safetensors --set schedule.lr=0.01\n"
-           "\nThe keys of a .toml, their defaults and what they accept:\n\n" +
+           "  pfc train mine.toml --set init.from=output/best.safetensors --set "
+           "schedule.lr=0.01\n\n"
+           "The keys of a .toml, their defaults and what they accept:\n\n" +
            config_reference();
   });
   command->callback([options] {

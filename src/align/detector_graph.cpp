@@ -33,7 +33,7 @@ int levels_in(const OnnxSummary& summary, const std::string& name) {
   if (takes_pictures && (outputs == 9 || outputs == 15)) return static_cast<int>(outputs / 3);
   if (takes_pictures && (outputs == 6 || outputs == 10)) {
     throw DataError(name, "its " + std::to_string(outputs) + " outputs",
-                    "a detector that finds boxes without key points, by which faces are aligned; " +
+                    "a detector without key points, which are needed to align faces; " +
                         std::string(kWantedDetector));
   }
   std::string is = "a network of " + counted(std::ssize(summary.inputs), "input");
@@ -75,8 +75,8 @@ DetectorGraph read_detector(std::span<const std::byte> file, const std::string& 
   if (!batch || !colours) throw DataError(name, place, kWantedDetector);
   if (size && (height != wanted.height || width != wanted.width)) {
     throw DataError(name, place,
-                    "it takes no other size, and not " + text_of(wanted) +
-                        "; ask for none, or take a file whose size is open");
+                    "it takes no other size, so not " + text_of(wanted) +
+                        "; ask for no size, or use a file whose size is open");
   }
   const int stride = result.largest_stride();
   if (width < 1 || height < 1 || width > kLargestInput || height > kLargestInput ||

@@ -326,8 +326,8 @@ void LandmarkFile::choose_reading() {
   if (best.misfit > kSurelyFaces || best.misfit > plain.misfit / 2) best = plain;
   if (best.misfit > kNoListOfFaces) {
     fail_at(lines_.front(),
-            "whose numbers look like no face's points, nor do those of other lines; "
-            "want " +
+            "whose numbers do not look like the points of a face, and neither do those of other "
+            "lines; want " +
                 std::string(kWanted));
   }
   reading_ = best.reading;
@@ -380,7 +380,7 @@ std::optional<Landmarks> LandmarkFile::find(std::string_view name, const ImageSi
     for (Point& point : points) point = {point.x * size.width, point.y * size.height};
   }
   if (misfit(points) > kLooksLikeNoFace)
-    fail_at(*line, "whose points look like no face, read as \"" + reading_text() + "\"");
+    fail_at(*line, "whose points do not look like a face when read as \"" + reading_text() + "\"");
   return points;
 }
 

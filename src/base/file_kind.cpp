@@ -15,7 +15,7 @@ constexpr std::size_t kBytesLookedAt = 4096;
 constexpr std::size_t kBytesShown = 4;
 constexpr std::size_t kTextShown = 40;
 constexpr std::string_view kUnpack = "unpack it first";
-constexpr std::string_view kBrokenDownload = "was its download or its copy broken off?";
+constexpr std::string_view kBrokenDownload = "was its download or copy interrupted?";
 
 /// A kind that begins with certain bytes.
 struct Magic {
@@ -233,7 +233,7 @@ FileKind recognise_file(std::span<const std::byte> bytes) {
   if (is_onnx(begin)) return make_kind(FileFormat::kOnnx, "an ONNX network");
   if (std::ranges::all_of(begin, [](char c) { return c == '\0'; }))
     return make_kind(FileFormat::kOther, "zeros", kBrokenDownload);
-  return make_kind(FileFormat::kUnknown, "bytes of no kind known here, " + begin_in_hex(begin));
+  return make_kind(FileFormat::kUnknown, "bytes of an unknown kind, " + begin_in_hex(begin));
 }
 
 void refuse_kind(std::string_view file, std::span<const std::byte> bytes, std::string_view wanted) {

@@ -147,10 +147,11 @@ MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
   struct stat info {};
   if (::fstat(file.number(), &info) != 0) fail(path_, "open");
   if (!S_ISREG(info.st_mode))
-    throw Error(path_.string() +
-                (S_ISDIR(info.st_mode)
-                     ? ": is a folder, want a file"
-                     : ": is a device or a pipe, want a file; write what it gives into one first"));
+    throw Error(
+        path_.string() +
+        (S_ISDIR(info.st_mode)
+             ? ": is a folder, want a file"
+             : ": is a device or a pipe, want a file; write its content into a file first"));
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) return;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.number(), 0);
@@ -322,14 +323,15 @@ void read_file(const fs::path& path, std::vector<std::byte>& bytes) {
 std::string expand_home(std::string path) {
   if (path != "~" && !path.starts_with("~/")) {
     if (path.starts_with('~') && path.find('/') != path.npos) {
-      throw Error(path + ": only ~/ stands for a home folder here; name it in full, or write ./" +
-                  path + " where a folder is called so");
+      throw Error(path +
+                  ": only ~/ is expanded to a home folder here; write the path in full, or ./" +
+                  path + " if a folder has that name");
     }
     return path;
   }
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home == '\0')
-    throw Error(path + ": HOME is not set, so ~ stands for no folder: name it in full");
+    throw Error(path + ": HOME is not set, so ~ has no meaning: write the path in full");
   return home + path.substr(1);
 }
 

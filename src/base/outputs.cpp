@@ -53,7 +53,9 @@ void require_regular(const fs::path& file) {
   require_writable(file);
   const fs::file_status status = fs::symlink_status(follow_links(file));
   if (fs::exists(status) && !fs::is_regular_file(status))
-    refuse(file, "it is a device or a pipe; want the name of a file, others are written beside it");
+    refuse(file,
+           "it is a device or a pipe; want the name of a file, because other files are written "
+           "beside it");
 }
 
 void require_other(const fs::path& input, const fs::path& output) {

@@ -51,7 +51,7 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
     case Launch::Way::kRendezvous:
       if (use == UseGpus::kNever) {
         throw Error(
-            "torchrun, and srun without PMIx, start ranks that meet on GPUs, and those of this "
+            "torchrun, and srun without PMIx, start ranks that meet on GPUs, but the ranks of this "
             "command meet through MPI: start them with mpirun, or srun --mpi=pmix");
       }
       return make_nccl_communicator(launch, nullptr, timeout, end_with);

@@ -149,7 +149,8 @@ struct ScoreSearch {
   /// Checks that the rank lies inside: `above` scores are not below `to`, and `found` lie inside.
   void require(std::int64_t above, std::int64_t found) const {
     if (above <= rank && rank < above + found) return;
-    throw Error("products of this machine are less exact than those of float32; scores want these");
+    throw Error(
+        "products on this machine are less exact than float32; scores need float32 products");
   }
 };
 

@@ -117,7 +117,8 @@ constexpr const char* kOnePerson = "One person, lowest scores";
 constexpr const char* kTwoPeople = "Two people, highest scores";
 
 std::string as_given(std::int64_t zeros, const char* of) {
-  return zeros == 0 ? "" : grouped(zeros) + " " + of + " of zeros only, whose score to any is 0";
+  return zeros == 0 ? ""
+                    : grouped(zeros) + " " + of + " of zeros only, whose score with any other is 0";
 }
 
 constexpr const char* kUnresolved =
@@ -225,7 +226,7 @@ Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
     for (const RocPoint& point : points) row.push_back(Cell::percent(verification.roc.tar(point)));
   }
   table.notes.push_back(
-      "at the point whose FAR is nearest; corners: where the curve bends, as the field's scripts "
+      "at the point whose FAR is nearest; corners: where the curve bends, as InsightFace's scripts "
       "print it (roc_curve of scikit-learn)");
   table.notes.push_back(std::string("images count ") +
                         (options.use_detector_score ? "as much as their detector score" : "alike") +
@@ -247,8 +248,8 @@ Report ijb_report(const IjbSet& set, const IjbTemplates& templates,
         "probes without a mate in the gallery; ranks of the mean over all probes",
         "joined: as its ijb_1n.py; all galleries as one, the mate at any rank, the threshold "
         "from all scores that are not a mate's",
-        "standard: per gallery by ISO/IEC 19795, whose FPIR is an upper bound; the mean is one of "
-        "rates"};
+        "standard: per gallery, as ISO/IEC 19795 defines it; the FPIR is an upper bound, and the "
+        "mean is a mean of rates"};
     report.tables.push_back(std::move(ranks));
   }
   const RocCurve curve{set.name, verification.roc};
@@ -301,8 +302,8 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
   }
   roc.y.from = rate_axis_start(least);
   table.notes = {
-      "TAR at a FAR of at most that, the pairs whose cosine similarity is above the score; pairs "
-      "unordered, counts exact"};
+      "TAR at a FAR of at most the given one: pairs whose cosine similarity is above the score are "
+      "accepted; pairs unordered, counts exact"};
   if (!resolved) table.notes.emplace_back(kUnresolved);
   if (most == 0) table.notes.emplace_back("no group has pairs of both kinds");
   if (result.single > 0) {
@@ -353,7 +354,7 @@ Report megaface_report(const MegafaceResult& result, const Features& probes,
   }
   report.charts.push_back(
       {.title = "CMC",
-       .note = "The share of pairs whose second image is among the first so many",
+       .note = "The share of pairs whose second image is found at this rank or before",
        .x = {.label = "Rank",
              .from = 1,
              .to = static_cast<double>(std::max<std::size_t>(2, result.cmc.size())),

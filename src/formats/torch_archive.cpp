@@ -56,7 +56,7 @@ std::optional<TorchArchive::Entry> TorchArchive::find(const std::string& name) c
       ZIP_STAT_INDEX | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
   if ((stat.valid & kWanted) != kWanted) fail("its size is not told");
   if (stat.comp_method != ZIP_CM_STORE || stat.comp_size != stat.size) {
-    fail("compressed, want bytes as they are, as torch.save writes them");
+    fail("compressed, want uncompressed bytes, as torch.save writes them");
   }
   if (stat.size > file_size_) {
     fail(std::to_string(stat.size) + " bytes in a file of " + std::to_string(file_size_));

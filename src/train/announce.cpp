@@ -29,8 +29,8 @@ void announce_dataset(const Config& config, const Dataset& dataset) {
   tell(line);
   if (dataset.size() == dataset.identities()) {
     tell(
-        "note: every identity has one image; what makes two images one person is learnt from "
-        "several");
+        "note: every identity has only one image, so the network cannot learn what images of one "
+        "person have in common");
   }
   if (config.train.batch_size > dataset.size()) {
     tell("note: a batch of " + counted(config.train.batch_size, "image") + " holds the set's " +

@@ -196,7 +196,7 @@ TEST_F(FaceDetectorTest, TakesTheSizeThatTheFileFixes) {
         FaceDetector(fixed, ImageSize{320, 320});
       },
       ThrowsMessage<DataError>(HasSubstr("its input, 1 x 3 x 640 x 640: it takes no other "
-                                         "size, and not 320 x 320")));
+                                         "size, so not 320 x 320")));
 }
 
 TEST_F(FaceDetectorTest, TakesOutputsOfAnyNameOrderAndRank) {
@@ -248,7 +248,7 @@ TEST_F(FaceDetectorTest, RefusesWhatIsNoScrfd) {
       ThrowsMessage<Error>(HasSubstr("found a text that begins \"this is no network\", want "
                                      "an ONNX network")));
   EXPECT_THAT([&] { FaceDetector(model("open,scores,boxes")); },
-              ThrowsMessage<Error>(HasSubstr("boxes without key points")));
+              ThrowsMessage<Error>(HasSubstr("a detector without key points")));
   EXPECT_THAT([&] { FaceDetector(model("scores")); },
               ThrowsMessage<Error>(HasSubstr("a network of 1 input (1 x 3 x 640 x 640) and 3 "
                                              "outputs (12800 x 1); want an SCRFD detector")));

@@ -261,7 +261,7 @@ TEST(LandmarkFile, RefusesTheLinesWhosePointsLookLikeNoFace) {
   EXPECT_TRUE(file.find("p6.jpg", kSize));
   EXPECT_THAT([&] { (void)file.find("p7.jpg", kSize); },
               ThrowsMessage<DataError>(testing::AllOf(HasSubstr("landmarks.txt: line 8: found"),
-                                                      HasSubstr("look like no face"))));
+                                                      HasSubstr("do not look like a face"))));
 }
 
 TEST(LandmarkFile, IsRefusedByTheLineOrTheName) {
@@ -281,7 +281,7 @@ TEST(LandmarkFile, IsRefusedByTheLineOrTheName) {
   fails_with("a.jpg,38,52,74,52,,72,42,92,71,92\n", "line 1: found");
   // Counted from the bottom of the picture, or not the points of a face at all.
   fails_with("a.jpg 38 248 74 248 56 228 42 208 71 208\n", "line 1: found");
-  fails_with("a.jpg 71 92 38 52 42 92 74 52 56 72\n", "look like no face's points");
+  fails_with("a.jpg 71 92 38 52 42 92 74 52 56 72\n", "do not look like the points of a face");
   fails_with("{\"a.jpg\": [[1,2],[3,4]]}", "a.jpg: found");
   fails_with("{\"a.jpg\": [[1,2],[3,4],[5,6],[7,8],[9,null]]}", "a.jpg: found");
   fails_with("{\"a.jpg\": ", "JSON: ");

@@ -141,7 +141,7 @@ TEST_F(PfcData, AlignSaysAtTheStartWhatItCanKnow) {
   expect_failure(run("data align photos --landmarks wrong.txt -o other"), 1,
                  "wrong.txt: line 1: found \"id_0/0_0.jpg 71 92");
   expect_failure(run("data align photos --landmarks labels.txt --det-size 320 -o other"), 2,
-                 "--det-size belongs to --detector");
+                 "--det-size needs --detector");
   expect_failure(run("data align photos --detector labels.txt --det-size 320x -o other"), 2,
                  "--det-size 320x: want a side");
   expect_failure(run("data align photos --detector labels.txt -o other"), 1,

@@ -164,11 +164,11 @@ TEST_F(PfcEval, SaysInOneSentenceWhatIsWrong) {
   write("a.txt", "1/a\n2/b\n");
   expect_failure(run("eval ifrt a.npy"), 1,
                  "a.npy: offset 0: found a text that begins \"hello\", want a NumPy array");
-  expect_failure(run("eval ifrt photos"), 2, "images want a network");
-  expect_failure(run("eval ijb IJBC"), 2, "one of --model and --features is wanted");
+  expect_failure(run("eval ifrt photos"), 2, "images need a network");
+  expect_failure(run("eval ijb IJBC"), 2, "give either --model or --features");
   expect_failure(run("eval ijb IJBC --features a.npy"), 1, "IJBC/meta: no ijbc_face_tid_mid.txt");
-  expect_failure(run("eval megaface"), 2, "a list of the images is wanted");
-  expect_failure(run("eval megaface --probes a.npy"), 2, "--probes wants --distractors");
+  expect_failure(run("eval megaface"), 2, "a list of the images is needed");
+  expect_failure(run("eval megaface --probes a.npy"), 2, "--probes needs --distractors");
 }
 
 }  // namespace

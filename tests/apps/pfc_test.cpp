@@ -256,7 +256,7 @@ TEST_F(Pfc, InspectFindsWhatIsNotWholeInACheckpoint) {
   const Outcome altered = run("inspect " + checkpoint);
   EXPECT_EQ(altered.status, 1);
   EXPECT_THAT(altered.out, HasSubstr("NOT WHOLE"));
-  EXPECT_THAT(altered.err, EndsWith("is not whole; --resume would take the one before\n"));
+  EXPECT_THAT(altered.err, EndsWith("is damaged; --resume would take the checkpoint before it\n"));
 }
 
 TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {

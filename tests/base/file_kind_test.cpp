@@ -71,7 +71,7 @@ TEST(FileKind, EachKindIsToldByItsFirstBytes) {
       {"a.pth" + std::string(252, '\0') + "ustar", "a tar archive"},
       {"PAR1/a.jpg 1\n", "a text that begins \"PAR1/a.jpg 1\""},  // not a Parquet table
       {"Gr\xc3\xb6\xc3\x9f\x65 1\n", "a text that begins \"Gr\xc3\xb6\xc3\x9f\x65 1\""},
-      {"\xc4\xe3\xba\xc3 1\n", "bytes of no kind known here, c4 e3 ba c3"},  // GBK
+      {"\xc4\xe3\xba\xc3 1\n", "bytes of an unknown kind, c4 e3 ba c3"},  // GBK
       {zip_entry("photos/a.jpg"), "a zip archive"},
       {zip_entry("arr_0.npy"), "a NumPy archive, .npz"},
       {zip_entry("backbone/data.pkl"), "a PyTorch file"},
@@ -90,7 +90,7 @@ TEST(FileKind, EachKindIsToldByItsFirstBytes) {
        "a\0\n\0"s,
        "a text in UTF-16"},
       {"n000001/0001.jpg\t3\n", "a text that begins \"n000001/0001.jpg?3\""},
-      {"\x01\x02\x03\x04\x05", "bytes of no kind known here, 01 02 03 04"},
+      {"\x01\x02\x03\x04\x05", "bytes of an unknown kind, 01 02 03 04"},
   };
   for (const auto& [bytes, words] : kinds) EXPECT_EQ(words_of(bytes), words);
 }

@@ -441,7 +441,7 @@ TEST(TorchFile, OtherArchivesAreRefused) {
   EXPECT_THAT(error_of(zip_archive(entries)), HasSubstr("a TorchScript program"));
   EXPECT_EQ(error_of({}),
             "t.pth: offset 0: found an empty file, want a file of torch.save: was its download or "
-            "its copy broken off?");
+            "copy interrupted?");
   EXPECT_THAT(error_of(bytes_of("PK\3\4")), HasSubstr("is the file cut off?"));
   EXPECT_THAT(error_of(bytes_of("{}\n\n\n")), HasSubstr("found a text that begins \"{}\", want"));
   EXPECT_THAT(error_of(bytes_of(std::string(257, '\0') + "ustar")), HasSubstr("a tar archive"));

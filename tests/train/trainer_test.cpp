@@ -275,7 +275,7 @@ TEST_F(Train, SaysWhereIdentitiesHaveOneImageAndABatchHoldsTheSetTwice) {
   config_.eval.sets = {};
   write_set(config_.data.train, 12, 1);
   run();
-  EXPECT_THAT(log_, HasSubstr("note: every identity has one image"));
+  EXPECT_THAT(log_, HasSubstr("note: every identity has only one image"));
   EXPECT_THAT(log_, HasSubstr("note: a batch of 32 images holds the set's 12 more than once"));
 }
 
