@@ -133,10 +133,9 @@ TEST_F(PfcData, AlignSaysAtTheStartWhatItCanKnow) {
   expect_failure(run("data align photos --landmarks labels.txt -o photos/aligned"), 1,
                  "photos/aligned lies in photos");
   write("deeper.txt", "photos/id_0/0_0.jpg" + points);
-  expect_failure(
-      run("data align photos --landmarks deeper.txt -o other"), 1,
-      "deeper.txt: names none of 120 pictures; it has names such as photos/id_0/0_0.jpg, "
-      "and the pictures' are such as id_0/0_0.jpg");
+  expect_failure(run("data align photos --landmarks deeper.txt -o other"), 1,
+                 "deeper.txt: names none of 120 pictures; it has names like photos/id_0/0_0.jpg, "
+                 "and the pictures have names like id_0/0_0.jpg");
   write("wrong.txt", "id_0/0_0.jpg 71 92 38 52 42 92 74 52 56 72\n");
   expect_failure(run("data align photos --landmarks wrong.txt -o other"), 1,
                  "wrong.txt: line 1: found \"id_0/0_0.jpg 71 92");

@@ -281,8 +281,8 @@ TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {
   std::filesystem::create_directory(folder_ / "folder");
   expect_failure(run("export folder out.onnx"), 1, "folder: is a folder, want a file");
   expect_failure(run("eval megaface folder --model page"), 1,
-                 "folder: holds no facescrub_lst, the list of its images; name the one you have "
-                 "with --probe-list");
+                 "folder: has no facescrub_lst, the list of its images; give your list with "
+                 "--probe-list");
 }
 
 TEST_F(Pfc, ConvertRefusesWhatItCannotTell) {
@@ -338,7 +338,7 @@ TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
         "data verify none --list no/out", "data pack none -o no/out.bin"}) {
     expect_failure(run(command), 1, "cannot be written: there is no folder no, make it first");
   }
-  expect_failure(run("embed none none -o rows.txt"), 2, "rows.txt: is where the names would go");
+  expect_failure(run("embed none none -o rows.txt"), 2, "rows.txt: the names would be written");
   for (const std::string device : {"/dev/null", "/dev/stdout"})
     expect_failure(run("embed none none -o " + device), 1,
                    device + ": cannot be written: it is a device or a pipe");

@@ -87,7 +87,8 @@ TEST_F(PfcProcess, ATildeInAPathIsTheHomeFolder) {
   EXPECT_EQ(names("home"), "a.png b.png ");
   EXPECT_EQ(sh("HOME=$PWD/home \"$PFC\" data unpack faces '-o~/photos' >out.txt"), 0);
   EXPECT_TRUE(fs::exists(folder_ / "home/photos"));
-  expect_failure(run("data unpack faces -o '~nobody/photos'"), 1, "~nobody/photos: only ~/ stands");
+  expect_failure(run("data unpack faces -o '~nobody/photos'"), 1,
+                 "~nobody/photos: only ~/ is expanded");
   EXPECT_FALSE(fs::exists(folder_ / "~"));
   EXPECT_EQ(sh("env -u HOME \"$PFC\" data info '~/faces' 2>err.txt"), 1);
   EXPECT_THAT(read("err.txt"), HasSubstr("~/faces: HOME is not set"));

@@ -266,7 +266,7 @@ TEST_F(Files, ATildeIsTheHomeFolderWhereItBeginsAPath) {
   EXPECT_EQ(expand_home("a/~/x"), "a/~/x");
   EXPECT_EQ(expand_home("~x"), "~x");
   EXPECT_THAT([] { expand_home("~bob/x"); },
-              testing::ThrowsMessage<Error>(testing::HasSubstr("~bob/x: only ~/ stands for")));
+              testing::ThrowsMessage<Error>(testing::HasSubstr("~bob/x: only ~/ is expanded")));
   ::unsetenv("HOME");
   EXPECT_THAT([] { expand_home("~/x"); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("~/x: HOME is not set")));

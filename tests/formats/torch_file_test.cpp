@@ -368,7 +368,7 @@ TEST(TorchFile, CompressedEntriesAreRefusedBeforeTheyAreInflated) {
   const Bytes bomb = zip_archive(entries, /*compressed=*/true);
   EXPECT_LT(bomb.size(), 1 << 20);
   EXPECT_EQ(error_of(bomb),
-            "t.pth: entry file/byteorder: compressed, want bytes as they are, as torch.save "
+            "t.pth: entry file/byteorder: compressed, want uncompressed bytes, as torch.save "
             "writes them");
 }
 
