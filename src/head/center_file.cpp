@@ -30,7 +30,7 @@ std::int64_t row_bytes(const at::Tensor& part) {
   return static_cast<std::int64_t>(part.nbytes()) / part.size(0);
 }
 
-/// Calls body(some rows) for all of them, in order: a GPU's rows go through the host's memory,
+/// Calls body(some rows) until all rows were passed, in order. A GPU's rows go through host memory,
 /// which may be smaller than the table.
 template <class Body>
 void for_each_piece(const at::Tensor& part, const Body& body) {
@@ -50,7 +50,7 @@ TensorStream stream_of(const std::string& name, const at::Tensor& part) {
   return {name, dtype_of(part), part.sizes().vec(), read};
 }
 
-/// The rows of a table that one file holds too.
+/// The rows that a table and one file have in common.
 class SharedRows {
  public:
   SharedRows(CheckedFile file, const ClassShard& saved, CenterTable& table)
@@ -83,7 +83,7 @@ class SharedRows {
   }
 
  private:
-  /// The header is parsed once the first block, which it lies in, is known to be whole.
+  /// The header lies in the first block, and is parsed after that block was checked.
   SafetensorsFile open() {
     std::byte first{};
     file_.read(0, {&first, 1});
@@ -135,7 +135,7 @@ TensorStream numbers_of(const ClassIdentities& identities, const ClassShard& sha
   return as_stream({kIdentities, "I32", {shard.rows()}, std::as_bytes(rows)});
 }
 
-/// `text` holds what is streamed.
+/// The stream reads from `text`.
 TensorStream names_of(const ClassIdentities& identities, const ClassShard& shard,
                       std::string& text) {
   for (GlobalClass c = shard.begin(); c < shard.end(); ++c.v)
@@ -143,7 +143,7 @@ TensorStream names_of(const ClassIdentities& identities, const ClassShard& shard
   return as_stream({kIdentities, "U8", {std::ssize(text)}, std::as_bytes(std::span(text))});
 }
 
-/// Numbers that index others.
+/// Checks numbers that are used as an index.
 void require_range(const at::Tensor& counts, std::int64_t most, const char* name) {
   if (!counts.defined()) return;
   const auto [low, high] = at::aminmax(counts);
@@ -164,7 +164,7 @@ Checksums save_centers(const CenterTable& table, const ClassIdentities& identiti
   std::string names;
   if (identities.have_names()) streams.push_back(names_of(identities, shard, names));
   Metadata metadata = center_metadata(shard, identities);
-  if (table.steps_seen().defined()) {  // what brings a row through the steps it missed
+  if (table.steps_seen().defined()) {  // what is needed to bring a row through its missed steps
     const std::span<const double> rates = table.learning_rates();
     streams.push_back(
         as_stream({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)}));

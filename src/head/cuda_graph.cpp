@@ -14,7 +14,8 @@ void check(cudaError_t result, const char* call) {
   if (result != cudaSuccess) throw Error(std::string(call) + ": " + cudaGetErrorString(result));
 }
 
-/// Of no other pool in this process; the allocator's own numbers stand in the first place.
+/// The id of a pool that no other code in this process uses; the allocator's own ids use the first
+/// number.
 c10::cuda::MempoolId_t new_pool() {
   static std::atomic<c10::CaptureId_t> next = 1;
   constexpr c10::CaptureId_t kOurs = c10::CaptureId_t{1} << 40;
@@ -36,7 +37,7 @@ void CudaGraph::run(const std::function<void()>& work) {
 void CudaGraph::record(const std::function<void()>& work) {
   const auto device = stream_.device_index();
   pool_ = new_pool();
-  // Work may fork to other streams, and nothing else is put on any while it is recorded.
+  // Work may fork to other streams; nothing else is put on any stream during recording.
   allocator::beginAllocateToPool(device, pool_, [](cudaStream_t) { return true; });
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a graph");

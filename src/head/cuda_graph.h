@@ -8,8 +8,8 @@
 
 namespace pfc {
 
-/// Work for a GPU that is the same each time: recorded once, then launched whole, which costs the
-/// host a call instead of hundreds.
+/// GPU work that is the same each time. It is recorded once and then launched as a whole, which
+/// costs the host one call and not hundreds.
 class CudaGraph {
  public:
   explicit CudaGraph(const c10::cuda::CUDAStream& stream) : stream_(stream) {}
@@ -17,9 +17,10 @@ class CudaGraph {
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
 
-  /// Puts `work` on the stream, which must be the current one: the first time as it is, which is
-  /// when libraries reserve what they need, the second time recorded, from then on from the record.
-  /// What `work` reads and writes must stay where it is, or be forgotten.
+  /// Puts `work` on the current stream, which must be `stream`'s. The first time it runs
+  /// unrecorded, because libraries then reserve what they need; the second time it is recorded;
+  /// from then on the record is launched. What `work` reads and writes must stay at the same
+  /// address; otherwise call `forget`.
   void run(const std::function<void()>& work);
   void forget();
 
@@ -29,7 +30,7 @@ class CudaGraph {
   c10::cuda::CUDAStream stream_;
   bool has_run_ = false;
   cudaGraphExec_t recorded_ = nullptr;
-  c10::cuda::MempoolId_t pool_ = {0, 0};  ///< of what was allocated while it was recorded
+  c10::cuda::MempoolId_t pool_ = {0, 0};  ///< for memory that was allocated during recording
 };
 
 }  // namespace pfc

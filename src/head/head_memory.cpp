@@ -30,7 +30,7 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
   const bool on_gpu = options.table.device.is_cuda();
   const std::int64_t dim = options.table.dim, tile = PartialFc::tile_rows(options, step.samples);
   const std::int64_t sums = on_gpu ? sum_parts(step.samples, dim) : 1;
-  const std::int64_t centers = on_gpu ? 2 : 1;  // on CPUs the gradients lie where the centres did
+  const std::int64_t centers = on_gpu ? 2 : 1;  // on CPUs the gradients overwrite the centres
   const std::int64_t worker =
       (1 + sums) * step.samples * dim + tile * (centers * dim + step.samples);
   HeadMemory memory;
@@ -39,7 +39,7 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                 kFloat * (step.threads * worker + step.rows);
   if (step.accumulates) memory.step += kFloat * step.rows * dim;
   memory.table_is_apart = on_gpu && options.table.in_host_memory;
-  if (memory.table_is_apart) {  // this step's rows and the next one's, with their numbers
+  if (memory.table_is_apart) {  // this step's rows and the next step's, with their numbers
     constexpr std::int64_t kSteps = 2;
     memory.step +=
         kSteps * step.rows * (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});

@@ -5,9 +5,9 @@ namespace pfc {
 using Lane = StagingDevice::Lane;
 using Mark = StagingDevice::Mark;
 
-/// The other slot holds the rows of the step before the current one, which must have been stored
-/// (the table is read now) and forwarded. The current step's rows need not have been: those that
-/// are wanted come from its slot.
+/// The other slot holds the rows of the step before the current one. They must have been stored
+/// (the table is read now) and forwarded. The current step's rows need not have been stored: rows
+/// that both steps use come from its slot.
 void PrefetchQueue::load(const SampledClasses& classes) {
   const int slot = other(current_);
   device_.wait(Lane::kIn, Mark::kStored, slot);

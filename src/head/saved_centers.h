@@ -14,19 +14,19 @@
 namespace pfc {
 
 /// The class centres in a folder of `centers-….safetensors`, a checkpoint's or a converted one's,
-/// one by one, as a start for others. Mapped, so that only what is read costs memory; safe from
-/// several threads. For a run that goes on, see load_centers.
+/// read one by one as initial values for others. The files are mapped, so only what is read takes
+/// memory; safe from several threads. To resume a run, see load_centers.
 class SavedCenters {
  public:
-  /// Throws Error where there are none, and DataError where one is missing or malformed.
+  /// Throws Error if there are none, and DataError if one is missing or malformed.
   explicit SavedCenters(const std::filesystem::path& folder);
 
   std::int64_t classes() const { return classes_; }
   std::int64_t dim() const { return dim_; }
-  /// Whose centres they are; nothing where the files are of a version that did not say it. Throws
-  /// DataError where they say it wrongly.
+  /// Whose centres they are; nothing if the files come from a version that did not note it. Throws
+  /// DataError if the note is invalid.
   std::optional<ClassIdentities> identities() const;
-  /// row [dim]: the centre of a class, brought through the steps it missed.
+  /// row [dim]: the centre of a class, brought through its missed steps.
   void read(GlobalClass c, std::span<float> row) const;
 
  private:
@@ -36,7 +36,7 @@ class SavedCenters {
     SafetensorsFile content;
     ClassShard shard;
     const TensorView* centers;
-    const TensorView* momentum = nullptr;  ///< these three where rows may have missed steps
+    const TensorView* momentum = nullptr;  ///< these three are set if rows may have missed steps
     const TensorView* steps_seen = nullptr;
     std::optional<SkippedSteps> skipped = std::nullopt;
   };

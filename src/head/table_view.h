@@ -7,14 +7,14 @@
 
 namespace pfc {
 
-/// A table in a GPU's memory, for the kernels. `missed`, on that GPU, is its CenterTable::missed()
-/// or undefined.
+/// The kernels' view of a table in a GPU's memory. `missed`, on that GPU, is its
+/// CenterTable::missed() or undefined.
 kernels::cuda::Table view_of(const CenterTable& table, const at::Tensor& missed);
 
-/// A tensor as the kernels take what GEMMs read.
+/// The kernels' view of a tensor that GEMMs read.
 kernels::cuda::Operand operand(const at::Tensor& tensor);
 
-/// How a table's part stores its numbers; float32 where it is undefined.
+/// The number type of a table's part; float32 if it is undefined.
 NumberType number_type_of(const at::Tensor& part);
 
 }  // namespace pfc

@@ -2,7 +2,7 @@
 #include "head/head_steps.h"
 #include "pfc/base/error.h"
 
-// In place of the files that work on GPUs, where there is no CUDA to build them with.
+// Used in place of the files for GPUs in a build without CUDA.
 
 namespace pfc {
 namespace {

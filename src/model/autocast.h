@@ -4,8 +4,8 @@
 
 namespace pfc {
 
-/// While it lives, operators that gain by it compute in `type` (PyTorch's autocast); with float32
-/// none does, also inside of another one.
+/// While this lives, operators that benefit compute in `type` (PyTorch's autocast). With float32
+/// none does, even inside another Autocast.
 class Autocast {
  public:
   Autocast(at::Device device, at::ScalarType type)
@@ -17,7 +17,8 @@ class Autocast {
     at::autocast::increment_nesting();
   }
   ~Autocast() {
-    // The casts of parameters are kept until the outermost ends: they change with each step.
+    // Casts of parameters are cached until the outermost Autocast ends, because they change with
+    // each step.
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(device_, was_on_);
     at::autocast::set_autocast_dtype(device_, before_);
@@ -31,8 +32,8 @@ class Autocast {
   at::ScalarType before_;
 };
 
-/// x in float32 where it is in a narrower type; else itself, which leaves no operator in an
-/// exported network.
+/// x converted to float32 if its type is narrower; otherwise x itself, which leaves no operator in
+/// an exported network.
 inline at::Tensor in_float32(const at::Tensor& x) {
   return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
 }

@@ -16,13 +16,13 @@
 namespace pfc {
 namespace {
 
-/// Far beyond any use; a damaged file must not ask for more memory than there is.
+/// Far beyond any use. A damaged file must not ask for more memory than there is.
 constexpr std::int64_t kMaxEmbeddingSize = 8192;
 
 struct Network {
   std::string name;
   std::function<std::shared_ptr<Backbone>(std::int64_t embedding_size, std::uint64_t seed)> make;
-  /// Where such tensors are this network's: of which embedding size.
+  /// The embedding size, if the tensors belong to this network.
   std::function<std::optional<std::int64_t>(const TensorShapes& tensors)> recognise;
 };
 
@@ -44,8 +44,8 @@ std::vector<Network> all_networks() {
       iresnet("r100", {.blocks = {3, 13, 30, 3}}),
       iresnet("r124", {.blocks = {3, 13, 40, 5}}),
       iresnet("r200", {.blocks = {6, 26, 60, 6}}),
-      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
-      // 7 × 7 as in the family: 0.11 GMAC, 3.61 M parameters.
+      // For CPUs. The stem's stride replaces that of the first stage, so that the last map is 7 × 7
+      // as in the other iResNets: 0.11 GMAC, 3.61 M parameters.
       iresnet("tiny", {.blocks = {1, 2, 2, 1},
                        .widths = {16, 32, 64, 128},
                        .strides = {1, 2, 2, 2},
@@ -144,7 +144,7 @@ void move_to(at::Device device, Backbone& backbone) {
 }
 
 torch::Tensor to_network_input(const torch::Tensor& pixels) {
-  // Pixels already lie in the order of channels_last, so the permutation is free. On a CPU `tiny`
+  // Pixels already have the order of channels_last, so the permutation is free. On a CPU `tiny`
   // trained 162 images/s in this order and 108 in the contiguous one (PyTorch's own operators,
   // batch 128, two cores).
   return pixels.permute({0, 3, 1, 2}).to(torch::kFloat32).div_(127.5).sub_(1);

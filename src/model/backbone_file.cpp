@@ -21,7 +21,7 @@
 namespace pfc {
 namespace {
 
-constexpr std::string_view kOurFormats = "partial-fc ";  // how each of them begins
+constexpr std::string_view kOurFormats = "partial-fc ";  // the begin of each format's name
 constexpr const char* kFormat = "partial-fc backbone 1";
 constexpr std::string_view kCount = "num_batches_tracked";
 
@@ -72,7 +72,7 @@ SavedState read_state(const std::filesystem::path& path, std::string_view likely
           {}};
 }
 
-/// float32 is what parameters are here; nothing where a type does not become that.
+/// Parameters are float32 here. Nothing for a type that cannot become float32.
 std::optional<torch::ScalarType> float_type(const std::string& dtype) {
   if (dtype == "F64") return torch::kFloat64;
   if (dtype == "F16") return torch::kFloat16;
@@ -86,19 +86,21 @@ void read_into(const torch::Tensor& target, const TensorStream& saved) {
   saved.read([&](std::span<const std::byte> bytes) { to = std::ranges::copy(bytes, to).out; });
 }
 
-/// What a tensor belongs to: the name's first part, or all that have one part only.
+/// The part that a tensor belongs to: the first part of its name. Names with a single part form one
+/// group.
 std::string_view group_of(std::string_view name) {
   const std::size_t point = name.find('.');
   return point == name.npos ? "" : name.substr(0, point);
 }
 
-/// Whether a tensor may be a head's class centres: as many numbers a class as embeddings have.
+/// Whether a tensor may be the class centres of a head: it has as many numbers for each class as an
+/// embedding.
 bool are_centers(const TensorStream& tensor, std::int64_t embedding_size) {
   return tensor.shape.size() == 2 &&
          (tensor.shape[0] == embedding_size) != (tensor.shape[1] == embedding_size);
 }
 
-/// The parts of the file that are a head beside the network, and not the network's own.
+/// The parts of the file that belong to a head beside the network, and not to the network.
 std::set<std::string_view> heads_in(const SavedState& saved,
                                     const std::map<std::string, torch::Tensor>& network) {
   std::set<std::string_view> own, heads;
@@ -111,7 +113,7 @@ std::set<std::string_view> heads_in(const SavedState& saved,
   return heads;
 }
 
-/// The sentence of what was left out; nothing where nothing was.
+/// A sentence about the tensors that were left out; empty if there are none.
 std::string left_out_text(const SavedState& saved, const std::vector<std::string>& names,
                           const std::string& path) {
   constexpr std::size_t kNames = 3;
@@ -130,7 +132,7 @@ std::string left_out_text(const SavedState& saved, const std::vector<std::string
   return text.empty() ? "" : path + ": left out: " + text;
 }
 
-/// Returns what was left out, in a sentence.
+/// Returns a sentence about the tensors that were left out.
 std::string load_state(Backbone& backbone, const SavedState& saved, const std::string& path) {
   const torch::NoGradGuard no_grad;
   const auto all = state_of(backbone);
@@ -176,7 +178,7 @@ std::string load_state(Backbone& backbone, const SavedState& saved, const std::s
 
 Checksums save_backbone(const Backbone& backbone, std::string_view name,
                         std::int64_t embedding_size, const std::filesystem::path& path) {
-  std::vector<torch::Tensor> alive;  // copies, where a tensor is not row-major in host memory
+  std::vector<torch::Tensor> alive;  // copies of tensors that are not row-major in host memory
   std::vector<TensorView> views;
   for (const auto& [key, tensor] : state_of(backbone)) {
     alive.push_back(tensor.detach().cpu().contiguous());

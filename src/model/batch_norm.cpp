@@ -32,8 +32,8 @@ void share_rows(const kernels::Rows& rows, std::int64_t shares, F f) {
   });
 }
 
-/// Sums over rows, `kinds` of them a channel: each share adds to its own, and they meet in the
-/// order of the shares, so that the same number of threads gives the same bits.
+/// Sums over rows, `kinds` of them for each channel. Each share adds to its own sums, and these are
+/// joined in the order of the shares, so that the same number of threads gives the same bits.
 class Sums {
  public:
   Sums(std::int64_t shares, std::int64_t kinds, std::int64_t channels)
@@ -58,13 +58,13 @@ class Sums {
   std::vector<double> values_;
 };
 
-/// What a batch normalisation normalises with: over `count` values, in float64, where these are.
+/// Mean and variance for a batch normalisation, over `count` values, in float64.
 struct Moments {
-  at::Tensor mean, variance;  ///< [channels]; the variance is the mean square deviation
+  at::Tensor mean, variance;  ///< [channels]; the variance is the mean squared deviation
   at::Tensor count;           ///< scalar
 };
 
-/// Those of all ranks' values (Chan et al., "Updating formulae and a pairwise algorithm", 1979).
+/// Joins those of all ranks (Chan et al., "Updating formulae and a pairwise algorithm", 1979).
 Moments over_ranks(const Moments& local, Communicator& comm) {
   const std::int64_t channels = local.mean.size(0);
   const at::Tensor all =
@@ -86,14 +86,14 @@ void move_running_statistics(const BatchNormState& state, const Moments& moments
   move(state.running_var, moments.variance * (moments.count / (moments.count - 1)));
 }
 
-/// Of the backward pass. `local` is left as it is.
+/// For the backward pass. `local` is not changed.
 at::Tensor sum_over_ranks(const at::Tensor& local, Communicator* comm) {
   if (comm == nullptr) return local;
   at::Tensor sum = local.clone();
   return comm->all_reduce(sum).wait();
 }
 
-// An autograd context keeps values and tensors. The communicator outlives the step.
+// An autograd context can keep only values and tensors. The communicator outlives the step.
 std::int64_t as_value(Communicator* comm) {
   return reinterpret_cast<std::int64_t>(comm);
 }
@@ -189,7 +189,7 @@ class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
   }
 };
 
-/// The plain operators' batch normalisation over the images of all ranks.
+/// Batch normalisation over the images of all ranks, with the plain operators.
 class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatchNorm> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -228,8 +228,8 @@ class SynchronisedBatchNorm : public torch::autograd::Function<SynchronisedBatch
   }
 
  private:
-  /// What sums over x are made in: a GPU adds up in a tree, where float32 loses little, and float64
-  /// would cost it twice the memory and on most cards 64 times the time.
+  /// The type for sums over x. A GPU adds in a tree, where float32 loses little; float64 would cost
+  /// it twice the memory and, on most cards, 64 times the time.
   static at::ScalarType wide(const at::Tensor& x) {
     return x.is_cpu() || x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   }
@@ -256,7 +256,7 @@ bool has_kernels(const at::Tensor& x) {
 at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
                             const at::Tensor& slope) {
   if (has_kernels(x)) {
-    // A slope of 1 is no PReLU.
+    // With a slope of 1 a PReLU does nothing.
     return BatchNormPRelu::apply(x, state.weight, state.bias,
                                  slope.defined() ? slope : at::ones_like(state.running_mean),
                                  state);

@@ -16,8 +16,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::CappedTag<float, kChannelStep>;
 using Vec = hn::Vec<Tag>;
 
-/// Float sums are kept over this many values at the most, then added to the double ones: the bytes
-/// stay in the first-level cache while the groups of channels walk over them one after the other.
+/// Float sums are kept over at most this many values, then added to the double ones. The bytes stay
+/// in the first-level cache while the groups of channels go over them one after another.
 constexpr std::int64_t kBlockValues = 4096;
 
 /// Calls f(first value, rows, first channel) for each group of Lanes channels of each block of

@@ -2,7 +2,7 @@
 
 #include "model/batch_norm_kernels.h"
 
-// In place of batch_norm_kernels.cpp where there is no Highway: one scalar at a time.
+// Replaces batch_norm_kernels.cpp if there is no Highway: one scalar at a time.
 
 namespace pfc::kernels {
 namespace {
@@ -13,7 +13,7 @@ void each_value(Rows rows, F f) {
   for (std::int64_t i = 0; i < rows.count * rows.channels; ++i) f(i, i % rows.channels);
 }
 
-/// What NormPRelu makes of one value, and its gradient.
+/// The steps of NormPRelu for one value, and its gradient.
 struct Point {
   float centred, z, slope;
 

@@ -8,8 +8,8 @@
 
 namespace pfc {
 
-/// Puts a network into evaluation mode for a while. Its modules may have differed in their mode
-/// (some may be frozen), so each gets its own back.
+/// Puts a network into evaluation mode for a while. Its modules may have different modes (some may
+/// be frozen), so each gets its own mode back.
 class EvaluationMode {
  public:
   explicit EvaluationMode(torch::nn::Module& network)
@@ -21,7 +21,7 @@ class EvaluationMode {
   }
   ~EvaluationMode() {
     network_.train(was_training_);
-    // A module hands its mode down, and stands before its parts here.
+    // A module passes its mode on to its parts, and comes before them in this list.
     for (const auto& [module, training] : parts_) module->train(training);
   }
   EvaluationMode(const EvaluationMode&) = delete;

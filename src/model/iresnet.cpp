@@ -82,7 +82,7 @@ class IResNet : public Backbone {
     auto x = bn1_->forward(conv1_->forward(images), prelu_->weight);
     for (const auto& block : blocks_) x = block->forward(x);
     x = in_float32(bn2_->forward(x).flatten(1));
-    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    const Autocast off(x.device(), torch::kFloat);  // the embedding is not rounded
     return features_->forward(fc_->forward(x));
   }
 

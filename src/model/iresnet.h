@@ -10,7 +10,7 @@
 
 namespace pfc {
 
-/// What tells one iResNet from another.
+/// The numbers that distinguish iResNets.
 struct IResNetShape {
   std::array<std::int64_t, 4> blocks;                        ///< residual blocks of each stage
   std::array<std::int64_t, 4> widths = {64, 128, 256, 512};  ///< channels of each stage
@@ -23,7 +23,7 @@ struct IResNetShape {
 /// "ArcFace", CVPR 2019).
 std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
                                        std::uint64_t seed);
-/// Where such tensors are one's: of which embedding size.
+/// The embedding size, if the tensors belong to such a network.
 std::optional<std::int64_t> iresnet_embedding_size(const IResNetShape& shape,
                                                    const TensorShapes& tensors);
 

@@ -11,11 +11,11 @@
 
 namespace pfc {
 
-// The layers of the networks here, with the parameter names of their namesakes in torch::nn.
-// Parameters are left uninitialised: torch::nn's constructors draw theirs from the process-wide
-// generator, and these must depend on a seed alone.
+// The layers of the networks here, with the parameter names of the same layers in torch::nn.
+// Parameters are left uninitialised: torch::nn's constructors draw them from the process-wide
+// generator, but these must depend only on a seed.
 
-/// Makes a Layer of `arguments` and registers it with `owner`.
+/// Makes a Layer from `arguments` and registers it with `owner`.
 template <class Layer, class... Arguments>
 std::shared_ptr<Layer> add(torch::nn::Module& owner, const std::string& name,
                            Arguments&&... arguments) {
@@ -25,7 +25,7 @@ std::shared_ptr<Layer> add(torch::nn::Module& owner, const std::string& name,
 
 struct ConvShape {
   std::int64_t in, out;  ///< channels
-  std::int64_t kernel;   ///< its height and width
+  std::int64_t kernel;   ///< height and width
   std::int64_t stride = 1;
   std::int64_t padding = kernel / 2;  ///< keeps the size at stride 1
   std::int64_t groups = 1;            ///< as many as `in`: depthwise
@@ -47,14 +47,14 @@ class Conv : public torch::nn::Module {
 class BatchNorm : public torch::nn::Module {
  public:
   explicit BatchNorm(std::int64_t channels, double epsilon = 1e-5);
-  /// Followed by a PReLU of `slope` [channels] where one is given.
+  /// Followed by a PReLU of `slope` [channels] if one is given.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {});
-  /// From here on training normalises over the images of all ranks of `comm`, which must outlive
+  /// From now on, training normalises over the images of all ranks of `comm`, which must outlive
   /// this.
   void synchronise(Communicator& comm) { comm_ = &comm; }
 
   torch::Tensor weight, bias;               ///< [channels]
-  torch::Tensor running_mean, running_var;  ///< [channels] what evaluation normalises with
+  torch::Tensor running_mean, running_var;  ///< [channels] used by evaluation
   torch::Tensor num_batches_tracked;        ///< [] int64
 
  private:
@@ -75,7 +75,7 @@ class Linear : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x) const;
 
   torch::Tensor weight;  ///< [out, in]
-  torch::Tensor bias;    ///< [out], undefined where there is none
+  torch::Tensor bias;    ///< [out], undefined if there is none
 };
 
 /// Normalisation of each row of [..., channels].

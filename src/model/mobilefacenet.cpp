@@ -13,7 +13,7 @@
 namespace pfc {
 namespace {
 
-/// Channels and size of the map that the head takes in.
+/// Channels and size of the head's input map.
 constexpr std::int64_t kLastWidth = 512, kLastSize = 7;
 
 /// A part of the network: [b, in, h, w] -> [b, out, h / stride, w / stride].
@@ -24,7 +24,7 @@ class Part : public torch::nn::Module {
 
 enum class Activation { kNone, kPRelu };
 
-/// Convolution, batch normalisation and, where asked for, PReLU.
+/// Convolution, batch normalisation and, if requested, PReLU.
 class ConvBlock : public Part {
  public:
   explicit ConvBlock(const ConvShape& shape, Activation activation = Activation::kPRelu) {
@@ -51,7 +51,8 @@ struct BottleneckShape {
   bool residual = false;
 };
 
-/// To `inner` channels, depthwise 3 × 3, and back without an activation.
+/// Expands to `inner` channels, applies a depthwise 3 × 3 convolution, and reduces again without an
+/// activation.
 class Bottleneck : public Part {
  public:
   explicit Bottleneck(const BottleneckShape& shape) : residual_(shape.residual) {
@@ -79,7 +80,7 @@ class Bottleneck : public Part {
   std::shared_ptr<ConvBlock> expand_, depthwise_, project_;
 };
 
-/// Bottlenecks that keep size and width, each added to what enters it.
+/// Bottlenecks that keep size and width; each is added to its input.
 class Residuals : public Part {
  public:
   Residuals(std::int64_t count, std::int64_t width, std::int64_t inner) {
@@ -101,8 +102,8 @@ class Residuals : public Part {
   std::vector<std::shared_ptr<Bottleneck>> blocks_;
 };
 
-/// A depthwise convolution over the whole map in place of the mean, then a linear layer: the map's
-/// corners show less of a face than its middle, so each place has its own weight.
+/// A depthwise convolution over the whole map in place of the mean, then a linear layer. The
+/// corners of the map show less of a face than its middle, so each place has its own weight.
 class Head : public torch::nn::Module {
  public:
   explicit Head(std::int64_t embedding_size) {
@@ -114,7 +115,7 @@ class Head : public torch::nn::Module {
                                           .padding = 0,
                                           .groups = kLastWidth},
                                 Activation::kNone);
-    // "1" of the field's model flattens.
+    // "1" of InsightFace's model is the flattening.
     fc_ = add<Linear>(*layers, "2", kLastWidth, embedding_size, /*has_bias=*/false);
     bn_ = add<BatchNorm>(*layers, "3", embedding_size);
   }
@@ -156,7 +157,7 @@ class MobileFaceNet : public Backbone {
   torch::Tensor forward(torch::Tensor images) override {
     auto x = images;
     for (const auto& part : parts_) x = part->forward(x);
-    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    const Autocast off(x.device(), torch::kFloat);  // the embedding is not rounded
     return features_->forward(conv_sep_->forward(in_float32(x)));
   }
 
@@ -166,7 +167,7 @@ class MobileFaceNet : public Backbone {
     parts_.push_back(add<Kind>(*layers_, std::to_string(parts_.size()), arguments...));
   }
 
-  /// Kaiming's for what leaves a layer, counted as PyTorch does: all output channels, whatever the
+  /// Kaiming initialisation by fan-out, counted as PyTorch does: all output channels, whatever the
   /// groups.
   void initialise(std::uint64_t seed) {
     const torch::NoGradGuard no_grad;
@@ -197,7 +198,7 @@ std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
 std::optional<std::int64_t> mobilefacenet_embedding_size(const MobileFaceNetShape& shape,
                                                          const TensorShapes& tensors) {
   if (extent(tensors, "layers.0.layers.0.weight", 0) != 64 * shape.scale) return std::nullopt;
-  for (std::size_t stage = 1; stage < 4; ++stage) {  // the stem, then two parts a stage
+  for (std::size_t stage = 1; stage < 4; ++stage) {  // the stem, then two parts for each stage
     const std::string part = "layers." + std::to_string(2 * stage + 1) + ".layers.";
     if (!has_numbered(tensors, part, shape.blocks[stage], ".layers.0.layers.0.weight")) {
       return std::nullopt;

@@ -10,17 +10,17 @@
 
 namespace pfc {
 
-/// What tells one MobileFaceNet from another.
+/// The numbers that distinguish MobileFaceNets.
 struct MobileFaceNetShape {
   std::array<std::int64_t, 4> blocks;  ///< bottlenecks that keep size and width, at 56, 28, 14, 7
   std::int64_t scale;                  ///< widths are 64 and 128 times this
 };
 
 /// Inverted bottlenecks with PReLU, and a depthwise convolution over the whole last map (Chen et
-/// al., "MobileFaceNets", CCBR 2018), in the widths and order of the field's PyTorch model.
+/// al., "MobileFaceNets", CCBR 2018), with the widths and order of InsightFace's PyTorch model.
 std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
                                              std::int64_t embedding_size, std::uint64_t seed);
-/// Where such tensors are one's: of which embedding size.
+/// The embedding size, if the tensors belong to such a network.
 std::optional<std::int64_t> mobilefacenet_embedding_size(const MobileFaceNetShape& shape,
                                                          const TensorShapes& tensors);
 

@@ -22,10 +22,10 @@
 namespace pfc {
 namespace {
 
-/// What PyTorch's wrappers put into names, wherever the part that they wrap stands.
+/// Name parts that PyTorch's wrappers insert before the part that they wrap.
 constexpr std::string_view kWrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.",
                                           "_checkpoint_wrapped_module."};
-/// Networks that are called so stand behind others.
+/// Networks with such names are not the main one.
 constexpr std::string_view kSecondary[] = {"ema", "swa", "avg", "average", "teacher"};
 
 using State = std::vector<std::pair<std::string, torch::Tensor>>;
@@ -49,7 +49,7 @@ std::string unwrapped(std::string name) {
   return name;
 }
 
-/// Every prefix that ends with a point, and none; the shortest first.
+/// Every prefix that ends with a full stop, and the empty one; the shortest first.
 std::vector<std::string> prefixes_of(const std::vector<TensorStream>& tensors) {
   std::set<std::string> all = {""};
   for (const TensorStream& tensor : tensors) {
@@ -89,7 +89,7 @@ std::optional<FoundNetwork> find_network(const std::vector<TorchDict>& dicts,
   return secondary;
 }
 
-/// What a file without a known network holds, of its largest dict.
+/// Describes the tensors of the largest dict, for a file without a known network.
 std::string tensors_text(const std::vector<TorchDict>& dicts) {
   const auto tensors_in = [](const TorchDict& dict) {
     return dict.tensors.size() + dict.unread.size();
@@ -165,12 +165,11 @@ SavedState read_state_dict(const std::filesystem::path& path, std::string_view l
 }
 
 void save_state_dict(const Backbone& backbone, const std::filesystem::path& path) {
-  c10::Dict<std::string, torch::Tensor> state;  // keeps its order
+  c10::Dict<std::string, torch::Tensor> state;  // keeps the insertion order
   for (const auto& [name, tensor] : state_of(backbone)) {
     state.insert(name, tensor.detach().cpu().contiguous());
   }
-  // torch::pickle_save would tag the dict with its type, which torch.load refuses where it loads
-  // weights only.
+  // torch::pickle_save would tag the dict with its type; torch.load refuses that with weights_only.
   std::string pickle;
   torch::jit::Pickler pickler(
       [&](const char* bytes, std::size_t size) { pickle.append(bytes, size); }, nullptr, nullptr,
@@ -179,7 +178,8 @@ void save_state_dict(const Backbone& backbone, const std::filesystem::path& path
   pickler.pushIValue(state);
   pickler.stop();
 
-  // Into memory: a full disk is an exception, which must not pass through the archive's C code.
+  // Written to memory first: a full disk raises an exception, which must not pass through the
+  // archive's C code.
   std::string bytes;
   caffe2::serialize::PyTorchStreamWriter archive([&](const void* piece, std::size_t size) {
     bytes.append(static_cast<const char*>(piece), size);

@@ -11,10 +11,10 @@
 
 namespace pfc {
 
-/// Shapes by name: what a file says of a network's tensors, by which the network is recognised.
+/// Shapes by name. A network is recognised by the shapes of its tensors in a file.
 using TensorShapes = std::map<std::string, std::vector<std::int64_t>>;
 
-/// Nothing where there is no such tensor or axis.
+/// Nothing if there is no such tensor or axis.
 inline std::optional<std::int64_t> extent(const TensorShapes& tensors, const std::string& name,
                                           std::size_t axis) {
   const auto found = tensors.find(name);
@@ -22,15 +22,15 @@ inline std::optional<std::int64_t> extent(const TensorShapes& tensors, const std
   return found->second[axis];
 }
 
-/// Whether `before` 0 `after`, `before` 1 `after`, … end after `count`.
+/// Whether there are exactly `count` names of the form `before` 0 `after`, `before` 1 `after`, …
 inline bool has_numbered(const TensorShapes& tensors, const std::string& before, std::int64_t count,
                          const std::string& after) {
   return tensors.contains(before + std::to_string(count - 1) + after) &&
          !tensors.contains(before + std::to_string(count) + after);
 }
 
-/// The network of make_backbone that such tensors are of: `likely`, or the first one, where several
-/// differ in training only.
+/// The network of make_backbone that such tensors belong to. If several differ only in training,
+/// `likely` or the first one.
 std::optional<BackboneName> recognise_network(const TensorShapes& tensors, std::string_view likely);
 
 }  // namespace pfc

@@ -21,15 +21,14 @@ namespace {
 constexpr std::int64_t kPatch = 9, kTokens = 12 * 12, kMlpRatio = 4;
 constexpr double kHeadEpsilon = 2e-5;
 
-/// What a forward pass in training draws, for images that lie next to each other in the global
-/// batch.
+/// The random draws of a forward pass in training, for consecutive images of the global batch.
 class Draws {
  public:
   Draws(std::uint64_t seed, std::int64_t step, std::int64_t first_image)
       : seed_(seed), step_(static_cast<std::uint64_t>(step)), first_image_(first_image) {}
 
-  /// -> [images, count] int64: tokens of each image, ascending, every subset as likely (selection
-  /// sampling; Knuth, TAOCP 2, 3.4.2, algorithm S).
+  /// -> [images, count] int64: tokens of each image, ascending; every subset has the same
+  /// probability (selection sampling; Knuth, TAOCP 2, 3.4.2, algorithm S).
   at::Tensor tokens(std::int64_t images, std::int64_t count) const {
     const CounterRandom random(seed_, RandomStream::kTokenMask);
     auto chosen = at::empty({images, count}, at::kLong);
@@ -45,7 +44,7 @@ class Draws {
     return chosen;
   }
 
-  /// -> [images, 1, 1] float32: what a branch's value is multiplied by, 0 with probability `rate`.
+  /// -> [images, 1, 1] float32: the factor of a branch's value, 0 with probability `rate`.
   at::Tensor branch_scales(std::int64_t images, double rate, std::int64_t branch) const {
     const CounterRandom random(seed_, RandomStream::kStochasticDepth);
     auto scales = at::empty({images, 1, 1});
@@ -93,8 +92,8 @@ class Attention : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x) const {
     const auto qkv =
         qkv_->forward(x).unflatten(2, {3, heads_, -1}).permute({2, 0, 3, 1, 4}).unbind();
-    // q, k, v [b, heads, n, dim / heads]. This one operator keeps no [n, n] map for the backward
-    // pass; in training on a CPU it took 0.63 to 0.97 of the time of its parts.
+    // q, k, v [b, heads, n, dim / heads]. This single operator keeps no [n, n] map for the backward
+    // pass. In training on a CPU it took 0.63 to 0.97 times as long as its parts.
     return proj_->forward(
         at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).flatten(2));
   }
@@ -120,7 +119,7 @@ class Mlp : public torch::nn::Module {
 
 class TransformerBlock : public torch::nn::Module {
  public:
-  /// `rate` is that of stochastic depth, `number` the block's place.
+  /// `rate` is that of stochastic depth; `number` is the place of the block.
   TransformerBlock(const VitShape& shape, std::int64_t number, double rate)
       : number_(number),
         rate_(rate),
@@ -129,7 +128,7 @@ class TransformerBlock : public torch::nn::Module {
         attn_(add<Attention>(*this, "attn", shape.dim, shape.heads)),
         mlp_(add<Mlp>(*this, "mlp", shape.dim)) {}
 
-  /// x [b, n, dim] -> [b, n, dim]; no branch is dropped where `draws` is empty.
+  /// x [b, n, dim] -> [b, n, dim]; no branch is dropped if `draws` is empty.
   torch::Tensor forward(const torch::Tensor& x, const std::optional<Draws>& draws) const {
     const auto y = sum(x, attn_->forward(norm1_->forward(x)), draws, 2 * number_);
     return sum(y, mlp_->forward(norm2_->forward(y)), draws, 2 * number_ + 1);
@@ -180,7 +179,7 @@ class Vit : public Backbone {
     auto x = patches_->forward(images) + pos_embed_;
     x = draws && seen_tokens_ < kTokens ? features_of_some(x, *draws) : features(x, draws);
     x = in_float32(x.flatten(1));
-    const Autocast off(x.device(), torch::kFloat);  // what embeddings come from is not rounded
+    const Autocast off(x.device(), torch::kFloat);  // the embedding is not rounded
     return bn2_->forward(fc2_->forward(bn1_->forward(fc1_->forward(x))));
   }
 
@@ -191,7 +190,7 @@ class Vit : public Backbone {
  private:
   std::optional<Draws> take_draws() {
     if (!draws_) throw std::logic_error("a forward in training needs set_draws before it");
-    return std::exchange(draws_, std::nullopt);  // a second forward with them would repeat them
+    return std::exchange(draws_, std::nullopt);  // a second forward pass would repeat the draws
   }
 
   /// x [b, n, dim] -> [b, n, dim]
@@ -200,7 +199,7 @@ class Vit : public Backbone {
     return norm_->forward(x);
   }
 
-  /// The same from some of the tokens, the mask token in the places of the others.
+  /// The same from some of the tokens; the mask token takes the places of the others.
   torch::Tensor features_of_some(const torch::Tensor& x, const Draws& draws) const {
     const auto places = send(draws.tokens(x.size(0), seen_tokens_), x.device())
                             .unsqueeze(2)
@@ -208,8 +207,8 @@ class Vit : public Backbone {
     return mask_token_.expand_as(x).scatter(1, places, features(x.gather(1, places), draws));
   }
 
-  /// The field cuts its normal distributions off at ±2, a hundred deviations: these have no tail
-  /// to cut.
+  /// InsightFace's code cuts its normal distributions off at ±2, which is a hundred deviations;
+  /// here nothing is cut.
   void initialise() {
     constexpr double kDeviation = 0.02;
     const torch::NoGradGuard no_grad;
@@ -241,7 +240,7 @@ class Vit : public Backbone {
 }  // namespace
 
 const std::vector<NamedVit>& named_vits() {
-  // The field's own code takes hidden_share for a yes or no: its 0.05 hides a tenth.
+  // InsightFace's code treats hidden_share as on or off: its 0.05 hides a tenth.
   static const std::vector<NamedVit> all = {
       {"vit_t", {.dim = 256, .depth = 12}},
       {"vit_s", {.dim = 512, .depth = 12}},

@@ -11,12 +11,12 @@
 
 namespace pfc {
 
-/// What tells one vision transformer from another.
+/// The numbers that distinguish vision transformers.
 struct VitShape {
   std::int64_t dim;               ///< width of a token, a multiple of `heads`
-  std::int64_t depth;             ///< blocks
+  std::int64_t depth;             ///< number of blocks
   double stochastic_depth = 0.1;  ///< rate of the last block; it grows linearly from 0
-  double hidden_share = 0.1;      ///< of an image's tokens, in training
+  double hidden_share = 0.1;      ///< share of an image's tokens that are hidden in training
   std::int64_t heads = 8;
 };
 
@@ -25,17 +25,17 @@ struct NamedVit {
   VitShape shape;
 };
 
-/// The field's vision transformers.
+/// InsightFace's vision transformers.
 const std::vector<NamedVit>& named_vits();
 
-/// Transformer over 12 × 12 patches of 9 pixels, of which 108 of the 112 are seen (Dosovitskiy et
-/// al., "An image is worth 16×16 words", ICLR 2021), as the field's PyTorch model has it: no class
+/// A transformer over 12 × 12 patches of 9 pixels, which cover 108 of the 112 pixels (Dosovitskiy
+/// et al., "An image is worth 16×16 words", ICLR 2021), like InsightFace's PyTorch model: no class
 /// token, ReLU6, and a linear layer over all tokens. In training each branch of a block is dropped
-/// for some images and the others scaled up (Huang et al., "Deep networks with stochastic depth",
-/// ECCV 2016), and some tokens skip the blocks: a learned one stands for them in the head.
+/// for some images and scaled up for the others (Huang et al., "Deep networks with stochastic
+/// depth", ECCV 2016), and some tokens skip the blocks: a learned token replaces them in the head.
 std::shared_ptr<Backbone> make_vit(const VitShape& shape, std::int64_t embedding_size,
                                    std::uint64_t seed);
-/// Where such tensors are one's: of which embedding size.
+/// The embedding size, if the tensors belong to such a network.
 std::optional<std::int64_t> vit_embedding_size(const VitShape& shape, const TensorShapes& tensors);
 
 }  // namespace pfc

@@ -11,14 +11,14 @@
 
 namespace pfc {
 
-// What a run says on stderr before its first step, a line each.
+// The lines that a run prints on stderr before its first step.
 
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm);
 void announce_ranks(const Placement& place, const Communicator& comm);
 void announce_dataset(const Config& config, const Dataset& dataset);
-/// With a note where the batch's own identities leave hardly any negatives.
+/// Adds a note if the batch's own identities leave hardly any negatives.
 void announce_head(const Config& config, const ClassSampler& sampler);
-/// A note where the first checkpoint will find no room.
+/// Prints a note if there will be no room for the first checkpoint.
 void announce_room(const Config& config, const Backbone& backbone, const PartialFc& head,
                    std::int64_t identities);
 

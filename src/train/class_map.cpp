@@ -22,7 +22,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-/// Positions of `values`, in their order; none where they are in order already.
+/// Positions of `values` in ascending order; empty if they are already in order.
 template <class T>
 std::vector<std::int64_t> order_of(const std::vector<T>& values) {
   if (std::ranges::is_sorted(values)) return {};
@@ -32,7 +32,7 @@ std::vector<std::int64_t> order_of(const std::vector<T>& values) {
   return order;
 }
 
-/// Finds the class of an identity, by its number or by its name as it stands in lists.
+/// Finds the class of an identity, by its number or by its name as lists write it.
 class ClassFinder {
  public:
   explicit ClassFinder(const ClassIdentities& identities) : identities_(identities) {
@@ -40,14 +40,14 @@ class ClassFinder {
     order_ = identities.have_names() ? order_of(names_) : order_of(identities.numbers);
   }
 
-  /// -1 where there is none.
+  /// -1 if there is none.
   std::int64_t of_number(std::int64_t number) const {
     if (!identities_.are_classes()) return find(identities_.numbers, number);
     return number < identities_.classes ? number : -1;
   }
   std::int64_t of_name(std::string_view name) const { return find(names_, name); }
 
-  /// Of what a line of a map says.
+  /// The class for the text in a line of a map.
   std::int64_t of_text(std::string_view text) const {
     if (identities_.have_names()) return of_name(text);
     std::int64_t number = -1;
@@ -98,7 +98,7 @@ std::optional<std::pair<std::string_view, std::string_view>> halves(std::string_
   return std::nullopt;
 }
 
-/// body(identity, identity there); what it throws is told with the line.
+/// Calls body(identity, identity there). An error that it throws is reported with the line.
 template <class Body>
 void for_each_pair(std::string_view text, const std::string& name, const Body& body) {
   for (Lines lines(text, name); lines.next();) {

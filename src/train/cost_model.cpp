@@ -11,21 +11,21 @@ namespace pfc {
 namespace {
 
 constexpr double kFloat = 4, kDouble = 8, kHalf = 2, kLabel = 8;
-/// Times that each kept number is read or written in a step: in a block of iResNet a step moves 47
-/// maps (a normalisation reads its input twice forward, its input and gradient twice backward, …)
-/// for the 6 that it keeps.
+/// How often each kept number is read or written in a step. In a block of iResNet a step moves 47
+/// maps (a normalisation reads its input twice in forward, and input and gradient twice in
+/// backward, …) for the 6 that it keeps.
 constexpr double kPassesOverKept = 8;
-/// The backward pass of a network does two thirds of its products.
+/// Two thirds of a network's products belong to its backward pass.
 constexpr double kBackwardShare = 2.0 / 3;
 
-/// What public code moves and holds, beside the table, for each sampled row and for the logits.
+/// What public code moves and holds, besides the table, for each sampled row and for the logits.
 struct PlainCode {
   // Fitted to published memory.
   double rows_held;    ///< [S, d] float32
   double logits_held;  ///< [B, S] float32
-  // Counted from the code: the normalisation 3 forward, 15 backward, the optimizer 11, the product
-  // that makes the gradient 1; where rows are sampled 8 that copy them and their momentum out and
-  // back; where gradients are summed over ranks 4.
+  // Counted from the code: 3 for the normalisation's forward and 15 for its backward, 11 for the
+  // optimizer, 1 for the product that makes the gradient; if rows are sampled, 8 to copy them and
+  // their momentum out and back; if gradients are summed over ranks, 4.
   double rows_moved = 30, sampled_rows_moved = 8, summed_rows_moved = 4;
   double seconds_a_drawn_row = 4.4e-9;  ///< random number and selection; fitted to published times
 };
@@ -58,7 +58,7 @@ void check(const PlanRequest& request) {
     refuse("replicated centres are not sampled; the rate is 1");
 }
 
-/// The sizes of a request, as numbers to calculate with.
+/// The sizes of a request, as numbers for calculations.
 class Planner {
  public:
   explicit Planner(const PlanRequest& request)
@@ -72,7 +72,7 @@ class Planner {
         images_(batch_ / ranks_),
         dim_(static_cast<double>(request.head.table.dim)),
         own_(static_cast<double>(shard_.rows())) {
-    // A sample's own class is drawn already with probability r; public code draws so many less.
+    // A sample's own class is already drawn with probability r; public code draws that many fewer.
     const double drawn = request.sample_rate * own_;
     rows_ = drawn;
     if (tiled()) rows_ += (1 - request.sample_rate) * std::min(batch_ / ranks_, own_);
@@ -92,7 +92,7 @@ class Planner {
             {"launches and the program", device_.step_seconds}};
     if (!tiled()) time = {time[0], {"head", head.first + head.second}, time[3]};
     if (result_.host_bytes > 0) {
-      // Rows come and go while a step is made.
+      // Rows are copied in and out while a step is running.
       const double copies =
           rows_ * static_cast<double>(bytes_a_row(request_.head.table)) / device_.host_rate;
       const double step = backbone + head.first + head.second + device_.step_seconds;
@@ -171,8 +171,9 @@ class Planner {
                       bytes / device_.memory_rate);
   }
 
-  /// docs/design.md: 6·B·S·d operations, 8 where nothing is kept; a row is gathered in pass 1 (and
-  /// again in pass 2 where nothing was kept), then read and written by the update, as its state is.
+  /// As in docs/design.md: 6·B·S·d operations, 8 if nothing is kept. A row is gathered in pass 1
+  /// (and again in pass 2 if nothing was kept), then read and written by the update, and so is its
+  /// state.
   HeadTime tiled_head() const {
     const HeadStepSize size = step_size();
     const auto kept =
@@ -181,7 +182,8 @@ class Planner {
     const double row = numbers * bytes_of_weight();
     const double state =
         states() * numbers * static_cast<double>(bytes_of(request_.head.table.state));
-    const double sums = (parts() - 1) * 2 * kFloat * numbers;  // d_ŵ so far, read and written
+    const double sums =
+        (parts() - 1) * 2 * kFloat * numbers;  // the sum of d_ŵ so far, read and written
     HeadTime time{.first = 2 * product, .second = product};
     double first_bytes = parts() * row, second_bytes = 2 * row + 2 * state + sums;
     if (kept > 0) {
@@ -206,7 +208,7 @@ class Planner {
                      (sampled ? code.seconds_a_drawn_row * own_ : 0)};
   }
 
-  /// `numbers` [W·n] from n of each rank.
+  /// Gathers `numbers` [W·n] from n of each rank.
   void all_gather(const std::string& name, double numbers, double bytes) {
     add(name, (ranks_ - 1) / ranks_ * numbers * bytes, 0);
   }
@@ -226,7 +228,7 @@ class Planner {
                                    .waited = std::max(0.0, seconds - hidden_seconds)});
   }
 
-  /// All that is sent; nothing of it depends on the number of identities, but for replicated
+  /// Everything that is sent. None of it depends on the number of identities, except for replicated
   /// centres. Latencies are left out.
   void plan_collectives(double backward_seconds, double pass_2_seconds) {
     const double numbers = batch_ * dim_;
@@ -235,7 +237,7 @@ class Planner {
         all_gather("all_gather valid flags", batch_, kFloat);
         all_gather("all_gather embeddings", numbers,
                    static_cast<double>(bytes_of(request_.gather)));
-        // Every rank sends a maximum, a sum and a target for all samples.
+        // Every rank sends a maximum, a sum and an own logit for all samples.
         all_gather("all_gather maxima, sums, targets", 3 * ranks_ * batch_, kDouble);
         reduce_scatter("reduce_scatter d_embeddings", numbers, pass_2_seconds);
         break;

@@ -22,10 +22,10 @@ const Row& find(const std::vector<Row>& rows, std::string_view name, const char*
 
 const std::vector<DeviceCost>& device_costs() {
   // Fitted to published rows: fixed_bytes of the GPUs; v100's backbone, plain head and step;
-  // 2080ti's backbone, plain head and network. Measured: cpu. The others are stated: memory at 85%
-  // of its maker's rate, float32 products at 83 to 89%, a100's and h100's backbone at 40% of their
-  // half-precision peak (v100 reaches 46%, 2080ti 36%), their plain head at 31% of their float32
-  // peak, as v100; from the host 70% of PCI Express, of its third, fourth or fifth generation.
+  // 2080ti's backbone, plain head and network. Measured: cpu. The others are assumed: memory at 85%
+  // of its maker's rate; float32 products at 83 to 89%; a100's and h100's backbone at 40% of their
+  // half-precision peak (v100 reaches 46%, 2080ti 36%); their plain head at 31% of their float32
+  // peak, like v100; host memory at 70% of PCI Express of the third, fourth or fifth generation.
   static const std::vector<DeviceCost> all = {
       {.name = "v100",
        .memory_bytes = 32 * kGiB,
@@ -71,7 +71,7 @@ const std::vector<DeviceCost>& device_costs() {
        .link_rate = 360 * kGiga,
        .network_rate = 40 * kGiga,
        .step_seconds = 0.034},
-      // The machine of docs/benchmarks.md: two cores, its ceilings in the same document.
+      // The machine of docs/benchmarks.md: two cores; its ceilings are in the same document.
       {.name = "cpu",
        .memory_bytes = 24 * kGiB,
        .fixed_bytes = 0.15 * kGiga,
@@ -93,9 +93,9 @@ const DeviceCost& device_cost(std::string_view name) {
 }
 
 const std::vector<NetworkCost>& network_costs() {
-  // Counted from the networks' shapes. Kept: what each convolution, linear layer, normalisation and
-  // activation reads, once where two read the same; of a transformer's block 16 numbers a token and
-  // channel, as attention in one operator keeps no map.
+  // Counted from the networks' shapes. Kept: the input of each convolution, linear layer,
+  // normalisation and activation, counted once if two layers read the same; for a transformer's
+  // block 16 numbers for each token and channel, because attention in one operator keeps no map.
   static const std::vector<NetworkCost> all = {
       {"r18", 24.03e6, 2.610e9, 11.528e6, 2.684e6},
       {"r34", 34.14e6, 4.460e9, 15.291e6, 3.312e6},
@@ -116,7 +116,7 @@ const std::vector<NetworkCost>& network_costs() {
 }
 
 const NetworkCost& network_cost(std::string_view name) {
-  // A transformer's variants differ in what they leave out at random, 5 to 10% at most.
+  // A transformer's variants differ in what they leave out at random, by at most 5 to 10%.
   return find(network_costs(), name.substr(0, name.find("_dp")), "network");
 }
 

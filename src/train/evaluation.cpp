@@ -28,7 +28,7 @@ std::uint64_t fingerprint(const VerificationSet& set) {
   return fingerprint.value();
 }
 
-/// Each rank looks at a share of the images; it throws on the one that finds what is wrong.
+/// Each rank checks a share of the images; the rank that finds an error throws.
 void require_evaluable(const VerificationSet& set, const Communicator& comm) {
   require_pairs(set);
   const auto images = images_of_pairs(set);
@@ -56,9 +56,9 @@ void Evaluation::add_to(RunState& state) {
 }
 
 bool Evaluation::drop_best_of_another_set(bool same_name) {
-  constexpr std::int64_t kNoSet = 1;  // a fingerprint that is no set's
+  constexpr std::int64_t kNoSet = 1;  // not the fingerprint of any set
   if (best_on_ == 0 && !same_name) best_on_ = kNoSet;
-  // Without sets it is kept for when the run has them again.
+  // Without sets the best is kept for a time when the run has them again.
   if (sets_.empty() || best_on_ == 0 || best_on_ == first_set_) return false;
   const bool had_one = best_ >= 0;
   best_ = -1;
@@ -67,11 +67,12 @@ bool Evaluation::drop_best_of_another_set(bool same_name) {
 
 const std::vector<VerificationResult>& Evaluation::run(Backbone& backbone, std::int64_t step,
                                                        ProgressLine& progress, Communicator& comm) {
-  // Each rank has its own running statistics of batch normalisation; the first one's are saved.
+  // Each rank has its own running statistics of batch normalisation; those of the first rank are
+  // saved.
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
   results_.clear();
   for (const VerificationSet& set : sets_) {
-    // The run's own line counts steps, this one images.
+    // The run's own line counts steps; this one counts images.
     ProgressLine line(2 * set.pairs(), 0, !comm.is_first());
     const auto show = [&](std::int64_t done, std::int64_t total) {
       line.show(done, "evaluating on " + set.name() + ": " + grouped(done) + " of " +

@@ -17,19 +17,19 @@ namespace pfc {
 /// The verification sets of a run, and the best result so far on the first of them.
 class Evaluation {
  public:
-  /// Opens them and looks at every image, so that what is wrong with a set is known before a run
-  /// begins: throws DataError where an image has no face or the pairs cannot be judged
-  /// (require_pairs). All ranks call it together.
+  /// Opens the sets and checks every image, so that an error in a set is known before a run begins:
+  /// throws DataError if an image has no face or the pairs cannot be judged (require_pairs). All
+  /// ranks call it together.
   Evaluation(const std::vector<std::string>& paths, Communicator& comm);
 
-  /// Evaluates rank 0's network on every set. All ranks embed, each its share; the results are the
-  /// first rank's, empty on the others. `progress` gets a note of each.
+  /// Evaluates rank 0's network on every set. All ranks embed, each its share. The results are on
+  /// the first rank; they are empty on the others. `progress` gets a note of each.
   const std::vector<VerificationResult>& run(Backbone& backbone, std::int64_t step,
                                              ProgressLine& progress, Communicator& comm);
-  /// Whether the last run was the best so far on the first set; false on other ranks than the
-  /// first.
+  /// Whether the last run was the best so far on the first set; always false on ranks other than
+  /// the first.
   bool is_best() const { return is_best_; }
-  /// Checkpoints then keep the best accuracy and what it was measured on.
+  /// Lets checkpoints keep the best accuracy and the set on which it was measured.
   void add_to(RunState& state);
   /// What was added to a state may have been loaded. If it was measured on another set than the
   /// first one now, there is no best yet: returns whether there was one that no longer counts.
@@ -37,15 +37,15 @@ class Evaluation {
   /// changed.
   bool drop_best_of_another_set(bool same_name);
 
-  /// The ROC curves of the last run, where there are any.
+  /// Writes the ROC curves of the last run, if there are any.
   void write_roc(const std::filesystem::path& path) const;
 
  private:
   std::vector<VerificationSet> sets_;
   std::vector<VerificationResult> results_;
-  std::int64_t first_set_ = 0;  ///< the fingerprint of the first set; 0: there is none
-  double best_ = -1;            ///< accuracy so far; -1: none was measured
-  std::int64_t best_on_ = 0;    ///< the fingerprint of its set; 0: not known
+  std::int64_t first_set_ = 0;  ///< fingerprint of the first set; 0: there is none
+  double best_ = -1;            ///< best accuracy so far; -1: none was measured
+  std::int64_t best_on_ = 0;    ///< fingerprint of its set; 0: unknown
   bool is_best_ = false;
 };
 

@@ -30,8 +30,8 @@ std::string bytes_of(T value) {
   return {bytes.data(), bytes.size()};
 }
 
-/// CRC-32C (Castagnoli; reflected polynomial 0x82f63b78), masked as TFRecord files want: a file of
-/// checksums must not check itself.
+/// CRC-32C (Castagnoli; reflected polynomial 0x82f63b78), masked as TFRecord files require, because
+/// a file that contains checksums must not check itself.
 std::uint32_t masked_checksum(std::string_view data) {
   std::uint32_t crc = ~0u;
   for (const char c : data) {

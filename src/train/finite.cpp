@@ -15,8 +15,8 @@ bool is_finite(const at::Tensor& tensor) {
   return tensor.isfinite().all().item<bool>();
 }
 
-/// Of rows [n, d] the first that holds a number which is not finite; −1 where none does. Asked
-/// once: an answer from a GPU is a round trip.
+/// The first row of [n, d] that holds a number that is not finite; −1 if there is none. It asks the
+/// GPU only once, because every answer is a round trip.
 std::int64_t first_bad_row(const at::Tensor& rows) {
   const at::Tensor bad = rows.isfinite().all(1).logical_not().to(at::kCPU);
   const bool* const begin = bad.const_data_ptr<bool>();
@@ -25,7 +25,7 @@ std::int64_t first_bad_row(const at::Tensor& rows) {
   return found == end ? -1 : found - begin;
 }
 
-/// Of the class centres, some 32 MB.
+/// Of the class centres, about 32 MB.
 constexpr std::size_t kRowsAtOnce = 1 << 14;
 
 std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings, std::int64_t first,

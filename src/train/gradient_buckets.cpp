@@ -10,8 +10,8 @@
 namespace pfc {
 namespace {
 
-/// In float64, of numbers [n]: rows by themselves, then the rows. One float32 sum of some millions
-/// of squares is a thousandth too low.
+/// The norm of numbers [n] in float64: first of each row, then over the rows. A single float32 sum
+/// of some millions of squares would be a thousandth too low.
 at::Tensor norm_of(const at::Tensor& numbers) {
   constexpr std::int64_t kRow = 1024;
   const std::int64_t whole = numbers.size(0) / kRow * kRow;
@@ -53,7 +53,7 @@ GradientBuckets::GradientBuckets(const std::vector<at::Tensor>& parameters, Comm
     for (std::int64_t offset = 0; first < last; ++first) {
       at::Tensor& parameter = parameters_[first];
       const std::int64_t length = parameter.numel();
-      // In the order of the parameter's own numbers, which may be channels_last.
+      // In the memory order of the parameter, which may be channels_last.
       parameter.mutable_grad() = bucket.gradients.narrow(0, offset, length)
                                      .as_strided(parameter.sizes(), parameter.strides());
       offset += length;

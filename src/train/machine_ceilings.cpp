@@ -11,7 +11,7 @@
 namespace pfc {
 namespace {
 
-/// A ceiling is what is reached undisturbed: the least time of several.
+/// A ceiling is the rate without disturbance: the least time of several.
 template <typename Body>
 double least_seconds(const Body& body) {
   using Clock = std::chrono::steady_clock;
@@ -25,7 +25,7 @@ double least_seconds(const Body& body) {
   return least;
 }
 
-/// The products that the head makes of a tile of K class centres, in buffers of their own.
+/// The head's products for a tile of K class centres, in buffers of their own.
 class TileProducts {
  public:
   TileProducts(std::int64_t rows, std::int64_t batch, std::int64_t dim)
@@ -45,14 +45,16 @@ class TileProducts {
   at::Tensor centers_, embeddings_, logits_, d_embeddings_, d_centers_;
 };
 
-/// Of `at_once` tiles at the same time; one has all threads.
+/// The rate for `at_once` tiles at the same time; a single tile has all threads.
 double products_rate(std::int64_t at_once, std::int64_t rows, std::int64_t batch,
                      std::int64_t dim) {
   std::vector<TileProducts> tiles;
   for (std::int64_t i = 0; i < at_once; ++i) tiles.emplace_back(rows, batch, dim);
   const double flops = 6.0 * static_cast<double>(batch * rows * dim);
-  const int passes = std::max(1, static_cast<int>(4e9 / flops));  // far above a clock's and a
-                                                                  // parallel region's own time
+  const int passes = std::max(
+      1, static_cast<int>(
+             4e9 /
+             flops));  // much longer than a clock's resolution and the start of a parallel region
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       for (int pass = 0; pass < passes; ++pass) tiles[static_cast<std::size_t>(i)].run();
@@ -78,7 +80,7 @@ MachineCeilings measure_ceilings(std::int64_t batch, std::int64_t dim) {
           std::max(best.flops_per_second, products_rate(at_once, rows, batch, dim));
     }
   }
-  constexpr std::int64_t kBytes = std::int64_t{256} << 20;  // far above any cache
+  constexpr std::int64_t kBytes = std::int64_t{256} << 20;  // much larger than any cache
   const at::Tensor from = at::zeros({kBytes}, at::kByte);
   at::Tensor to = at::zeros_like(from);
   best.bytes_per_second = 2.0 * kBytes / least_seconds([&] { to.copy_(from); });

@@ -138,7 +138,7 @@ class Reader {
     return found;
   }
 
-  /// Older versions had a place for each number.
+  /// Older versions had a field for each number.
   std::map<std::string, SavedNumbers> state_of_older_version() const {
     std::map<std::string, SavedNumbers> found;
     for (const char* key : {"corrupt", "best_accuracy"})
@@ -155,7 +155,7 @@ class Reader {
   }
 
   Checksums checksums(const std::string& file, const OrderedJson& value) const {
-    // Only a name, so that nothing outside the folder is read.
+    // Only a name, so that no file outside the folder is read.
     if (file.empty() || file.find('/') != file.npos || file == "." || file == "..")
       fail("files", "'" + file + "' is no name of a file");
     Checksums sums;

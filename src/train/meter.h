@@ -16,8 +16,7 @@ class Meter {
   using Clock = std::chrono::steady_clock;
 
   void add(const StepResult& result, std::int64_t images);
-  /// Loss, speed and share of waiting since the last report; `seconds_waited` is the loader's, in
-  /// all.
+  /// Makes means over the steps since the last report.
   TrainMetrics report(double seconds_waited);
   /// Leaves out what is not training: evaluation, saving.
   void exclude(Clock::duration time) { start_ += time; }
@@ -31,10 +30,10 @@ class Meter {
 /// What a rank sent in training steps.
 class TrafficMeter {
  public:
-  /// A step's, from the communicator's counts before and after it.
+  /// Adds a step, given the communicator's counts before and after it.
   void add(const TrafficByCollective& before, const TrafficByCollective& after);
   std::int64_t steps() const { return steps_; }
-  /// The mean of a step, a line a collective.
+  /// The mean of a step, one line for each collective.
   std::string text() const;
 
  private:

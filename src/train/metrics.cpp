@@ -13,8 +13,8 @@ namespace pfc {
 
 namespace {
 
-/// The lines of an earlier part of the run that hold for one that goes on after `step`. A line that
-/// a crash cut off is none.
+/// The lines of an earlier part of the run that stay valid if it continues after `step`. A line
+/// that a crash cut off is not valid.
 std::string lines_until(std::int64_t step, const std::filesystem::path& path) {
   std::string kept;
   if (step == 0 || !is_there(path)) return kept;

@@ -30,8 +30,8 @@ void refuse_earlier_run(const fs::path& output) {
   }
 }
 
-/// A job that was put into the queue again may start while the one before still saves. The lock
-/// goes with the process, however it ends. It is on a file that is open for writing, as NFS wants.
+/// A job that was queued again may start while the one before is still saving. The lock ends with
+/// the process, however that ends. It is on a file that is open for writing, as NFS requires.
 int lock(const fs::path& output) {
   const fs::path file = output / ".lock";
   const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -49,7 +49,7 @@ int lock(const fs::path& output) {
   return descriptor;
 }
 
-/// The first rank leaves a file there that the others must find.
+/// The first rank writes a file there that the others must find.
 void require_shared(const fs::path& output, Communicator& comm) {
   at::Tensor number = at::scalar_tensor(
       std::chrono::system_clock::now().time_since_epoch().count() ^ ::getpid(), at::kLong);

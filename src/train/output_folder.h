@@ -7,19 +7,19 @@
 
 namespace pfc {
 
-/// The checkpoints' place in a run's folder.
+/// Where the checkpoints are in a run's folder.
 std::filesystem::path checkpoints_in(const std::filesystem::path& output);
 
-/// Throws Error where a run that begins would write over a network or a log of an earlier one,
-/// whose checkpoints are gone: a disk may not be mounted, a link may have lost its target.
+/// Throws Error if a new run would overwrite a network or a log of an earlier run whose checkpoints
+/// are gone: a disk may not be mounted, or a link may have lost its target.
 void require_nothing_to_lose(const std::filesystem::path& output);
 
-/// The folder that a run writes to, its own for as long as this lives.
+/// The folder that a run writes to. It belongs to this run as long as the object lives.
 class OutputFolder {
  public:
-  /// Makes it. Throws Error where a run that is not to be resumed would write over an earlier one,
-  /// which may be days of work, where another run writes to it now, and, on every rank, where one
-  /// does not see the first one's folder: a checkpoint is one folder of all ranks.
+  /// Creates the folder. Throws Error if a run that is not resumed would overwrite an earlier one,
+  /// which may be days of work; if another run is writing to it; and, on every rank, if one rank
+  /// does not see the first rank's folder, because a checkpoint is one folder of all ranks.
   OutputFolder(std::filesystem::path path, Start start, Communicator& comm);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
@@ -29,7 +29,7 @@ class OutputFolder {
 
  private:
   std::filesystem::path path_;
-  int lock_ = -1;  ///< of the first rank: a file in the folder, open and locked
+  int lock_ = -1;  ///< on the first rank: a file in the folder, open and locked
 };
 
 }  // namespace pfc

@@ -6,10 +6,10 @@
 
 namespace pfc {
 
-/// Throws Error on every rank, naming one that differs from the first and what both see, where the
-/// ranks have not opened the same images with the same identities.
+/// Throws Error on every rank if the ranks have not opened the same images with the same
+/// identities. It names a rank that differs from the first, and what both see.
 void require_same_data(const Dataset& dataset, Communicator& comm);
-/// Throws Error where the training set is not the one that a checkpoint's run has seen.
+/// Throws Error if the training set is not the one that a checkpoint's run used.
 void require_same_data(const Dataset& dataset, const Manifest& manifest);
 
 /// Notes in a manifest what the run sees of its training set.

@@ -8,11 +8,11 @@
 
 namespace pfc {
 
-// What a run that is not resumed begins with, the same on every rank.
+// The initial state of a run that is not resumed; the same on every rank.
 
-/// The network as it was drawn, or that of `init.from`. Throws Error in one sentence where that is
-/// another one or has another size of embeddings, and where start_centers could not do what `init`
-/// asks for, as far as it is known without the training set.
+/// The network as it was drawn, or that of `init.from`. Throws Error in one sentence if `init.from`
+/// holds another network or another embedding size, and if start_centers could not do what `init`
+/// asks for, as far as this is known without the training set.
 void start_network(const Config& config, Backbone& backbone, Communicator& comm);
 
 /// Class centres as they were drawn, those that `init.class_map` takes from there, or the mean

@@ -18,15 +18,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// How one version of the field's code names its files.
+/// How one version of InsightFace's code names its files.
 struct Layout {
   std::string_view before_rank, after_rank;
-  std::string_view dict, tensor;  ///< where the centres are; no dict: the file is the tensor
+  std::string_view dict, tensor;  ///< where the centres are; without a dict the file is the tensor
 };
 constexpr Layout kTensorFiles = {"rank_", "_softmax_weight.pt", "", ""};
 constexpr Layout kCheckpoints = {"checkpoint_gpu_", ".pt", "state_dict_softmax_fc", "weight"};
 
-/// Far beyond any use; the ranks are counted up to the highest.
+/// Far beyond any use. Ranks are counted up to the highest.
 constexpr int kMaxRank = 99'999;
 
 std::string file_name(const Layout& layout, int rank) {

@@ -8,7 +8,7 @@
 namespace pfc {
 namespace {
 
-/// With one identity there is nobody to tell it from: the loss is 0 and nothing is learnt.
+/// A single identity cannot be told from any other: the loss is 0 and nothing is learnt.
 void require_people(const Config& config, const Dataset& dataset) {
   if (dataset.identities() > 1) return;
   throw Error(config.data.train + ": holds " + counted(dataset.size(), "image") + " of " +

@@ -11,9 +11,10 @@
 
 namespace pfc {
 
-/// Opens the set on all ranks, first on one of each machine: it may have to write the index cache.
-/// A run that is `resumed` gets it as it had it at its start. Throws Error where the ranks see
-/// different sets, a resumed run sees another than before, or there are not two identities.
+/// Opens the set on all ranks; on each machine one rank comes first, because it may have to write
+/// the index cache. A `resumed` run gets the set as it was at the run's start. Throws Error if the
+/// ranks see different sets, if a resumed run sees another set than before, or if there are fewer
+/// than two identities.
 std::unique_ptr<Dataset> open_training_set(const Config& config,
                                            const std::optional<Manifest>& resumed,
                                            const Placement& place, Communicator& comm);

@@ -24,7 +24,7 @@ using Rule = CenterOptimizer::Rule;
 
 constexpr std::int64_t kClasses = 11, kDim = 5;
 
-/// Every kind of table there is.
+/// Every kind of table.
 std::map<std::string, CenterTableOptions> tables() {
   std::map<std::string, CenterTableOptions> all;
   const CenterTableOptions sgd{.dim = kDim, .seed = 3};
@@ -40,8 +40,8 @@ std::map<std::string, CenterTableOptions> tables() {
   return all;
 }
 
-/// Steps `begin` to `end`, each of which samples every third class; gradients are a function of
-/// (step, class).
+/// Steps `begin` to `end`. Each samples every third class; gradients are a function of (step,
+/// class).
 void go_on(CenterTable& table, std::int64_t begin, std::int64_t end) {
   for (std::int64_t step = begin; step < end; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
@@ -58,7 +58,7 @@ void go_on(CenterTable& table, std::int64_t begin, std::int64_t end) {
   }
 }
 
-/// `kind`'s table after `steps`, saved by `world` ranks; returns what the files hold.
+/// Saves `kind`'s table after `steps` with `world` ranks; returns the files' checksums.
 std::vector<Checksums> save(const TemporaryFolder& folder, const CenterTableOptions& options,
                             std::int64_t steps, int world) {
   std::vector<Checksums> sums;
@@ -98,7 +98,7 @@ TEST(CenterFile, GoesOnBitForBitOnAnyNumberOfRanks) {
         for (int rank = 0; rank < world; ++rank) {
           const ClassShard shard(kClasses, rank, world);
           CenterTable table(shard, options);
-          table.weights().fill_(7);  // nothing of it may stay
+          table.weights().fill_(7);  // none of this may remain
           load_centers(table, 5, saved_by, [&](int of) {
             return CheckedFile(folder / center_file_name(of, saved_by),
                                sums[static_cast<std::size_t>(of)]);
@@ -134,7 +134,7 @@ TEST(CenterFile, LeavesWhatRowsMissedAsItWasUnderAnotherMomentumAndDecay) {
   for (std::size_t i = 0; i < want.parts().size(); ++i)
     EXPECT_TRUE(found.parts()[i].second.equal(want.parts()[i].second)) << want.parts()[i].first;
 
-  // A step from here on is the new ones'.
+  // A further step must depend only on the new momentum and decay.
   const at::Tensor w = found.weights().clone(), v = found.momentum().clone();
   found.end_step(0.1);
   found.catch_up();
@@ -233,7 +233,7 @@ TEST(SavedCenters, AreThoseOfTheTableWhateverItsTypeAndRanks) {
   }
 }
 
-/// What SavedCenters reads of what `world` ranks saved with these identities.
+/// What SavedCenters reads after `world` ranks saved centres with these identities.
 std::optional<ClassIdentities> read_back(const ClassIdentities& identities, int world) {
   const TemporaryFolder folder;
   for (int rank = 0; rank < world; ++rank) {

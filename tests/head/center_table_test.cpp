@@ -46,8 +46,8 @@ TEST(CenterTable, GathersRowsNormalised) {
   EXPECT_TRUE(inverse.allclose(1 / w.norm(2, 1), 1e-5));
 }
 
-/// Rows go through steps that sample them now and then; each must end where torch.optim's
-/// optimizer takes it that sees only the steps with that row.
+/// Rows take part in some of the steps. Each must end where torch.optim's optimizer takes it if it
+/// sees only the steps with that row.
 template <typename MakeOptimizer>
 void expect_equals_torch(const CenterOptimizer& optimizer, const MakeOptimizer& make) {
   constexpr std::int64_t kRows = 6, kDim = 20;
@@ -112,7 +112,8 @@ std::vector<LocalRow> every_third(std::int64_t step, std::int64_t rows) {
   return sampled;
 }
 
-/// A step over some rows, each with the gradient of a random d_unit. Returns that, [rows, dim].
+/// A step over some rows, each with the gradient of a random d_unit, which is returned: [rows,
+/// dim].
 at::Tensor take_step(CenterTable& table, const std::vector<LocalRow>& rows, double lr) {
   const auto n = std::ssize(rows);
   const at::Tensor unit = at::empty({n, table.dim()}), inverse = at::empty({n});
@@ -134,7 +135,7 @@ void expect_equals_sgd_over_the_whole_table(double momentum) {
   at::manual_seed(2);
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const double lr = 1e-3 * static_cast<double>(1 + step % 7) * (step < 250 ? 1 : 0.1);
-    // Some rows are sampled often, some for the last time long before the end, one never.
+    // Some rows are sampled often, some for the last time long before the end, and one never.
     std::vector<LocalRow> rows;
     for (std::int64_t row = 0; row + 1 < kRows; ++row) {
       if (step % (3 * row + 1) == 0) rows.push_back({row});
@@ -147,7 +148,7 @@ void expect_equals_sgd_over_the_whole_table(double momentum) {
     (torch::nn::functional::normalize(sampled) * d_unit).sum().backward();
     sgd.param_groups()[0].options().set_lr(lr);
     sgd.step();
-    if (step == 333) table.catch_up();  // as saving does: it must change nothing
+    if (step == 333) table.catch_up();  // like a save, it must change nothing
   }
   const at::Tensor want = weights.detach();
   const double most = 1e-5 * want.abs().max().item<double>();
@@ -189,8 +190,8 @@ TEST(CenterTable, BFloat16StartsAsFloat32Rounded) {
 }
 
 TEST(CenterTable, BFloat16LosesNoSmallUpdate) {
-  // Each step moves a weight by a fiftieth of what bfloat16 can tell apart; rounded to the nearest
-  // none of them would be seen.
+  // Each step changes a weight by a fiftieth of bfloat16's resolution. Rounded to the nearest, no
+  // change would remain.
   constexpr std::int64_t kDim = 256, kSteps = 500;
   CenterTableOptions options = in_bfloat16(kDim);
   options.optimizer = {.momentum = 0, .weight_decay = 1};

@@ -65,7 +65,8 @@ TEST(SumParts, AreAsManyAsKeepAGpuAtWorkAndAPowerOfTwo) {
 TEST(HeadMemory, IsWhatTheHeadTakes) {
   BenchmarkOptions options{.identities = 40'000, .sample_rate = 0.5, .steps = 1};
   const auto comm = make_self_communicator();
-  // What the libraries reserve for themselves, on each thread, at their first GEMMs is no head's.
+  // The libraries reserve memory in each thread at their first GEMMs; this memory does not belong
+  // to a head.
   benchmark({.identities = 1'000, .steps = 1}, *comm);
   reset_peak_memory();
   if (peak_memory() == 0) GTEST_SKIP() << "the system does not tell";

@@ -13,8 +13,8 @@
 namespace pfc {
 namespace {
 
-/// A device whose lanes get on with their work in any order that their marks allow, a row at a
-/// time; which, `random` says. A row is a number.
+/// A device whose lanes work in any order that their marks allow, one row at a time; `random`
+/// chooses the order. A row is a number.
 class FakeDevice final : public StagingDevice {
  public:
   FakeDevice(std::int64_t rows, unsigned seed)
@@ -41,7 +41,7 @@ class FakeDevice final : public StagingDevice {
   }
   void store(int slot) override {
     Slot& from = slots_.at(static_cast<std::size_t>(slot));
-    // How many rows there are is known only when the lane comes to it.
+    // How many rows there are is known only when the lane gets there.
     put(Lane::kOut, [this, &from] {
       for (std::size_t i = from.rows.size(); i-- > 0;) {
         queue(Lane::kOut).push_front({.work = [this, &from, i] {
@@ -65,7 +65,7 @@ class FakeDevice final : public StagingDevice {
     }
   }
 
-  /// A step: what its rows become depends on what they are.
+  /// A step: the new value of a row depends on its old value.
   void update(int slot, std::int64_t step) {
     put(Lane::kWork, [&values = slots_.at(static_cast<std::size_t>(slot)).values, step] {
       for (std::int64_t& value : values) value = updated(value, step);
@@ -74,7 +74,7 @@ class FakeDevice final : public StagingDevice {
   static std::int64_t updated(std::int64_t value, std::int64_t step) {
     return (value * 31 + step) % 1'000'003;
   }
-  /// Lanes do some of their work.
+  /// Lets lanes do some of their work.
   void go_on() {
     for (auto n = random_() % 60; n > 0 && some_work(); --n) {
     }
@@ -138,7 +138,7 @@ class Steps {
     if (prefetches) queue.prefetch(draw(step + 1));
     device.go_on();
   }
-  /// As if one step had been made after the other.
+  /// The table if the steps had been made one after another.
   std::vector<std::int64_t> wanted(std::int64_t steps) const {
     std::vector<std::int64_t> table(kClasses);
     for (std::int64_t step = 0; step < steps; ++step) {

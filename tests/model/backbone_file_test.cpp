@@ -16,8 +16,7 @@ namespace {
 
 class BackboneFile : public testing::Test {
  protected:
-  /// Saves `tiny`, lets `change` alter what the file says, and expects that it loads no more, for
-  /// this reason.
+  /// Saves `tiny`, lets `change` alter the file, and expects that loading it fails for this reason.
   void expect_refused(const std::function<void(std::vector<TensorView>&, Metadata&)>& change,
                       const std::string& reason) {
     const auto path = folder_ / "model.safetensors";
@@ -45,7 +44,7 @@ TEST_F(BackboneFile, WhatIsSavedIsLoaded) {
   for (const std::string name : {"tiny", "mbf", "vit_t"}) {
     const auto saved = make_backbone(name, 8, 1);
     saved->set_draws(0, 0);
-    saved->forward(torch::randn({2, 3, 112, 112}));  // moves the running statistics
+    saved->forward(torch::randn({2, 3, 112, 112}));  // changes the running statistics
     save_backbone(*saved, name, 8, path);
     const auto want = state_of(*saved), got = state_of(*load_backbone(path));
     ASSERT_EQ(got.size(), want.size());

@@ -29,7 +29,7 @@ torch::Tensor sine(torch::IntArrayRef shape, double frequency, double phase) {
       .reshape(shape);
 }
 
-/// PReLU slopes are the third part of a MobileFaceNet's block.
+/// PReLU slopes are the third part of a block in MobileFaceNet.
 bool is_prelu(const std::string& name) {
   return name.ends_with("prelu.weight") || name.ends_with("layers.2.weight");
 }
@@ -61,7 +61,8 @@ TEST_P(Reference, EmbeddingsAreThoseOfTheFieldsNetwork) {
   const auto want =
       nlohmann::json::parse(std::ifstream(std::string(fixtures) + "/networks.json")).at(GetParam());
 
-  // Depthwise convolutions in float64 run group by group: threads would mostly wait for each other.
+  // Depthwise convolutions in float64 run group by group, so threads would mostly wait for each
+  // other.
   at::set_num_threads(1);
   const torch::NoGradGuard no_grad;
   const auto backbone = make_backbone(GetParam(), kDim, 0);
@@ -101,7 +102,7 @@ TEST_P(Reference, EmbeddingsAreThoseOfTheFieldsNetwork) {
 INSTANTIATE_TEST_SUITE_P(Networks, Reference, testing::Values("r18", "r34", "r50", "r100", "mbf"),
                          [](const auto& test) { return test.param; });
 
-/// Shapes of what the convolutions and linear layers give that this thread runs while it lives.
+/// Output shapes of the convolutions and linear layers that this thread runs while it lives.
 class Outputs {
  public:
   Outputs()
@@ -126,13 +127,13 @@ class Outputs {
   at::CallbackHandle handle_;
 };
 
-/// Multiply-adds of the convolutions and linear layers for one image: a weight's worth for each
-/// pixel of its output. Layers run in the order in which they are registered.
+/// Multiply-adds of the convolutions and linear layers for one image: all weights once for each
+/// pixel of the output. Layers run in the order in which they are registered.
 double multiply_adds_of(Backbone& backbone) {
   backbone.eval();
   const torch::NoGradGuard no_grad;
   const Outputs outputs;
-  backbone.forward(torch::empty({0, 3, 112, 112}));  // of no image, so that nothing is computed
+  backbone.forward(torch::empty({0, 3, 112, 112}));  // without images, so that nothing is computed
   double total = 0;
   std::size_t layer = 0;
   for (const auto& weight : backbone.parameters()) {
@@ -167,7 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Published{"r50", 43.59, 6.31}, Published{"r100", 65.16, 12.09},
                     Published{"r124", 86.41, 14.86}, Published{"r200", 118.83, 23.42},
                     Published{"tiny", 3.61, 0.114}, Published{"mbf", 2.06, 0.44},
-                    // No reference embedding of it is at hand: its size is what is known.
+                    // There is no reference embedding for it; only its size is known.
                     Published{"mbf_large", 6.31, 1.82}),
     [](const auto& test) { return test.param.name; });
 

@@ -22,7 +22,7 @@ std::vector<float> numbers(std::int64_t count, double low, double high, std::uin
   return values;
 }
 
-/// A problem, and its answer by differences of a sum of dy·y.
+/// A problem, and its solution by differences of a sum of dy·y.
 class BatchNormKernelsPortable : public testing::Test {
  protected:
   const std::vector<float> x = numbers(kRows.count * kRows.channels, -2, 2, 1),

@@ -18,9 +18,9 @@ struct Case {
   bool prelu;
 };
 
-/// One step of batch_norm_prelu on a problem that depends on the case alone, in `dtype`. With
-/// `comm` its ranks have a share of the images each, and the result is put together: gradients of
-/// parameters are sums over ranks.
+/// One step of batch_norm_prelu in `dtype` on a problem that depends only on the case. With `comm`
+/// its ranks share the images, and the result is put together: gradients of parameters are sums
+/// over ranks.
 Result run(const Case& c, torch::Dtype dtype, Communicator* comm = nullptr) {
   auto generator = at::detail::createCPUGenerator(1);
   const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
@@ -78,7 +78,7 @@ void expect_close(const Result& got, const Result& want) {
 
 class BatchNormPRelu : public testing::TestWithParam<Case> {};
 
-// float32 takes the kernels, float64 the plain operators.
+// float32 uses the kernels, float64 the plain operators.
 TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
   const auto got = run(GetParam(), torch::kFloat32);
   const auto want = run(GetParam(), torch::kFloat64);
@@ -110,7 +110,7 @@ TEST(RanksBatchNormPRelu, OverRanksEqualsTheWholeBatchWithTheKernelsAndWithThePl
   const std::vector<Case> cases = {{12, 16, 6, 0.5, true},     // kernels
                                    {12, 32, 3, 100, false},    // kernels, a mean far from zero
                                    {12, 20, 4, 0.5, true},     // plain operators
-                                   {12, 512, 1, 0.5, false}};  // as the last layer sees it
+                                   {12, 512, 1, 0.5, false}};  // like the last layer
   for (const Case& c : cases) {
     const auto want = run(c, torch::kFloat64);
     on_ranks([&](Communicator& comm) {

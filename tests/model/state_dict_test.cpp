@@ -1,4 +1,4 @@
-// Backbones in PyTorch's files, by the PyTorch that users have.
+// Backbones in PyTorch's files, written by the PyTorch that users have.
 #include "model/state_dict.h"
 
 #include <gmock/gmock.h>
@@ -21,7 +21,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// The field's r18, as a user's program has it.
+/// InsightFace's r18, as in a user's program.
 constexpr const char* kReferenceR18 = R"(
 import sys, torch
 from torch import nn

@@ -11,7 +11,7 @@ namespace {
 
 TEST(RecogniseNetwork, EveryNetworkIsRecognisedByItsTensors) {
   for (const std::string& name : backbone_names()) {
-    // Those of gigabytes differ from their like in a number only.
+    // Networks of gigabytes differ from smaller ones only in numbers.
     if (name == "vit_h" || name.starts_with("vit_l") || name == "r200") continue;
     TensorShapes shapes;
     for (const auto& [tensor, value] : state_of(*make_backbone(name, 24, 1))) {

@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t kTokens = 144, kPatch = 9, kGrid = 12;
 constexpr VitShape kSmall{.dim = 16, .depth = 2, .heads = 4};
 
-/// Training, except that the embedding of an image does not depend on the others of its batch.
+/// Training mode, but the embedding of an image does not depend on the others of its batch.
 std::shared_ptr<Backbone> without_batch_statistics(const VitShape& shape, std::uint64_t seed) {
   const auto backbone = make_vit(shape, 8, seed);
   for (const auto& module : backbone->modules(/*include_self=*/false)) {
@@ -57,7 +57,7 @@ TEST(Vit, ParameterNamesAreTheFieldsOnes) {
   EXPECT_EQ(names, want);
 }
 
-/// From the structure: nothing is allocated, so the largest ones are counted too.
+/// Computed from the structure. Nothing is allocated, so the largest ones are counted too.
 std::int64_t parameters_of(const VitShape& shape, std::int64_t embedding_size) {
   const std::int64_t d = shape.dim;
   const std::int64_t tokens = kTokens * d + d + (3 * kPatch * kPatch + 1) * d;
@@ -102,7 +102,8 @@ torch::Tensor batch_norm(const torch::Tensor& x, const State& state, const std::
          state.at(name + ".bias");
 }
 
-/// One image's attention by loops: row [3, heads, size] of qkv's output is q, k, v of each head.
+/// The attention of one image, with loops: row [3, heads, size] of qkv's output is q, k, v of each
+/// head.
 torch::Tensor attention(const torch::Tensor& x, const State& state, const std::string& name) {
   const std::int64_t heads = kSmall.heads, size = kSmall.dim / heads;
   const auto qkv = x.matmul(state.at(name + ".qkv.weight").t()).contiguous();
@@ -162,7 +163,8 @@ TEST(Vit, EqualsASlowOneInDoublePrecision) {
     if (name.ends_with("running_var")) {
       tensor.uniform_(0.5, 2, generator);
     } else {
-      tensor.normal_(0, 0.4, generator);  // large enough for ReLU6's upper end and uneven attention
+      tensor.normal_(
+          0, 0.4, generator);  // large enough for the upper end of ReLU6 and for uneven attention
     }
     state[name] = tensor.to(torch::kFloat64);
   }
@@ -227,7 +229,7 @@ TEST(Vit, DrawsDependOnSeedStepAndPositionAlone) {
   EXPECT_GT(distance(forward(*backbone, images, 5, 9), whole), 1e-2);
 }
 
-/// [b, tokens] bool: the tokens that the embeddings do not depend on.
+/// [b, tokens] bool: the tokens on which the embeddings do not depend.
 torch::Tensor hidden_tokens(Backbone& backbone, std::int64_t images, std::int64_t step) {
   const auto input = torch::randn({images, 3, 112, 112}).requires_grad_();
   forward(backbone, input, step, 0).square().sum().backward();
@@ -253,7 +255,7 @@ TEST(Vit, HiddenTokensAreSeenInEvaluation) {
   EXPECT_EQ(hidden_tokens(*backbone, 2, 0).sum().item<std::int64_t>(), 0);
 }
 
-// The first block's rate is 0 and the last one's 0.5; its MLP, made a constant, is dropped or
+// The first block's rate is 0 and the last one's 0.5. Its MLP is made constant, and is dropped or
 // doubled.
 TEST(Vit, ABranchIsDroppedOrScaledUpByTheInverseOfItsShare) {
   const auto backbone = without_batch_statistics(

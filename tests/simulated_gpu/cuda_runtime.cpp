@@ -1,4 +1,4 @@
-// Stands for libcudart.
+// Replaces libcudart.
 #include <cuda_runtime_api.h>
 #include <execinfo.h>
 #include <sys/mman.h>
@@ -26,12 +26,12 @@
 namespace simulated_gpu {
 namespace {
 
-/// A number of the environment, which is how a test chooses what GPUs there are.
+/// A number from the environment, by which a test chooses which GPUs there are.
 std::size_t option(const char* name, std::size_t otherwise) {
   const char* const text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
-/// The numbers of the GPUs that this process sees.
+/// The numbers of the GPUs that this process can see.
 const std::vector<int>& visible() {
   static const std::vector<int> numbers = [] {
     std::vector<int> found;
@@ -55,10 +55,10 @@ std::size_t bytes_of_gpu() {
 
 thread_local int accesses = 0;  ///< see Access
 
-/// The memory of all GPUs. A key of the processor's keeps the host out of it (pkeys(7)); where it
-/// has none, nothing does. With SIMULATED_GPU_GUARDS=1 what is taken ends before a page that may
-/// not be touched, and is one when it is given back: for programs whose allocator keeps nothing
-/// (PYTORCH_NO_CUDA_MEMORY_CACHING=1).
+/// The memory of all GPUs. A protection key of the processor keeps the host out of it (pkeys(7));
+/// without such keys it is not protected. With SIMULATED_GPU_GUARDS=1 each allocation ends before a
+/// page that may not be touched, and becomes such a page when it is freed: for programs whose
+/// allocator caches nothing (PYTORCH_NO_CUDA_MEMORY_CACHING=1).
 class DeviceMemory {
  public:
   static DeviceMemory& instance() {
@@ -76,7 +76,7 @@ class DeviceMemory {
 
   cudaError_t take(void** to, std::size_t bytes) {
     constexpr std::size_t kVector = 16,
-                          kMultiple = 512;  // what kernels load at once; what CUDA has
+                          kMultiple = 512;  // kernels load this much at once; CUDA has the same
     const std::size_t size = rounded(bytes, guards_ ? kVector : kMultiple);
     const std::lock_guard lock(mutex_);
     *to = nullptr;
@@ -163,13 +163,13 @@ class DeviceMemory {
   std::multimap<std::size_t, void*> free_;
 };
 
-/// What streams do while one of them, on which it is launched, records.
+/// The work of the streams while one of them records a graph; it is launched on that stream.
 struct Graph {
   Timeline streams = {};
   cudaStream_t origin = nullptr;
 };
 
-/// Where a stream was.
+/// A point in a stream.
 struct Event {
   const Timeline* of = nullptr;
   cudaStream_t stream = nullptr;
@@ -183,7 +183,7 @@ Event& at(cudaEvent_t event) {
 std::recursive_mutex mutex;
 Timeline streams;
 thread_local int current_device = 0;
-thread_local bool at_work = false;  ///< what is submitted is part of it
+thread_local bool at_work = false;  ///< work that is submitted now is part of the running work
 thread_local Graph* recording = nullptr;
 
 cudaError_t make(cudaEvent_t* event) {
@@ -197,14 +197,14 @@ std::string_view late() {
 }
 std::mt19937 random_numbers(1);
 
-/// What streams do by themselves when something was put on this one.
+/// What streams do by themselves after something was put on this one.
 void get_on_by_themselves(cudaStream_t stream) {
   if (late() == "all" || (late() == "default" && stream == nullptr)) return;
   if (late() != "random") return streams.advance(stream);
   while (random_numbers() % 2 == 0) streams.advance_some(random_numbers);
 }
 
-/// Has streams get on, until what body() asks for is done.
+/// Lets streams work until body()'s request is done.
 template <class Body>
 void get_on(const Body& body) {
   const std::lock_guard lock(mutex);
@@ -263,7 +263,8 @@ bool is_device_memory(const void* at) {
 
 using namespace simulated_gpu;
 
-// What is missing, nobody calls: LibTorch's allocator could be told to.
+// Functions that are missing here are never called, but LibTorch's allocator could be configured to
+// call them.
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {

@@ -1,4 +1,4 @@
-#undef _FORTIFY_SOURCE  // which takes a jump to another stack for a mistake
+#undef _FORTIFY_SOURCE  // it takes a jump to another stack as an error
 #include "simulated_gpu/kernel_launch.h"
 
 #include <ucontext.h>
@@ -20,13 +20,13 @@ namespace {
 constexpr unsigned kWarp = 32;
 constexpr std::size_t kStack = 64 << 10;
 
-/// A thread of a block, which lives on for the next blocks.
+/// A thread of a block; it is used again for the next blocks.
 struct Thread {
   std::vector<char> stack;
   std::jmp_buf here = {};
   bool is_over = false;
-  std::array<int, 2> meetings{};         ///< of its warp and of its block that it has come to
-  std::array<std::uint64_t, 2> shown{};  ///< what it showed at an even meeting, and an odd one
+  std::array<int, 2> meetings{};  ///< how many meetings of its warp and of its block it has come to
+  std::array<std::uint64_t, 2> shown{};  ///< what it showed at an even and at an odd meeting
 };
 
 std::vector<std::unique_ptr<Thread>> threads;
@@ -37,7 +37,8 @@ Thread& current() {
   return *threads[thread_in_block.x];
 }
 
-/// Lets the others go on. Not by swapcontext, which asks the system for the signals each time.
+/// Lets the other threads run. Not by swapcontext, which makes a system call for the signals each
+/// time.
 void pause() {
   if (_setjmp(current().here) == 0) std::longjmp(scheduler, 1);
 }
@@ -50,7 +51,7 @@ void live() {
   }
 }
 
-/// Lets the current thread go on until it pauses.
+/// Runs the current thread until it pauses.
 void go_on() {
   if (_setjmp(scheduler) != 0) return;
   Thread& thread = current();
@@ -64,7 +65,7 @@ void go_on() {
   ::setcontext(&first);
 }
 
-/// Goes on when every thread of [first, last) that is not over has come as often.
+/// Continues when every unfinished thread of [first, last) has come to as many meetings.
 void meet(std::size_t kind, unsigned first, unsigned last) {
   const int number = ++current().meetings[kind];
   const auto has_come = [&](const std::unique_ptr<Thread>& thread) {
@@ -73,8 +74,8 @@ void meet(std::size_t kind, unsigned first, unsigned last) {
   while (!std::all_of(threads.begin() + first, threads.begin() + last, has_come)) pause();
 }
 
-/// The k-th of so many blocks, or threads of one, to have its turn; SIMULATED_GPU_BACKWARDS=1 has
-/// the last one begin. What depends on the order is a race.
+/// Which of `count` blocks, or threads of one, has the k-th turn. With SIMULATED_GPU_BACKWARDS=1
+/// the last one begins. A result that depends on the order is a race.
 unsigned turn(unsigned k, unsigned count) {
   static const bool backwards = std::getenv("SIMULATED_GPU_BACKWARDS") != nullptr;
   return backwards ? count - 1 - k : k;
@@ -114,7 +115,7 @@ std::uint64_t exchange(std::uint64_t bits, unsigned other) {
 }
 
 void run_blocks(unsigned blocks, unsigned size, const std::function<void()>& thread) {
-  static std::mutex mutex;  // one GPU, one kernel
+  static std::mutex mutex;  // one GPU runs one kernel at a time
   const std::lock_guard lock(mutex);
   work = &thread;
   threads_of_block = {size};

@@ -13,9 +13,9 @@
 
 #include "simulated_gpu/simulated_gpu.h"
 
-/// What a kernel's source means on a CPU: launches_as_calls.py has `kernel<<<blocks, threads, 0,
-/// stream>>>(…)` call `launch`. Blocks run one after another; the threads of a block take turns,
-/// each going on until it waits for others.
+/// What a kernel's source means on a CPU: launches_as_calls.py turns `kernel<<<blocks, threads, 0,
+/// stream>>>(…)` into a call of `launch`. Blocks run one after another. The threads of a block take
+/// turns; each runs until it waits for others.
 #undef __shared__
 #define __shared__ static
 #define __launch_bounds__(...)
@@ -27,10 +27,10 @@ struct Place {
 };
 extern Place thread_in_block, block_in_grid, threads_of_block;
 
-/// Where the threads of the warp, or of the block, meet.
+/// Waits for the other threads of the warp, or of the block.
 void meet_warp();
 void meet_block();
-/// Shows the warp's threads what this one has -> what `other` has.
+/// Shows the warp's threads this thread's value and returns the value of `other`.
 std::uint64_t exchange(std::uint64_t bits, unsigned other);
 
 void run_blocks(unsigned blocks, unsigned threads, const std::function<void()>& thread);

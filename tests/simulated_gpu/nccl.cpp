@@ -1,4 +1,4 @@
-// Stands for libnccl: ranks of one machine meet in shared memory.
+// Replaces libnccl: ranks of one machine meet in shared memory.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <fcntl.h>
@@ -16,7 +16,8 @@
 
 namespace {
 
-constexpr std::size_t kPage = 4096, kPart = std::size_t{1} << 28;  // what a rank may send at once
+constexpr std::size_t kPage = 4096,
+                      kPart = std::size_t{1} << 28;  // the most that a rank may send at once
 
 struct Meeting {
   std::atomic<int> arrived, number;
@@ -41,7 +42,7 @@ struct ncclComm {
     while (meeting->number == number) std::this_thread::yield();
   }
 
-  /// Each sends its bytes; with all of them there, take() makes the result.
+  /// Each rank sends its bytes; when all of them are there, take() makes the result.
   template <class Take>
   ncclResult_t share(const void* from, void* to, std::size_t bytes, cudaStream_t stream,
                      const Take& take) {
@@ -134,7 +135,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int world, ncclUniqueId id, int 
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
-  comm->aborted = true;  // its memory stays, so that who still uses it can be told
+  comm->aborted = true;  // its memory stays, so that its users can still be told
   return ncclSuccess;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {

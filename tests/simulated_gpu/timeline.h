@@ -12,7 +12,7 @@
 
 namespace simulated_gpu {
 
-/// What was put on streams, each of which does its own in order; and what of it is done.
+/// The work on streams, each of which works in order, and how much of it is done.
 class Timeline {
  public:
   using Work = std::function<void()>;
@@ -20,15 +20,17 @@ class Timeline {
   void put(cudaStream_t stream, Work work) {
     streams_[stream].waiting.push_back({std::move(work), nullptr, 0});
   }
-  /// What is put on `stream` from here on comes after the other's first `count`.
+  /// Work that is put on `stream` from now on comes after the first `count` works of the other
+  /// stream.
   void put_wait(cudaStream_t stream, cudaStream_t other, std::size_t count) {
     streams_[stream].waiting.push_back({nullptr, other, count});
   }
-  /// How much was put on it so far.
+  /// How many works were put on it so far.
   std::size_t count(cudaStream_t stream) { return streams_[stream].end(); }
   bool is_done(cudaStream_t stream, std::size_t count) { return streams_[stream].done >= count; }
 
-  /// Does the stream's first `count`, and of the others what it waits for: nothing else.
+  /// Does the stream's first `count` works, and those works of other streams that it waits for:
+  /// nothing else.
   void advance(cudaStream_t stream, std::size_t count) {
     Stream& of = streams_[stream];
     while (of.done < count) {
@@ -39,7 +41,7 @@ class Timeline {
     }
   }
   void advance(cudaStream_t stream) { advance(stream, count(stream)); }
-  /// Does a little of some stream's.
+  /// Does a little work of some stream.
   template <class Random>
   void advance_some(Random& random) {
     constexpr std::size_t kMost = 4;

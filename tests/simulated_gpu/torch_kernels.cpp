@@ -1,4 +1,4 @@
-// Stands for libtorch_cuda: LibTorch's operators for CUDA, made of those for the CPU.
+// Replaces libtorch_cuda: LibTorch's CUDA operators, implemented with those for the CPU.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
@@ -34,7 +34,7 @@ namespace {
 
 using MaybeTensor = std::optional<at::Tensor>;
 
-// ---- What LibTorch asks its CUDA library
+// ---- What LibTorch asks of its CUDA library
 
 class PinnedMemory final : public at::HostAllocator {
  public:
@@ -55,7 +55,7 @@ class PinnedMemory final : public at::HostAllocator {
   void copy_data(void* to, const void* from, std::size_t bytes) const override {
     std::memcpy(to, from, bytes);
   }
-  /// It is somebody else's only when the stream has come as far.
+  /// The memory is free for others only when the stream has reached this point.
   bool record_event(void* at, void*, c10::Stream stream) override {
     const std::lock_guard lock(mutex_);
     used_by_[at].push_back(c10::cuda::CUDAStream(stream));
@@ -179,13 +179,13 @@ void record_stream(at::Tensor&, at::Stream) {}
 cudaStream_t current() {
   return c10::cuda::getCurrentCUDAStream().stream();
 }
-/// While it lives the host may do what comes after all that the current stream holds.
+/// While this lives, the host may do work that comes after everything on the current stream.
 struct Now {
   Now() { simulated_gpu::finish(current()); }
   simulated_gpu::Access access;
 };
 
-/// The same memory, as the host's.
+/// The same memory, as a host tensor.
 at::Tensor on_host(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.is_cpu()) return tensor;
   return at::from_blob(const_cast<void*>(tensor.const_data_ptr()), tensor.sizes(), tensor.strides(),
@@ -202,7 +202,7 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
     TORCH_CHECK(end.is_cuda() || !simulated_gpu::is_recording(),
                 "a graph copies from or to the host");
   }
-  // Pinned memory is kept until it was copied; a GPU's may be somebody else's by then.
+  // Pinned memory is kept until it was copied; a GPU's memory may belong to somebody else by then.
   simulated_gpu::submit(current(), [to = on_host(self), from = on_host(source)] {
     const at::AutoDispatchBelowAutograd plainly;
     to.copy_(from);
@@ -227,9 +227,10 @@ at::Scalar item(const at::Tensor& self) {
   return at::_local_scalar_dense(on_host(self));
 }
 
-// ---- Operators that CPUs have otherwise
+// ---- Operators that differ on CPUs
 
-/// GEMMs of half precision into float32, which are the GPUs' alone; of matrices or lists of them.
+/// GEMMs of half precision with float32 results, which only GPUs have; of matrices or lists of
+/// them.
 at::Tensor& add_product(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
                         at::ScalarType type, const at::Scalar& beta, const at::Scalar& alpha,
                         at::Tensor& out) {
@@ -249,7 +250,7 @@ at::Tensor& product(const at::Tensor& a, const at::Tensor& b, at::ScalarType typ
                     at::Tensor& out) {
   return add_product(out, a, b, type, 0, 1, out);
 }
-/// Its schema does not say that it writes the running statistics.
+/// Its schema does not say that it changes the running statistics.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
     const at::Tensor& x, const MaybeTensor& weight, const MaybeTensor& bias,
     const MaybeTensor& mean, const MaybeTensor& variance, bool training, double momentum,
@@ -261,14 +262,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
                             on_host(variance), training, momentum, epsilon);
   return {y.to(x.device()), of_batch.to(x.device()), deviation.to(x.device())};
 }
-/// The way of attention that the CPU has too.
+/// The kind of attention that the CPU has too.
 std::int64_t attention_way(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                            const MaybeTensor&, double, bool, std::optional<double>, bool) {
   constexpr std::int64_t kMath = 0;
   return kMath;
 }
 
-// ---- All the others: on the CPU, with what they take brought there and back
+// ---- All other operators: on the CPU, with their arguments brought there and back
 
 void require_one_gpu(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
   static const std::set<std::string> kMixed = {"aten::index", "aten::index_put_",
@@ -300,7 +301,7 @@ int argument_of(const c10::FunctionSchema& schema, const c10::Argument& result) 
   return found == arguments.end() ? -1 : static_cast<int>(found - arguments.begin());
 }
 
-/// The same without a share in a GPU's memory.
+/// The same, without sharing ownership of a GPU's memory.
 c10::IValue borrowed(const c10::IValue& value) {
   const auto borrow = [](const at::Tensor& tensor) {
     if (!tensor.defined() || tensor.is_cpu()) return tensor;
@@ -317,7 +318,7 @@ c10::IValue borrowed(const c10::IValue& value) {
   return list;
 }
 
-/// Whether it makes tensors, or gives an empty one the size of its result.
+/// Whether the operator allocates tensors, or resizes an empty one to its result.
 bool makes_memory(const c10::FunctionSchema& schema, const torch::jit::Stack& stack) {
   const auto taken = torch::jit::last(stack, schema.arguments().size());
   return std::ranges::any_of(schema.returns(), [&](const c10::Argument& result) {
@@ -352,7 +353,7 @@ void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 }  // namespace
 
 namespace at {
-using CUDAHooks = SimulatedHooks;  // the name that it is looked up by
+using CUDAHooks = SimulatedHooks;  // the name by which it is looked up
 REGISTER_CUDA_HOOKS(CUDAHooks)
 }  // namespace at
 

@@ -25,7 +25,7 @@ PlanRequest ours(std::int64_t identities, double rate, int ranks, std::int64_t b
                       .batch_size = batch,
                       .ranks = ranks,
                       .device = device_cost(device_name)};
-  // The machine's cache decides else.
+  // Otherwise it depends on the machine's cache.
   request.head.tile_rows = 512;
   return request;
 }
@@ -48,7 +48,7 @@ double miss_in_percent(double predicted, double published) {
   return 100 * (predicted / published - 1);
 }
 
-// --- what holds of every plan
+// --- true for every plan
 
 TEST(CostModel, BytesSentDoNotDependOnTheNumberOfIdentitiesNorOnTheRate) {
   const double million = make_plan(ours(1'000'000, 0.1, 64, 4096, "2080ti")).bytes_sent();
@@ -214,9 +214,10 @@ TEST(CostModel, RefusesNonsense) {
   EXPECT_THROW(head_way("fast"), Error);
 }
 
-// --- what was published and measured; docs/scaling.md shows the same misses
+// --- published and measured figures; docs/scaling.md shows the same misses
 
-/// Of InsightFace's tables, r50 in mixed precision. A batch that no table tells is 64 images a GPU.
+/// From InsightFace's tables, r50 in mixed precision. If a table states no batch, it is 64 images
+/// for each GPU.
 struct PublishedRow {
   std::string device;
   HeadWay way;
@@ -225,7 +226,7 @@ struct PublishedRow {
   int ranks;
   std::int64_t batch;
   double mebibytes, images_per_second;
-  double memory_miss, speed_miss;  ///< of the model, per cent
+  double memory_miss, speed_miss;  ///< the model's error in per cent
 };
 
 std::vector<PublishedRow> published_rows() {
@@ -319,7 +320,7 @@ TEST(CostModel, MissesMemoryMeasuredHereByWhatTheDocumentSays) {
   }
 }
 
-/// Of docs/benchmarks.md: images/s of a training step, or of the head alone (no network).
+/// From docs/benchmarks.md: images/s of a training step, or of the head alone (no network).
 struct TimedRow {
   std::string network;
   std::int64_t identities;

@@ -13,7 +13,7 @@ std::vector<at::Tensor> some_parameters() {
           torch::ones({7}).requires_grad_()};
 }
 
-/// A loss whose gradients are (rank + 1)·1, 2 and 3 for the parameters that want one.
+/// A loss whose gradients are (rank + 1)·1, 2 and 3 for the parameters that require one.
 at::Tensor loss_of(const std::vector<at::Tensor>& p, int rank) {
   return (rank + 1) * (p[0].sum() + 2 * p[1].sum() + 3 * p[3].sum());
 }

@@ -41,7 +41,7 @@ TEST(LossScaler, TwoThousandStepsInARowWithoutAnOverflowDoubleTheFactor) {
   const at::Tensor none = torch::zeros(1), overflow = torch::ones(1);
   for (int step = 0; step < LossScaler::kSteps - 1; ++step) scaler.update(none);
   EXPECT_EQ(factor_of(scaler), LossScaler::kFirst);
-  scaler.update(overflow);  // so near, and they are counted anew
+  scaler.update(overflow);  // nearly doubled, but the count starts again
   EXPECT_EQ(factor_of(scaler), LossScaler::kFirst / 2);
   for (int step = 0; step < LossScaler::kSteps; ++step) scaler.update(none);
   EXPECT_EQ(factor_of(scaler), LossScaler::kFirst);

@@ -21,7 +21,7 @@
 
 namespace pfc {
 
-/// An image whose identity is the colours of its quarters; each image has noise of its own.
+/// An image whose identity is the colours of its quarters; each image has its own noise.
 inline std::vector<std::byte> picture(std::uint64_t identity, std::uint64_t number) {
   const CounterRandom colours(identity, RandomStream::kCentreInit),
       noise(identity * 1000 + number, RandomStream::kMirror);
@@ -75,7 +75,7 @@ class SmallRun : public testing::Test {
 
   /// Trains, and keeps what was printed.
   void run(Start start = Start::kAnew) { run_on(1, start); }
-  /// The same on so many ranks, each a thread.
+  /// The same on `world` ranks, each a thread.
   void run_on(int world, Start start = Start::kAnew) {
     if (world > 1) config_.train.threads = 1;
     testing::internal::CaptureStderr();
@@ -96,7 +96,7 @@ class SmallRun : public testing::Test {
     return parsed;
   }
 
-  /// Those that it wrote, in order.
+  /// The losses that the run logged, in order.
   std::vector<double> losses() const {
     std::vector<double> losses;
     for (const auto& line : metrics())
@@ -104,7 +104,7 @@ class SmallRun : public testing::Test {
     return losses;
   }
 
-  /// A file of the checkpoint that the run leaves at its end.
+  /// A file of the run's last checkpoint.
   std::filesystem::path at_the_end(const std::string& name) const {
     return checkpoint(config_.train.steps) / name;
   }

@@ -24,7 +24,8 @@ using testing::HasSubstr;
 
 class TorchCentersFile : public testing::Test {
  protected:
-  /// A file of torch.save of a tensor [rows, 2] of `value`, or of a reference checkpoint with it.
+  /// Writes a torch.save file of a tensor [rows, 2] of `value`, or of a reference checkpoint with
+  /// it.
   void write(const std::string& name, int rows, float value, bool checkpoint = false,
              const std::string& type = "Float") const {
     const auto number = [](int n) { return "K"s + static_cast<char>(n); };

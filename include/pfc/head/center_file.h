@@ -10,18 +10,18 @@
 
 namespace pfc {
 
-/// One rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
-/// `learning_rates` [n] float64 where there are any, and as metadata the number of `classes` in all
-/// and the `first_class` of the rows. Streamed from where the rows lie, a
-/// GPU's through 8 MiB of host memory; returned is what the file holds. `identities` are those of
-/// all classes, of which the file gets its rows'.
+/// Saves one rank's table as `.safetensors`: its parts (CenterTable::parts) in their types,
+/// `learning_rates` [n] float64 if there are any, and as metadata the number of all `classes` and
+/// the `first_class` of the rows. Rows are streamed from where they lie; a GPU's rows go through 8
+/// MiB of host memory. `identities` are those of all classes; the file gets those of its rows.
+/// Returns the file's checksums.
 Checksums save_centers(const CenterTable& table, const ClassIdentities& identities,
                        const std::filesystem::path& path);
 
-/// Makes `table` the one that `world` ranks saved after `steps` steps, on whatever number of ranks
-/// it lies now. `open` gives the file of one of them, and is asked for those only that hold rows of
-/// `table`, of which only these are read. Throws DataError where a file is not of this table: of
-/// another number of classes, size of embeddings, type of numbers or optimizer.
+/// Fills `table` with the centres that `world` ranks saved after `steps` steps, on any number of
+/// ranks now. `open` returns the file of a saved rank. It is called only for files that hold rows
+/// of `table`, and only these rows are read. Throws DataError if a file belongs to another table:
+/// with another number of classes, embedding size, number type or optimizer.
 void load_centers(CenterTable& table, std::int64_t steps, int world,
                   const std::function<CheckedFile(int rank)>& open);
 

@@ -20,21 +20,22 @@ class Backbone : public torch::nn::Module {
  public:
   virtual torch::Tensor forward(torch::Tensor images) = 0;
 
-  /// From here on these parts ("conv1", "layer1", "layer2.0") do not train: their parameters want
-  /// no gradient, and their batch normalisation normalises with what it has seen before. Throws
-  /// Error where there is no such part, or nothing else is left to train.
+  /// From now on these parts ("conv1", "layer1", "layer2.0") do not train: their parameters get no
+  /// gradient, and their batch normalisation uses its running statistics. Throws Error if there is
+  /// no such part, or if nothing else is left to train.
   void freeze(const std::vector<std::string>& parts);
   void train(bool on = true) override;
 
-  /// Says which images the next forward in training has: those of a step's global batch from
-  /// position `first_image` on. What a network draws (stochastic depth, hidden tokens) is a
-  /// function of (make_backbone's seed, step, position), so neither ranks nor micro-batches nor a
-  /// resumed run change it. A network that draws throws std::logic_error where it was not told; the
-  /// others ignore it.
+  /// Tells the network which images the next forward pass in training has: those of a step's global
+  /// batch, beginning at position `first_image`. Random draws of a network (stochastic depth,
+  /// hidden tokens) are a function of (make_backbone's seed, step, position), so ranks,
+  /// micro-batches and resuming do not change them. A network that draws throws std::logic_error if
+  /// it was not told; other networks ignore it.
   virtual void set_draws([[maybe_unused]] std::int64_t step,
                          [[maybe_unused]] std::int64_t first_image) {}
 
-  /// What messages and exported files call it: make_backbone's name for it, else its class.
+  /// The name for messages and exported files: make_backbone's name for the network, otherwise its
+  /// class.
   std::string title() const { return title_.empty() ? name() : title_; }
   void set_title(std::string title) { title_ = std::move(title); }
 
@@ -43,28 +44,29 @@ class Backbone : public torch::nn::Module {
   std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
 };
 
-/// A network by its name. Parameter names and initialisation are those of the field's PyTorch
-/// models.
+/// Makes a network by its name. Parameter names and initialisation are those of InsightFace's
+/// PyTorch models.
 /// - r18 r34 r50 r100 r124 r200, tiny: iResNets; `tiny` is for CPUs
 /// - mbf mbf_large: MobileFaceNets
 /// - vit_t vit_s vit_b vit_l vit_h, and vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005
-///   vit_l_dp005_mask_005: vision transformers and what WebFace42M's are trained as
-/// Initial values depend on `seed` alone. Throws Error, naming the known ones.
+///   vit_l_dp005_mask_005: vision transformers and the variants that are trained on WebFace42M
+///
+/// Initial values depend only on `seed`. Throws Error, naming the known ones, for other names.
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
                                         std::uint64_t seed);
 const std::vector<std::string>& backbone_names();
 
-/// From here on, batch normalisation in training normalises over the images of all ranks, which
-/// must train together; by default over a rank's own. `comm` must outlive the backbone's training.
-/// For networks of make_backbone.
+/// From now on, batch normalisation in training normalises over the images of all ranks, which must
+/// train together; by default it uses a rank's own images. `comm` must outlive the backbone's
+/// training. For networks of make_backbone.
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
-/// Puts a backbone there; on a GPU convolutions have their weights in channels_last, as their
-/// images are.
+/// Moves a backbone to a device. On a GPU the weights of convolutions are put into channels_last,
+/// like the images.
 void move_to(at::Device device, Backbone& backbone);
 
 /// pixels [b, 112, 112, 3] uint8 RGB -> [b, 3, 112, 112] float32: (x / 255 − 0.5) / 0.5, in the
-/// memory format that convolutions run fastest in.
+/// memory format in which convolutions are fastest.
 torch::Tensor to_network_input(const torch::Tensor& pixels);
 
 }  // namespace pfc

@@ -9,32 +9,32 @@
 
 namespace pfc {
 
-/// What a step of training takes of a rank's memory, of the network and of time, by arithmetic
-/// alone. docs/scaling.md says what it was checked against and which of its constants were fitted.
+/// What a training step takes: memory of a rank, network traffic and time, by arithmetic alone.
+/// docs/scaling.md says what it was compared with and which of its constants were fitted.
 
-/// A GPU, or a CPU, that runs one rank: what it holds and what it reaches, which is less than its
+/// A GPU or a CPU that runs one rank: its memory and the rates that it reaches, which are below its
 /// maker's numbers.
 struct DeviceCost {
   std::string name;
   double memory_bytes = 0;
-  double fixed_bytes = 0;  ///< the libraries' own: context, workspaces, buffers, free lists
-  /// What the backbone's maps take, over what the backward pass needs of them: gradients of maps,
-  /// workspaces, memory that is free and in pieces. 1 where fixed_bytes hold it.
+  double fixed_bytes = 0;  ///< taken by the libraries: context, workspaces, buffers, free lists
+  /// Memory of the backbone's maps, relative to what the backward pass needs: gradients of maps,
+  /// workspaces, fragmented memory. 1 if fixed_bytes includes them.
   double kept_times = 1;
   bool half = true;  ///< the backbone computes in mixed precision, and keeps half precision
   double backbone_flops = 0;  ///< a second, in convolutions and linear layers
   double head_flops = 0;      ///< a second, in the head's products, in float32
-  /// The same of public code, with all that goes over its logits.
+  /// The same for public code, including everything it does to its logits.
   double plain_head_flops = 0;
   double memory_rate = 0;   ///< bytes a second, read and written
-  double host_rate = 0;     ///< bytes a second from the host's memory, and as many to it; a GPU's
-  double link_rate = 0;     ///< bytes a second that a ring within a machine sends, a rank
-  double network_rate = 0;  ///< the same of a ring over several machines
+  double host_rate = 0;     ///< bytes a second from host memory to a GPU, and as many back
+  double link_rate = 0;     ///< bytes a second that a rank sends in a ring within a machine
+  double network_rate = 0;  ///< the same for a ring over several machines
   int ranks_a_machine = 8;
-  double step_seconds = 0;  ///< what a step takes beside: launches, the program
+  double step_seconds = 0;  ///< other time in a step: launches, the program
 };
 
-/// Throws Error, naming the known ones: v100 2080ti a100 h100 cpu.
+/// Throws Error, naming the known ones, for another name: v100 2080ti a100 h100 cpu.
 const DeviceCost& device_cost(std::string_view name);
 const std::vector<DeviceCost>& device_costs();
 
@@ -42,27 +42,28 @@ const std::vector<DeviceCost>& device_costs();
 struct NetworkCost {
   std::string name;
   double parameters = 0;
-  double macs = 0;   ///< multiply-adds of a forward pass, an image
+  double macs = 0;   ///< multiply-adds of a forward pass for one image
   double kept = 0;   ///< numbers that an image's forward pass keeps for its backward pass
-  double fused = 0;  ///< of them, those that the CPU's fused batch normalisation does not keep
+  double fused = 0;  ///< those of them that the CPU's fused batch normalisation does not keep
 };
 
-/// A variant of a transformer (`_dp…`) counts as the whole one. Throws Error, naming the known
-/// ones.
+/// A variant of a transformer (`_dp…`) counts like the plain one. Throws Error, naming the known
+/// ones, for another name.
 const NetworkCost& network_cost(std::string_view name);
 const std::vector<NetworkCost>& network_costs();
 
 /// How the softmax over the class centres is computed.
 enum class HeadWay {
-  kTiled,  ///< this project's: PartialFc
+  kTiled,  ///< this project's PartialFc
   /// InsightFace's PyTorch code of 2021: each rank copies its sampled rows and their momentum, and
   /// autograd holds copies of those and of the logits.
   kPyTorch,
-  kMxnet,       ///< the older code of 2020: the same, holding less
-  kReplicated,  ///< kPyTorch, data parallel: every rank has all centres and sums their gradients
+  kMxnet,       ///< the older code of 2020: the same, but it holds less
+  kReplicated,  ///< like kPyTorch, but data parallel: every rank has all centres, and their
+                ///< gradients are summed
 };
 
-/// Throws Error, naming the known ones: tiled pytorch mxnet replicated.
+/// Throws Error, naming the known ones, for another name: tiled pytorch mxnet replicated.
 HeadWay head_way(std::string_view name);
 
 struct PlanRequest {
@@ -74,8 +75,8 @@ struct PlanRequest {
   int ranks = 64;  ///< W
   HeadWay way = HeadWay::kTiled;
   PartialFcOptions head = {};                ///< its optimizer is the backbone's too
-  NumberType gather = NumberType::kFloat32;  ///< what embeddings travel as, of kTiled
-  int head_threads = 1;                      ///< that share the head's tiles
+  NumberType gather = NumberType::kFloat32;  ///< type in which embeddings are sent, for kTiled
+  int head_threads = 1;                      ///< threads that share the head's tiles
   DeviceCost device;
 };
 
@@ -86,9 +87,9 @@ struct MemoryPart {
 
 struct CollectivePart {
   std::string name;
-  double bytes = 0;    ///< that a rank sends in a step, as a ring does it
-  double seconds = 0;  ///< of the network
-  double waited = 0;   ///< of those, what is not hidden under arithmetic
+  double bytes = 0;    ///< that a rank sends in a step, counted for a ring
+  double seconds = 0;  ///< on the network
+  double waited = 0;   ///< the part of them that arithmetic does not hide
 };
 
 struct TimePart {
@@ -100,18 +101,18 @@ struct Plan {
   std::vector<MemoryPart> memory;  ///< of rank 0, which has the most centres
   std::vector<CollectivePart> collectives;
   std::vector<TimePart> time;  ///< of a step; the parts follow each other
-  double rows = 0;             ///< S, class centres that a rank uses a step, the mean
-  double host_bytes = 0;       ///< of the host's memory, a rank: class centres that lie there
+  double rows = 0;             ///< S, class centres that a rank uses in a step, the mean
+  double host_bytes = 0;       ///< class centres in host memory, for each rank
 
   double bytes() const;
   double bytes_sent() const;
   double seconds() const;
 };
 
-/// Throws Error where the request makes no sense.
+/// Throws Error if the request makes no sense.
 Plan make_plan(const PlanRequest& request);
 
-/// What would make a request fit that does not, each by itself; empty where nothing known would.
+/// Single changes that would make a request fit that does not fit; empty if no known one would.
 std::vector<std::string> ways_to_fit(const PlanRequest& request);
 
 }  // namespace pfc

@@ -8,16 +8,17 @@
 
 namespace pfc {
 
-/// Scalars for TensorBoard: a file of records, each a length, its checksum, an `Event` message of
-/// TensorFlow's event.proto, and its checksum. Every record is in the file when the call returns.
+/// Writes scalars for TensorBoard: a file of records, each with a length, its checksum, an `Event`
+/// message of TensorFlow's event.proto, and its checksum. A record is in the file when the call
+/// returns.
 class EventFile {
  public:
-  /// A new file `events.out.tfevents.<seconds>.<host>` in `folder`. Throws Error where it cannot be
+  /// Creates `events.out.tfevents.<seconds>.<host>` in `folder`. Throws Error if it cannot be
   /// written.
   explicit EventFile(const std::filesystem::path& folder);
 
-  /// Says that the run was taken up again: what other files of the folder hold from `step` on is
-  /// void.
+  /// Notes that the run was resumed: what other files of the folder hold for steps from `step` on
+  /// is void.
   void add_restart(std::int64_t step);
   void add_scalar(std::int64_t step, std::string_view tag, double value);
 

@@ -11,21 +11,21 @@
 
 namespace pfc {
 
-/// The gradients of the backbone, summed over ranks while the backward pass still runs. They lie
-/// one behind another in fixed buckets, in the reverse of the parameters' order, which is about
-/// that of the backward pass; a bucket is sent when the last of its gradients is there, buckets in
-/// order, so that every rank sends the same.
+/// The gradients of the backbone, summed over ranks while the backward pass is still running. They
+/// lie one after another in fixed buckets, in the reverse order of the parameters, which is roughly
+/// the order of the backward pass. A bucket is sent when its last gradient has arrived, and buckets
+/// are sent in order, so that every rank sends the same ones.
 ///
-///     gradients.zero();
-///     gradients.send_when_full();   // before the step's last backward pass
-///     x.backward(dx);
-///     gradients.finish();           // now each parameter's gradient is the sum over ranks
+///    gradients.zero();
+///    gradients.send_when_full();   // before the step's last backward pass
+///    x.backward(dx);
+///    gradients.finish();           // now each parameter's gradient is the sum over ranks
 class GradientBuckets {
  public:
   static constexpr std::int64_t kBucketBytes = std::int64_t{25} << 20;
 
-  /// Gives each of `parameters` that wants one a gradient; both must outlive this. Parameters must
-  /// be of one type.
+  /// Gives a gradient to each of `parameters` that requires one; both must outlive this object. All
+  /// parameters must have the same type.
   GradientBuckets(const std::vector<at::Tensor>& parameters, Communicator& comm,
                   std::int64_t bucket_bytes = kBucketBytes);
   ~GradientBuckets();
@@ -34,16 +34,16 @@ class GradientBuckets {
 
   /// Sets all gradients to 0; backward passes then add to them.
   void zero();
-  /// From here on, until `finish`, a bucket travels as soon as it is full.
+  /// From now until `finish`, a bucket is sent as soon as it is full.
   void send_when_full();
-  /// Sends what is left and waits for all.
+  /// Sends the remaining buckets and waits for all.
   void finish();
 
-  /// Of all gradients together, a float32 scalar.
+  /// The norm of all gradients together, a float32 scalar.
   at::Tensor norm() const;
   /// The buckets' gradients, flat.
   std::vector<at::Tensor> flat() const;
-  /// Times a factor, which may be on the device.
+  /// Multiplies all gradients by a factor, which may be on the device.
   void scale(const at::Tensor& factor);
 
   std::int64_t buckets() const { return std::ssize(buckets_); }
@@ -63,7 +63,7 @@ class GradientBuckets {
   std::vector<at::Tensor> parameters_;
   std::vector<std::unique_ptr<Bucket>> buckets_;
   bool sending_ = false;
-  std::size_t next_ = 0;  ///< bucket to send
+  std::size_t next_ = 0;  ///< the next bucket to send
 };
 
 }  // namespace pfc

@@ -8,11 +8,11 @@
 
 namespace pfc {
 
-/// The factor that keeps the gradients of a float16 backbone inside its range: the loss's gradient
-/// is multiplied by it, the parameters' gradients are divided by it. Where one of those is not
-/// finite the step is skipped and the factor halved; after 2,000 steps in a row without, it is
-/// doubled (Micikevicius et al., arXiv 1710.03740; the numbers are PyTorch's). All of it happens on
-/// the device, so the host need not wait.
+/// The factor that keeps the gradients of a float16 backbone within float16's range. The loss's
+/// gradient is multiplied by it, and the parameters' gradients are divided by it. If one of them is
+/// not finite, the step is skipped and the factor halved. After 2,000 steps in a row without that,
+/// it is doubled (Micikevicius et al., arXiv 1710.03740; the numbers are PyTorch's). All of this
+/// happens on the device, so the host need not wait.
 class LossScaler {
  public:
   static constexpr double kFirst = 65536, kGrowth = 2, kBackoff = 0.5;
@@ -21,13 +21,13 @@ class LossScaler {
   explicit LossScaler(at::Device device);
 
   at::Tensor scaled(const at::Tensor& gradient) const;
-  /// Divides them; [1] float32 on the device, not 0 where one of them is not finite. The same on
-  /// every rank where they are sums over ranks.
+  /// Divides the gradients. Returns [1] float32 on the device, not 0 if one of them is not finite.
+  /// It is the same on every rank if they are sums over ranks.
   at::Tensor unscale(const std::vector<at::Tensor>& gradients);
-  /// Moves the factor after a step.
+  /// Changes the factor after a step.
   void update(const at::Tensor& overflow);
 
-  /// Checkpoints then keep its numbers.
+  /// Lets checkpoints keep its numbers.
   void add_to(RunState& state) const;
 
   at::Tensor factor() const { return scale_; }     ///< [1] float32

@@ -11,11 +11,11 @@
 
 namespace pfc {
 
-/// Numbers under one name: whole ones, or not.
+/// Numbers under one name: integers or real numbers.
 using SavedNumbers = std::variant<std::vector<std::int64_t>, std::vector<double>>;
 
-/// What a checkpoint says of itself, in `manifest.json`. Being written last, it makes the folder it
-/// stands in a checkpoint.
+/// The description of a checkpoint in `manifest.json`. It is written last, and so turns its folder
+/// into a checkpoint.
 struct Manifest {
   std::int64_t step = 0;    ///< steps done
   int world = 1;            ///< ranks that saved
@@ -25,7 +25,7 @@ struct Manifest {
   // The training set as the run sees it.
   std::int64_t images = 0, identities = 0;
   std::uint64_t labels = 0;                ///< their fingerprint
-  std::uint64_t people = 0;                ///< that of the classes' identities; 0: not known
+  std::uint64_t people = 0;                ///< fingerprint of the classes' identities; 0: not known
   std::vector<std::string> excluded = {};  ///< Dataset::excluded
 
   std::map<std::string, SavedNumbers> state = {};  ///< of the run, by name: see RunState
@@ -36,7 +36,7 @@ struct Manifest {
 };
 
 std::string to_json(const Manifest& manifest);
-/// Throws DataError, with `name` for the file and what is wrong in it.
+/// Throws DataError with `name` for the file and what is wrong in it.
 Manifest parse_manifest(std::string_view json, std::string_view name);
 
 }  // namespace pfc

@@ -10,7 +10,7 @@
 
 namespace pfc {
 
-/// What a run reports of its steps since its last report.
+/// A report on the steps since the last report.
 struct TrainMetrics {
   std::int64_t step = 0;     ///< steps done
   double epoch = 0;          ///< epochs done
@@ -22,19 +22,19 @@ struct TrainMetrics {
   std::int64_t corrupt = 0;  ///< images that did not decode, so far
 };
 
-/// What a run reports of a checkpoint.
+/// A report on a checkpoint.
 struct SavedCheckpoint {
-  double seconds = 0;  ///< that training waited for it
+  double seconds = 0;  ///< how long training waited for it
   std::int64_t bytes = 0;
 };
 
-/// What a run reports, in two files of its folder: `metrics.jsonl`, a JSON object a line with the
-/// `step` it belongs to, and a TensorBoard event file. Both hold it when the call returns.
+/// Writes the reports into two files of the run's folder: `metrics.jsonl`, one JSON object a line
+/// with its `step`, and a TensorBoard event file. A report is in both when the call returns.
 class MetricsLog {
  public:
-  /// Of a run that goes on after `step`, where it is not 0: what was written before stays, but for
-  /// what belongs to later steps and for the evaluation after this one, which come again. Else
-  /// replaces a metrics.jsonl that stood there. Throws Error where a file cannot be written.
+  /// If `step` is not 0, the run continues after it: earlier lines stay, except those of later
+  /// steps and the evaluation after this step, which will come again. Otherwise an existing
+  /// metrics.jsonl is replaced. Throws Error if a file cannot be written.
   explicit MetricsLog(const std::filesystem::path& folder, std::int64_t step = 0);
 
   void write(const TrainMetrics& metrics);

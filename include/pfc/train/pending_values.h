@@ -7,15 +7,15 @@
 
 namespace pfc {
 
-/// Numbers that a GPU may still be at, on their way to the host.
+/// Numbers that a GPU may still be computing, on their way to the host.
 class PendingValues {
  public:
-  /// Those of the current stream's work; of the CPU they are there.
+  /// Takes the result of the current stream's work; a CPU's values are there at once.
   explicit PendingValues(const at::Tensor& values);
 
-  /// Whether the host has gone on without them.
+  /// Whether the host has continued without them.
   bool is_pending() const { return over_ != nullptr; }
-  /// In host memory. Waits until they are.
+  /// The values in host memory. Waits for them.
   const at::Tensor& wait();
 
  private:

@@ -13,10 +13,10 @@
 
 namespace pfc {
 
-/// What is known of a number in a checkpoint.
+/// What is known about a number in a checkpoint.
 struct StateOptions {
   double least = -std::numeric_limits<double>::infinity();  ///< a smaller one is refused
-  bool is_optional = false;  ///< a checkpoint may lack it: it then keeps what it starts with
+  bool is_optional = false;  ///< a checkpoint may lack it; it then keeps its initial value
 };
 
 /// The numbers that a run carries from step to step, besides the network, its optimizer and the
