@@ -33,7 +33,7 @@ std::string dtype_of(const torch::Tensor& tensor, const std::string& name) {
       return "I64";
     default:
       throw Error("tensor '" + name + "' is of type " + torch::toString(tensor.scalar_type()) +
-                  ", want float32 as backbones are saved in");
+                  ", want float32, the type in which backbones are saved");
   }
 }
 

@@ -52,7 +52,8 @@ void check(const PlanRequest& request) {
   if (table.weights != NumberType::kFloat32 || table.state != NumberType::kFloat32 ||
       table.optimizer.kind != CenterOptimizer::Kind::kSgd || table.in_host_memory ||
       request.micro_batches > 1) {
-    refuse("public code has float32 in the GPU's memory, SGD and one micro-batch only");
+    refuse(
+        "public code supports only float32 centres in the GPU's memory, SGD and one micro-batch");
   }
   if (request.way == HeadWay::kReplicated && request.sample_rate < 1)
     refuse("replicated centres are not sampled; the rate is 1");

@@ -26,7 +26,7 @@ void refuse_earlier_run(const fs::path& output) {
        {checkpoints_in(output), output / "last.safetensors", output / "best.safetensors"}) {
     if (!is_there(left)) continue;
     throw Error(output.string() + ": holds an earlier run (" + left.filename().string() +
-                "); go on with it by --resume, or name another folder with --set output=FOLDER");
+                "); continue it with --resume, or choose another folder with --set output=FOLDER");
   }
 }
 
@@ -41,11 +41,11 @@ int lock(const fs::path& output) {
   if (error == EWOULDBLOCK || error == EACCES) {
     ::close(descriptor);
     throw Error(output.string() +
-                ": another run is writing to it; wait until that has ended, or name another folder "
-                "with --set output=FOLDER");
+                ": another run is writing to it; wait until that has ended, or choose another "
+                "folder with --set output=FOLDER");
   }
   tell(file.string() + " cannot be locked (" + std::strerror(error) +
-       "): see to it that no other run writes to this folder");
+       "): make sure that no other run writes to this folder");
   return descriptor;
 }
 
@@ -80,8 +80,8 @@ void require_nothing_to_lose(const fs::path& output) {
     const fs::path file = output / name;
     if (!is_there(file) || fs::file_size(file) == 0) continue;
     throw Error(output.string() + ": holds " + name +
-                " of an earlier run, but no checkpoint to go on from; bring its checkpoints back, "
-                "remove what is there, or name another folder with --set output=FOLDER");
+                " of an earlier run, but no checkpoint to continue from; bring its checkpoints "
+                "back, remove what is there, or choose another folder with --set output=FOLDER");
   }
 }
 

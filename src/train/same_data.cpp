@@ -57,14 +57,14 @@ void require_same_data(const Dataset& dataset, const Manifest& manifest) {
       fingerprint(dataset.labels()) == manifest.labels) {
     if (manifest.people == 0 || manifest.people == fingerprint(dataset.class_identities())) return;
     throw Error(
-        "the training set has as many images of as many identities as the checkpoint's run, but "
-        "they are other people or in another order, and each would get the class centre of "
-        "another: a run goes on with the data it began with");
+        "the training set has the same numbers of images and identities as the checkpoint's run, "
+        "but other people or another order, so classes would get the centres of others: a resumed "
+        "run needs the data that it began with");
   }
   throw Error("the training set has " + counted(dataset.size(), "image") + " of " +
               counted(dataset.identities(), "identity") + ", the checkpoint's run " +
               grouped(manifest.images) + " of " + grouped(manifest.identities) +
-              ", or other labels: a run goes on with the data it began with");
+              ", or other labels: a resumed run needs the data that it began with");
 }
 
 void describe(const Dataset& dataset, Manifest& manifest) {

@@ -15,8 +15,8 @@ std::vector<std::string> require_same_run(const Config& now, const Config& then)
     const std::string key(after[i].key);
     if (after[i].on_resume == OnResume::kFixed) {
       throw Error(key + " is " + value + ", but the checkpoint's run has " + old +
-                  ": a resumed run goes on with what it began with; for another one, name another "
-                  "output and --set init.from=CHECKPOINT");
+                  ": a resumed run keeps the value that it began with; to change it, start a new "
+                  "run in another output with --set init.from=CHECKPOINT");
     }
     changes.push_back(key + " = " + value + ", was " + old);
   }

@@ -80,7 +80,7 @@ TorchCenters find_torch_centers(const fs::path& folder) {
     throw Error(folder.string() + ": holds " + (files.empty() ? "neither " : "both ") +
                 file_name(kTensorFiles, 0) + (files.empty() ? " nor " : " and ") +
                 file_name(kCheckpoints, 0) +
-                " and the like, want files of one of these two kinds, one a rank");
+                " and the like, want files of one of these two kinds, one for each rank");
   }
   TorchCenters found;
   std::vector<std::int64_t> rows;

@@ -13,8 +13,8 @@ void require_people(const Config& config, const Dataset& dataset) {
   if (dataset.identities() > 1) return;
   throw Error(config.data.train + ": holds " + counted(dataset.size(), "image") + " of " +
               counted(dataset.identities(), "identity") +
-              ", want two identities at least; in a folder of photos each "
-              "folder is one person's, so the one that is named may be one level too high");
+              ", want at least two identities; in a folder of photos each folder is one person, so "
+              "the given path may be one level too high");
 }
 
 }  // namespace

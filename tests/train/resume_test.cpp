@@ -139,7 +139,7 @@ TEST_F(Resume, IsRefusedWhereANetworkOrALogStandsWithoutACheckpoint) {
     const std::string content = read_file(output / name);
     EXPECT_THAT([&] { run(Start::kResume); },
                 ThrowsMessage<Error>(AllOf(HasSubstr(std::string("holds ") + name),
-                                           HasSubstr("no checkpoint to go on from"))));
+                                           HasSubstr("no checkpoint to continue from"))));
     EXPECT_EQ(read_file(output / name), content);
     fs::remove(output / name);
   }
@@ -268,7 +268,7 @@ TEST_F(Resume, IsRefusedWhereAsManyOtherPeopleAreInTheSet) {
   run();
   fs::rename(folder_ / "people/p3", folder_ / "people/z3");  // sorts behind all others
   EXPECT_THAT([&] { run(Start::kResume); },
-              ThrowsMessage<Error>(HasSubstr("they are other people or in another order")));
+              ThrowsMessage<Error>(HasSubstr("other people or another order")));
 }
 
 TEST_F(Resume, IsRefusedWhereTheRunEndedBeforeItsCheckpoint) {
