@@ -40,10 +40,10 @@ class StagingDevice {
 /// forwarded from one slot to the other, so each step sees exactly what the step before made of
 /// them.
 ///
-///    slot = queue.begin(classes)     the rows wait in the slot
-///    queue.prefetch(next)            any time before `next` begins, or never
-///    … the step updates the slot's rows on Lane::kWork …
-///    queue.end()
+///     slot = queue.begin(classes)     the rows wait in the slot
+///     queue.prefetch(next)            any time before `next` begins, or never
+///     … the step updates the slot's rows on Lane::kWork …
+///     queue.end()
 class PrefetchQueue {
  public:
   /// `device` must outlive this.

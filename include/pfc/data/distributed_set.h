@@ -18,13 +18,13 @@ struct DistributedFile {
 
 /// How a set is distributed: parts that, joined, give a tar (gzipped or not). Read from TOML:
 ///
-///    name = "glint360k"
-///    title = "Glint360K, first release"
-///    [[part]]
-///    name = "glint360k00"
-///    md5 = "8b469dabd959b51f5ae63f1113fa9a7e"   # left out if unknown
-///    [[content]]
-///    name = "train.rec"
+///     name = "glint360k"
+///     title = "Glint360K, first release"
+///     [[part]]
+///     name = "glint360k00"
+///     md5 = "8b469dabd959b51f5ae63f1113fa9a7e"   # left out if unknown
+///     [[content]]
+///     name = "train.rec"
 struct DistributedSet {
   std::string name, title;
   std::vector<DistributedFile> parts;     ///< in the order in which they are joined

@@ -16,10 +16,10 @@ namespace pfc {
 /// the order of the backward pass. A bucket is sent when its last gradient has arrived, and buckets
 /// are sent in order, so that every rank sends the same ones.
 ///
-///    gradients.zero();
-///    gradients.send_when_full();   // before the step's last backward pass
-///    x.backward(dx);
-///    gradients.finish();           // now each parameter's gradient is the sum over ranks
+///     gradients.zero();
+///     gradients.send_when_full();   // before the step's last backward pass
+///     x.backward(dx);
+///     gradients.finish();           // now each parameter's gradient is the sum over ranks
 class GradientBuckets {
  public:
   static constexpr std::int64_t kBucketBytes = std::int64_t{25} << 20;
