@@ -46,14 +46,15 @@ untrained                     $(printf '%-23s' "$(accuracy untrained)")
 all class centres, r = 1.0    $(printf '%-23s' "$(accuracy r1.0)") $(printf '%-19s' "$(bench 'model parallel' 5)") $(bench 'model parallel' 3) GB
 Partial FC, r = 0.1           $(printf '%-23s' "$(accuracy r0.1)") $(printf '%-19s' "$(bench 'Partial FC' 5)") $(bench 'Partial FC' 3) GB
 
-The faces are drawn, which is easier than photographs; 1,000 pairs tell about 2 points apart. The memory is that of the
-class centres and their momentum at either rate: both passes over them are streamed. About $minutes minutes after the build.
+The faces are drawn, which is easier than photographs. With 1,000 pairs, differences below about 2 points mean nothing.
+At both rates the memory holds the class centres and their momentum; everything else is processed in small pieces.
+About $minutes minutes after the build.
 
   what the network saw   $demo/faces/faces.png
   ROC curves             $demo/r1.0/roc.svg, $demo/r0.1/roc.svg
   the networks           $demo/r1.0/best.safetensors, $demo/r0.1/best.safetensors
 
-With your own faces (a train.rec, or a folder of one folder an identity, aligned to 112 x 112):
+With your own faces (a train.rec, or a folder with one folder for each identity, aligned to 112 x 112):
 
   $pfc train configs/faces_tiny.toml --set data.train=/path/to/train.rec --set eval.sets=/path/to/lfw.bin
 END

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What this machine's NVIDIA GPU makes of the head and of training: correctness of every kernel, training of r18, speed
-# against plain LibTorch and against the card's own ceilings. Minutes; the table is printed last.
+# Checks the head and training on this machine's NVIDIA GPU: correctness of every kernel, training of r18, speed
+# compared with plain LibTorch and with the card's own ceilings. Takes minutes; the table is printed last.
 #
 #   scripts/gpu_check.sh [--sanitize | --profile]
 #
@@ -26,7 +26,7 @@ if [ $sanitize = yes ] && ! command -v compute-sanitizer >/dev/null; then
 fi
 libtorch=${PFC_LIBTORCH:-$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))' 2>/dev/null || true)}
 if [ -z "$libtorch" ]; then
-  echo "gpu_check.sh: python3 has no torch: it wants PyTorch 2.11 or later there, or PFC_LIBTORCH=/path/to/libtorch" >&2
+  echo "gpu_check.sh: python3 has no torch: it needs PyTorch 2.11 or later there, or PFC_LIBTORCH=/path/to/libtorch" >&2
   exit 2
 fi
 generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
