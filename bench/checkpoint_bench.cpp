@@ -61,7 +61,7 @@ void dd(const fs::path& path, std::uint64_t bytes) {
 
 void run(const Options& options) {
   const ClassShard shard(options.identities, 0, 1);
-  const NumberType type = number_type(options.table);
+  const NumberType type = *value_named<NumberType>(options.table);
   CenterTable table(shard,
                     {.dim = kDim, .optimizer = {.momentum = 0.9}, .weights = type, .state = type});
   table.momentum().fill_(1e-3);  // memory that was never written would cost nothing

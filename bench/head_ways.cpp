@@ -24,12 +24,10 @@ constexpr double kLearningRate = 0.1;
 using Step = std::function<void(std::int64_t step, const std::vector<GlobalClass>& labels)>;
 
 PartialFcOptions head_options(const HeadCase& c) {
-  using Rule = CenterOptimizer::Rule;
   PartialFcOptions options;
   options.table.dim = kHeadDim;
-  options.table.weights = options.table.state = number_type(c.table);
-  options.table.optimizer.rule =
-      c.rule == "dense_equivalent" ? Rule::kDenseEquivalent : Rule::kSampled;
+  options.table.weights = options.table.state = *value_named<NumberType>(c.table);
+  options.table.optimizer.rule = *value_named<CenterOptimizer::Rule>(c.rule);
   return options;
 }
 
@@ -106,7 +104,7 @@ HeadMeasurement measure_head(const HeadCase& c, const std::string& way, std::int
 }
 
 std::int64_t element_bytes(const HeadCase& c) {
-  return bytes_of(number_type(c.table));
+  return bytes_of(*value_named<NumberType>(c.table));
 }
 
 double least_bytes(const HeadCase& c, const std::string& way) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "choice_option.h"
 #include "commands.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -16,6 +17,7 @@
 #include "pfc/model/backbone.h"
 #include "pfc/plan/step_plan.h"
 #include "pfc/train/benchmark.h"
+#include "pfc/train/config.h"
 
 namespace pfc {
 namespace {
@@ -24,7 +26,9 @@ struct BenchCommand {
   BenchmarkOptions run;
   std::vector<double> rates = {1.0, 0.1};
   std::vector<std::int64_t> batches = {128};
-  std::string table = "float32", device = "auto", center_memory = "device";
+  NumberType table = NumberType::kFloat32;
+  UseGpus device = UseGpus::kWhereThereAre;
+  CenterMemory center_memory = CenterMemory::kDevice;
   int threads = 0;
 };
 
@@ -37,7 +41,7 @@ void print_head_of_table(const BenchCommand& command, const Communicator& comm) 
   const std::string what =
       command.run.network.empty() ? "The head alone" : "Training of " + command.run.network;
   std::cout << what << ": " << counted(command.run.identities, "identity") << ", embeddings of "
-            << command.run.head.table.dim << ", " << command.table
+            << command.run.head.table.dim << ", " << name_of(command.table)
             << " tables, CosFace, SGD with momentum, " << computed_on(comm)
             << ", no input and output\n\n"
             << "method           ranks   batch   centres a step    s/step   images/s   "
@@ -66,11 +70,11 @@ void run_bench(BenchCommand command) {
   if (!command.run.network.empty()) keep_freed_memory();
   if (command.batches.size() != 1 && command.batches.size() != command.rates.size())
     throw UsageError("--batch wants one size, or one for each of --rates");
-  const auto comm = join_ranks(find_launch(), use_gpus(command.device));
+  const auto comm = join_ranks(find_launch(), command.device);
   set_threads(command.threads, place_ranks(*comm));
   CenterTableOptions& table = command.run.head.table;
-  table.weights = table.state = number_type(command.table);
-  table.in_host_memory = comm->device().is_cuda() && command.center_memory == "host";
+  table.weights = table.state = command.table;
+  table.in_host_memory = comm->device().is_cuda() && command.center_memory == CenterMemory::kHost;
   for (const std::int64_t batch : command.batches) require_whole_batch(batch, comm->world(), 1);
   if (comm->is_first()) print_head_of_table(command, *comm);
   for (std::size_t i = 0; i < command.rates.size(); ++i) {
@@ -105,20 +109,13 @@ void add_bench(CLI::App& app) {
   command->add_option("--dim", options->run.head.table.dim, "Length of an embedding")
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();
-  command
-      ->add_option("--table", options->table, "How centres and their optimizer's state are stored")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
-  command
-      ->add_option("--center-memory", options->center_memory,
-                   "Where both are kept; host: in this machine's memory, from which rows are "
-                   "copied to the GPU")
-      ->check(CLI::IsMember({"device", "host"}))
-      ->capture_default_str();
-  command
-      ->add_option("--device", options->device, "What to measure on; auto: a GPU if there is one")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
+  add_choice(*command, "--table", options->table,
+             "How centres and their optimizer's state are stored");
+  add_choice(
+      *command, "--center-memory", options->center_memory,
+      "Where both are kept; host: in this machine's memory, from which rows are copied to the GPU");
+  add_choice(*command, "--device", options->device,
+             "What to measure on; auto: a GPU if there is one");
   command->add_option("--steps", options->run.steps, "Number of steps; the median is shown")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();

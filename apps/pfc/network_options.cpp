@@ -1,5 +1,6 @@
 #include "network_options.h"
 
+#include "choice_option.h"
 #include "pfc/base/progress.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/launch.h"
@@ -7,9 +8,7 @@
 namespace pfc {
 
 void NetworkOptions::add_options(CLI::App& command) {
-  command.add_option("--device", device, "Where the network runs; auto: on a GPU if there is one")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
+  add_choice(command, "--device", device, "Where the network runs; auto: on a GPU if there is one");
   command.add_option("--batch", batch_size, "Images at a time")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
@@ -17,8 +16,7 @@ void NetworkOptions::add_options(CLI::App& command) {
 
 std::shared_ptr<Backbone> NetworkOptions::load(const std::filesystem::path& model) const {
   const Launch launch = find_launch();
-  const EmbeddingNetwork loaded =
-      load_embedding_network(model, use_gpus(device), launch.local_rank);
+  const EmbeddingNetwork loaded = load_embedding_network(model, device, launch.local_rank);
   if (!loaded.left_out.empty() && launch.rank == 0) tell(loaded.left_out);
   if (loaded.gpu && launch.rank == 0) tell("device: " + gpu_properties(*loaded.gpu).name);
   return loaded.network;

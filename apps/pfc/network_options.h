@@ -4,15 +4,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <string>
 
+#include "pfc/comm/launch.h"
 #include "pfc/eval/embedder.h"
 
 namespace pfc {
 
 /// How a network embeds images; for every command that needs it.
 struct NetworkOptions {
-  std::string device = "auto";
+  UseGpus device = UseGpus::kWhereThereAre;
   std::int64_t batch_size = EmbedOptions{}.batch_size;
 
   void add_options(CLI::App& command);

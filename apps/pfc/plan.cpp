@@ -5,10 +5,12 @@
 #include <memory>
 #include <string>
 
+#include "choice_option.h"
 #include "commands.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/model/backbone.h"
+#include "pfc/train/config.h"
 #include "pfc/train/cost_model.h"
 #include "pfc/train/machine_ceilings.h"
 
@@ -19,9 +21,8 @@ constexpr double kGB = 1e9, kTera = 1e12, kGiB = 1 << 30;
 
 struct PlanCommand {
   PlanRequest request;
-  std::string device = "v100", way = "tiled", optimizer = "sgd";
-  std::string centers = "float32", state = "float32", gather = "float32";
-  std::string center_memory = "device";
+  std::string device = "v100", way = "tiled";
+  CenterMemory center_memory = CenterMemory::kDevice;
   double gpu_memory = 0, backbone_tflops = 0, head_tflops = 0, memory_gbs = 0, network_gbs = 0;
   bool measure = false;
 };
@@ -92,15 +93,11 @@ void print_step(const PlanRequest& request, const Plan& plan) {
 void run_plan(PlanCommand command) {
   PlanRequest& request = command.request;
   CenterTableOptions& table = request.head.table;
-  table.weights = number_type(command.centers);
-  table.state = number_type(command.state);
-  request.gather = number_type(command.gather);
-  if (command.optimizer == "adamw") table.optimizer.kind = CenterOptimizer::Kind::kAdamW;
   request.way = head_way(command.way);
   request.device = device_of(command);
   if (request.device.half) table.device = at::kCUDA;
   request.head_threads = tiles_at_once(table.device);
-  table.in_host_memory = request.device.half && command.center_memory == "host";
+  table.in_host_memory = request.device.half && command.center_memory == CenterMemory::kHost;
   const Plan plan = make_plan(request);
   std::cout << counted(request.identities, "identity") << ", rate "
             << format("%g", request.sample_rate) << ", embeddings of " << table.dim << ", batch "
@@ -130,26 +127,14 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
       ->check(CLI::IsMember(backbone_names()))
       ->capture_default_str();
   number("--ranks", request.ranks, "GPUs", 65536);
-  const CLI::IsMember type({"float32", "bfloat16"});
-  command.add_option("--centers", options.centers, "How the centres are stored")
-      ->check(type)
-      ->capture_default_str();
-  command.add_option("--state", options.state, "How their optimizer's state is stored")
-      ->check(type)
-      ->capture_default_str();
-  command
-      .add_option(
-          "--center-memory", options.center_memory,
-          "Where centres and state are kept: in the GPU's memory, or (host) in its machine's")
-      ->check(CLI::IsMember({"device", "host"}))
-      ->capture_default_str();
-  command
-      .add_option("--gather", options.gather, "The type in which embeddings are sent between ranks")
-      ->check(type)
-      ->capture_default_str();
-  command.add_option("--optimizer", options.optimizer, "Optimizer of backbone and centres")
-      ->check(CLI::IsMember({"sgd", "adamw"}))
-      ->capture_default_str();
+  CenterTableOptions& table = request.head.table;
+  add_choice(command, "--centers", table.weights, "How the centres are stored");
+  add_choice(command, "--state", table.state, "How their optimizer's state is stored");
+  add_choice(command, "--center-memory", options.center_memory,
+             "Where centres and state are kept: in the GPU's memory, or (host) in its machine's");
+  add_choice(command, "--gather", request.gather,
+             "The type in which embeddings are sent between ranks");
+  add_choice(command, "--optimizer", table.optimizer.kind, "Optimizer of backbone and centres");
   command
       .add_option("--way", options.way,
                   "The head: tiled (ours), or that of public code: pytorch, mxnet, replicated")

@@ -44,8 +44,8 @@ void add_train(CLI::App& app) {
   command->callback([options] {
     keep_freed_memory();
     const Config config = load_config(options->config, options->overrides);
-    const auto comm = join_ranks(find_launch(), use_gpus(config.train.device),
-                                 std::chrono::seconds(config.train.timeout));
+    const auto comm =
+        join_ranks(find_launch(), config.train.device, std::chrono::seconds(config.train.timeout));
     train(config, *comm, options->resume ? Start::kResume : Start::kAnew);
   });
 }

@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
     if (argc == 6 && std::string(argv[1]) == "--head" && pfc::gpus() > 0) {
       measure_one({.identities = std::atoll(argv[2]),
                    .rate = std::atof(argv[3]),
-                   .table = pfc::number_type(argv[4]),
+                   .table = *pfc::value_named<pfc::NumberType>(argv[4]),
                    .way = argv[5]});
     }
     const int status = run_checks(argc > 1 ? argv[1] : "");

@@ -97,11 +97,6 @@ Launch find_launch() {
   return find_launch([](const char* name) -> const char* { return std::getenv(name); });
 }
 
-UseGpus use_gpus(std::string_view device) {
-  if (device == "cpu") return UseGpus::kNever;
-  return device == "cuda" ? UseGpus::kAlways : UseGpus::kWhereThereAre;
-}
-
 int ranks_with_own_gpu(std::span<const GpuId> ids) {
   std::set<GpuId> own(ids.begin(), ids.end());
   own.erase(GpuId{});

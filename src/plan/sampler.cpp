@@ -23,12 +23,6 @@ std::int64_t classes_drawn(double rate, std::int64_t classes) {
 
 }  // namespace
 
-Sampling sampling_from_name(std::string_view name) {
-  if (name == "stratified") return Sampling::kStratified;
-  if (name == "uniform") return Sampling::kUniform;
-  throw Error("sampling \"" + std::string(name) + "\" is unknown; known are stratified, uniform");
-}
-
 ClassSampler::ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard)
     : options_(options), shard_(shard) {
   if (!(options.sample_rate >= 0 && options.sample_rate <= 1)) {

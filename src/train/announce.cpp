@@ -55,7 +55,8 @@ void announce_room(const Config& config, const Backbone& backbone, const Partial
   std::int64_t network = 0;
   for (const at::Tensor& parameter : backbone.parameters())
     network += static_cast<std::int64_t>(parameter.nbytes());
-  const std::int64_t copies = config.optimizer.kind == "adamw" ? 3 : 2;  // itself, and moments
+  const std::int64_t copies =
+      config.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 3 : 2;  // itself, and moments
   const std::int64_t bytes = identities * bytes_a_row(head.options().table) + copies * network;
   std::error_code unknown;
   const auto room =
@@ -73,7 +74,7 @@ void announce_device(const Config& config, const ComputeOn& place, const Communi
                                          : "bfloat16"));
     return;
   }
-  if (config.train.device != "auto") return;
+  if (config.train.device != UseGpus::kWhereThereAre) return;
   if (const int found = gpus(); found > 0) {
     tell("device: the CPU; each of " + counted(comm.world(), "rank") +
          " would want a GPU of its own, found here: " + grouped(found));

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <type_traits>
 
+#include "base/edit_distance.h"
 #include "base/toml_text.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
@@ -34,21 +35,6 @@ std::string shown(const toml::node& node) {
   return "a date or time";
 }
 
-/// Levenshtein's edit distance.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row = {0};
-  while (row.size() <= b.size()) row.push_back(row.size());
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
 /// Far keys are compared as a whole, and by name alone for a key that stands in the wrong section.
 [[noreturn]] void fail_unknown(const std::string& key, const std::vector<Field>& known,
                                const Place& place) {
@@ -56,7 +42,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
   std::string_view nearest;
   std::size_t least = std::string::npos;
   for (const Field& field : known) {
-    const std::size_t far = std::min(distance(key, field.key), distance(name, field.name()) + 1);
+    const std::size_t far =
+        std::min(edit_distance(key, field.key), edit_distance(name, field.name()) + 1);
     if (far < least) {
       least = far;
       nearest = field.key;
@@ -72,13 +59,21 @@ std::size_t distance(std::string_view a, std::string_view b) {
   for (const Field& field : known) {
     if (field.section().empty()) continue;
     const std::string_view section = field.section().substr(0, field.section().size() - 1);
-    if (const std::size_t far = distance(name, section); far < least) {
+    if (const std::size_t far = edit_distance(name, section); far < least) {
       least = far;
       nearest = section;
     }
   }
   place.fail("unknown section " + excerpt(name) + "; the nearest known section is " +
              std::string(nearest));
+}
+
+/// The node's string where it is one of the field's choices.
+std::optional<std::string> chosen(const toml::node& node, const Field& field) {
+  auto value = node.value_exact<std::string>();
+  const auto& choices = field.choices;
+  if (value && !choices.empty() && std::ranges::find(choices, *value) == choices.end()) return {};
+  return value;
 }
 
 template <typename T>
@@ -106,9 +101,7 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
   } else if constexpr (std::is_same_v<T, bool>) {
     return node.value_exact<bool>();
   } else if constexpr (std::is_same_v<T, std::string>) {
-    auto value = node.value_exact<std::string>();
-    const auto& choices = field.choices;
-    if (value && !choices.empty() && std::ranges::find(choices, *value) == choices.end()) return {};
+    auto value = chosen(node, field);
     if (value) value = expand_home(std::move(*value));  // only a path begins so
     return value;
   } else {
@@ -123,16 +116,22 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
   }
 }
 
+/// Whether the node is what the field accepts; then the slot has its value.
+template <typename T>
+bool take(const toml::node& node, const Field& field, T* slot) {
+  auto value = accepted<T>(node, field);
+  if (value) *slot = std::move(*value);
+  return value.has_value();
+}
+bool take(const toml::node& node, const Field& field, const EnumSlot& slot) {
+  const auto name = chosen(node, field);
+  if (name) slot.set(slot.value, *name);
+  return name.has_value();
+}
+
 void assign(const Field& field, const toml::node& node, const Place& place) {
-  std::visit(
-      [&](auto* slot) {
-        auto value = accepted<std::remove_pointer_t<decltype(slot)>>(node, field);
-        if (!value) {
-          place.fail(std::string(field.key) + " is " + shown(node) + ", want " + wanted(field));
-        }
-        *slot = std::move(*value);
-      },
-      field.slot);
+  if (!std::visit([&](auto slot) { return take(node, field, slot); }, field.slot))
+    place.fail(field.key + " is " + shown(node) + ", want " + wanted(field));
 }
 
 /// The values of one source (a file, or all the overrides) on top of those before it.
@@ -256,6 +255,7 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
     if (!field) fail_unknown(key, source.known(), place);
 
     const bool text_is_wanted = std::holds_alternative<std::string*>(field->slot) ||
+                                std::holds_alternative<EnumSlot>(field->slot) ||
                                 std::holds_alternative<std::vector<std::string>*>(field->slot);
     auto value = parse_value(text);
     // A folder may be called 2024 or true: for a string, only what is quoted or a list is TOML.
@@ -275,10 +275,11 @@ void check(const Config& config, std::string_view name) {
   if (std::ranges::adjacent_find(milestones, std::greater_equal{}) != milestones.end()) {
     throw DataError(name, "schedule.milestones", "are not ascending");
   }
-  if (config.schedule.kind == "step" && milestones.empty()) {
+  if (config.schedule.kind == Decay::kStep && milestones.empty()) {
     throw DataError(name, "schedule.milestones", "are empty, but schedule.kind is step");
   }
-  if (config.optimizer.kind == "adamw" && config.head.update == "dense_equivalent") {
+  if (config.optimizer.kind == CenterOptimizer::Kind::kAdamW &&
+      config.head.update == CenterOptimizer::Rule::kDenseEquivalent) {
     throw DataError(name, "head.update",
                     "is dense_equivalent, which is SGD's, but optimizer.kind is adamw; use "
                     "head.update=sampled");

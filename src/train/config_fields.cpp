@@ -1,87 +1,12 @@
 #include "train/config_fields.h"
 
-#include <array>
-#include <charconv>
-#include <cmath>
-#include <cstdio>
-#include <type_traits>
+#include <algorithm>
 
 namespace pfc {
-namespace {
-
-Range from(double low) {
-  return {.low = low};
-}
-Range from_to(double low, double high) {
-  return {.low = low, .high = high};
-}
-Range above_to(double low, double high) {
-  return {.low = low, .high = high, .above_low = true};
-}
-Range from_below(double low, double high) {
-  return {.low = low, .high = high, .below_high = true};
-}
-
-Field number(std::string_view key, Slot slot, OnResume on_resume, Range range,
-             std::string_view meaning) {
-  return {key, slot, on_resume, range, {}, meaning};
-}
-Field choice(std::string_view key, Slot slot, OnResume on_resume,
-             std::vector<std::string_view> choices, std::string_view meaning) {
-  return {key, slot, on_resume, {}, std::move(choices), meaning};
-}
-Field any(std::string_view key, Slot slot, OnResume on_resume, std::string_view meaning) {
-  return {key, slot, on_resume, {}, {}, meaning};
-}
-
-/// The shortest decimal that reads back as the same number; without an exponent where it is
-/// readable so.
-std::string shortest(double value) {
-  const double size = std::abs(value);
-  const bool readable = size == 0 || (size >= 1e-5 && size < 1e16);
-  std::array<char, 40> text;
-  const auto format = readable ? std::chars_format::fixed : std::chars_format::general;
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value, format).ptr;
-  return {text.data(), end};
-}
-
-std::string in_words(const Range& range) {
-  const bool bounded_below = range.low > std::numeric_limits<double>::lowest();
-  const bool bounded_above = range.high < std::numeric_limits<double>::max();
-  if (!bounded_below) return "";
-  if (range.below_high) return " from " + shortest(range.low) + " to below " + shortest(range.high);
-  if (range.above_low)
-    return " above " + shortest(range.low) + " and up to " + shortest(range.high);
-  if (bounded_above) return " from " + shortest(range.low) + " to " + shortest(range.high);
-  return " of at least " + shortest(range.low);
-}
-
-std::string toml(bool value) {
-  return value ? "true" : "false";
-}
-std::string toml(std::int64_t value) {
-  return std::to_string(value);
-}
-std::string toml(std::uint64_t value) {
-  return std::to_string(value);
-}
-std::string toml(double value) {
-  return toml_number(value);
-}
-std::string toml(const std::string& value) {
-  return toml_string(value);
-}
-template <typename T>
-std::string toml(const std::vector<T>& values) {
-  std::string text = "[";
-  for (const T& value : values) text += (text.size() > 1 ? ", " : "") + toml(value);
-  return text + "]";
-}
-
-}  // namespace
 
 std::vector<Field> fields(Config& c) {
   constexpr double kPi = 3.14159;
+  using namespace key;
   using enum OnResume;
   return {
       any("output", &c.output, kFree, "the folder that everything is written to"),
@@ -124,14 +49,13 @@ std::vector<Field> fields(Config& c) {
           "which class centres are taken from init.from: same, or a file with a line 'identity, "
           "identity there' for each, by the data's own numbers (or names of folders), as pfc data "
           "filter writes it; empty: none"),
-      choice("init.new_centers", &c.init.new_centers, kFree, {"random", "mean"},
+      choice("init.new_centers", c.init.new_centers, kFree,
              "the others: drawn, or the mean embedding of the class's images"),
 
       number("head.sample_rate", &c.head.sample_rate, kTold, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
-      choice("head.sampling", &c.head.sampling, kTold, {"stratified", "uniform"},
-             "how the other classes are drawn"),
-      choice("head.margin", &c.head.margin, kTold, {"cosface", "arcface", "combined"},
+      choice("head.sampling", c.head.sampling, kTold, "how the other classes are drawn"),
+      choice("head.margin", c.head.margin, kTold, {"cosface", "arcface", "combined"},
              "cos θ − m, cos(θ + m), or cos(m1·θ + m2) − m3 on the target"),
       number("head.m", &c.head.m, kTold, from_to(0, kPi), "m of cosface and of arcface (radians)"),
       number("head.m1", &c.head.m1, kTold, above_to(0, 10), "m1 of combined"),
@@ -139,31 +63,29 @@ std::vector<Field> fields(Config& c) {
       number("head.m3", &c.head.m3, kTold, from_to(0, 2), "m3 of combined"),
       number("head.scale", &c.head.scale, kTold, above_to(0, 1000),
              "s, what cosines are multiplied by"),
-      choice("head.arcface_gradient", &c.head.arcface_gradient, kTold,
-             {"exact", "straight_through"}, "straight_through takes sin(θ + m) / sin θ as 1"),
+      choice("head.arcface_gradient", c.head.arcface_gradient, kTold, {"exact", "straight_through"},
+             "straight_through takes sin(θ + m) / sin θ as 1"),
       number("head.interclass_filter", &c.head.interclass_filter, kTold, from_to(0, 1),
              "negatives with a larger cosine are masked; 0: off"),
-      choice("head.update", &c.head.update, kFixed, {"sampled", "dense_equivalent"},
+      choice("head.update", c.head.update, kFixed,
              "what a step does to a class centre that it does not sample: nothing, or SGD's decay "
              "and momentum"),
-      choice("head.center_type", &c.head.center_type, kFixed, {"float32", "bfloat16"},
+      choice("head.center_type", c.head.center_type, kFixed,
              "how class centres are stored; bfloat16 is rounded stochastically"),
-      choice("head.state_type", &c.head.state_type, kFixed, {"float32", "bfloat16"},
-             "how their optimizer's state is stored"),
-      choice("head.center_memory", &c.head.center_memory, kFree, {"device", "host"},
+      choice("head.state_type", c.head.state_type, kFixed, "how their optimizer's state is stored"),
+      choice("head.center_memory", c.head.center_memory, kFree,
              "where both lie; host: in this machine's memory, and a GPU gets each step's share of "
              "them "
              "while it makes the step before"),
-      choice("head.gather_type", &c.head.gather_type, kTold, {"float32", "bfloat16"},
+      choice("head.gather_type", c.head.gather_type, kTold,
              "what embeddings travel between ranks as"),
       number("head.workspace_mb", &c.head.workspace_mb, kTold, from_to(0, 1048576),
              "MiB for keeping probabilities between the head's two passes"),
-      choice("head.gemm_type", &c.head.gemm_type, kTold,
-             {"auto", "bfloat16", "float16", "tf32", "float32"},
+      choice("head.gemm_type", c.head.gemm_type, kTold,
              "what a GPU multiplies in the head; auto: bfloat16, or float16 where it has none; "
              "results, and all on the CPU, are float32"),
 
-      choice("optimizer.kind", &c.optimizer.kind, kFixed, {"sgd", "adamw"},
+      choice("optimizer.kind", c.optimizer.kind, kFixed,
              "of the backbone and of the class centres"),
       number("optimizer.momentum", &c.optimizer.momentum, kFixed, from_below(0, 1), "of sgd"),
       number("optimizer.weight_decay", &c.optimizer.weight_decay, kTold, from_to(0, 1),
@@ -171,8 +93,7 @@ std::vector<Field> fields(Config& c) {
       number("optimizer.clip_norm", &c.optimizer.clip_norm, kTold, from(0),
              "the norm that the backbone's gradient is clipped to; 0: off"),
 
-      choice("schedule.kind", &c.schedule.kind, kTold, {"polynomial", "step"},
-             "how the learning rate falls"),
+      choice("schedule.kind", c.schedule.kind, kTold, "how the learning rate falls"),
       number("schedule.lr", &c.schedule.lr, kTold, from_to(0, 1000), "the full learning rate"),
       number("schedule.warmup", &c.schedule.warmup, kTold, from_to(0, 1),
              "share of the run's steps over which the rate rises linearly"),
@@ -191,10 +112,10 @@ std::vector<Field> fields(Config& c) {
       number("train.steps", &c.train.steps, kTold, from_to(0, 1e12),
              "… or this; the one that is not 0 holds"),
       number("train.seed", &c.train.seed, kFixed, from(0), "of everything random"),
-      choice("train.device", &c.train.device, kTold, {"auto", "cpu", "cuda"},
+      choice("train.device", c.train.device, kTold,
              "where a run computes; auto: on the GPU where there is one"),
       choice(
-          "train.precision", &c.train.precision, kTold, {"auto", "float32", "bfloat16", "float16"},
+          "train.precision", c.train.precision, kTold,
           "what the backbone computes in, its parameters and last layers being float32; auto: on "
           "a GPU bfloat16, or float16 where it has none, on the CPU float32"),
       number("train.threads", &c.train.threads, kFree, from_to(0, 1024),
@@ -221,59 +142,6 @@ std::vector<Field> fields(Config& c) {
 
       number("log.every", &c.log.every, kFree, from(1), "steps between lines of metrics.jsonl"),
   };
-}
-
-std::string wanted(const Field& field) {
-  if (!field.choices.empty()) {
-    std::string text = "one of";
-    const char* separator = " ";
-    for (const std::string_view each : field.choices) {
-      text += separator + std::string(each);
-      separator = ", ";
-    }
-    return text;
-  }
-  const std::string range = in_words(field.range);
-  return std::visit(
-      [&](auto* slot) -> std::string {
-        using T = std::remove_pointer_t<decltype(slot)>;
-        if constexpr (std::is_same_v<T, bool>) return "true or false";
-        if constexpr (std::is_integral_v<T>) return "an integer" + range;
-        if constexpr (std::is_same_v<T, double>) return "a number" + range;
-        if constexpr (std::is_same_v<T, std::string>) return "a string";
-        if constexpr (std::is_same_v<T, std::vector<std::int64_t>>)
-          return "a list of integers, each" + range;
-        return "a list of strings";
-      },
-      field.slot);
-}
-
-std::string literal(const Field& field) {
-  return std::visit([](auto* slot) { return toml(*slot); }, field.slot);
-}
-
-std::string toml_number(double value) {
-  std::string text = shortest(value);
-  if (text.find_first_of(".en") == std::string::npos)
-    text += ".0";  // else it would read as an integer
-  return text;
-}
-
-std::string toml_string(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += {'\\', c};
-    } else if (byte < 0x20 || byte == 0x7f) {
-      std::array<char, 8> escape;
-      std::snprintf(escape.data(), escape.size(), "\\u%04X", static_cast<unsigned>(byte));
-      quoted += escape.data();
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
 }
 
 std::string to_toml(const Config& config) {

@@ -13,16 +13,15 @@ namespace pfc {
 namespace {
 
 at::Device device_of(const Config& config, const Communicator& comm) {
-  if (config.train.device == "cuda" && comm.device().is_cpu())
+  if (config.train.device == UseGpus::kAlways && comm.device().is_cpu())
     throw Error("train.device is cuda, but the ranks that are to train work on CPUs");
   return comm.device();
 }
 
 at::ScalarType precision_of(const Config& config, at::Device device) {
-  const std::string& wanted = config.train.precision;
-  if (wanted == "float32") return at::kFloat;
-  if (wanted == "bfloat16") return at::kBFloat16;
-  if (wanted == "auto") return usual_precision(device);
+  if (!config.train.precision) return usual_precision(device);
+  if (config.train.precision == Precision::kFloat32) return at::kFloat;
+  if (config.train.precision == Precision::kBFloat16) return at::kBFloat16;
   if (device.is_cpu()) throw Error("train.precision is float16, which is a GPU's: use bfloat16");
   return at::kHalf;
 }
@@ -37,7 +36,7 @@ at::ScalarType usual_precision(at::Device device) {
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
   const at::Device device = device_of(config, comm);
   const at::ScalarType precision = precision_of(config, device);
-  if (precision == at::kHalf && config.head.update == "dense_equivalent") {
+  if (precision == at::kHalf && config.head.update == CenterOptimizer::Rule::kDenseEquivalent) {
     throw Error(
         "train.precision is float16, whose steps may be skipped, which head.update = "
         "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");

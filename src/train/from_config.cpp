@@ -3,7 +3,6 @@
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
-#include <optional>
 #include <utility>
 
 #include "pfc/head/head_memory.h"
@@ -22,28 +21,17 @@ Margin margin_of(const Config::Head& head) {
   return Margin::combined(head.m1, head.m2, head.m3);
 }
 
-std::optional<GemmInput> gemm_input(const std::string& name) {
-  if (name == "auto") return std::nullopt;
-  if (name == "bfloat16") return GemmInput::kBFloat16;
-  if (name == "float16") return GemmInput::kFloat16;
-  return name == "tf32" ? GemmInput::kTF32 : GemmInput::kFloat32;
-}
-
 CenterTableOptions table_options(const Config& config, at::Device device) {
-  using Optimizer = CenterOptimizer;
   return {.dim = config.model.embedding_size,
-          .optimizer = {.kind = config.optimizer.kind == "adamw" ? Optimizer::Kind::kAdamW
-                                                                 : Optimizer::Kind::kSgd,
+          .optimizer = {.kind = config.optimizer.kind,
                         .momentum = config.optimizer.momentum,
                         .weight_decay = config.optimizer.weight_decay,
-                        .rule = config.head.update == "dense_equivalent"
-                                    ? Optimizer::Rule::kDenseEquivalent
-                                    : Optimizer::Rule::kSampled},
-          .weights = number_type(config.head.center_type),
-          .state = number_type(config.head.state_type),
+                        .rule = config.head.update},
+          .weights = config.head.center_type,
+          .state = config.head.state_type,
           .seed = config.train.seed,
           .device = device,
-          .in_host_memory = device.is_cuda() && config.head.center_memory == "host"};
+          .in_host_memory = device.is_cuda() && config.head.center_memory == CenterMemory::kHost};
 }
 
 }  // namespace
@@ -54,12 +42,12 @@ PartialFcOptions head_options(const Config& config, at::Device device) {
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
           .workspace_bytes = config.head.workspace_mb << 20,
-          .gemm = gemm_input(config.head.gemm_type)};
+          .gemm = config.head.gemm_type};
 }
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
                                                         std::vector<at::Tensor> parameters) {
-  if (config.optimizer.kind == "adamw") {
+  if (config.optimizer.kind == CenterOptimizer::Kind::kAdamW) {
     return std::make_unique<torch::optim::AdamW>(
         std::move(parameters),
         torch::optim::AdamWOptions(config.schedule.lr).weight_decay(config.optimizer.weight_decay));

@@ -18,7 +18,7 @@ double LearningRate::at(std::int64_t step) const {
   if (step < warmup_steps_) {
     return schedule_.lr * static_cast<double>(step + 1) / static_cast<double>(warmup_steps_ + 1);
   }
-  if (schedule_.kind == "step") {
+  if (schedule_.kind == Decay::kStep) {
     const auto passed = std::ranges::upper_bound(schedule_.milestones, step);
     return schedule_.lr *
            std::pow(schedule_.factor, std::distance(schedule_.milestones.begin(), passed));

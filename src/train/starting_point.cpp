@@ -212,7 +212,7 @@ SavedCenters open_centers(const Config& config) {
 
 void require_starting_point(const Config& config) {
   const Config::Init& init = config.init;
-  if (init.from.empty() && (!init.class_map.empty() || init.new_centers == "mean"))
+  if (init.from.empty() && (!init.class_map.empty() || init.new_centers == NewCenters::kMean))
     throw Error("init.class_map and init.new_centers = mean want init.from, the trained network");
   if (!init.from.empty() && !is_there(init.from))
     throw Error("init.from: there is no " + init.from);
@@ -239,7 +239,7 @@ void make_centers(const Config& config, const Dataset& dataset, Backbone& backbo
     take_centers(saved, map, table);
   }
   const auto fresh = std::ranges::count(map, -1);
-  const bool means = config.init.new_centers == "mean";
+  const bool means = config.init.new_centers == NewCenters::kMean;
   if (comm.is_first() && (fresh < classes || means)) {
     tell("class centres: " + grouped(classes - fresh) + " taken from " + config.init.from + ", " +
          grouped(fresh) + (means ? " from the mean embedding of their images" : " drawn"));

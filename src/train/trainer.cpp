@@ -104,7 +104,7 @@ class Run {
         backbone_(make_network(config, compute_on_.device, resumed_.has_value(), comm)),
         dataset_(open_training_set(config, resumed_, place_, comm)),
         sampler_({.sample_rate = config.head.sample_rate,
-                  .sampling = sampling_from_name(config.head.sampling),
+                  .sampling = config.head.sampling,
                   .seed = config.train.seed},
                  ClassShard(dataset_->identities(), comm.rank(), comm.world())),
         planner_(planner_options(config), dataset_->labels(), sampler_),
@@ -121,7 +121,7 @@ class Run {
                   *optimizer_,
                   comm,
                   config.optimizer.clip_norm,
-                  number_type(config.head.gather_type),
+                  config.head.gather_type,
                   compute_on_.precision} {
     state_.add("corrupt", corrupt_, {.least = 0});
     evaluation_.add_to(state_);

@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "pfc/base/error.h"
 #include "temporary_folder.h"
+#include "train/config_fields.h"
 
 namespace pfc {
 namespace {
@@ -126,9 +128,32 @@ TEST(Config, LimitsThemselvesAreAccepted) {
 }
 
 TEST(Config, BadChoicesNameTheKnownOnes) {
+  EXPECT_EQ(refusal("head.gemm_type = \"int8\""),
+            "run.toml: line 1: head.gemm_type is the string \"int8\", want one of auto, bfloat16, "
+            "float16, tf32, float32");
+  EXPECT_EQ(refusal("", {"train.device=tpu"}),
+            "--set: \"train.device=tpu\": train.device is the string \"tpu\", want one of auto, "
+            "cpu, cuda");
   EXPECT_EQ(refusal("head.margin = \"cosfase\""),
             "run.toml: line 1: head.margin is the string \"cosfase\", want one of cosface, "
             "arcface, combined");
+}
+
+TEST(Config, EveryNameOfEveryChoiceIsReadAndWritten) {
+  Config config;
+  int names = 0;
+  for (const Field& field : fields(config)) {
+    for (const std::string_view name : field.choices) {
+      const std::string line =
+          "schedule.milestones = [1]\n" + field.key + " = " + toml_string(name);
+      Config read = parse(line);
+      const std::vector<Field> all = fields(read);
+      const auto found = std::ranges::find(all, field.key, &Field::key);
+      EXPECT_EQ(literal(*found), toml_string(name)) << field.key;
+      ++names;
+    }
+  }
+  EXPECT_GT(names, 25);
 }
 
 TEST(Config, UnknownKeysNameTheNearestKnownOne) {
@@ -256,7 +281,7 @@ TEST(Config, WrittenTomlReadsBackEqual) {
   config.data.train = "a \"quoted\"\tpath\\with\nall \u00e9";
   config.data.mirror = false;
   config.head.sample_rate = 0.1;
-  config.schedule = {.kind = "step", .lr = 1.0 / 3, .warmup = 1e-9, .milestones = {1, 2, 3}};
+  config.schedule = {.kind = Decay::kStep, .lr = 1.0 / 3, .warmup = 1e-9, .milestones = {1, 2, 3}};
   config.train.epochs = 0;
   config.train.steps = 1'000'000'000'000;
   config.train.seed = 9223372036854775807u;

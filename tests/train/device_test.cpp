@@ -14,37 +14,37 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-ComputeOn chosen(const std::string& precision) {
+ComputeOn chosen(std::optional<Precision> precision) {
   Config config;
   config.train.precision = precision;
   return choose_device(config, *make_self_communicator());
 }
 
 TEST(Device, OnTheCpuTheBackboneIsInFloat32UnlessAskedOtherwise) {
-  EXPECT_TRUE(chosen("auto").device.is_cpu());
-  EXPECT_EQ(chosen("auto").precision, at::kFloat);
-  EXPECT_EQ(chosen("bfloat16").precision, at::kBFloat16);
-  EXPECT_THAT([] { chosen("float16"); },
+  EXPECT_TRUE(chosen({}).device.is_cpu());
+  EXPECT_EQ(chosen({}).precision, at::kFloat);
+  EXPECT_EQ(chosen(Precision::kBFloat16).precision, at::kBFloat16);
+  EXPECT_THAT([] { chosen(Precision::kFloat16); },
               ThrowsMessage<Error>(HasSubstr("train.precision is float16, which is a GPU's")));
 }
 
 TEST(Device, WithoutAGpuAutoIsTheCpuAndCudaIsRefused) {
   if (gpus() > 0) GTEST_SKIP() << "there is a GPU";
-  EXPECT_TRUE(join_ranks({}, use_gpus("auto"))->device().is_cpu());
-  EXPECT_THAT([] { join_ranks({}, use_gpus("cuda")); },
+  EXPECT_TRUE(join_ranks({}, UseGpus::kWhereThereAre)->device().is_cpu());
+  EXPECT_THAT([] { join_ranks({}, UseGpus::kAlways); },
               ThrowsMessage<Error>(HasSubstr("no GPU was found")));
 }
 
 TEST(Device, ARunThatAsksForAGpuIsNotMadeOnACpu) {
   Config config;
-  config.train.device = "cuda";
+  config.train.device = UseGpus::kAlways;
   EXPECT_THAT([&] { choose_device(config, *make_self_communicator()); },
               ThrowsMessage<Error>(HasSubstr("work on CPUs")));
 }
 
 TEST(Device, AnEmbeddingThatGpusCannotTakeIsRefusedAtTheStart) {
   Config config;
-  config.train.precision = "bfloat16";
+  config.train.precision = Precision::kBFloat16;
   config.model.embedding_size = 500;
   EXPECT_NO_THROW(choose_device(config, *make_self_communicator()));
   EXPECT_THAT(

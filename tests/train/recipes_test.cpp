@@ -51,7 +51,7 @@ TEST(Recipes, HoldWhatTheFieldPublishes) {
   EXPECT_EQ(ms1m.head.m, 0.5);
   EXPECT_EQ(ms1m.optimizer.weight_decay, 5e-4);
   const Config vit = load_config(kConfigs / "webface42m_vit_b.toml", {});
-  EXPECT_EQ(vit.optimizer.kind, "adamw");
+  EXPECT_EQ(vit.optimizer.kind, CenterOptimizer::Kind::kAdamW);
   EXPECT_EQ(vit.schedule.lr, 1e-3);
   EXPECT_EQ(vit.train.epochs, 40);
 }

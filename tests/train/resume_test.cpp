@@ -73,14 +73,14 @@ TEST_F(Resume, IsBitEqualToTheRunThatWasNeverInterrupted) {
 }
 
 TEST_F(Resume, IsBitEqualWithAdamW) {
-  config_.optimizer = {.kind = "adamw", .weight_decay = 0.1};
+  config_.optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = 0.1};
   config_.schedule.lr = 1e-3;
   expect_bit_equal_resume();
 }
 
 TEST_F(Resume, IsBitEqualWithCentresInBFloat16ThatEveryStepMoves) {
-  config_.head.center_type = config_.head.state_type = "bfloat16";
-  config_.head.update = "dense_equivalent";
+  config_.head.center_type = config_.head.state_type = NumberType::kBFloat16;
+  config_.head.update = CenterOptimizer::Rule::kDenseEquivalent;
   expect_bit_equal_resume();
 }
 
@@ -427,7 +427,7 @@ TEST_F(StartFrom, TakesCentresThroughAClassMapOnAnyNumberOfRanks) {
 TEST_F(StartFrom, GivesNewClassesTheMeanEmbeddingOfTheirImages) {
   config_.init.from = first_ / "checkpoints" / "step-000000012";
   config_.init.class_map = folder_ / "map.txt";
-  config_.init.new_centers = "mean";
+  config_.init.new_centers = NewCenters::kMean;
   write_text(folder_ / "map.txt", "0 0\n");
   run();
   EXPECT_THAT(log_, HasSubstr("11 from the mean embedding of their images"));

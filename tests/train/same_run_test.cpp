@@ -43,7 +43,7 @@ TEST(SameRun, SaysWhatElseChanged) {
 /// right one is asked here, of the kind that saved files depend on.
 TEST(SameRun, KeepsThePlanAndTheShapesOfWhatWasSaved) {
   Config config;
-  std::vector<std::string_view> fixed;
+  std::vector<std::string> fixed;
   for (const Field& field : fields(config))
     if (field.on_resume == OnResume::kFixed) fixed.push_back(field.key);
   EXPECT_THAT(fixed,
@@ -65,7 +65,7 @@ TEST(SameRun, RefusesAnotherPlanOrAnotherShape) {
   now.model.network = "r100";
   expect(now, "model.network is \"r100\", but the checkpoint's run has \"r50\"");
   now = {};
-  now.head.center_type = "bfloat16";
+  now.head.center_type = NumberType::kBFloat16;
   expect(now, "head.center_type");
   now = {};
   now.train.seed = 1;

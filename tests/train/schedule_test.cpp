@@ -37,7 +37,8 @@ TEST(LearningRate, EqualsTheFieldsPolynomialAfterWarmUp) {
 }
 
 TEST(LearningRate, MilestonesTakeEffectAfterThatManyUpdates) {
-  const LearningRate rate({.kind = "step", .lr = 0.1, .milestones = {200'000, 400'000}}, 600'000);
+  const LearningRate rate({.kind = Decay::kStep, .lr = 0.1, .milestones = {200'000, 400'000}},
+                          600'000);
   EXPECT_DOUBLE_EQ(rate.at(0), 0.1);
   EXPECT_DOUBLE_EQ(rate.at(199'999), 0.1);
   EXPECT_DOUBLE_EQ(rate.at(200'000), 0.01);

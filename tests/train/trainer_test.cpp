@@ -63,7 +63,7 @@ TEST_F(Train, IsBitEqualWhenItIsRunAgain) {
 }
 
 TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
-  config_.optimizer = {.kind = "adamw", .weight_decay = 0.1};
+  config_.optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = 0.1};
   config_.schedule.lr = 1e-3;
   config_.train.micro_batches = 4;
   run();
@@ -72,8 +72,8 @@ TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
 
 TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
   config_.head.sample_rate = 0.5;
-  config_.head.center_type = config_.head.state_type = "bfloat16";
-  config_.head.update = "dense_equivalent";
+  config_.head.center_type = config_.head.state_type = NumberType::kBFloat16;
+  config_.head.update = CenterOptimizer::Rule::kDenseEquivalent;
   run();
   EXPECT_LT(losses().back(), losses().front());
   const SafetensorsFile centers(at_the_end("centers-00001-of-00001.safetensors"));
@@ -81,7 +81,7 @@ TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
 }
 
 TEST_F(Train, LearnsWithABackboneInBFloat16) {
-  config_.train.precision = "bfloat16";
+  config_.train.precision = Precision::kBFloat16;
   config_.train.batch_size = 8;  // processors without such instructions take their time
   config_.train.steps = 6;
   config_.log.every = 1;
@@ -159,7 +159,7 @@ TEST_F(Train, CountsCorruptImagesAndLeavesThemOutOfTheNextStart) {
 }
 
 TEST_F(Train, StopsWithTheStepAndTheTensorWhereTheLossIsNotFinite) {
-  config_.schedule.kind = "step";  // whose rate stays what it is
+  config_.schedule.kind = Decay::kStep;  // whose rate stays what it is
   config_.schedule.lr = 1e30;
   EXPECT_THAT([&] { run(); },
               ThrowsMessage<Error>(testing::AllOf(
@@ -319,7 +319,8 @@ TEST_F(Train, WhatIsWrongIsSaidBeforeTheTrainingSetIsIndexed) {
   EXPECT_THAT(said([](Config& c) { c.model.freeze = {"layer9"}; }), HasSubstr("no part 'layer9'"));
   EXPECT_THAT(said([](Config& c) { c.model.embedding_size = 9000; }), HasSubstr("want 1 to 8192"));
   EXPECT_THAT(said([](Config& c) { c.train.micro_batches = 3; }), HasSubstr("does not divide"));
-  EXPECT_THAT(said([](Config& c) { c.train.precision = "float16"; }), HasSubstr("a GPU's"));
+  EXPECT_THAT(said([](Config& c) { c.train.precision = Precision::kFloat16; }),
+              HasSubstr("a GPU's"));
   EXPECT_THAT(said([](Config& c) { c.init.class_map = "same"; }), HasSubstr("want init.from"));
   EXPECT_THAT(said([](Config& c) { c.init.from = "no.pth"; }), HasSubstr("there is no no.pth"));
   EXPECT_THAT(said([&](Config& c) { c.eval.sets = {few}; }), HasSubstr("few: 9 pairs: want at"));

@@ -4,7 +4,8 @@
 #include <functional>
 #include <span>
 #include <string>
-#include <string_view>
+
+#include "pfc/base/names.h"
 
 namespace pfc {
 
@@ -39,8 +40,11 @@ enum class UseGpus {
   kAlways,
 };
 
-/// The value of `train.device`: "cpu", "auto" or "cuda".
-UseGpus use_gpus(std::string_view device);
+template <>
+struct Names<UseGpus> {
+  static constexpr auto kAll = named_values<UseGpus>(
+      {{UseGpus::kWhereThereAre, "auto"}, {UseGpus::kNever, "cpu"}, {UseGpus::kAlways, "cuda"}});
+};
 
 /// A GPU's UUID, unique over all machines; zeros: no GPU.
 using GpuId = std::array<char, 16>;

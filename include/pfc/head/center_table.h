@@ -9,28 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "pfc/head/center_optimizer.h"
 #include "pfc/head/number_type.h"
 #include "pfc/plan/class_shard.h"
 
 namespace pfc {
-
-/// What updates class centres: torch.optim's SGD with momentum, or its AdamW with β = (0.9, 0.999)
-/// and ε = 1e-8.
-struct CenterOptimizer {
-  enum class Kind { kSgd, kAdamW };
-  enum class Rule {
-    kSampled,  ///< A step touches sampled rows only (the paper's way): a row goes where that
-               ///< optimizer takes it in the steps that sample it.
-    kDenseEquivalent,  ///< A row goes where that optimizer takes it in all steps, as one over the
-                       ///< whole table would: it is brought through the steps it missed, in closed
-                       ///< form, when it is sampled next. SGD only.
-  };
-
-  Kind kind = Kind::kSgd;
-  double momentum = 0.9;       ///< of SGD; with 0 there is no optimizer state
-  double weight_decay = 5e-4;  ///< of both; AdamW's is decoupled
-  Rule rule = Rule::kSampled;
-};
 
 struct CenterTableOptions {
   std::int64_t dim = 512;

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+
+#include "pfc/base/names.h"
 
 namespace pfc {
 
@@ -11,13 +12,11 @@ enum class NumberType {
   kBFloat16,  ///< float32's upper half: as wide a range, 8 bits of precision
 };
 
-constexpr std::string_view name_of(NumberType type) {
-  return type == NumberType::kFloat32 ? "float32" : "bfloat16";
-}
-/// The type of that name, which was checked to be one of the two.
-constexpr NumberType number_type(std::string_view name) {
-  return name == name_of(NumberType::kBFloat16) ? NumberType::kBFloat16 : NumberType::kFloat32;
-}
+template <>
+struct Names<NumberType> {
+  static constexpr auto kAll = named_values<NumberType>(
+      {{NumberType::kFloat32, "float32"}, {NumberType::kBFloat16, "bfloat16"}});
+};
 
 constexpr std::int64_t bytes_of(NumberType type) {
   return type == NumberType::kFloat32 ? 4 : 2;

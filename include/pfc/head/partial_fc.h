@@ -8,19 +8,11 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/head/center_table.h"
+#include "pfc/head/gemm_input.h"
 #include "pfc/head/margin.h"
 #include "pfc/plan/sampler.h"
 
 namespace pfc {
-
-/// What a GPU's GEMMs take in; their results, and everything around them, are in float32. On the
-/// CPU they take float32.
-enum class GemmInput {
-  kBFloat16,
-  kFloat16,  ///< finer, but probabilities below 2e-12 are lost
-  kTF32,     ///< float32, of which the multiplication uses 10 bits of precision
-  kFloat32,
-};
 
 struct PartialFcOptions {
   CenterTableOptions table = {};

@@ -3,9 +3,9 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "pfc/base/names.h"
 #include "pfc/base/random.h"
 #include "pfc/plan/class_shard.h"
 
@@ -18,8 +18,11 @@ enum class Sampling {
   kUniform,  ///< ⌈rC⌉ classes without replacement, for comparison
 };
 
-/// Throws Error, naming the known ones, if the name is unknown.
-Sampling sampling_from_name(std::string_view name);
+template <>
+struct Names<Sampling> {
+  static constexpr auto kAll = named_values<Sampling>(
+      {{Sampling::kStratified, "stratified"}, {Sampling::kUniform, "uniform"}});
+};
 
 /// A stratified draw: one class from each of S₀ equal strata of [0, C), rotated. The strata of a
 /// rank form at most two runs. The description is small, and any of its rows is found by

@@ -2,11 +2,58 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "pfc/base/names.h"
+#include "pfc/comm/launch.h"
+#include "pfc/head/center_optimizer.h"
+#include "pfc/head/gemm_input.h"
+#include "pfc/head/number_type.h"
+#include "pfc/plan/sampler.h"
+
 namespace pfc {
+
+/// Where the class centres come from that are not taken from `init.from`.
+enum class NewCenters {
+  kRandom,  ///< drawn
+  kMean,    ///< the mean embedding of the class's images
+};
+template <>
+struct Names<NewCenters> {
+  static constexpr auto kAll =
+      named_values<NewCenters>({{NewCenters::kRandom, "random"}, {NewCenters::kMean, "mean"}});
+};
+
+/// Where class centres and their optimizer's state lie.
+enum class CenterMemory {
+  kDevice,  ///< in the memory of what computes
+  kHost,    ///< in the machine's memory, also where a GPU computes
+};
+template <>
+struct Names<CenterMemory> {
+  static constexpr auto kAll = named_values<CenterMemory>(
+      {{CenterMemory::kDevice, "device"}, {CenterMemory::kHost, "host"}});
+};
+
+/// How the learning rate falls (LearningRate).
+enum class Decay { kPolynomial, kStep };
+template <>
+struct Names<Decay> {
+  static constexpr auto kAll =
+      named_values<Decay>({{Decay::kPolynomial, "polynomial"}, {Decay::kStep, "step"}});
+};
+
+/// What the backbone computes in.
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
+template <>
+struct Names<Precision> {
+  static constexpr auto kAll = named_values<Precision>({{Precision::kFloat32, "float32"},
+                                                        {Precision::kBFloat16, "bfloat16"},
+                                                        {Precision::kFloat16, "float16"}});
+};
 
 /// A training run, as `pfc train CONFIG.toml` reads it. The names are the file's: `[head]
 /// sample_rate` is `head.sample_rate`. Paths are relative to the working directory, as on a command
@@ -33,48 +80,47 @@ struct Config {
     bool operator==(const Model&) const = default;
   } model;
   struct Init {
-    std::string from;                    ///< what training starts from: a backbone, or a checkpoint
-    std::string class_map;               ///< where centres come from: "same", or a file
-    std::string new_centers = "random";  ///< or "mean": of the embeddings of a class's images
+    std::string from;       ///< what training starts from: a backbone, or a checkpoint
+    std::string class_map;  ///< where centres come from: "same", or a file
+    NewCenters new_centers = NewCenters::kRandom;
 
     bool operator==(const Init&) const = default;
   } init;
   struct Head {
-    double sample_rate = 1.0;                ///< r
-    std::string sampling = "stratified";     ///< or "uniform"
+    double sample_rate = 1.0;  ///< r
+    Sampling sampling = Sampling::kStratified;
     std::string margin = "cosface";          ///< or "arcface", "combined"
     double m = 0.4;                          ///< of cosface and arcface, radians for the latter
     double m1 = 1.0, m2 = 0.0, m3 = 0.0;     ///< of combined: cos(m1·θ + m2) − m3
     double scale = 64.0;                     ///< s
     std::string arcface_gradient = "exact";  ///< or "straight_through"
     double interclass_filter = 0.0;          ///< negatives above this cosine are masked; 0: off
-    std::string update = "sampled";  ///< or "dense_equivalent": what steps that do not sample a
-                                     ///< centre do to it: nothing, or decay and momentum
-    std::string center_type = "float32";   ///< or "bfloat16": how class centres are stored
-    std::string state_type = "float32";    ///< or "bfloat16": how their optimizer's state is stored
-    std::string center_memory = "device";  ///< or "host": where class centres lie
-    std::string gather_type = "float32";   ///< or "bfloat16": what embeddings travel as
-    std::int64_t workspace_mb = 512;       ///< for keeping probabilities between the two passes
-    /// What a GPU's GEMMs take in: or "bfloat16", "float16", "tf32", "float32"
-    std::string gemm_type = "auto";
+    /// What steps that do not sample a centre do to it: nothing, or decay and momentum.
+    CenterOptimizer::Rule update = CenterOptimizer::Rule::kSampled;
+    NumberType center_type = NumberType::kFloat32;  ///< how class centres are stored
+    NumberType state_type = NumberType::kFloat32;   ///< how their optimizer's state is stored
+    CenterMemory center_memory = CenterMemory::kDevice;
+    NumberType gather_type = NumberType::kFloat32;  ///< what embeddings travel as
+    std::int64_t workspace_mb = 512;          ///< for keeping probabilities between the two passes
+    std::optional<GemmInput> gemm_type = {};  ///< none: chosen for the GPU
 
     bool operator==(const Head&) const = default;
   } head;
   struct Optimizer {
-    std::string kind = "sgd";  ///< or "adamw"; of the backbone and of the centres
-    double momentum = 0.9;     ///< of sgd
+    CenterOptimizer::Kind kind = CenterOptimizer::Kind::kSgd;  ///< of backbone and centres
+    double momentum = 0.9;                                     ///< of SGD
     double weight_decay = 5e-4;
     double clip_norm = 5.0;  ///< of the backbone's gradient; 0: off
 
     bool operator==(const Optimizer&) const = default;
   } optimizer;
   struct Schedule {
-    std::string kind = "polynomial";  ///< or "step"
+    Decay kind = Decay::kPolynomial;
     double lr = 0.1;
     double warmup = 0.0;                        ///< share of the run's steps
-    double power = 1.0;                         ///< of "polynomial"
-    std::vector<std::int64_t> milestones = {};  ///< of "step", in steps
-    double factor = 0.1;                        ///< of "step"
+    double power = 1.0;                         ///< of kPolynomial
+    std::vector<std::int64_t> milestones = {};  ///< of kStep, in steps
+    double factor = 0.1;                        ///< of kStep
 
     bool operator==(const Schedule&) const = default;
   } schedule;
@@ -84,9 +130,8 @@ struct Config {
     double epochs = 20;              ///< how long: either this …
     std::int64_t steps = 0;          ///< … or this; exactly one of them is not 0
     std::uint64_t seed = 0;
-    std::string device = "auto";  ///< or "cpu", "cuda"
-    /// What the backbone computes in: or "float32", "bfloat16", "float16"
-    std::string precision = "auto";
+    UseGpus device = UseGpus::kWhereThereAre;
+    std::optional<Precision> precision = {};  ///< none: the fastest that the device has
     std::int64_t threads = 0;    ///< of a rank for arithmetic; 0: the cores, shared by the ranks
     std::int64_t timeout = 600;  ///< seconds that a rank waits for the others
 

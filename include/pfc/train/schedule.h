@@ -10,8 +10,8 @@ namespace pfc {
 /// steps, W = round(warmup · T), and step s counts from 0:
 ///
 ///     s < W         lr · (s + 1) / (W + 1)                    warm-up, of both kinds
-///     "polynomial"  lr · (1 − (s − W) / (T − W))^power        the field's PolyScheduler
-///     "step"        lr · factor^(number of milestones ≤ s)    the MXNet recipe
+///     kPolynomial   lr · (1 − (s − W) / (T − W))^power        the field's PolyScheduler
+///     kStep         lr · factor^(number of milestones ≤ s)    the MXNet recipe
 ///
 /// The first step of a warm-up runs neither at nothing nor at the full rate, which step W is the
 /// first to reach; a polynomial would reach 0 at step T.

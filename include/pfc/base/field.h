@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "pfc/base/names.h"
+
+namespace pfc {
+
+/// Which numbers a key accepts. Infinities and NaN are never among them.
+struct Range {
+  double low = std::numeric_limits<double>::lowest();
+  double high = std::numeric_limits<double>::max();
+  bool above_low = false;   ///< `low` itself is out
+  bool below_high = false;  ///< `high` itself is out
+
+  bool holds(double value) const {
+    return (above_low ? value > low : value >= low) && (below_high ? value < high : value <= high);
+  }
+};
+
+/// Where an enum's value lives, which a configuration has by its name.
+struct EnumSlot {
+  void* value;
+  std::string_view (*get)(const void* value);
+  void (*set)(void* value, std::string_view name);  ///< `name` is one of the enum's
+};
+
+template <HasNames E>
+EnumSlot enum_slot(E& value) {
+  return {&value, [](const void* at) { return name_of(*static_cast<const E*>(at)); },
+          [](void* at, std::string_view name) { *static_cast<E*>(at) = *value_named<E>(name); }};
+}
+
+/// Where a key's value lives; its type is the type that the key wants.
+using Slot = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, EnumSlot,
+                          std::vector<std::int64_t>*, std::vector<std::string>*>;
+
+/// What a run that is resumed may do with a key.
+enum class OnResume {
+  kFixed,  ///< keep it: the plan of what was done, or the shape of what was saved, depends on it
+  kTold,   ///< change it, and say so: later steps compute something else, the earlier ones stay
+  kFree,   ///< change it: where things lie, how fast they are made, what only a start reads
+};
+
+/// One key of a configuration: all that parsing, writing, resuming and the reference know about it.
+struct Field {
+  std::string key;  ///< `section.name`, or `name` for what stands before the sections
+  Slot slot;
+  OnResume on_resume;                          ///< has no default, so that no key can forget it
+  Range range = {};                            ///< of numbers
+  std::vector<std::string_view> choices = {};  ///< of strings and enums; empty: any string
+  std::string meaning;
+
+  std::string_view section() const {  ///< with the dot
+    return std::string_view(key).substr(0, key.find('.') + 1);
+  }
+  std::string_view name() const { return std::string_view(key).substr(section().size()); }
+};
+
+/// What fields are made with.
+namespace key {
+
+constexpr Range from(double low) {
+  return {.low = low};
+}
+constexpr Range from_to(double low, double high) {
+  return {.low = low, .high = high};
+}
+constexpr Range above_to(double low, double high) {
+  return {.low = low, .high = high, .above_low = true};
+}
+constexpr Range from_below(double low, double high) {
+  return {.low = low, .high = high, .below_high = true};
+}
+
+/// A key whose value is the name of an enum's.
+template <HasNames E>
+Field choice(std::string key, E& value, OnResume on_resume, std::string meaning) {
+  return {std::move(key), enum_slot(value), on_resume, {}, names_of<E>(), std::move(meaning)};
+}
+/// A key whose value is a string out of a few.
+Field choice(std::string key, std::string& value, OnResume on_resume,
+             std::vector<std::string_view> choices, std::string meaning);
+/// A key whose value is a number, or a list of them.
+Field number(std::string key, Slot slot, OnResume on_resume, Range range, std::string meaning);
+/// A key that takes every value of its slot's type.
+Field any(std::string key, Slot slot, OnResume on_resume, std::string meaning);
+
+}  // namespace key
+
+/// What a key accepts, in words: "a number from 0 to 1".
+std::string wanted(const Field& field);
+/// The value in TOML syntax.
+std::string literal(const Field& field);
+
+/// A basic TOML string: one line, whatever the text holds.
+std::string toml_string(std::string_view text);
+/// A TOML float that reads back as the same number.
+std::string toml_number(double value);
+
+}  // namespace pfc
