@@ -39,15 +39,13 @@ struct Case {
                              .sort())),
         scalars(send({.count = picked,
                       .owned = kOwned,
-                      .sgd = {0.1f, 0.9f, 5e-4f},
+                      .optimizer = {.momentum = 0.9, .weight_decay = 5e-4},
                       .lr = 0.1,
-                      .weight_decay = 5e-4,
                       .change = 6})) {}
 
   gpu::Table table() const {
     return {.weights = weights.data_ptr(),
-            .momentum = momentum.data_ptr(),
-            .squares = squares.data_ptr(),
+            .states = {momentum.data_ptr(), squares.data_ptr()},
             .updates = updates.data_ptr<std::int32_t>(),
             .weight_type = number_type_of(weights),
             .state_type = number_type_of(momentum),

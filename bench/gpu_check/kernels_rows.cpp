@@ -115,7 +115,8 @@ void check_parts() {
 }
 
 /// The same change to the same rows on the CPU; bfloat16 draws the same random bits.
-void check_update(at::ScalarType type, bool adamw) {
+void check_update(at::ScalarType type, CenterOptimizer::Kind kind) {
+  const bool adamw = kind == CenterOptimizer::Kind::kAdamW;
   const Case c(type, 3000, 777);
   const at::Tensor d_unit = random({777, kDim}) * 0.01;
   const at::Tensor inverse = 1 / c.weights.index_select(0, c.rows).to(at::kFloat).norm(2, 1);
@@ -147,7 +148,7 @@ void check_update(at::ScalarType type, bool adamw) {
                    rows = c.rows.cpu(), gradient = d_unit.cpu(), norms = inverse.cpu(),
                    updates = c.updates.cpu();
   const auto update = [&] {
-    gpu::update_rows(c.table(), c.sampled(777), adamw, gradients, rounding,
+    gpu::update_rows(c.table(), c.sampled(777), kind, gradients, rounding,
                      skip.const_data_ptr<float>(), stream());
   };
   update();
@@ -160,9 +161,11 @@ void check_update(at::ScalarType type, bool adamw) {
   for (std::int64_t i = 0; i < 777; ++i) {
     const std::int64_t row = rows[i].item<std::int64_t>();
     const auto words = rounding.words(static_cast<std::uint64_t>(row), 6);
-    const kernels::RoundingKey key{words[0], words[1]};
-    const float* const g = gradient.const_data_ptr<float>() + i * kDim;
-    const auto step = kernels::formulas::adamw_step(0.1, 5e-4, updates[row].item<int>() + 1);
+    const std::int32_t number = updates[row].item<std::int32_t>() + 1;
+    const CenterOptimizer optimizer{.kind = kind, .momentum = 0.9, .weight_decay = 5e-4};
+    const kernels::TableRow on_cpu = {row_of(w, row), {row_of(v, row), row_of(s, row)}};
+    kernels::update_row(on_cpu, {optimizer, 0.1, number, {words[0], words[1]}},
+                        gradient.const_data_ptr<float>() + i * kDim, norms[i].item<float>(), kDim);
     // The same in float64 on the CPU, with LibTorch.
     at::Tensor x = exact_w[row], m = exact_v[row], q = exact_s[row];
     const at::Tensor unit = x / x.norm(), from = gradient[i].to(at::kDouble);
@@ -170,15 +173,12 @@ void check_update(at::ScalarType type, bool adamw) {
     if (adamw) {
       m.mul_(0.9).add_(dw, 0.1);
       q.mul_(0.999).add_(dw.square(), 0.001);
+      const kernels::rules::AdamW step(optimizer, 0.1, number);
       x.mul_(1 - 0.1 * 5e-4)
           .sub_(m * double{step.rate} / (q.sqrt() * double{step.root_correction} + 1e-8));
-      kernels::update_row_adamw(row_of(w, row), row_of(v, row), row_of(s, row), g,
-                                norms[i].item<float>(), kDim, step, key);
     } else {
       m.mul_(0.9).add_(dw).add_(x, 5e-4);
       x.sub_(m, 0.1);
-      kernels::update_row(row_of(w, row), row_of(v, row), {}, g, norms[i].item<float>(), kDim,
-                          {0.1f, 0.9f, 5e-4f}, key);
     }
   }
   const bool exact = type == at::kFloat;
@@ -201,8 +201,8 @@ void check_row_kernels() {
     for (const auto unit : {at::kFloat, at::kBFloat16, at::kHalf}) check_gather(table, unit);
   }
   for (const auto type : {at::kFloat, at::kBFloat16}) {
-    check_update(type, /*adamw=*/false);
-    check_update(type, /*adamw=*/true);
+    check_update(type, CenterOptimizer::Kind::kSgd);
+    check_update(type, CenterOptimizer::Kind::kAdamW);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <sys/mman.h>
 
-#include <cstring>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -24,21 +24,12 @@ constexpr std::int64_t kRowsAThread = 64;  // fewer are not worth waking one
 /// It bounds what a step spends on the products to half a millisecond.
 constexpr std::int64_t kMostSkipped = 1 << 15;
 
-bool is_adamw(const CenterTableOptions& options) {
-  return options.optimizer.kind == CenterOptimizer::Kind::kAdamW;
-}
 bool is_dense(const CenterTableOptions& options) {
   return options.optimizer.rule == CenterOptimizer::Rule::kDenseEquivalent;
 }
 
 bool lies_on_gpu(const CenterTableOptions& options) {
   return options.device.is_cuda() && !options.in_host_memory;
-}
-
-/// Numbers of optimizer state for each number of a centre.
-std::int64_t states(const CenterTableOptions& options) {
-  if (is_adamw(options)) return 2;
-  return options.optimizer.momentum > 0 ? 1 : 0;
 }
 
 const CenterTableOptions& checked(const CenterTableOptions& options, const ClassShard& shard) {
@@ -50,10 +41,10 @@ const CenterTableOptions& checked(const CenterTableOptions& options, const Class
     throw Error("the embedding size is " + std::to_string(options.dim) +
                 ", on a GPU it must be a multiple of " + std::to_string(kernels::cuda::kWidth));
   }
-  if (is_adamw(options) && is_dense(options)) {
+  if (is_dense(options) && !kernels::catches_up(options.optimizer)) {
     throw Error(
-        "the dense_equivalent update of centres is SGD's: what AdamW does to a row without a "
-        "gradient has no closed form; use the sampled update");
+        "the dense_equivalent update of centres is SGD's: what another optimizer does to a row "
+        "without a gradient has no closed form; use the sampled update");
   }
   if (shard.rows() == 0)
     throw Error("a rank would own no class: use at most as many ranks as there are identities");
@@ -83,10 +74,10 @@ void prefetch(const kernels::Row& row, std::int64_t dim) {
 }  // namespace
 
 std::int64_t bytes_a_row(const CenterTableOptions& options) {
-  const std::int64_t numbers =
-      options.dim * (bytes_of(options.weights) + states(options) * bytes_of(options.state));
-  const bool counts = is_adamw(options) || is_dense(options);
-  return numbers + (counts ? std::int64_t{sizeof(std::int32_t)} : 0);
+  const std::int64_t states = std::ssize(kernels::states_of(options.optimizer));
+  const std::int64_t counts = kernels::counts_updates(options.optimizer) + is_dense(options);
+  return options.dim * (bytes_of(options.weights) + states * bytes_of(options.state)) +
+         counts * std::int64_t{sizeof(std::int32_t)};
 }
 
 /// One reservation of zeroed memory; for a GPU whose table lies in the host's, pinned.
@@ -142,7 +133,7 @@ struct CenterTable::History {
   at::Tensor seen;  ///< [rows] int32: steps, of those in `skipped`, that the row has been through
 
   History(const CenterOptimizer& optimizer, at::Tensor none_seen)
-      : skipped(optimizer.momentum, optimizer.weight_decay), seen(std::move(none_seen)) {}
+      : skipped(optimizer), seen(std::move(none_seen)) {}
 
   kernels::CatchUp missed(LocalRow row) const {
     return skipped.since(seen.const_data_ptr<std::int32_t>()[row.v]);
@@ -152,18 +143,14 @@ struct CenterTable::History {
 /// A table of numbers as rows for the kernels.
 class CenterTable::Rows {
  public:
-  explicit Rows(const at::Tensor& numbers) {
-    if (!numbers.defined()) return;
-    data_ = static_cast<std::byte*>(numbers.data_ptr());
-    stride_ = static_cast<std::int64_t>(numbers.element_size()) * numbers.size(1);
-    if (numbers.scalar_type() == at::kBFloat16) type_ = NumberType::kBFloat16;
-  }
+  Rows() = default;
+  explicit Rows(const at::Tensor& numbers)
+      : data_(static_cast<std::byte*>(numbers.data_ptr())),
+        stride_(static_cast<std::int64_t>(numbers.element_size()) * numbers.size(1)),
+        type_(numbers.scalar_type() == at::kBFloat16 ? NumberType::kBFloat16
+                                                     : NumberType::kFloat32) {}
   kernels::Row operator[](LocalRow row) const {
     return {data_ == nullptr ? nullptr : data_ + row.v * stride_, type_};
-  }
-  void clear(LocalRow row) const {
-    if (data_ != nullptr)
-      std::memset(data_ + row.v * stride_, 0, static_cast<std::size_t>(stride_));
   }
 
  private:
@@ -172,16 +159,39 @@ class CenterTable::Rows {
   NumberType type_ = NumberType::kFloat32;
 };
 
+/// All that a row has.
+class CenterTable::WholeRows {
+ public:
+  explicit WholeRows(const CenterTable& table)
+      : w_(table.weights_), history_(table.history_.get()) {
+    for (std::size_t i = 0; i < table.states_.size(); ++i) states_[i] = Rows(table.states_[i]);
+  }
+  kernels::TableRow operator[](LocalRow row) const {
+    kernels::TableRow whole{.w = w_[row]};
+    for (std::size_t i = 0; i < states_.size(); ++i) whole.states[i] = states_[i][row];
+    return whole;
+  }
+  /// With the steps that it missed.
+  kernels::TableRow caught_up(LocalRow row) const {
+    kernels::TableRow whole = (*this)[row];
+    if (history_ != nullptr) whole.missed = history_->missed(row);
+    return whole;
+  }
+
+ private:
+  Rows w_;
+  std::array<Rows, kernels::kMostStates> states_;
+  const History* history_;
+};
+
 CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& options)
     : shard_(shard), options_(checked(options, shard)) {
   const std::int64_t rows = shard.rows(), dim = options.dim;
   memory_ = std::make_unique<Memory>(rows * bytes_a_row(options), options);
   weights_ = memory_->take({rows, dim}, scalar_type(options.weights));
-  if (states(options) > 0) momentum_ = memory_->take({rows, dim}, scalar_type(options.state));
-  if (is_adamw(options)) {
-    squares_ = memory_->take({rows, dim}, scalar_type(options.state));
-    updates_ = memory_->take({rows}, at::kInt);
-  }
+  for (std::size_t i = 0; i < kernels::states_of(options.optimizer).size(); ++i)
+    states_.push_back(memory_->take({rows, dim}, scalar_type(options.state)));
+  if (kernels::counts_updates(options.optimizer)) updates_ = memory_->take({rows}, at::kInt);
   if (is_dense(options)) {
     history_ = std::make_unique<History>(options.optimizer, memory_->take({rows}, at::kInt));
   }
@@ -194,14 +204,13 @@ CenterTable::CenterTable(const ClassShard& shard, const CenterTableOptions& opti
   // Zeros are written too, though the memory has them already: where it cannot all be had, that is
   // to show here and not in a later step.
   const CounterRandom random(options.seed, RandomStream::kCentreInit);
-  const Rows w(weights_), v(momentum_), squares(squares_);
+  const Rows w(weights_);
   at::parallel_for(0, rows, kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (LocalRow row{begin}; row.v < end; ++row.v) {
       kernels::fill_normal(w[row], dim, kInitialDeviation, random,
                            static_cast<std::uint64_t>(shard_.global(row).v));
-      v.clear(row);
-      squares.clear(row);
     }
+    for (const at::Tensor& state : states_) state.narrow(0, begin, end - begin).zero_();
   });
 }
 
@@ -213,18 +222,18 @@ std::int64_t CenterTable::bytes() const {
 
 void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Tensor& unit,
                                    const at::Tensor& inverse_norm) const {
-  const Rows w(weights_), v(momentum_);
+  const WholeRows table(*this);
   float* out = unit.data_ptr<float>();
   float* inverse = inverse_norm.data_ptr<float>();
   for (std::size_t i = 0; i < rows.size(); ++i, out += options_.dim, ++inverse) {
     if (i + 1 < rows.size()) {
-      prefetch(w[rows[i + 1]], options_.dim);
-      if (history_) prefetch(v[rows[i + 1]], options_.dim);
+      const kernels::TableRow next = table[rows[i + 1]];
+      prefetch(next.w, options_.dim);
+      if (history_) prefetch(next.states[0], options_.dim);
     }
-    const LocalRow row = rows[i];
-    kernels::Row from = w[row];
+    kernels::Row from = table[rows[i]].w;
     if (history_) {
-      kernels::read_row(from, v[row], history_->missed(row), options_.dim, out);
+      kernels::read_row(table.caught_up(rows[i]), options_.dim, out);
       from = {out, NumberType::kFloat32};
     }
     *inverse = kernels::normalize_row(from, options_.dim, out);
@@ -233,30 +242,21 @@ void CenterTable::gather_normalize(std::span<const LocalRow> rows, const at::Ten
 
 void CenterTable::update(std::span<const LocalRow> rows, const at::Tensor& d_unit,
                          const at::Tensor& inverse_norm, double lr) {
-  const CenterOptimizer& optimizer = options_.optimizer;
-  const kernels::SgdStep sgd{static_cast<float>(lr), static_cast<float>(optimizer.momentum),
-                             static_cast<float>(optimizer.weight_decay)};
   const CounterRandom random(options_.seed, RandomStream::kRounding);
-  const Rows w(weights_), v(momentum_), squares(squares_);
+  const WholeRows table(*this);
+  kernels::RowUpdate update = {.optimizer = options_.optimizer, .lr = lr};
   const float* gradient = d_unit.const_data_ptr<float>();
   const float* inverse = inverse_norm.const_data_ptr<float>();
   for (std::size_t i = 0; i < rows.size(); ++i, gradient += options_.dim, ++inverse) {
     if (i + 1 < rows.size()) {
-      prefetch(w[rows[i + 1]], options_.dim);
-      prefetch(v[rows[i + 1]], options_.dim);
-      prefetch(squares[rows[i + 1]], options_.dim);
+      const kernels::TableRow next = table[rows[i + 1]];
+      prefetch(next.w, options_.dim);
+      for (const kernels::Row& state : next.states) prefetch(state, options_.dim);
     }
     const LocalRow row = rows[i];
-    const kernels::RoundingKey key = rounding_key(random, shard_.global(row), 2 * steps_);
-    if (is_adamw(options_)) {
-      const auto step = kernels::formulas::adamw_step(lr, optimizer.weight_decay,
-                                                      ++updates_.data_ptr<std::int32_t>()[row.v]);
-      kernels::update_row_adamw(w[row], v[row], squares[row], gradient, *inverse, options_.dim,
-                                step, key);
-    } else {
-      kernels::update_row(w[row], v[row], history_ ? history_->missed(row) : kernels::CatchUp(),
-                          gradient, *inverse, options_.dim, sgd, key);
-    }
+    update.key = rounding_key(random, shard_.global(row), 2 * steps_);
+    if (updates_.defined()) update.number = ++updates_.data_ptr<std::int32_t>()[row.v];
+    kernels::update_row(table.caught_up(row), update, gradient, *inverse, options_.dim);
     if (history_) {
       history_->seen.data_ptr<std::int32_t>()[row.v] =
           static_cast<std::int32_t>(history_->skipped.size() + 1);
@@ -288,10 +288,10 @@ void CenterTable::catch_up() {
 
 void CenterTable::catch_up_in_host_memory() {
   const CounterRandom random(options_.seed, RandomStream::kRounding);
-  const Rows w(weights_), v(momentum_);
+  const WholeRows table(*this);
   at::parallel_for(0, shard_.rows(), kRowsAThread, [&](std::int64_t begin, std::int64_t end) {
     for (LocalRow row{begin}; row.v < end; ++row.v) {
-      kernels::catch_up_row(w[row], v[row], history_->missed(row), options_.dim,
+      kernels::catch_up_row(table.caught_up(row), options_.dim,
                             rounding_key(random, shard_.global(row), 2 * steps_ + 1));
     }
   });
@@ -311,12 +311,11 @@ at::Tensor CenterTable::steps_seen() const {
 }
 
 std::vector<std::pair<std::string, at::Tensor>> CenterTable::parts() const {
-  std::vector<std::pair<std::string, at::Tensor>> parts = {{"centers", weights_},
-                                                           {"momentum", momentum_},
-                                                           {"squares", squares_},
-                                                           {"updates", updates_},
-                                                           {"steps_seen", steps_seen()}};
-  std::erase_if(parts, [](const auto& part) { return !part.second.defined(); });
+  std::vector<std::pair<std::string, at::Tensor>> parts = {{"centers", weights_}};
+  const std::span<const char* const> names = kernels::states_of(options_.optimizer);
+  for (std::size_t i = 0; i < states_.size(); ++i) parts.emplace_back(names[i], states_[i]);
+  if (updates_.defined()) parts.emplace_back("updates", updates_);
+  if (history_) parts.emplace_back("steps_seen", history_->seen);
   return parts;
 }
 
@@ -328,21 +327,23 @@ void CenterTable::resume(std::int64_t steps, const MissedSteps& missed) {
   steps_ = steps;
   if (!history_) return;
   const CenterOptimizer& now = options_.optimizer;
-  history_->skipped = SkippedSteps(missed.momentum, missed.weight_decay);
+  CenterOptimizer then = now;
+  then.momentum = missed.momentum;
+  then.weight_decay = missed.weight_decay;
+  history_->skipped = SkippedSteps(then);
   for (const double lr : missed.learning_rates) history_->skipped.push(lr);
   if (missed.momentum == now.momentum && missed.weight_decay == now.weight_decay) return;
   catch_up();
-  history_->skipped = SkippedSteps(now.momentum, now.weight_decay);
+  history_->skipped = SkippedSteps(now);
 }
 
 at::Tensor CenterTable::rows(std::span<const LocalRow> rows) const {
   if (on_gpu_) return on_gpu_->rows(rows);
-  const Rows w(weights_), v(momentum_);
+  const WholeRows table(*this);
   at::Tensor values = at::empty({std::ssize(rows), options_.dim}, at::kFloat);
   float* out = values.data_ptr<float>();
   for (const LocalRow row : rows) {
-    kernels::read_row(w[row], v[row], history_ ? history_->missed(row) : kernels::CatchUp(),
-                      options_.dim, out);
+    kernels::read_row(table.caught_up(row), options_.dim, out);
     out += options_.dim;
   }
   return values;

@@ -6,6 +6,8 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+
 #include "head/table_view.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -81,16 +83,16 @@ Table view_of(const CenterTable& table, const at::Tensor& missed) {
   const auto data = [](const at::Tensor& part) {
     return part.defined() ? part.data_ptr() : nullptr;
   };
-  return {.weights = data(table.weights()),
-          .momentum = data(table.momentum()),
-          .squares = data(table.squares()),
-          .updates = static_cast<std::int32_t*>(data(table.updates())),
-          .steps_seen = static_cast<std::int32_t*>(data(table.steps_seen())),
-          .to_now = static_cast<const kernels::formulas::CatchUp*>(data(missed)),
-          .weight_type = number_type_of(table.weights()),
-          .state_type = number_type_of(table.momentum()),
-          .dim = table.dim(),
-          .first_class = table.shard().begin().v};
+  Table view = {.weights = data(table.weights()),
+                .updates = static_cast<std::int32_t*>(data(table.updates())),
+                .steps_seen = static_cast<std::int32_t*>(data(table.steps_seen())),
+                .to_now = static_cast<const kernels::CatchUp*>(data(missed)),
+                .weight_type = number_type_of(table.weights()),
+                .dim = table.dim(),
+                .first_class = table.shard().begin().v};
+  std::ranges::transform(table.states(), view.states.begin(), data);
+  if (!table.states().empty()) view.state_type = number_type_of(table.states().front());
+  return view;
 }
 
 std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed) {

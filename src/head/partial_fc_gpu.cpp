@@ -261,8 +261,7 @@ class GpuHead final : public HeadSteps {
         gpu::sum_gradients(tile.classes, gradients, table_.dim(), so_far(tile), current());
         return;
       }
-      gpu::update_rows(table(), tile.classes,
-                       table_.optimizer().kind == CenterOptimizer::Kind::kAdamW, gradients, random_,
+      gpu::update_rows(table(), tile.classes, table_.optimizer().kind, gradients, random_,
                        skip_.const_data_ptr<float>(), current());
     });
   }

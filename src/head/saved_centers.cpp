@@ -108,7 +108,8 @@ SavedCenters::File::File(const fs::path& path, int rank, int world)
   const TensorView& rates = content.tensor(kLearningRates);
   if (steps_seen->dtype != "I32" || rates.dtype != "F64")
     throw DataError(path.string(), "steps_seen, learning_rates", "want I32 and F64");
-  skipped.emplace(content.real(kSgdMomentum), content.real(kWeightDecay));
+  skipped.emplace(CenterOptimizer{.momentum = content.real(kSgdMomentum),
+                                  .weight_decay = content.real(kWeightDecay)});
   for (std::size_t i = 0; i < rates.bytes.size() / sizeof(double); ++i) {
     double rate = 0;
     std::memcpy(&rate, rates.bytes.data() + i * sizeof rate, sizeof rate);
@@ -155,7 +156,8 @@ void SavedCenters::read(GlobalClass c, std::span<float> row) const {
   const auto file =
       std::ranges::partition_point(files_, [&](const File& each) { return each.shard.end() <= c; });
   const std::int64_t local = file->shard.row(c).v;
-  kernels::CatchUp missed;
+  kernels::TableRow saved{.w = row_of(file->centers, local),
+                          .states = {row_of(file->momentum, local)}};
   if (file->steps_seen != nullptr) {
     std::int32_t seen = 0;
     std::memcpy(&seen, file->steps_seen->bytes.data() + local * std::int64_t{sizeof seen},
@@ -165,10 +167,9 @@ void SavedCenters::read(GlobalClass c, std::span<float> row) const {
           file->content.path().string(), "tensor 'steps_seen'",
           std::to_string(seen) + ", want 0 to " + std::to_string(file->skipped->size()));
     }
-    missed = file->skipped->since(seen);
+    saved.missed = file->skipped->since(seen);
   }
-  kernels::read_row(row_of(file->centers, local), row_of(file->momentum, local), missed, dim_,
-                    row.data());
+  kernels::read_row(saved, dim_, row.data());
 }
 
 }  // namespace pfc

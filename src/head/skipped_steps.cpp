@@ -3,12 +3,14 @@
 namespace pfc {
 
 SkippedSteps::Map SkippedSteps::then(const Map& first, const Map& second) {
-  return {second[0] * first[0] + second[1] * first[2], second[0] * first[1] + second[1] * first[3],
-          second[2] * first[0] + second[3] * first[2], second[2] * first[1] + second[3] * first[3]};
+  return {second.w_w * first.w_w + second.w_v * first.v_w,
+          second.w_w * first.w_v + second.w_v * first.v_v,
+          second.v_w * first.w_w + second.v_v * first.v_w,
+          second.v_w * first.w_v + second.v_v * first.v_v};
 }
 
 void SkippedSteps::push(double lr) {
-  const Map step = {1 - lr * weight_decay_, -lr * momentum_, weight_decay_, momentum_};
+  const Map step = kernels::without_gradient(optimizer_, lr);
   const std::size_t begin = block_begin();
   for (std::size_t i = begin; i < to_block_end_.size(); ++i)
     to_block_end_[i] = then(to_block_end_[i], step);
@@ -20,13 +22,13 @@ void SkippedSteps::push(double lr) {
   to_block_end_.push_back(kIdentity);
 }
 
-kernels::formulas::CatchUp SkippedSteps::since(std::int64_t steps) const {
+kernels::CatchUp SkippedSteps::since(std::int64_t steps) const {
   const auto first = static_cast<std::size_t>(steps);
   Map map = to_block_end_[first];
   if (first < block_begin())
     map = then(then(map, to_last_block_[first / kBlock]), to_block_end_[block_begin()]);
-  return {static_cast<float>(map[0] - 1), static_cast<float>(map[1]), static_cast<float>(map[2]),
-          static_cast<float>(map[3])};
+  return {static_cast<float>(map.w_w - 1), static_cast<float>(map.w_v), static_cast<float>(map.v_w),
+          static_cast<float>(map.v_v)};
 }
 
 }  // namespace pfc

@@ -1,17 +1,16 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
-#include "head/kernels/formulas.h"
+#include "head/kernels/row_rules.h"
 
 namespace pfc {
 
-/// What SGD over a whole table does to the rows that a step does not sample, whose gradient is 0:
-/// v ← μv + λw, w ← w − ηv, which is one linear map of (w, v) for all of them. Of several steps in
-/// a row it is the product of their maps, kept here in float64 for every step that a row may have
-/// been touched last in.
+/// What an optimizer over a whole table does to the rows that a step does not sample, whose
+/// gradient is 0: for rules that catch up it is one linear map of (w, v), the same for all of them,
+/// v being the first state. Of several steps in a row it is the product of their maps, kept here in
+/// float64 for every step that a row may have been touched last in.
 ///
 /// The products run from each step to the end of its block of steps, and from there to the end of
 /// the last whole block. A new step multiplies those of its own block, a block that ends one
@@ -20,10 +19,7 @@ namespace pfc {
 /// and the quotient of two such numbers is noise after some hundred steps.
 class SkippedSteps {
  public:
-  SkippedSteps(double momentum, double weight_decay)
-      : momentum_(momentum), weight_decay_(weight_decay) {
-    clear();
-  }
+  explicit SkippedSteps(const CenterOptimizer& optimizer) : optimizer_(optimizer) { clear(); }
 
   /// Takes a step of this learning rate into account.
   void push(double lr);
@@ -39,10 +35,10 @@ class SkippedSteps {
   /// Of those steps, in order: pushing them again gives the same products.
   const std::vector<double>& learning_rates() const { return learning_rates_; }
   /// What a row missed that the first `steps` of them were applied to.
-  kernels::formulas::CatchUp since(std::int64_t steps) const;
+  kernels::CatchUp since(std::int64_t steps) const;
 
  private:
-  using Map = std::array<double, 4>;  ///< w_w, w_v, v_w, v_v
+  using Map = kernels::LinearStep;
   static constexpr Map kIdentity = {1, 0, 0, 1};
   static constexpr std::size_t kBlock = 128;
 
@@ -50,7 +46,7 @@ class SkippedSteps {
   /// The first step of the block that has not ended.
   std::size_t block_begin() const { return learning_rates_.size() / kBlock * kBlock; }
 
-  double momentum_, weight_decay_;
+  CenterOptimizer optimizer_;
   std::vector<Map> to_block_end_;   ///< [n + 1] from each step
   std::vector<Map> to_last_block_;  ///< [whole blocks] from the end of each to the last one's end
   std::vector<double> learning_rates_;

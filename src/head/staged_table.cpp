@@ -3,6 +3,8 @@
 #include <ATen/Functions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
+
 #include "head/table_view.h"
 #include "head/upload.h"
 
@@ -38,11 +40,11 @@ void StagedTable::reserve(std::int64_t rows) {
       at::empty({rows}, at::TensorOptions(streams_[0].device()).dtype(at::kLong));
   for (Slot& slot : slots_) {
     slot = {.weights = like(table_.weights()),
-            .momentum = like(table_.momentum()),
-            .squares = like(table_.squares()),
+            .states = {},
             .updates = like(table_.updates()),
             .steps_seen = like(table_.steps_seen()),
             .numbers = like(numbers)};
+    for (const at::Tensor& state : table_.states()) slot.states.push_back(like(state));
   }
   // What this memory was before, the current stream may still be at.
   c10::cuda::getCurrentCUDAStream(streams_[0].device_index()).synchronize();
@@ -55,8 +57,7 @@ gpu::Table StagedTable::part(int slot, const at::Tensor& missed) const {
     return tensor.defined() ? tensor.data_ptr() : nullptr;
   };
   part.weights = place(rows.weights);
-  part.momentum = place(rows.momentum);
-  part.squares = place(rows.squares);
+  std::ranges::transform(rows.states, part.states.begin(), place);
   part.updates = static_cast<std::int32_t*>(place(rows.updates));
   part.steps_seen = static_cast<std::int32_t*>(place(rows.steps_seen));
   part.numbers = rows.numbers.const_data_ptr<std::int64_t>();

@@ -34,10 +34,11 @@ class StagedTable final : private StagingDevice {
 
  private:
   struct Slot {
-    at::Tensor weights, momentum, squares;  ///< [most, d]
-    at::Tensor updates, steps_seen;         ///< [most]
-    at::Tensor numbers;                     ///< [most] rows of the table
-    std::int64_t count = 0;                 ///< of them
+    at::Tensor weights;              ///< [most, d]
+    std::vector<at::Tensor> states;  ///< each [most, d]
+    at::Tensor updates, steps_seen;  ///< [most]
+    at::Tensor numbers;              ///< [most] rows of the table
+    std::int64_t count = 0;          ///< of them
   };
 
   void load(int slot, const SampledClasses& classes) override;

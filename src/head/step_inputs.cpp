@@ -47,11 +47,8 @@ void StepInputs::send_samples(std::int64_t first) {
 }
 
 void StepInputs::send_rule(const CenterTable& table, double lr) {
-  const CenterOptimizer& optimizer = table.optimizer();
-  scalars_.sgd = {static_cast<float>(lr), static_cast<float>(optimizer.momentum),
-                  static_cast<float>(optimizer.weight_decay)};
+  scalars_.optimizer = table.optimizer();
   scalars_.lr = lr;
-  scalars_.weight_decay = optimizer.weight_decay;
   scalars_.steps_seen = missed_steps_;
   scalars_.change = static_cast<std::uint64_t>(2 * table.steps());
   upload(std::span<const StepScalars>(&scalars_, 1), sent_);

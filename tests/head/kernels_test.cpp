@@ -16,6 +16,7 @@ namespace pfc {
 namespace {
 
 namespace formulas = kernels::formulas;
+namespace rules = kernels::rules;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -185,6 +186,12 @@ TEST_P(Kernels, ColumnMaxAndMaskEqualTheFormulas) {
   }
 }
 
+const kernels::RowUpdate kSgd{{.momentum = 0.9, .weight_decay = 5e-4}, 0.1};
+
+kernels::RowUpdate adamw(double lr, double weight_decay, std::int32_t number) {
+  return {{.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = weight_decay}, lr, number};
+}
+
 TEST_P(Kernels, UpdateRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 8, 33, 512}) {
     auto w = numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5);
@@ -193,11 +200,10 @@ TEST_P(Kernels, UpdateRowEqualsTheFormula) {
     auto want_w = w, want_v = v;
     std::vector<double> unit(w.size());
     const double inverse = kernels::formulas::normalize_row(w.data(), dim, unit.data());
-    const kernels::SgdStep step{0.1f, 0.9f, 5e-4f};
-    kernels::formulas::update_row(want_w.data(), want_v.data(), gradient.data(), inverse, dim,
-                                  step);
-    kernels::update_row(row(w), row(v), {}, gradient.data(), static_cast<float>(inverse), dim, step,
-                        {});
+    rules::update_row(want_w.data(), {want_v.data()}, gradient.data(), inverse, dim,
+                      rules::Sgd(kSgd.optimizer, kSgd.lr, 1));
+    kernels::update_row({.w = row(w), .states = {row(v)}}, kSgd, gradient.data(),
+                        static_cast<float>(inverse), dim);
     double largest = 0;
     for (const float x : want_v) largest = std::max(largest, std::abs(static_cast<double>(x)));
     for (std::size_t j = 0; j < w.size(); ++j) {
@@ -215,11 +221,11 @@ TEST_P(Kernels, UpdateRowAdamWEqualsTheFormula) {
     auto want_w = w, want_m = m, want_v = v;
     std::vector<double> unit(w.size());
     const double inverse = kernels::formulas::normalize_row(w.data(), dim, unit.data());
-    const auto step = kernels::formulas::adamw_step(1e-3, 0.1, 3);
-    kernels::formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(),
-                                        gradient.data(), inverse, dim, step);
-    kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), static_cast<float>(inverse),
-                              dim, step, {});
+    const kernels::RowUpdate update = adamw(1e-3, 0.1, 3);
+    rules::update_row(want_w.data(), {want_m.data(), want_v.data()}, gradient.data(), inverse, dim,
+                      rules::AdamW(update.optimizer, update.lr, update.number));
+    kernels::update_row({.w = row(w), .states = {row(m), row(v)}}, update, gradient.data(),
+                        static_cast<float>(inverse), dim);
     for (std::size_t j = 0; j < w.size(); ++j) {
       EXPECT_NEAR(m[j], want_m[j], 2e-6 * inverse) << dim;
       EXPECT_NEAR(v[j], want_v[j], 2e-6 * inverse * inverse) << dim;
@@ -235,8 +241,8 @@ TEST_P(Kernels, AdamWsFirstStepHasAllDigitsOfOneMinusBeta) {
   std::vector<double> unit(33);
   const double inverse = formulas::normalize_row(w.data(), 33, unit.data());
   const double dw = (1 - unit[0] * unit[0]) * inverse;
-  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), static_cast<float>(inverse),
-                            33, formulas::adamw_step(1e-3, 0, 1), {});
+  kernels::update_row({.w = row(w), .states = {row(m), row(v)}}, adamw(1e-3, 0, 1), gradient.data(),
+                      static_cast<float>(inverse), 33);
   EXPECT_NEAR(m[0], 0.1 * dw, 1e-6 * 0.1 * dw);
   EXPECT_NEAR(v[0], 0.001 * dw * dw, 1e-6 * 0.001 * dw * dw);
 }
@@ -248,8 +254,8 @@ TEST_P(Kernels, AdamWsDecayIsRightOnAverage) {
   auto w = numbers(kDim, 0.5, 1, 5);
   const auto before = w;
   std::vector<float> m(kDim), v(kDim), gradient(kDim);
-  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), 1, kDim,
-                            formulas::adamw_step(1e-4, 1e-2, 1), {});
+  kernels::update_row({.w = row(w), .states = {row(m), row(v)}}, adamw(1e-4, 1e-2, 1),
+                      gradient.data(), 1, kDim);
   double taken = 0, wanted = 0;
   for (std::size_t j = 0; j < kDim; ++j) {
     taken += static_cast<double>(before[j]) - static_cast<double>(w[j]);
@@ -297,18 +303,18 @@ TEST_P(Kernels, NormalizeRowReadsBFloat16) {
 }
 
 TEST_P(Kernels, MissedStepsComeBeforeTheUpdate) {
-  const formulas::CatchUp missed{-0.01f, -0.3f, 0.02f, 0.81f};
-  const formulas::SgdStep step{0.1f, 0.9f, 5e-4f};
+  const kernels::CatchUp missed{-0.01f, -0.3f, 0.02f, 0.81f};
   for (const std::int64_t dim : {1, 8, 33, 512}) {
     const auto size = static_cast<std::size_t>(dim);
     auto w = numbers(size, -0.1, 0.1, 5), v = numbers(size, -0.01, 0.01, 6);
     const auto gradient = numbers(size, -0.01, 0.01, 7);
     auto want_w = w, want_v = v;
-    formulas::catch_up_row<double>(want_w.data(), want_v.data(), dim, missed);
+    rules::catch_up_row<double>(want_w.data(), want_v.data(), dim, missed);
 
     std::vector<float> read(size), caught_w = w, caught_v = v;
-    kernels::read_row(row(w), row(v), missed, dim, read.data());
-    kernels::catch_up_row(row(caught_w), row(caught_v), missed, dim, {});
+    kernels::TableRow table_row{.w = row(w), .states = {row(v)}, .missed = missed};
+    kernels::read_row(table_row, dim, read.data());
+    kernels::catch_up_row({row(caught_w), {row(caught_v)}, missed}, dim, {});
     for (std::size_t j = 0; j < size; ++j) {
       EXPECT_NEAR(read[j], want_w[j], 1e-8);
       EXPECT_NEAR(caught_w[j], want_w[j], 1e-8);
@@ -317,9 +323,9 @@ TEST_P(Kernels, MissedStepsComeBeforeTheUpdate) {
 
     std::vector<double> unit(size);
     const double inverse = formulas::normalize_row(want_w.data(), dim, unit.data());
-    formulas::update_row(want_w.data(), want_v.data(), gradient.data(), inverse, dim, step);
-    kernels::update_row(row(w), row(v), missed, gradient.data(), static_cast<float>(inverse), dim,
-                        step, {});
+    rules::update_row(want_w.data(), {want_v.data()}, gradient.data(), inverse, dim,
+                      rules::Sgd(kSgd.optimizer, kSgd.lr, 1));
+    kernels::update_row(table_row, kSgd, gradient.data(), static_cast<float>(inverse), dim);
     for (std::size_t j = 0; j < size; ++j) {
       EXPECT_NEAR(w[j], want_w[j], 1e-7 * std::max(1.0, inverse)) << dim;
       EXPECT_NEAR(v[j], want_v[j], 1e-6 * std::max(1.0, inverse)) << dim;
@@ -330,9 +336,9 @@ TEST_P(Kernels, MissedStepsComeBeforeTheUpdate) {
 TEST_P(Kernels, WithoutMomentumTheUpdateIsTheGradientsAlone) {
   auto w = numbers(33, -0.1, 0.1, 5), v = std::vector<float>(33), without = w;
   const auto gradient = numbers(33, -0.01, 0.01, 7);
-  const formulas::SgdStep step{0.1f, 0, 5e-4f};
-  kernels::update_row(row(w), row(v), {}, gradient.data(), 3, 33, step, {});
-  kernels::update_row(row(without), {}, {}, gradient.data(), 3, 33, step, {});
+  const kernels::RowUpdate update{{.momentum = 0}, 0.1};
+  kernels::update_row({row(w), {row(v)}}, update, gradient.data(), 3, 33);
+  kernels::update_row({row(without)}, update, gradient.data(), 3, 33);
   EXPECT_EQ(without, w);
 }
 
@@ -342,8 +348,8 @@ TEST_P(Kernels, BFloat16IsRoundedByTheFormulasBits) {
     auto w = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 5));
     auto v = rounded(numbers(static_cast<std::size_t>(dim), -0.1, 0.1, 6));
     const auto before_w = floats(w), before_v = floats(v);
-    const formulas::CatchUp missed{-0.001953125f, 0, 0, 0.998046875f};  // exact in float32
-    kernels::catch_up_row(row(w), row(v), missed, dim, key);
+    const kernels::CatchUp missed{-0.001953125f, 0, 0, 0.998046875f};  // exact in float32
+    kernels::catch_up_row({row(w), {row(v)}, missed}, dim, key);
     for (std::size_t j = 0; j < w.size(); ++j) {
       const auto bits = formulas::rounding_bits(key, static_cast<std::uint32_t>(j));
       const auto low = static_cast<std::uint16_t>(bits),
@@ -352,7 +358,7 @@ TEST_P(Kernels, BFloat16IsRoundedByTheFormulasBits) {
       EXPECT_EQ(v[j], formulas::round_stochastically(before_v[j] * missed.v_v, high));
     }
     const auto after = w;
-    kernels::catch_up_row(row(w), row(v), {}, dim, key);
+    kernels::catch_up_row({row(w), {row(v)}}, dim, key);
     EXPECT_EQ(w, after) << "nothing to catch up";
   }
 }
@@ -364,7 +370,7 @@ TEST_P(Kernels, StochasticRoundingIsRightOnAverage) {
   std::vector<double> mean_w(64), mean_v(64);
   for (std::uint32_t i = 0; i < kTimes; ++i) {
     auto w = start, v = start;
-    kernels::catch_up_row(row(w), row(v), {-1e-4f, 0, 0, 1.0003f}, 64, {i, ~i});
+    kernels::catch_up_row({row(w), {row(v)}, {-1e-4f, 0, 0, 1.0003f}}, 64, {i, ~i});
     for (std::size_t j = 0; j < 64; ++j) {
       mean_w[j] += static_cast<double>(formulas::to_float(w[j])) / kTimes;
       mean_v[j] += static_cast<double>(formulas::to_float(v[j])) / kTimes;
@@ -382,11 +388,12 @@ TEST_P(Kernels, AdamWInBFloat16IsTheFormulaRounded) {
              start_v = rounded(numbers(33, 0.1, 1, 8));
   const auto gradient = numbers(33, -1, 1, 7);
   auto want_w = floats(start_w), want_m = floats(start_m), want_v = floats(start_v);
-  const auto step = formulas::adamw_step(1e-3, 0.1, 3);
-  formulas::update_row_adamw(want_w.data(), want_m.data(), want_v.data(), gradient.data(), 2.0, 33,
-                             step);
+  kernels::RowUpdate update = adamw(1e-3, 0.1, 3);
+  rules::update_row(want_w.data(), {want_m.data(), want_v.data()}, gradient.data(), 2.0, 33,
+                    rules::AdamW(update.optimizer, update.lr, update.number));
   auto w = start_w, m = start_m, v = start_v;
-  kernels::update_row_adamw(row(w), row(m), row(v), gradient.data(), 2, 33, step, {7, 8});
+  update.key = {7, 8};
+  kernels::update_row({row(w), {row(m), row(v)}}, update, gradient.data(), 2, 33);
   const auto near = [](BFloat16 found, float want) {
     return std::abs(formulas::to_float(found) - want) <= std::abs(want) / 127;  // a neighbour
   };

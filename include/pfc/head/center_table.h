@@ -102,9 +102,11 @@ class CenterTable {
   /// [rows, dim], the table itself, not a copy.
   at::Tensor weights() const { return weights_; }
   /// [rows, dim], likewise: SGD's momentum, AdamW's mean of gradients; undefined for SGD without.
-  at::Tensor momentum() const { return momentum_; }
+  at::Tensor momentum() const { return states_.empty() ? at::Tensor() : states_[0]; }
   /// [rows, dim], likewise: AdamW's mean of squared gradients; undefined for SGD.
-  at::Tensor squares() const { return squares_; }
+  at::Tensor squares() const { return states_.size() < 2 ? at::Tensor() : states_[1]; }
+  /// What the optimizer keeps beside the weights, each [rows, dim], likewise.
+  std::span<const at::Tensor> states() const { return states_; }
   /// [rows] int32, likewise: how often AdamW has updated each row; undefined for SGD.
   at::Tensor updates() const { return updates_; }
   /// [rows] int32, likewise: how many of the steps since all rows were last caught up the row has
@@ -114,6 +116,7 @@ class CenterTable {
  private:
   class Memory;
   class Rows;
+  class WholeRows;
   struct History;
 
   void catch_up_in_host_memory();
@@ -122,7 +125,8 @@ class CenterTable {
   CenterTableOptions options_;
   std::unique_ptr<Memory> memory_;
   std::unique_ptr<class GpuTable> on_gpu_;  ///< where it lies in a GPU's memory
-  at::Tensor weights_, momentum_, squares_, updates_;
+  at::Tensor weights_, updates_;
+  std::vector<at::Tensor> states_;
   std::int64_t steps_ = 0;            ///< that ended
   std::unique_ptr<History> history_;  ///< of Rule::kDenseEquivalent
 };

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "head/kernels/formulas.h"
+#include "head/kernels/row_rules.h"
 #include "pfc/base/random.h"
 #include "pfc/head/number_type.h"
 
@@ -13,24 +15,27 @@
 /// A tile of logits is [classes, batch]: a class is a row, a sample is a column.
 namespace pfc::kernels {
 
-using formulas::AdamWStep;
-using formulas::CatchUp;
 using formulas::RoundingKey;
-using formulas::SgdStep;
 
-/// A row of a table, of either type. No data: a row of zeros that keeps nothing, which is what an
-/// optimizer without momentum has.
+/// A row of numbers, of either type. No data: zeros, and what is written is lost.
 struct Row {
   void* data = nullptr;
   NumberType type = NumberType::kFloat32;
+};
+
+/// A class centre with what its rule keeps beside it; the states are of one type.
+struct TableRow {
+  Row w;
+  std::array<Row, kMostStates> states = {};
+  CatchUp missed = {};
 };
 
 /// w [dim] = N(0, deviation²), a function of (random's seed and stream, number, component).
 void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& random,
                  std::uint64_t number);
 
-/// values [dim] = the row that w becomes by the steps it missed.
-void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values);
+/// values [dim] = the centre after the steps that it missed.
+void read_row(const TableRow& row, std::int64_t dim, float* values);
 
 /// unit [dim] = w / ‖w‖, which may be the same memory; returns 1 / ‖w‖.
 float normalize_row(Row w, std::int64_t dim, float* unit);
@@ -52,16 +57,21 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
 // Rows of a table, in place: first they are brought through the steps they missed; bfloat16 is
 // rounded once, at the end, stochastically.
 
-/// The normalisation's backward and the optimizer's step; w, v, d_unit [dim].
-void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
-                std::int64_t dim, const SgdStep& step, const RoundingKey& key);
+/// An update of one row.
+struct RowUpdate {
+  CenterOptimizer optimizer = {};
+  double lr = 0;
+  std::int32_t number = 1;  ///< the row's how-many-th it is, where the rule counts them
+  RoundingKey key = {};
+};
 
-/// The same with AdamW; w, m, v, d_unit [dim].
-void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
-                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key);
+/// The normalisation's backward and the rule's update. d_unit [dim] is the loss's gradient by the
+/// unit row; inverse_norm = 1 / ‖w‖.
+void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
+                float inverse_norm, std::int64_t dim);
 
-/// Nothing but the missed steps; w, v [dim].
-void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key);
+/// Nothing but the missed steps.
+void catch_up_row(const TableRow& row, std::int64_t dim, const RoundingKey& key);
 
 /// The instruction set that the calls above run on, e.g. "AVX2".
 const char* instruction_set();

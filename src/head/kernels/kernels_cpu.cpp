@@ -10,133 +10,14 @@
 #define HWY_TARGET_INCLUDE "head/kernels/kernels_cpu.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-// Not sorted with them: it needs what they define.
+// Not sorted with them: they need what those define.
 #include <hwy/contrib/math/math-inl.h>
+
+#include "head/kernels/rows_cpu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pfc::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-using formulas::BFloat16;
-using Floats = hn::ScalableTag<float>;
-using V = hn::Vec<Floats>;
-
-// A row's numbers in memory, whatever their type: `load` gives float32 vectors, `store` takes them,
-// with 16 random bits in the lower half of each of `random`'s lanes.
-
-template <typename D>
-using Words = hn::Vec<hn::RebindToUnsigned<D>>;
-
-template <typename D>
-HWY_INLINE hn::Vec<D> load(D d, const float* at) {
-  return hn::LoadU(d, at);
-}
-
-template <typename D>
-HWY_INLINE hn::Vec<D> load(D d, const BFloat16* at) {
-  const hn::Rebind<std::uint16_t, D> half;
-  const hn::RebindToUnsigned<D> word;
-  const auto bits = hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(at));
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(word, bits)));
-}
-
-template <typename D>
-HWY_INLINE void store_upper_half(D, Words<D> bits, BFloat16* at) {
-  const hn::Rebind<std::uint16_t, D> half;
-  const hn::RebindToSigned<D> number;  // not negative once shifted, so the demotion is exact
-  const auto upper = hn::BitCast(number, hn::ShiftRight<16>(bits));
-  hn::StoreU(hn::DemoteTo(half, upper), half, reinterpret_cast<std::uint16_t*>(at));
-}
-
-template <typename D>
-HWY_INLINE void store(D d, hn::Vec<D> x, float* at, Words<D>) {
-  hn::StoreU(x, d, at);
-}
-
-template <typename D>
-HWY_INLINE void store(D d, hn::Vec<D> x, BFloat16* at, Words<D> random) {
-  const hn::RebindToUnsigned<D> word;
-  const auto low = hn::And(random, hn::Set(word, 0xffffu));
-  store_upper_half(d, hn::Add(hn::BitCast(word, x), low), at);
-}
-
-template <typename D>
-HWY_INLINE void store_nearest(D d, hn::Vec<D> x, float* at) {
-  hn::StoreU(x, d, at);
-}
-
-template <typename D>
-HWY_INLINE void store_nearest(D d, hn::Vec<D> x, BFloat16* at) {
-  const hn::RebindToUnsigned<D> word;
-  const auto bits = hn::BitCast(word, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(word, 1u));
-  const auto nearest = hn::Add(hn::Add(bits, hn::Set(word, 0x7fffu)), odd);
-  const auto quiet = hn::Or(bits, hn::Set(word, 0x400000u));  // a NaN that survives the cut
-  const auto is_nan = hn::BitCast(word, hn::VecFromMask(d, hn::IsNaN(x)));
-  store_upper_half(d, hn::Or(hn::And(is_nan, quiet), hn::AndNot(is_nan, nearest)), at);
-}
-
-/// A row of zeros that keeps nothing.
-struct Nothing {
-  Nothing operator+(std::int64_t) const { return {}; }
-};
-
-template <typename D>
-HWY_INLINE hn::Vec<D> load(D d, Nothing) {
-  return hn::Zero(d);
-}
-
-template <typename D>
-HWY_INLINE void store(D, hn::Vec<D>, Nothing, Words<D>) {}
-
-/// Calls body(its numbers) with the type that they have.
-template <typename Body>
-HWY_INLINE auto with_numbers(Row row, const Body& body) {
-  if (row.type == NumberType::kFloat32) return body(static_cast<float*>(row.data));
-  return body(static_cast<BFloat16*>(row.data));
-}
-/// The same where there may be none.
-template <typename Body>
-HWY_INLINE auto with_state(Row row, const Body& body) {
-  if (row.data == nullptr) return body(Nothing());
-  return with_numbers(row, body);
-}
-
-/// 32 random bits for each lane, the j-th component's first.
-template <typename D>
-HWY_INLINE Words<D> rounding_bits(D, const RoundingKey& key, std::int64_t j) {
-  const hn::RebindToUnsigned<D> word;
-  auto x = hn::Mul(hn::Iota(word, static_cast<std::uint32_t>(j)), hn::Set(word, 0x9E3779B9u));
-  x = hn::Xor(x, hn::Set(word, key.first));
-  x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(word, 0x7feb352du));
-  x = hn::Mul(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(word, 0x846ca68bu));
-  return hn::Xor(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(word, key.second));
-}
-
-/// Calls body(d, offset) over [0, n): whole vectors first, then single lanes.
-template <typename Body>
-HWY_INLINE void for_lanes(std::int64_t n, const Body& body) {
-  const Floats whole;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(whole));
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(whole, i);
-  const hn::CappedTag<float, 1> single;
-  for (; i < n; ++i) body(single, i);
-}
-
-/// The sum over j of first(j) · second(j), each a function of (tag, offset) that gives a vector.
-template <typename First, typename Second>
-HWY_INLINE float dot(std::int64_t n, const First& first, const Second& second) {
-  const Floats d;
-  V products = hn::Zero(d);
-  float rest = 0;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) products = hn::MulAdd(first(d, j), second(d, j), products);
-  const hn::CappedTag<float, 1> single;
-  for (; j < n; ++j) rest += hn::GetLane(hn::Mul(first(single, j), second(single, j)));
-  return hn::GetLane(hn::SumOfLanes(d, products)) + rest;
-}
 
 /// exp(x) for x <= about 0. x = n·ln 2 + r, |r| <= ln 2 / 2; a polynomial gives exp(r), the
 /// exponent bits 2^n.
@@ -261,29 +142,12 @@ float normalize_row(Row w, std::int64_t dim, float* unit) {
   });
 }
 
-/// The j-th vector of w after the steps it missed.
-template <typename D, typename W, typename State>
-HWY_INLINE hn::Vec<D> caught_up_w(D d, const W* w, State v, const CatchUp& missed, std::int64_t j) {
-  const auto weight = load(d, w + j);
-  const auto gained =
-      hn::MulAdd(weight, hn::Set(d, missed.w_w), hn::Mul(load(d, v + j), hn::Set(d, missed.w_v)));
-  return hn::Add(weight, gained);
-}
-
-/// The j-th vector of v after the steps it missed.
-template <typename D, typename W, typename State>
-HWY_INLINE hn::Vec<D> caught_up_v(D d, const W* w, State v, const CatchUp& missed, std::int64_t j) {
-  return hn::MulAdd(load(d, w + j), hn::Set(d, missed.v_w),
-                    hn::Mul(load(d, v + j), hn::Set(d, missed.v_v)));
-}
-
-void read_row(Row row, Row state, const CatchUp& missed, std::int64_t dim,
-              float* HWY_RESTRICT values) {
-  with_numbers(row, [&](const auto* w) {
-    with_state(state, [&](auto v) {
-      for_lanes(dim, [&](auto d, std::int64_t j) {
-        hn::StoreU(caught_up_w(d, w, v, missed, j), d, values + j);
-      });
+void read_row(const TableRow& row, std::int64_t dim, float* HWY_RESTRICT values) {
+  with_row(row, [&](const auto* w, auto v) {
+    for_lanes(dim, [&](auto d, std::int64_t j) {
+      using T = Lanes<decltype(d)>;
+      const T x = caught_up_w<T>(row.missed, load(d, w + j), load(d, v + j));
+      hn::StoreU(x.v, d, values + j);
     });
   });
 }
@@ -350,72 +214,21 @@ void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t colum
   for (; i < rows; ++i) add(i, std::integral_constant<std::int64_t, 1>());
 }
 
-void update_row(Row row, Row state, const CatchUp& missed, const float* HWY_RESTRICT d_unit,
-                float inverse_norm, std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
-  with_numbers(row, [&](auto* w) {
-    with_state(state, [&](auto v) {
-      const auto gradient = [&](auto d, std::int64_t j) { return hn::LoadU(d, d_unit + j); };
-      const auto x = [&](auto d, std::int64_t j) { return caught_up_w(d, w, v, missed, j); };
-      const float along = dot(dim, gradient, x) * inverse_norm;
-      // dw + λw = d_unit·inv + w·(λ − along·inv²)
-      const float of_w = step.weight_decay - along * inverse_norm * inverse_norm;
-      for_lanes(dim, [&](auto d, std::int64_t j) {
-        const auto weight = x(d, j);
-        auto velocity = hn::Mul(caught_up_v(d, w, v, missed, j), hn::Set(d, step.momentum));
-        velocity = hn::MulAdd(gradient(d, j), hn::Set(d, inverse_norm), velocity);
-        velocity = hn::MulAdd(weight, hn::Set(d, of_w), velocity);
-        const auto random = rounding_bits(d, key, j);
-        store(d, velocity, v + j, hn::ShiftRight<16>(random));
-        store(d, hn::NegMulAdd(velocity, hn::Set(d, step.lr), weight), w + j, random);
-      });
-    });
+void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
+                float inverse_norm, std::int64_t dim) {
+  with_rule(update.optimizer.kind, [&]<class Rule>(std::type_identity<Rule>) {
+    update_row_by<Rule>(row, update, d_unit, inverse_norm, dim);
   });
 }
 
-void update_row_adamw(Row row, Row mean_row, Row square_row, const float* HWY_RESTRICT d_unit,
-                      float inverse_norm, std::int64_t dim, const AdamWStep& step,
-                      const RoundingKey& key) {
-  constexpr auto kRest1 = static_cast<float>(AdamWStep::kRest1);
-  constexpr auto kRest2 = static_cast<float>(AdamWStep::kRest2);
-  const RoundingKey other{key.second, key.first};
-  with_numbers(row, [&](auto* w) {
-    with_numbers(mean_row, [&](auto* m) {
-      auto* const v = static_cast<decltype(m)>(square_row.data);
-      const auto from_unit = [&](auto d, std::int64_t j) { return hn::LoadU(d, d_unit + j); };
-      const auto x = [&](auto d, std::int64_t j) { return load(d, w + j); };
-      const float along = dot(dim, from_unit, x) * inverse_norm;
-      for_lanes(dim, [&](auto d, std::int64_t j) {
-        const auto weight = x(d, j);
-        // dw = d_unit·inv − w·along·inv²
-        const auto gradient = hn::NegMulAdd(weight, hn::Set(d, along * inverse_norm * inverse_norm),
-                                            hn::Mul(from_unit(d, j), hn::Set(d, inverse_norm)));
-        const auto first = load(d, m + j), second = load(d, v + j);
-        const auto mean = hn::MulAdd(hn::Sub(gradient, first), hn::Set(d, kRest1), first);
-        const auto square =
-            hn::MulAdd(hn::MulSub(gradient, gradient, second), hn::Set(d, kRest2), second);
-        const auto root = hn::MulAdd(hn::Sqrt(square), hn::Set(d, step.root_correction),
-                                     hn::Set(d, static_cast<float>(AdamWStep::kEpsilon)));
-        const auto change = hn::MulAdd(weight, hn::Set(d, step.decay),
-                                       hn::Div(hn::Mul(mean, hn::Set(d, step.rate)), root));
-        const auto random = rounding_bits(d, key, j);
-        store(d, mean, m + j, hn::ShiftRight<16>(random));
-        store(d, square, v + j, rounding_bits(d, other, j));
-        store(d, hn::Sub(weight, change), w + j, random);
-      });
-    });
-  });
-}
-
-void catch_up_row(Row row, Row state, const CatchUp& missed, std::int64_t dim,
-                  const RoundingKey& key) {
-  with_numbers(row, [&](auto* w) {
-    with_state(state, [&](auto v) {
-      for_lanes(dim, [&](auto d, std::int64_t j) {
-        const auto weight = caught_up_w(d, w, v, missed, j);
-        const auto random = rounding_bits(d, key, j);
-        store(d, caught_up_v(d, w, v, missed, j), v + j, hn::ShiftRight<16>(random));
-        store(d, weight, w + j, random);
-      });
+void catch_up_row(const TableRow& row, std::int64_t dim, const RoundingKey& key) {
+  with_row(row, [&](auto* w, auto v) {
+    for_lanes(dim, [&](auto d, std::int64_t j) {
+      using T = Lanes<decltype(d)>;
+      const T x = load(d, w + j), y = load(d, v + j);
+      const auto random = rounding_bits(d, key, j);
+      store(d, caught_up_v(row.missed, x, y).v, v + j, hn::ShiftRight<16>(random));
+      store(d, caught_up_w(row.missed, x, y).v, w + j, random);
     });
   });
 }
@@ -437,8 +250,8 @@ void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& 
 float normalize_row(Row w, std::int64_t dim, float* unit) {
   return PFC_BEST(normalize_row)(w, dim, unit);
 }
-void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values) {
-  PFC_BEST(read_row)(w, v, missed, dim, values);
+void read_row(const TableRow& row, std::int64_t dim, float* values) {
+  PFC_BEST(read_row)(row, dim, values);
 }
 void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
   PFC_BEST(mask_above)(tile, rows, columns, threshold);
@@ -450,16 +263,12 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
                  const float* shift, double* sum) {
   PFC_BEST(exp_columns)(tile, rows, columns, scale, shift, sum);
 }
-void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
-                std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
-  PFC_BEST(update_row)(w, v, missed, d_unit, inverse_norm, dim, step, key);
+void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
+                float inverse_norm, std::int64_t dim) {
+  PFC_BEST(update_row)(row, update, d_unit, inverse_norm, dim);
 }
-void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
-                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key) {
-  PFC_BEST(update_row_adamw)(w, m, v, d_unit, inverse_norm, dim, step, key);
-}
-void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key) {
-  PFC_BEST(catch_up_row)(w, v, missed, dim, key);
+void catch_up_row(const TableRow& row, std::int64_t dim, const RoundingKey& key) {
+  PFC_BEST(catch_up_row)(row, dim, key);
 }
 const char* instruction_set() {
   return PFC_BEST(instruction_set)();

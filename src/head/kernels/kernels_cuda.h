@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "head/kernels/formulas.h"
+#include "head/kernels/row_rules.h"
 #include "pfc/base/random.h"
 #include "pfc/head/number_type.h"
 #include "pfc/plan/sampler.h"
@@ -35,15 +37,14 @@ struct Operand {
   GemmType type = GemmType::kFloat32;
 };
 
-/// A table of class centres with its optimizer's state.
+/// A table of class centres with what its rule keeps beside them.
 struct Table {
-  void* weights = nullptr;   ///< [rows, dim]
-  void* momentum = nullptr;  ///< [rows, dim] or null
-  void* squares = nullptr;   ///< [rows, dim] or null: AdamW's
-  std::int32_t* updates = nullptr;
+  void* weights = nullptr;                     ///< [rows, dim]
+  std::array<void*, kMostStates> states = {};  ///< each [rows, dim] or null
+  std::int32_t* updates = nullptr;             ///< [rows] or null: how often each was updated
   /// With `to_now`: a row's missed steps are to_now[steps_seen[row]]. Null: none are missed.
   std::int32_t* steps_seen = nullptr;
-  const formulas::CatchUp* to_now = nullptr;
+  const CatchUp* to_now = nullptr;
   NumberType weight_type = NumberType::kFloat32, state_type = NumberType::kFloat32;
   std::int64_t dim = 0;
   std::int64_t first_class = 0;  ///< of the rows
@@ -57,8 +58,8 @@ struct StepScalars {
   std::int64_t count = 0;  ///< S, sampled rows
   std::int64_t owned = 0;  ///< of the micro-batch's samples
   // Of pass 2.
-  formulas::SgdStep sgd = {};
-  double lr = 0, weight_decay = 0;
+  CenterOptimizer optimizer = {};
+  double lr = 0;
   std::int32_t steps_seen = 0;  ///< what updated rows have been through afterwards
   std::uint64_t change = 0;     ///< what rounding draws from
 };
@@ -219,9 +220,9 @@ struct CenterGradients {
 void sum_gradients(const SampledRows& sampled, const CenterGradients& gradients, std::int64_t dim,
                    float* total, Stream stream);
 
-/// The normalisation's backward and the optimizer's step for a tile's rows; nothing where skip[0]
-/// is not 0. The optimizer is SGD or AdamW.
-void update_rows(const Table& table, const SampledRows& sampled, bool adamw,
+/// The normalisation's backward and an update of a tile's rows by the rule of this kind; nothing
+/// where skip[0] is not 0.
+void update_rows(const Table& table, const SampledRows& sampled, CenterOptimizer::Kind kind,
                  const CenterGradients& gradients, const CounterRandom& random, const float* skip,
                  Stream stream);
 

@@ -16,7 +16,6 @@
 namespace pfc::kernels::cuda {
 
 using formulas::BFloat16;
-using formulas::CatchUp;
 using formulas::RoundingKey;
 
 inline constexpr int kWarp = 32, kRowWarps = 4, kRowThreads = kRowWarps * kWarp;
@@ -98,7 +97,7 @@ inline __device__ void round4(BFloat16* at, float4 x, const RoundingKey& key, st
 inline __device__ void round4(Nothing*, float4, const RoundingKey&, std::uint32_t, int) {}
 
 template <class F>
-inline __device__ float4 each(float4 a, float4 b, F f) {
+inline PFC_ON_GPU float4 each(float4 a, float4 b, F f) {
   return {f(a.x, b.x), f(a.y, b.y), f(a.z, b.z), f(a.w, b.w)};
 }
 inline __device__ float4 times(float4 a, float b) {
@@ -111,6 +110,38 @@ inline __device__ float dot(float4 a, float4 b) {
 inline __device__ float4 sum_of(float a, float4 x, float b, float4 y) {
   return each(x, y, [&](float p, float q) { return a * p + b * q; });
 }
+
+/// Four numbers as one that rules work on.
+struct Four {
+  float4 v;
+
+  Four() = default;
+  PFC_RULE Four(float4 values) : v(values) {}
+  explicit PFC_RULE Four(float all) : v{all, all, all, all} {}
+
+  friend PFC_RULE Four operator+(Four a, Four b) {
+    return each(a.v, b.v, [](float x, float y) { return x + y; });
+  }
+  friend PFC_RULE Four operator-(Four a, Four b) {
+    return each(a.v, b.v, [](float x, float y) { return x - y; });
+  }
+  friend PFC_RULE Four operator*(Four a, Four b) {
+    return each(a.v, b.v, [](float x, float y) { return x * y; });
+  }
+  friend PFC_RULE Four operator/(Four a, Four b) {
+    return each(a.v, b.v, [](float x, float y) { return x / y; });
+  }
+  friend PFC_RULE Four sqrt(Four a) {
+    return float4{std::sqrt(a.v.x), std::sqrt(a.v.y), std::sqrt(a.v.z), std::sqrt(a.v.w)};
+  }
+  friend PFC_RULE Four mul_add(Four a, Four b, Four c) {
+    return float4{std::fma(a.v.x, b.v.x, c.v.x), std::fma(a.v.y, b.v.y, c.v.y),
+                  std::fma(a.v.z, b.v.z, c.v.z), std::fma(a.v.w, b.v.w, c.v.w)};
+  }
+  friend PFC_RULE Four mul_sub(Four a, Four b, Four c) {
+    return mul_add(a, b, float4{-c.v.x, -c.v.y, -c.v.z, -c.v.w});
+  }
+};
 
 // Over a warp; every lane gets it.
 
@@ -139,12 +170,12 @@ __device__ T inverse_norm_of(T squares) {
 template <class Body>
 void with_types(const Table& table, const Body& body) {
   const auto with_state = [&](auto* weights) {
-    if (table.momentum == nullptr) {
+    if (table.states[0] == nullptr) {
       body(weights, static_cast<Nothing*>(nullptr));
     } else if (table.state_type == NumberType::kFloat32) {
-      body(weights, static_cast<float*>(table.momentum));
+      body(weights, static_cast<float*>(table.states[0]));
     } else {
-      body(weights, static_cast<BFloat16*>(table.momentum));
+      body(weights, static_cast<BFloat16*>(table.states[0]));
     }
   };
   if (table.weight_type == NumberType::kFloat32) {

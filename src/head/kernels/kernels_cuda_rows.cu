@@ -1,11 +1,11 @@
+#include <array>
 #include <type_traits>
+#include <utility>
 
 #include "head/kernels/kernels_cuda_device.h"
 
 namespace pfc::kernels::cuda {
 namespace {
-
-using formulas::AdamWStep;
 
 /// The row of a table at a place of a step's rows, or −1 where there is none.
 __device__ std::int64_t row_at(const SampledRows& sampled, std::int64_t i) {
@@ -40,13 +40,14 @@ __device__ void for_lane(std::int64_t dim, const F& f) {
     for (std::int64_t j = lane_start(); j < dim; j += kLaneStep) f(0, j);
   }
 }
-/// Four numbers at each of a lane's places: held, or loaded again by load(j). What `finish` makes
-/// of them is made when all of them, and what was loaded before, are on their way.
+/// What load(j) gives at each of a lane's places: held, or loaded again. What `finish` makes of it
+/// is made when all of it, and what was loaded before, are on their way.
 template <int kHeldVectors, class Load, class Finish>
 struct Held {
+  using Value = decltype(std::declval<Load>()(std::int64_t{}));
   const Load& load;
   Finish finish;
-  float4 values[kHeldVectors > 0 ? kHeldVectors : 1];
+  Value values[kHeldVectors > 0 ? kHeldVectors : 1];
 
   __device__ Held(std::int64_t dim, const Load& from, const Finish& then)
       : load(from), finish(then) {
@@ -55,13 +56,16 @@ struct Held {
       for_lane<kHeldVectors>(dim, [&](int k, std::int64_t j) { values[k] = finish(values[k], j); });
     }
   }
-  __device__ float4 operator()(int k, std::int64_t j) const {
+  __device__ Value operator()(int k, std::int64_t j) const {
     if constexpr (kHeldVectors > 0) return values[k];
     return finish(load(j), j);
   }
 };
 struct AsLoaded {
-  __device__ float4 operator()(float4 x, std::int64_t) const { return x; }
+  template <class Value>
+  __device__ Value operator()(const Value& x, std::int64_t) const {
+    return x;
+  }
 };
 template <int kHeldVectors, class Load, class Finish = AsLoaded>
 __device__ Held<kHeldVectors, Load, Finish> held(std::int64_t dim, const Load& load,
@@ -137,8 +141,7 @@ __device__ void copy_row(const Table& from, std::int64_t i, const Table& to, std
     for (std::int64_t k = lane; k < size; k += kWarp) target[k] = source[k];
   };
   copy(from.weights, to.weights, from.weight_type);
-  copy(from.momentum, to.momentum, from.state_type);
-  copy(from.squares, to.squares, from.state_type);
+  for (std::size_t k = 0; k < kMostStates; ++k) copy(from.states[k], to.states[k], from.state_type);
   if (lane != 0) return;
   if (from.updates != nullptr) to.updates[j] = from.updates[i];
   if (from.steps_seen != nullptr) to.steps_seen[j] = from.steps_seen[i];
@@ -234,96 +237,64 @@ __global__ void sum_gradients_kernel(SampledRows sampled, CenterGradients gradie
     store4(total + i * dim + j, gradient(j));
 }
 
-template <int kHeldVectors, class W, class V>
-__global__ void update_sgd_kernel(Table table, W* weights, V* state, SampledRows sampled,
-                                  CenterGradients gradients, CounterRandom random,
-                                  const float* skip) {
+template <int kHeldVectors, class Rule, class W, class V>
+__global__ void update_rows_kernel(std::type_identity<Rule>, Table table, W* weights, V* state,
+                                   SampledRows sampled, CenterGradients gradients,
+                                   CounterRandom random, const float* skip) {
+  constexpr std::size_t kStates = Rule::kStates.size();
+  static_assert(kStates <= kMostStates);
   const std::int64_t i = warp_row();
-  const std::int64_t row = row_at(sampled, i);
+  const std::int64_t row = row_at(sampled, i), begin = row * table.dim;
   if (row < 0 || skip[0] != 0) return;
-  const StepScalars& rule = *sampled.step;
+  const StepScalars& step = *sampled.step;
+  const std::int32_t number = Rule::kCountsUpdates ? table.updates[row] + 1 : 1;
+  const Rule rule(step.optimizer, step.lr, number);
   const CaughtUp old(table, weights, state, row);
   const float inverse = gradients.inverse_norm[i], worth = gradients.worth[0];
+  const auto state_at = [&](std::size_t k, std::int64_t j) {
+    return static_cast<V*>(table.states[k]) + begin + j;
+  };
   const auto load_weight = [&](std::int64_t j) { return load4_once(old.w + j); };
-  const auto load_velocity = [&](std::int64_t j) { return load4_once(old.v + j); };
+  const auto load_states = [&](std::int64_t j) {
+    std::array<Four, kStates> numbers;
+#pragma unroll
+    for (std::size_t k = 0; k < kStates; ++k) numbers[k] = load4_once(state_at(k, j));
+    return numbers;
+  };
   const CenterGradient gradient(gradients, sampled, table.dim, i);
   const auto load_d_unit = [&](std::int64_t j) { return gradient.load(j); };
   const auto finish = [&](float4 d, std::int64_t j) { return times(gradient.finish(d, j), worth); };
   const auto x = held<kHeldVectors>(table.dim, load_weight);
-  const auto y = held<kHeldVectors>(table.dim, load_velocity);
+  const auto y = held<kHeldVectors>(table.dim, load_states);
   const auto g = held<kHeldVectors>(table.dim, load_d_unit, finish);
-  const auto weight = [&](int k, std::int64_t j) { return old.weight(x(k, j), y(k, j)); };
+  const auto weight = [&](int k, std::int64_t j) {
+    if constexpr (CatchesUp<Rule>) return old.weight(x(k, j), y(k, j)[0].v);
+    return x(k, j);
+  };
   float along = 0;
   for_lane<kHeldVectors>(table.dim,
                          [&](int k, std::int64_t j) { along += dot(g(k, j), weight(k, j)); });
   along = warp_sum(along) * inverse;
+  const float of_w = rules::gradient_of_w(rule.decay(), along, inverse);
   RoundingKey key{};
   if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
-    key = rounding_key(random, class_of(table, row), rule.change);
-  const formulas::SgdStep sgd = rule.sgd;
+    key = rounding_key(random, class_of(table, row), step.change);
+  // A component draws 32 bits for its weight and its first state, and 32 for the others.
+  const RoundingKey other{key.second, key.first};
   for_lane<kHeldVectors>(table.dim, [&](int k, std::int64_t j) {
-    const float4 w = weight(k, j), before = old.velocity(x(k, j), y(k, j)), d = g(k, j);
-    const auto velocity = [&](float v, float weight, float d_unit_j) {
-      return sgd.momentum * v + formulas::through_norm(d_unit_j, weight, along, inverse) +
-             sgd.weight_decay * weight;
-    };
-    const float4 v = {velocity(before.x, w.x, d.x), velocity(before.y, w.y, d.y),
-                      velocity(before.z, w.z, d.z), velocity(before.w, w.w, d.w)};
+    Four w = weight(k, j);
+    std::array<Four, kStates> states = y(k, j);
+    if constexpr (CatchesUp<Rule>) states[0] = old.velocity(x(k, j), states[0].v);
+    rule.update(rules::Gradient<Four>{g(k, j), w, Four(inverse), Four(of_w)}, w, states);
     const auto place = static_cast<std::uint32_t>(j);
-    if constexpr (!std::is_same_v<V, Nothing>)
-      round4(state + row * table.dim + j, v, key, place, 16);
-    round4(weights + row * table.dim + j, sum_of(1, w, -sgd.lr, v), key, place, 0);
+    if constexpr (kStates > 0) round4(state_at(0, j), states[0].v, key, place, 16);
+    if constexpr (kStates > 1) round4(state_at(1, j), states[1].v, other, place, 0);
+    if constexpr (kStates > 2) round4(state_at(2, j), states[2].v, other, place, 16);
+    round4(weights + begin + j, w.v, key, place, 0);
   });
-  if (table.steps_seen != nullptr && threadIdx.x % kWarp == 0)
-    table.steps_seen[row] = rule.steps_seen;
-}
-
-template <class W, class V>
-__global__ void update_adamw_kernel(Table table, W* weights, V* means, V* squares,
-                                    SampledRows sampled, CenterGradients gradients,
-                                    CounterRandom random, const float* skip) {
-  constexpr auto kEpsilon = static_cast<float>(AdamWStep::kEpsilon),
-                 kRest1 = static_cast<float>(AdamWStep::kRest1),
-                 kRest2 = static_cast<float>(AdamWStep::kRest2);
-  const std::int64_t i = warp_row();
-  const std::int64_t row = row_at(sampled, i), at = row * table.dim;
-  if (row < 0 || skip[0] != 0) return;
-  const StepScalars& rule = *sampled.step;
-  const int update = table.updates[row] + 1;
-  const AdamWStep step = formulas::adamw_step(rule.lr, rule.weight_decay, update);
-  const float inverse = gradients.inverse_norm[i], worth = gradients.worth[0];
-  const CenterGradient gradient(gradients, sampled, table.dim, i);
-  const auto d_unit = [&](std::int64_t j) { return times(gradient(j), worth); };
-  float along = 0;
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep)
-    along += dot(d_unit(j), load4_once(weights + at + j));
-  along = warp_sum(along) * inverse;
-  RoundingKey key{};
-  if constexpr (std::is_same_v<W, BFloat16> || std::is_same_v<V, BFloat16>)
-    key = rounding_key(random, class_of(table, row), rule.change);
-  const RoundingKey other{key.second, key.first};  // three draws of 16 bits do not fit into 32
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
-    const float4 x = load4_once(weights + at + j);
-    const float4 g = each(d_unit(j), x, [&](float d, float w) {
-      return formulas::through_norm(d, w, along, inverse);
-    });
-    const float4 m = each(load4_once(means + at + j), g, [&](float mean, float gradient) {
-      return mean + kRest1 * (gradient - mean);
-    });
-    const float4 v = each(load4_once(squares + at + j), g, [&](float square, float gradient) {
-      return square + kRest2 * (gradient * gradient - square);
-    });
-    const float4 move = each(m, v, [&](float mean, float square) {
-      return mean / (std::sqrt(square) * step.root_correction + kEpsilon);
-    });
-    const float4 change = sum_of(step.decay, x, step.rate, move);
-    const auto place = static_cast<std::uint32_t>(j);
-    round4(means + at + j, m, key, place, 16);
-    round4(squares + at + j, v, other, place, 0);
-    round4(weights + at + j, sum_of(1, x, -1, change), key, place, 0);
-  }
-  __syncwarp();
-  if (threadIdx.x % kWarp == 0) table.updates[row] = update;
+  if (threadIdx.x % kWarp != 0) return;
+  if constexpr (Rule::kCountsUpdates) table.updates[row] = number;
+  if (table.steps_seen != nullptr) table.steps_seen[row] = step.steps_seen;
 }
 
 template <class W, class V>
@@ -429,21 +400,17 @@ void sum_gradients(const SampledRows& sampled, const CenterGradients& gradients,
   check_launch("sum_gradients");
 }
 
-void update_rows(const Table& table, const SampledRows& sampled, bool adamw,
+void update_rows(const Table& table, const SampledRows& sampled, CenterOptimizer::Kind kind,
                  const CenterGradients& gradients, const CounterRandom& random, const float* skip,
                  Stream stream) {
   const unsigned blocks = blocks_for(sampled.size, kRowWarps);
-  with_types(table, [&](auto* weights, auto* state) {
-    if (adamw) {
-      update_adamw_kernel<<<blocks, kRowThreads, 0, stream>>>(
-          table, weights, state, static_cast<decltype(state)>(table.squares), sampled, gradients,
-          random, skip);
-    } else {
+  rules::with_rule(kind, [&](auto rule) {
+    with_types(table, [&](auto* weights, auto* state) {
       with_size(table.dim, [&](auto size) {
-        update_sgd_kernel<size()><<<blocks, kRowThreads, 0, stream>>>(
-            table, weights, state, sampled, gradients, random, skip);
+        update_rows_kernel<size()><<<blocks, kRowThreads, 0, stream>>>(
+            rule, table, weights, state, sampled, gradients, random, skip);
       });
-    }
+    });
   });
   check_launch("update_rows");
 }

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <array>
+#include <type_traits>
 #include <vector>
 
 #include "head/kernels/kernels.h"
@@ -64,9 +67,9 @@ void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& 
   }
 }
 
-void read_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, float* values) {
-  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
-  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
+void read_row(const TableRow& row, std::int64_t dim, float* values) {
+  std::vector<float> x = numbers_of(row.w, dim), y = numbers_of(row.states[0], dim);
+  rules::catch_up_row<float>(x.data(), y.data(), dim, row.missed);
   std::copy(x.begin(), x.end(), values);
 }
 
@@ -93,29 +96,33 @@ void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float sca
   }
 }
 
-void update_row(Row w, Row v, const CatchUp& missed, const float* d_unit, float inverse_norm,
-                std::int64_t dim, const SgdStep& step, const RoundingKey& key) {
-  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
-  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
-  formulas::update_row(x.data(), y.data(), d_unit, inverse_norm, dim, step);
-  put(w, x, lower(key));
-  put(v, y, upper(key));
+void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
+                float inverse_norm, std::int64_t dim) {
+  rules::with_rule(update.optimizer.kind, [&]<class Rule>(std::type_identity<Rule>) {
+    std::vector<float> x = numbers_of(row.w, dim);
+    std::array<std::vector<float>, Rule::kStates.size()> states;
+    std::array<float*, Rule::kStates.size()> numbers;
+    for (std::size_t k = 0; k < states.size(); ++k) {
+      states[k] = numbers_of(row.states[k], dim);
+      numbers[k] = states[k].data();
+    }
+    if constexpr (CatchesUp<Rule>)
+      rules::catch_up_row<float>(x.data(), numbers[0], dim, row.missed);
+    rules::update_row(x.data(), numbers, d_unit, inverse_norm, dim,
+                      Rule(update.optimizer, update.lr, update.number));
+    put(row.w, x, lower(update.key));
+    const RoundingKey other{update.key.second, update.key.first};
+    if constexpr (states.size() > 0) put(row.states[0], states[0], upper(update.key));
+    if constexpr (states.size() > 1) put(row.states[1], states[1], lower(other));
+    if constexpr (states.size() > 2) put(row.states[2], states[2], upper(other));
+  });
 }
 
-void update_row_adamw(Row w, Row m, Row v, const float* d_unit, float inverse_norm,
-                      std::int64_t dim, const AdamWStep& step, const RoundingKey& key) {
-  std::vector<float> x = numbers_of(w, dim), mean = numbers_of(m, dim), square = numbers_of(v, dim);
-  formulas::update_row_adamw(x.data(), mean.data(), square.data(), d_unit, inverse_norm, dim, step);
-  put(w, x, lower(key));
-  put(m, mean, upper(key));
-  put(v, square, lower({key.second, key.first}));
-}
-
-void catch_up_row(Row w, Row v, const CatchUp& missed, std::int64_t dim, const RoundingKey& key) {
-  std::vector<float> x = numbers_of(w, dim), y = numbers_of(v, dim);
-  formulas::catch_up_row<float>(x.data(), y.data(), dim, missed);
-  put(w, x, lower(key));
-  put(v, y, upper(key));
+void catch_up_row(const TableRow& row, std::int64_t dim, const RoundingKey& key) {
+  std::vector<float> x = numbers_of(row.w, dim), y = numbers_of(row.states[0], dim);
+  rules::catch_up_row<float>(x.data(), y.data(), dim, row.missed);
+  put(row.w, x, lower(key));
+  put(row.states[0], y, upper(key));
 }
 
 const char* instruction_set() {

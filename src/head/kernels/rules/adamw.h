@@ -1,0 +1,37 @@
+// Part of every_rule.h.
+
+/// AdamW as torch.optim.AdamW defines it, with its own β and ε. In a row's n-th update:
+/// m ← m + (1 − β₁)(dw − m), v ← v + (1 − β₂)(dw² − v) and
+/// w ← w − (ηλw + η / (1 − β₁ⁿ) · m / (√v / √(1 − β₂ⁿ) + ε)).
+struct AdamW {
+  static constexpr std::array<const char*, 2> kStates = {"momentum", "squares"};
+  static constexpr bool kCountsUpdates = true;
+
+  static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+  /// β appears only as 1 − β, as a double: 1 − 0.999f is 1.3e-5 below 0.001.
+  static constexpr double kRest1 = 1 - kBeta1, kRest2 = 1 - kBeta2;
+
+  float taken;            ///< ηλ, what the decoupled decay takes of w
+  float rate;             ///< η / (1 − β₁ⁿ)
+  float root_correction;  ///< 1 / √(1 − β₂ⁿ)
+
+  PFC_RULE AdamW(const CenterOptimizer& optimizer, double lr, std::int32_t n)
+      : taken(static_cast<float>(lr * optimizer.weight_decay)),
+        rate(static_cast<float>(lr / (1 - std::pow(kBeta1, n)))),
+        root_correction(static_cast<float>(1 / std::sqrt(1 - std::pow(kBeta2, n)))) {}
+
+  static bool keeps_states(const CenterOptimizer&) { return true; }
+
+  PFC_RULE float decay() const { return 0; }
+
+  template <class T>
+  PFC_RULE void update(const Gradient<T>& gradient, T& w, std::array<T, 2>& states) const {
+    const T dw = gradient.value();
+    T& mean = states[0];
+    T& square = states[1];
+    mean = mul_add(dw - mean, T(kRest1), mean);
+    square = mul_add(mul_sub(dw, dw, square), T(kRest2), square);
+    const T root = mul_add(sqrt(square), T(root_correction), T(kEpsilon));
+    w = w - mul_add(w, T(taken), mean * T(rate) / root);
+  }
+};
