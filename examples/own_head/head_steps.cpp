@@ -1,6 +1,6 @@
 // The head of 100,000 classes on embeddings that come from anywhere: here they are drawn. The
 // gradient that goes back to whoever made them is head.d_embeddings().
-#include <ATen/Functions.h>
+#include <ATen/ATen.h>
 #include <pfc/head/partial_fc.h>
 
 #include <vector>
