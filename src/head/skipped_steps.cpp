@@ -15,7 +15,7 @@ void SkippedSteps::push(double lr) {
   for (std::size_t i = begin; i < to_block_end_.size(); ++i)
     to_block_end_[i] = then(to_block_end_[i], step);
   learning_rates_.push_back(lr);
-  if (block_begin() != begin) {  // it was the block's last
+  if (block_begin() != begin) {  // it was the last of its block
     for (Map& map : to_last_block_) map = then(map, to_block_end_[begin]);
     to_last_block_.push_back(kIdentity);
   }

@@ -21,20 +21,20 @@ class SkippedSteps {
  public:
   explicit SkippedSteps(const CenterOptimizer& optimizer) : optimizer_(optimizer) { clear(); }
 
-  /// Takes a step of this learning rate into account.
+  /// Adds a step with this learning rate.
   void push(double lr);
-  /// Forgets all steps: every row was brought up to now.
+  /// Forgets all steps, because every row was caught up.
   void clear() {
     to_block_end_.assign(1, kIdentity);
     to_last_block_.clear();
     learning_rates_.clear();
   }
 
-  /// Steps since the last `clear`.
+  /// The number of steps since the last `clear`.
   std::int64_t size() const { return static_cast<std::int64_t>(learning_rates_.size()); }
-  /// Of those steps, in order: pushing them again gives the same products.
+  /// The learning rates of those steps, in order; pushing them again gives the same products.
   const std::vector<double>& learning_rates() const { return learning_rates_; }
-  /// What a row missed that the first `steps` of them were applied to.
+  /// The map of the steps that a row has missed if it has been through the first `steps` of them.
   kernels::CatchUp since(std::int64_t steps) const;
 
  private:
@@ -43,12 +43,13 @@ class SkippedSteps {
   static constexpr std::size_t kBlock = 128;
 
   static Map then(const Map& first, const Map& second);
-  /// The first step of the block that has not ended.
+  /// The first step of the current block.
   std::size_t block_begin() const { return learning_rates_.size() / kBlock * kBlock; }
 
   CenterOptimizer optimizer_;
-  std::vector<Map> to_block_end_;   ///< [n + 1] from each step
-  std::vector<Map> to_last_block_;  ///< [whole blocks] from the end of each to the last one's end
+  std::vector<Map> to_block_end_;  ///< [n + 1] from each step to the end of its block
+  std::vector<Map>
+      to_last_block_;  ///< [whole blocks] from the end of each block to the end of the last one
   std::vector<double> learning_rates_;
 };
 

@@ -7,7 +7,7 @@
 
 namespace pfc {
 
-/// Every key, bound to the values of `config`, in the order they are written.
+/// All keys in the order in which they are written, bound to the values of `config`.
 std::vector<Field> fields(Config& config);
 
 }  // namespace pfc

@@ -59,7 +59,8 @@ TEST(SkippedSteps, PushedAgainGiveTheSameToTheBit) {
 
 TEST(SkippedSteps, ManyCostNoSquareOfTheirNumber) {
   SkippedSteps skipped({.momentum = 0.9, .weight_decay = 5e-4});
-  for (int step = 0; step < 300'000; ++step) skipped.push(1e-3);  // minutes, else
+  for (int step = 0; step < 300'000; ++step)
+    skipped.push(1e-3);  // would take minutes if it cost n²
   EXPECT_NEAR(1 + skipped.since(0).w_w, std::exp(-300'000 * 5e-6), 1e-3);
 }
 

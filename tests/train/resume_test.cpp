@@ -1,4 +1,4 @@
-// Runs that are taken up again, and runs that start from what another one left.
+// Runs that are resumed, and runs that start from the results of another.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -34,7 +34,7 @@ class Resume : public SmallRun {
     config_.log.every = 1;
   }
 
-  /// Makes the run one that died after the checkpoint of `step`, which had gone on for a while.
+  /// Makes the run look as if it had died after the checkpoint of `step` and some further steps.
   void die_after(std::int64_t step) {
     for (std::int64_t later = step + 1; later <= config_.train.steps; ++later)
       fs::remove_all(checkpoint(later));
@@ -42,7 +42,7 @@ class Resume : public SmallRun {
       fs::remove(fs::path(config_.output) / name);
   }
 
-  /// Everything that the run leaves which must not depend on its having been interrupted.
+  /// All results of the run that must not depend on interruptions.
   std::map<std::string, std::string> results() const {
     std::map<std::string, std::string> found;
     for (const auto& entry : fs::directory_iterator(checkpoint(config_.train.steps)))
@@ -105,7 +105,7 @@ TEST_F(Resume, OnOtherNumbersOfRanksTakesTheStepsOfTheRunThatWasNotInterrupted) 
   config_.train.batch_size = 12;
   config_.train.micro_batches = 1;
   config_.train.steps = 24;
-  // Small, so that what is learnt fast does not blow rounding up.
+  // Small, so that fast learning does not amplify rounding.
   config_.schedule = {.lr = 3e-4, .power = 0};
   config_.eval.every = 0;
   config_.checkpoint = {.every = 4, .keep_last = 100};
@@ -143,7 +143,7 @@ TEST_F(Resume, IsRefusedWhereANetworkOrALogStandsWithoutACheckpoint) {
     EXPECT_EQ(read_file(output / name), content);
     fs::remove(output / name);
   }
-  write_text(output / "metrics.jsonl", "");  // a run that was ended before its first step
+  write_text(output / "metrics.jsonl", "");  // a run that ended before its first step
   run(Start::kResume);
   EXPECT_THAT(log_, HasSubstr("training begins"));
 }
@@ -287,7 +287,7 @@ TEST_F(Resume, SaysWhatElseIsNotAsItWas) {
   EXPECT_THAT(log_, HasSubstr("changed since: schedule.lr = 0.05, was 0.1"));
 }
 
-/// Pairs of an image with itself and with a quite different one.
+/// Pairs of an image with itself and with a very different one.
 void write_easy_set(const fs::path& path) {
   VerificationSetWriter pairs(path);
   for (std::uint64_t pair = 0; pair < 20; ++pair)
@@ -370,7 +370,7 @@ class StartFrom : public SmallRun {
     first_ = config_.output;
     config_.output = folder_ / "second";
     config_.train.steps = 1;
-    config_.schedule.lr = 0;  // so that what the run begins with is what it ends with
+    config_.schedule.lr = 0;  // so that the run ends with what it begins with
     config_.optimizer.weight_decay = 0;
   }
 

@@ -6,10 +6,10 @@
 
 namespace pfc {
 
-/// How the numbers of a table are stored; arithmetic is in float32 whatever it is.
+/// How the numbers of a table are stored. Arithmetic is always in float32.
 enum class NumberType {
   kFloat32,
-  kBFloat16,  ///< float32's upper half: as wide a range, 8 bits of precision
+  kBFloat16,  ///< the upper half of a float32: the same range, 8 bits of precision
 };
 
 template <>

@@ -20,7 +20,7 @@ class LearningRate {
   /// `steps` > 0: T, the length of the whole run.
   LearningRate(const Config::Schedule& schedule, std::int64_t steps);
 
-  /// `step` from 0; from T on a polynomial stays 0.
+  /// `step` counts from 0; from T on a polynomial stays 0.
   double at(std::int64_t step) const;
 
  private:

@@ -11,8 +11,8 @@
 #include "head/kernels/kernels_cuda.h"
 #include "pfc/base/error.h"
 
-/// What the kernels are made of. A warp has a row of a table or of embeddings, four numbers a lane
-/// at a time.
+/// Building blocks of the kernels. A warp processes a row of a table or of embeddings, four numbers
+/// in each lane at a time.
 namespace pfc::kernels::cuda {
 
 using formulas::BFloat16;
@@ -31,9 +31,9 @@ inline unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
   return static_cast<unsigned>(ceil_divide(items, per_block));
 }
 
-// Four numbers in memory, whatever their type.
+// Four numbers in memory, of any type.
 
-struct Nothing {};  // a row of zeros that keeps nothing
+struct Nothing {};  // a row of zeros that stores nothing
 
 inline __device__ float4 load4(const float* at) {
   return *reinterpret_cast<const float4*>(at);
@@ -44,7 +44,7 @@ inline __device__ float4 from_bits(uint2 bits) {
           upper(bits.y & 0xffff0000u)};
 }
 
-// What comes by once a step does not push out of the cache what the next kernel reads.
+// Data that a step touches only once must not push out of the cache what the next kernel reads.
 
 inline __device__ float4 load4_once(const float* at) {
   return __ldcs(reinterpret_cast<const float4*>(at));
@@ -59,7 +59,7 @@ inline __device__ float4 load4_once(const Nothing*) {
 inline __device__ void store4(float* at, float4 x) {
   *reinterpret_cast<float4*>(at) = x;
 }
-/// Numbers of 16 bits each, two by two.
+/// Numbers of 16 bits each, two at a time.
 inline __device__ void store_pairs(void* at, unsigned first, unsigned second) {
   *static_cast<uint2*>(at) = {first, second};
 }
@@ -79,8 +79,8 @@ inline __device__ void store4(BFloat16* at, float4 x) {
   store4(reinterpret_cast<__nv_bfloat16*>(at), x);
 }
 
-/// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part` says
-/// which 16 of the 32 random bits are used, so that a row and its state draw different ones.
+/// bfloat16 is rounded stochastically, by `key` and the components' places from j on. `part`
+/// chooses 16 of the 32 random bits, so that a row and its state use different ones.
 inline __device__ void round4(float* at, float4 x, const RoundingKey&, std::uint32_t, int) {
   __stcs(reinterpret_cast<float4*>(at), x);
 }
@@ -143,7 +143,7 @@ struct Four {
   }
 };
 
-// Over a warp; every lane gets it.
+// Over a warp; every lane gets the result.
 
 template <class T, class Join>
 __device__ T warp_reduce(T x, const Join& join) {
@@ -197,7 +197,7 @@ void with_type(Operand operand, const Body& body) {
   }
 }
 
-/// The row of this thread's warp among all that were launched with kRowThreads.
+/// The row of this thread's warp among all launched with kRowThreads.
 inline __device__ std::int64_t warp_row() {
   return std::int64_t{blockIdx.x} * kRowWarps + threadIdx.x / kWarp;
 }
@@ -210,7 +210,7 @@ inline __device__ CatchUp missed_by(const Table& table, std::int64_t row) {
   return table.to_now == nullptr ? CatchUp() : table.to_now[table.steps_seen[row]];
 }
 
-/// A row of a table after the steps it missed, four components at a time.
+/// A row of a table after its missed steps, four components at a time.
 template <class W, class V>
 struct CaughtUp {
   const W* w;
@@ -227,7 +227,7 @@ struct CaughtUp {
     const float4 x = load4_once(w + j);
     return any ? weight(x, load4_once(v + j)) : x;
   }
-  // Of what the table holds of both.
+  // Computed from the stored values of both.
   __device__ float4 weight(float4 x, float4 y) const {
     return any ? sum_of(1, x, 1, sum_of(missed.w_w, x, missed.w_v, y)) : x;
   }
