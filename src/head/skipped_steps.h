@@ -8,15 +8,16 @@
 namespace pfc {
 
 /// What an optimizer over a whole table does to the rows that a step does not sample, whose
-/// gradient is 0: for rules that catch up it is one linear map of (w, v), the same for all of them,
-/// v being the first state. Of several steps in a row it is the product of their maps, kept here in
-/// float64 for every step that a row may have been touched last in.
+/// gradient is 0. For rules that can catch up this is one linear map of (w, v), the same for all
+/// rows, where v is the first state. Several steps are the product of their maps. The products are
+/// kept here in float64, from every step in which a row may have been touched last.
 ///
-/// The products run from each step to the end of its block of steps, and from there to the end of
-/// the last whole block. A new step multiplies those of its own block, a block that ends one
-/// product of each block before: so n steps, also those that a file holds, are not n² products.
-/// Dividing two products that start at 0 would need no loop at all, but their determinant is μⁿ,
-/// and the quotient of two such numbers is noise after some hundred steps.
+/// Each product is kept in two parts: from a step to the end of its block of steps, and from there
+/// to the end of the last whole block. A new step multiplies only the products of its own block.
+/// When a block ends, one product for each earlier block is multiplied. So n steps, also those in a
+/// file, do not cost n² products. Dividing two products that begin at step 0 would need no loop at
+/// all; but their determinant is μⁿ, and after some hundred steps the quotient of two such numbers
+/// is noise.
 class SkippedSteps {
  public:
   explicit SkippedSteps(const CenterOptimizer& optimizer) : optimizer_(optimizer) { clear(); }

@@ -12,8 +12,8 @@ std::vector<Field> fields(Config& c) {
       any("output", &c.output, kFree, "the folder that everything is written to"),
 
       any("data.train", &c.data.train, kFree,
-          "the training set: a .rec, the folder of a train.rec, or a folder of one folder an "
-          "identity"),
+          "the training set: a .rec, the folder of a train.rec, or a folder with one folder for "
+          "each identity"),
       any("data.cache_dir", &c.data.cache_dir, kFree,
           "where the index cache is written; empty: beside the data"),
       number("data.min_images", &c.data.min_images, kFixed, from(1),
@@ -24,10 +24,9 @@ std::vector<Field> fields(Config& c) {
       number("data.max_corrupt_share", &c.data.max_corrupt_share, kFree, from_to(0, 1),
              "a larger share of images that do not decode stops the run"),
       any("data.mirror", &c.data.mirror, kFixed, "flip half of the images left to right"),
-      number(
-          "data.shuffle_window", &c.data.shuffle_window, kFixed, from(0),
-          "for disks that are slow at small reads: images are read in blocks of 1024 and so many "
-          "are mixed, 100000 for example; 0: any image may come after any"),
+      number("data.shuffle_window", &c.data.shuffle_window, kFixed, from(0),
+             "for disks that are slow at small reads: images are read in blocks of 1024, and this "
+             "many are mixed, for example 100000; 0: images come in any order"),
 
       any("model.network", &c.model.network, kFixed,
           "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
@@ -36,21 +35,22 @@ std::vector<Field> fields(Config& c) {
       number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 65536),
              "length of an embedding"),
       any("model.sync_bn", &c.model.sync_bn, kTold,
-          "batch normalisation over the images of all ranks, not of each"),
+          "normalise over the images of all ranks in batch normalisation, not over each rank's "
+          "own"),
 
       any("model.freeze", &c.model.freeze, kFixed,
           "parts of the network that do not train, batch normalisation included: conv1, layer1, "
           "layer2.0, …"),
 
       any("init.from", &c.init.from, kFree,
-          "what training starts from: a backbone (.safetensors, .pth), or the folder of a "
-          "checkpoint or of converted class centres; empty: nothing"),
+          "start training from this backbone (.safetensors, .pth), or from the folder of a "
+          "checkpoint or of converted class centres; empty: from random values"),
       any("init.class_map", &c.init.class_map, kFree,
-          "which class centres are taken from init.from: same, or a file with a line 'identity, "
-          "identity there' for each, by the data's own numbers (or names of folders), as pfc data "
-          "filter writes it; empty: none"),
+          "which class centres are taken from init.from: same (identities with the same name), or "
+          "a file with lines 'identity here, identity there', using the data's own numbers or "
+          "names of folders, as pfc data filter writes it; empty: none"),
       choice("init.new_centers", c.init.new_centers, kFree,
-             "the others: drawn, or the mean embedding of the class's images"),
+             "the other class centres: drawn, or the mean embedding of the class's images"),
 
       number("head.sample_rate", &c.head.sample_rate, kTold, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
@@ -68,67 +68,66 @@ std::vector<Field> fields(Config& c) {
       number("head.interclass_filter", &c.head.interclass_filter, kTold, from_to(0, 1),
              "negatives with a larger cosine are masked; 0: off"),
       choice("head.update", c.head.update, kFixed,
-             "what a step does to a class centre that it does not sample: nothing, or SGD's decay "
-             "and momentum"),
+             "how a step changes a class centre that it does not sample: not at all, or by SGD's "
+             "decay and momentum"),
       choice("head.center_type", c.head.center_type, kFixed,
              "how class centres are stored; bfloat16 is rounded stochastically"),
       choice("head.state_type", c.head.state_type, kFixed, "how their optimizer's state is stored"),
       choice("head.center_memory", c.head.center_memory, kFree,
-             "where both lie; host: in this machine's memory, and a GPU gets each step's share of "
-             "them "
-             "while it makes the step before"),
+             "where both are kept; host: in this machine's memory, from which each step's rows are "
+             "copied to the GPU during the step before"),
       choice("head.gather_type", c.head.gather_type, kTold,
-             "what embeddings travel between ranks as"),
+             "the type in which embeddings are sent between ranks"),
       number("head.workspace_mb", &c.head.workspace_mb, kTold, from_to(0, 1048576),
-             "MiB for keeping probabilities between the head's two passes"),
+             "MiB of memory to keep probabilities between the head's two passes"),
       choice("head.gemm_type", c.head.gemm_type, kTold,
-             "what a GPU multiplies in the head; auto: bfloat16, or float16 where it has none; "
-             "results, and all on the CPU, are float32"),
+             "the input type of the head's matrix products on a GPU; auto: bfloat16, or float16 if "
+             "the GPU has no bfloat16. Results are float32, and everything on a CPU is"),
 
       choice("optimizer.kind", c.optimizer.kind, kFixed,
-             "of the backbone and of the class centres"),
-      number("optimizer.momentum", &c.optimizer.momentum, kFixed, from_below(0, 1), "of sgd"),
+             "the optimizer of the backbone and of the class centres"),
+      number("optimizer.momentum", &c.optimizer.momentum, kFixed, from_below(0, 1),
+             "momentum of sgd"),
       number("optimizer.weight_decay", &c.optimizer.weight_decay, kTold, from_to(0, 1),
-             "also on batch normalisation and PReLU; adamw's is decoupled"),
+             "weight decay, also of batch normalisation and PReLU; adamw's is decoupled"),
       number("optimizer.clip_norm", &c.optimizer.clip_norm, kTold, from(0),
-             "the norm that the backbone's gradient is clipped to; 0: off"),
+             "the largest norm of the backbone's gradient, which is clipped to it; 0: off"),
 
       choice("schedule.kind", c.schedule.kind, kTold, "how the learning rate falls"),
       number("schedule.lr", &c.schedule.lr, kTold, from_to(0, 1000), "the full learning rate"),
       number("schedule.warmup", &c.schedule.warmup, kTold, from_to(0, 1),
              "share of the run's steps over which the rate rises linearly"),
       number("schedule.power", &c.schedule.power, kTold, from_to(0, 100),
-             "of polynomial: lr · (1 − progress)^power"),
+             "for polynomial: lr · (1 − progress)^power"),
       number("schedule.milestones", &c.schedule.milestones, kTold, from(1),
-             "of step: steps, ascending, at each of which the rate is multiplied by factor"),
-      number("schedule.factor", &c.schedule.factor, kTold, above_to(0, 1), "of step"),
+             "for step: the steps, ascending, at which the rate is multiplied by factor"),
+      number("schedule.factor", &c.schedule.factor, kTold, above_to(0, 1), "for step: the factor"),
 
       number("train.batch_size", &c.train.batch_size, kFixed, from_to(1, 1048576),
-             "images a step, over all ranks"),
+             "images in a step, over all ranks"),
       number("train.micro_batches", &c.train.micro_batches, kTold, from_to(1, 65536),
-             "parts that a batch goes through the network in, one after another, for less memory; "
-             "the loss and the class centres are those of the whole batch"),
-      number("train.epochs", &c.train.epochs, kTold, from_to(0, 1e6), "how long: either this …"),
+             "number of parts in which a batch goes through the network, to use less memory; loss "
+             "and class centres are those of the whole batch"),
+      number("train.epochs", &c.train.epochs, kTold, from_to(0, 1e6),
+             "length of the run in epochs; set this or train.steps"),
       number("train.steps", &c.train.steps, kTold, from_to(0, 1e12),
-             "… or this; the one that is not 0 holds"),
-      number("train.seed", &c.train.seed, kFixed, from(0), "of everything random"),
+             "length of the run in steps; the one that is not 0 counts"),
+      number("train.seed", &c.train.seed, kFixed, from(0), "seed of everything random"),
       choice("train.device", c.train.device, kTold,
-             "where a run computes; auto: on the GPU where there is one"),
+             "where a run computes; auto: on a GPU if there is one"),
       choice(
           "train.precision", c.train.precision, kTold,
-          "what the backbone computes in, its parameters and last layers being float32; auto: on "
-          "a GPU bfloat16, or float16 where it has none, on the CPU float32"),
+          "the type in which the backbone computes; its parameters and last layers are always "
+          "float32. auto: on a GPU bfloat16, or float16 if it has no bfloat16; on a CPU float32"),
       number("train.threads", &c.train.threads, kFree, from_to(0, 1024),
-             "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or the machine's cores, shared "
-             "by its "
-             "ranks"),
-      number(
-          "train.timeout", &c.train.timeout, kFree, from_to(1, 1e6),
-          "seconds that a rank waits for another one that is silent; long work, such as an index "
-          "or a checkpoint, is waited for"),
+             "threads of a rank for arithmetic; 0: OMP_NUM_THREADS, or a share of the machine's "
+             "cores"),
+      number("train.timeout", &c.train.timeout, kFree, from_to(1, 1e6),
+             "seconds that a rank waits for a silent rank; long work, such as an index or a "
+             "checkpoint, does not count as silence"),
 
       any("eval.sets", &c.eval.sets, kFree,
-          "verification sets (.bin); the first one chooses the best model"),
+          "verification sets (.bin); the best model is chosen by the first"),
       number("eval.every", &c.eval.every, kFree, from(0),
              "steps between evaluations; 0: at the end only"),
 
@@ -136,9 +135,10 @@ std::vector<Field> fields(Config& c) {
              "steps between checkpoints; 0: every ten minutes, or less often, so that saving takes "
              "at most a twentieth of the time"),
       number("checkpoint.keep_last", &c.checkpoint.keep_last, kFree, from(1),
-             "how many of the newest are kept; with 1 there is none to fall back to"),
-      number("checkpoint.keep_every", &c.checkpoint.keep_every, kFree, from(0),
-             "one is saved every so many steps and kept for good; 0: none"),
+             "how many of the newest checkpoints are kept; with 1 there is none to fall back to"),
+      number(
+          "checkpoint.keep_every", &c.checkpoint.keep_every, kFree, from(0),
+          "a checkpoint is saved at every multiple of this many steps and kept for good; 0: none"),
 
       number("log.every", &c.log.every, kFree, from(1), "steps between lines of metrics.jsonl"),
   };

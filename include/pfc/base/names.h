@@ -10,8 +10,8 @@
 
 namespace pfc {
 
-/// The names of an enum's values, as a configuration, an option and a message have them. It is
-/// specialised beside the enum:
+/// The names of an enum's values, for configurations, options and messages. Specialised beside the
+/// enum:
 ///
 ///     template <>
 ///     struct Names<Sampling> {
@@ -24,7 +24,7 @@ struct Names;
 template <typename E>
 using Named = std::pair<E, std::string_view>;
 
-/// The table that `Names` holds, in the order in which messages list the names.
+/// Makes the table of `Names`, in the order in which messages list the names.
 template <typename E, std::size_t N>
 constexpr std::array<Named<E>, N> named_values(const Named<E> (&values)[N]) {
   std::array<Named<E>, N> all;
@@ -37,7 +37,7 @@ concept HasNames = requires {
   Names<E>::kAll;
 };
 
-/// A choice that may be left to the program: no value is "auto".
+/// A choice that may be left to the program: "auto" means no value.
 template <HasNames E>
 struct Names<std::optional<E>> {
   static constexpr auto kAll = [] {
@@ -53,7 +53,7 @@ template <HasNames E>
 constexpr std::string_view name_of(E value) {
   for (const auto& [each, name] : Names<E>::kAll)
     if (each == value) return name;
-  return "";  // no value of the enum
+  return "";  // not a value of the enum
 }
 
 /// The value of that name, or nothing.

@@ -4,12 +4,12 @@
 
 namespace pfc {
 
-/// What a GPU's GEMMs take in; their results, and everything around them, are in float32. On the
-/// CPU they take float32.
+/// The input type of a GPU's GEMMs. Their results, and everything around them, are float32. On a
+/// CPU the GEMMs take float32.
 enum class GemmInput {
   kBFloat16,
   kFloat16,  ///< finer, but probabilities below 2e-12 are lost
-  kTF32,     ///< float32, of which the multiplication uses 10 bits of precision
+  kTF32,     ///< float32, but the multiplication uses only 10 bits of precision
   kFloat32,
 };
 

@@ -10,11 +10,11 @@ namespace pfc {
 /// steps, W = round(warmup · T), and step s counts from 0:
 ///
 ///     s < W         lr · (s + 1) / (W + 1)                    warm-up, of both kinds
-///     kPolynomial   lr · (1 − (s − W) / (T − W))^power        the field's PolyScheduler
+///     kPolynomial   lr · (1 − (s − W) / (T − W))^power        InsightFace's PolyScheduler
 ///     kStep         lr · factor^(number of milestones ≤ s)    the MXNet recipe
 ///
-/// The first step of a warm-up runs neither at nothing nor at the full rate, which step W is the
-/// first to reach; a polynomial would reach 0 at step T.
+/// The first step of a warm-up has neither a rate of 0 nor the full rate; step W is the first with
+/// the full rate. A polynomial would reach 0 at step T.
 class LearningRate {
  public:
   /// `steps` > 0: T, the length of the whole run.
