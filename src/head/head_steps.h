@@ -9,16 +9,16 @@
 
 namespace pfc {
 
-/// Streams that take tiles by turns on a GPU.
+/// Streams that take tiles in turn on a GPU.
 inline constexpr int kGpuLanes = 4;
 
-/// How many parts of a tile's classes a GPU sums over at the same time, a power of two up to
-/// kMostSumParts. The sums of N samples alone, [N, d], are too few blocks for its multiprocessors:
-/// of 1,024 samples with 512 numbers 32 of 128 × 128, and an H100 has 132.
+/// How many parts of a tile's classes a GPU sums at the same time: a power of two, at most
+/// kMostSumParts. The sums of N samples alone, [N, d], give too few blocks for its multiprocessors:
+/// for 1,024 samples with 512 numbers 32 blocks of 128 × 128, and an H100 has 132.
 std::int64_t sum_parts(std::int64_t samples, std::int64_t dim);
 inline constexpr std::int64_t kMostSumParts = 8;
 
-/// PartialFc's work on one kind of device; its header says what each does.
+/// PartialFc's work on one kind of device; the header of PartialFc says what each function does.
 class HeadSteps {
  public:
   virtual ~HeadSteps() = default;
@@ -34,10 +34,10 @@ class HeadSteps {
   virtual void accumulate(Pending& in_flight) = 0;
 };
 
-// Options and table must outlive them.
+// Options and table must outlive the result.
 
 std::unique_ptr<HeadSteps> make_cpu_head(const PartialFcOptions& options, CenterTable& table);
-/// Throws Error where this program was built without CUDA.
+/// Throws Error if this program was built without CUDA.
 std::unique_ptr<HeadSteps> make_gpu_head(const PartialFcOptions& options, CenterTable& table);
 
 }  // namespace pfc

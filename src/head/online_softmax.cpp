@@ -10,8 +10,8 @@
 namespace pfc {
 namespace {
 
-/// Ten million classes are some 20,000 tiles of a thread, which are then 312 blocks: float32 sums
-/// of 64 and of 312 terms keep six digits, one of 20,000 does not. An addition for 64 GEMMs costs
+/// Ten million classes are some 20,000 tiles of a thread, which is 312 blocks. Float32 sums of 64
+/// and of 312 terms keep six digits; a sum of 20,000 does not. One addition for 64 GEMMs costs
 /// nothing.
 constexpr std::int64_t kTilesInBlock = 64;
 
@@ -40,7 +40,7 @@ void OnlineSoftmax::raise(std::int64_t sample, float largest) {
   float& most = maximum.data_ptr<float>()[sample];
   if (!(largest > most)) return;
   const float before = std::exchange(most, largest);
-  if (before == kNoLogit) return;  // there is no sum
+  if (before == kNoLogit) return;  // there is no sum yet
   const double shrink = shrink_by(before, largest);
   sum.data_ptr<double>()[sample] *= shrink;
   const std::int64_t dim = d_embeddings.size(1);

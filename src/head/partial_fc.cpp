@@ -22,8 +22,8 @@ const PartialFcOptions& checked(const PartialFcOptions& options) {
   return options;
 }
 
-/// As many class centres as fill a core's second-level cache: fewer make the GEMMs' shapes worse,
-/// more are read from further away (measured: 128 to 1024 differ by 5%).
+/// As many class centres as fill a core's second-level cache. Fewer make bad shapes for GEMMs; more
+/// are read from farther away (measured: 128 to 1024 differ by 5%).
 std::int64_t rows_in_cache(std::int64_t dim) {
   constexpr std::int64_t kUsualCache = 1 << 20, kMultiple = 64, kLeast = 128, kMost = 1024;
   const std::int64_t found = ::sysconf(_SC_LEVEL2_CACHE_SIZE);

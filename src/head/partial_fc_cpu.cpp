@@ -21,14 +21,14 @@ at::Tensor unit_rows(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
 
-/// What one thread has to itself.
+/// The buffers of one thread.
 struct Worker {
   at::Tensor weighted;    ///< [N, d] see weigh_embeddings; in pass 1 the softmax's block
-  OnlineSoftmax softmax;  ///< over the tiles of this worker
+  OnlineSoftmax softmax;  ///< over the tiles of this thread
   at::Tensor unit;        ///< [tile, d] normalised centres; their gradient in pass 2
   at::Tensor logits;      ///< [tile, N] cosines, then probabilities
-  at::Tensor shift;       ///< [N] what `weighted` is for
-  at::Tensor sink;        ///< [N] sums that nobody asks for
+  at::Tensor shift;       ///< [N] the shift that `weighted` was made for
+  at::Tensor sink;        ///< [N] sums that are not used
 
   Worker(std::int64_t samples, std::int64_t dim, std::int64_t tile)
       : weighted(at::empty({samples, dim}, at::kFloat)),
@@ -56,7 +56,7 @@ class CpuHead final : public HeadSteps {
   using Keep = PartialFc::Keep;
   struct Tile {
     std::int64_t number, begin, end;  ///< rows [begin, end) of the sampled ones
-    /// Of the owned samples, those whose class is among these rows.
+    /// The owned samples whose class is among these rows.
     std::int64_t first_owned = 0, last_owned = 0;
     std::int64_t rows() const { return end - begin; }
   };
@@ -115,8 +115,8 @@ class CpuHead final : public HeadSteps {
   std::vector<Worker> workers_;
   std::int64_t most_tiles_ = 0;  ///< of a worker
   at::Tensor inverse_norm_;      ///< [S]
-  at::Tensor kept_;              ///< [S, N] exp(logit − maximum of its worker by then), or [0, N]
-  at::Tensor kept_maximum_;      ///< [T, N] that maximum
+  at::Tensor kept_;          ///< [S, N] exp(logit − its thread's maximum at that time), or [0, N]
+  at::Tensor kept_maximum_;  ///< [T, N] that maximum
 };
 
 /// Each thread lists a share.
@@ -306,8 +306,8 @@ void CpuHead::join_own(const at::Tensor& others, const at::Tensor& own) {
   loss_ += losses / step_valid_.sum().item<double>();
 }
 
-/// [tile, N]: what pass 1 made of the tile's logits; worker.weighted becomes what turns it into the
-/// gradient by the unit centres.
+/// [tile, N]: the results of pass 1 for the tile's logits. worker.weighted becomes the matrix that
+/// turns them into the gradient by the unit centres.
 at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
   if (keep_ == Keep::kNothing) {
     at::Tensor z = cosines(worker, tile);
@@ -323,8 +323,8 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
   return worker.logits.narrow(0, 0, tile.rows()).copy_(kept);
 }
 
-/// A sample's embedding, times its weight in the loss, times exp(shift − log_sum), which makes a
-/// probability of exp(logit − shift). From tile to tile few shifts change.
+/// A sample's embedding times its weight in the loss times exp(shift − log_sum), which turns
+/// exp(logit − shift) into a probability. Few shifts change from one tile to the next.
 void CpuHead::weigh_embeddings(Worker& worker, const at::Tensor& shift) const {
   const std::int64_t dim = table_.dim();
   float* const known = worker.shift.data_ptr<float>();

@@ -48,7 +48,7 @@ at::ScalarType gemm_type(const PartialFcOptions& options) {
   }
 }
 
-/// GEMMs on float32 multiply in TF32 or not while this lives.
+/// While this lives, float32 GEMMs use TF32 or do not.
 class Float32Precision {
  public:
   explicit Float32Precision(bool tf32) : before_(at::globalContext().allowTF32CuBLAS()) {
@@ -63,9 +63,9 @@ class Float32Precision {
 };
 
 /// On a GPU: the passes run from graphs, over tiles of some thousand classes. Lanes, each a stream,
-/// take the tiles by turns, so that one's kernels fill the gaps between another's. Tiles cover as
-/// many rows as any step may sample, so that all steps are the same launches. The classes of a
-/// sample lie in a row, the other way round than on the CPU.
+/// take the tiles in turn, so that the kernels of one fill the gaps between those of another. Tiles
+/// cover as many rows as any step may sample, so all steps are the same launches. The classes of a
+/// sample lie in a row, which is transposed compared with the CPU.
 class GpuHead final : public HeadSteps {
  public:
   GpuHead(const PartialFcOptions& options, CenterTable& table)
@@ -167,7 +167,7 @@ class GpuHead final : public HeadSteps {
  private:
   using Keep = PartialFc::Keep;
 
-  /// What works on one tile after another.
+  /// Processes one tile after another.
   struct Lane {
     std::int64_t number;
     c10::cuda::CUDAStream stream;
@@ -183,7 +183,7 @@ class GpuHead final : public HeadSteps {
     return lanes;
   }
 
-  /// Recorded for one slot's addresses.
+  /// Recorded for the addresses of one slot.
   struct Passes {
     CudaGraph first, second;
     explicit Passes(const c10::cuda::CUDAStream& stream) : first(stream), second(stream) {}
@@ -195,8 +195,8 @@ class GpuHead final : public HeadSteps {
   /// The stream that work is put on.
   gpu::Stream current() const { return c10::cuda::getCurrentCUDAStream(device_.index()).stream(); }
 
-  /// What `work` puts on the head's stream comes after what the current stream holds, and before
-  /// what it is given next.
+  /// `work` runs on the head's stream, after the current stream's earlier work and before its later
+  /// work.
   template <class Work>
   void on_own_stream(const Work& work) {
     const c10::Stream outside = c10::cuda::getCurrentCUDAStream(device_.index()).unwrap();
@@ -233,7 +233,8 @@ class GpuHead final : public HeadSteps {
                        locals_.data_ptr<double>(), current());
   }
 
-  /// The gradients of a tile's centres; added up, or with what was added up into the update.
+  /// The gradients of a tile's centres. They are added up or, in the last micro-batch, go with the
+  /// accumulated sum into the update.
   void pass2(bool last) {
     const Float32Precision precision(options_.gemm == GemmInput::kTF32);
     const bool again = keep_ == Keep::kNothing;
@@ -269,7 +270,7 @@ class GpuHead final : public HeadSteps {
   std::int64_t tiles() const { return ceil_divide(inverse_norm_.size(0), tile_rows()); }
   std::int64_t tile_rows() const { return lanes_.front().unit.size(0); }
 
-  /// Calls body(lane, number, tile) for every tile, on the lane's stream, and `beside` on the
+  /// Calls body(lane, number, tile) for every tile on the lane's stream, and `beside` on the
   /// head's.
   template <class Beside, class Body>
   void for_each_tile(const Beside& beside, const Body& body) {
@@ -325,8 +326,8 @@ class GpuHead final : public HeadSteps {
       at::mm_out(to, a, b, at::kFloat);
     }
   }
-  /// to [parts, N, d] += p [N, size] · unit [size, d] in float32, or =, each part's classes to its
-  /// own.
+  /// to [parts, N, d] += p [N, size] · unit [size, d] in float32, or = if `begin`; the classes of
+  /// each part go into its own sum.
   void add_sums(at::Tensor& to, const at::Tensor& p, const at::Tensor& unit, bool begin) const {
     const std::int64_t parts = to.size(0);
     const at::Tensor a = p.view({p.size(0), parts, -1}).transpose(0, 1),
@@ -395,10 +396,10 @@ class GpuHead final : public HeadSteps {
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
     owned_first_ = at::empty({most}, on_gpu(at::kInt));
     if (staged_) staged_->reserve(most);
-    samples_ = 0;  // what is of samples depends on it
+    samples_ = 0;  // buffers for samples depend on it
   }
 
-  /// For micro-batches of so many samples.
+  /// For micro-batches with this many samples.
   void reserve_samples(std::int64_t samples) {
     if (samples_ == samples) return;
     samples_ = samples;
@@ -450,8 +451,8 @@ class GpuHead final : public HeadSteps {
   at::ScalarType input_;  ///< of GEMMs
   CounterRandom random_;
   c10::cuda::CUDAStream stream_;
-  std::optional<StagedTable> staged_;  ///< of a table in host memory
-  int slot_ = 0;                       ///< of it, with the step's rows
+  std::optional<StagedTable> staged_;  ///< for a table in host memory
+  int slot_ = 0;                       ///< the slot with the step's rows
   std::array<Passes, StagingDevice::kSlots> passes_;
   std::vector<Lane> lanes_;
 
@@ -459,8 +460,8 @@ class GpuHead final : public HeadSteps {
   StepInputs inputs_;
   at::Tensor valid_, valid_count_;  ///< [B], [1]
   at::Tensor worth_;                ///< [1] see gpu::CenterGradients
-  at::Tensor loss_, skip_;          ///< scalar float64; [1], not 0 where nothing is updated
-  at::Tensor d_unit_so_far_;        ///< [S, d] what `accumulate` added up
+  at::Tensor loss_, skip_;          ///< scalar float64; [1], not 0 if nothing may be updated
+  at::Tensor d_unit_so_far_;        ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
 
   // Of the micro-batch under way.

@@ -39,8 +39,8 @@ NumberType number_type_of(const TensorView& tensor, const SafetensorsFile& file)
                   "dtype " + tensor.dtype + ", want F32 or BF16");
 }
 
-/// A row of a mapped tensor [rows, dim]. Kernels take rows that may be written; these are read
-/// only.
+/// A row of a mapped tensor [rows, dim]. Kernels take rows that may be written; these are only
+/// read.
 kernels::Row row_of(const TensorView* tensor, std::int64_t row) {
   if (tensor == nullptr) return {};
   const auto type = tensor->dtype == "F32" ? NumberType::kFloat32 : NumberType::kBFloat16;

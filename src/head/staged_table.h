@@ -14,8 +14,8 @@
 
 namespace pfc {
 
-/// A table in pinned host memory, whose rows come to a GPU ahead of the steps that use them: two
-/// slots in its memory, a stream that fills them and one that takes them back.
+/// A table in pinned host memory whose rows are copied to a GPU before the steps that use them: two
+/// slots in its memory, a stream that fills them, and one that copies them back.
 class StagedTable final : private StagingDevice {
  public:
   /// Steps work on the rows on `work`. `table` must outlive it.
@@ -23,7 +23,7 @@ class StagedTable final : private StagingDevice {
 
   /// Makes room for steps of so many rows; between steps, when nothing is prefetched.
   void reserve(std::int64_t rows);
-  // See PrefetchQueue. What begins is a slot's number.
+  // See PrefetchQueue. `begin` returns the number of a slot.
   void prefetch(const SampledClasses& next) { queue_.prefetch(next); }
   int begin(const SampledClasses& classes) { return queue_.begin(classes); }
   void end() { queue_.end(); }

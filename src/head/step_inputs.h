@@ -37,11 +37,11 @@ class StepInputs {
   // See kernels::cuda::OwnedOrder.
   const std::int32_t* owned_samples() const { return numbers(1); }
   const std::int32_t* owned_places() const { return numbers(2); }
-  /// Undefined where no row misses a step.
+  /// Undefined if no row misses a step.
   const at::Tensor& missed() const { return missed_; }
 
  private:
-  /// The n-th N of what comes after the scalars.
+  /// The n-th group of N numbers after the scalars.
   const std::int32_t* numbers(std::int64_t n) const;
 
   at::Device device_;

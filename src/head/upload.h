@@ -9,8 +9,8 @@
 
 namespace pfc {
 
-/// The host's bytes into the first of a tensor's on a GPU, on the current stream and through pinned
-/// memory: nobody waits.
+/// Copies host bytes to the begin of a tensor on a GPU, on the current stream and through pinned
+/// memory. Nothing waits.
 void upload_bytes(std::span<const std::byte> bytes, const at::Tensor& to);
 
 template <class T>

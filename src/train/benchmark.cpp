@@ -40,7 +40,7 @@ StepPlan random_plan(const BenchmarkOptions& options, const ClassSampler& sample
   return plan;
 }
 
-/// Steps of the head on embeddings that every rank has already.
+/// Steps of the head on embeddings that every rank already has.
 class HeadAlone {
  public:
   HeadAlone(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
@@ -73,7 +73,7 @@ std::shared_ptr<Backbone> network_on(at::Device device, const BenchmarkOptions& 
   return network;
 }
 
-/// Whole training steps on pixels that lie in memory.
+/// Whole training steps on pixels in memory.
 class WithNetwork {
  public:
   WithNetwork(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
@@ -107,7 +107,7 @@ class WithNetwork {
   std::optional<PendingStep> made_;
 };
 
-/// The median over the steps after the first, the mean of the centres.
+/// The median time over the steps after the first, and the mean number of centres.
 template <class Steps>
 BenchmarkResult measure(const BenchmarkOptions& options, const ClassSampler& sampler,
                         PartialFc& head, Communicator& comm) {
@@ -157,7 +157,7 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
                        .samples = options.batch_size,
                        .threads = tiles_at_once(device)},
                       free_memory(device, ranks_here));
-  comm.barrier();  // all have asked for what is free before one takes of it
+  comm.barrier();  // all ranks must have read the free memory before one takes some
   at::manual_seed(options.head.table.seed);
   PartialFc head(options.head, shard);
   BenchmarkResult result = options.network.empty()

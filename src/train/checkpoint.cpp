@@ -49,7 +49,7 @@ CheckedFile open(const fs::path& folder, const Manifest& manifest, const std::st
   return {folder / name, found->second};
 }
 
-/// The whole of a small file is checked before it is read.
+/// A small file is checked as a whole before it is read.
 fs::path verified(const fs::path& folder, const Manifest& manifest, const std::string& name) {
   open(folder, manifest, name).verify();
   return folder / name;
@@ -64,7 +64,7 @@ void load(const fs::path& folder, const Manifest& manifest, const TrainState& st
   state.run.load(manifest, (folder / kManifest).string());
 }
 
-/// Throws DataError where the folder is no checkpoint of this step.
+/// Throws DataError if the folder is not a checkpoint of this step.
 Manifest manifest_in(const fs::path& folder, std::int64_t step) {
   const fs::path file = folder / kManifest;
   if (!is_there(file)) throw DataError(folder.string(), kManifest, "is missing");
@@ -74,7 +74,7 @@ Manifest manifest_in(const fs::path& folder, std::int64_t step) {
   return manifest;
 }
 
-/// What `work` failed with, empty where it did not.
+/// The sentence of what `work` threw; empty if it did not throw.
 std::string failure_of(const std::function<void()>& work) {
   try {
     work();
@@ -91,7 +91,7 @@ std::string failure_of(const std::function<void()>& work) {
 Checkpoints::Checkpoints(CheckpointOptions options, Communicator& comm,
                          std::function<void(const std::string&)> note)
     : options_(std::move(options)), comm_(comm), note_(std::move(note)) {
-  // What the first rank sees: on a network's file system another one may not see it yet.
+  // As the first rank sees it: on a network's file system another rank may not see it yet.
   if (comm.is_first()) steps_ = find();
   at::Tensor count = at::scalar_tensor(std::ssize(steps_), at::kLong);
   comm.broadcast(count).wait();
@@ -126,7 +126,8 @@ Manifest Checkpoints::restore(const TrainState& state) {
   return manifest;
 }
 
-/// The newest that `serves` finds nothing wrong with, on any rank; the others are set aside.
+/// The newest checkpoint with which `serves` finds no fault on any rank; the faulty ones are set
+/// aside.
 std::optional<Manifest> Checkpoints::first_that(
     const std::function<void(const fs::path&, const Manifest&)>& serves) {
   if (steps_.empty()) return std::nullopt;
@@ -144,7 +145,7 @@ std::optional<Manifest> Checkpoints::first_that(
         failure = error.what();
       }
     });
-    // What cannot be read now is as good as it was: it is for a person to look at.
+    // A checkpoint that cannot be read now may be good, so a person must decide.
     if (const auto failed = first_failure(failure, comm_)) throw Error(failed->sentence);
     const auto damaged = first_failure(damage, comm_);
     if (!damaged) return manifest;
@@ -172,7 +173,7 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
     manifest.world = comm_.world();
     state.run.save(manifest);
     fs::create_directories(options_.folder);
-    remove_old(state.run.step);  // of a save that was killed, too: there is to be room for this one
+    remove_old(state.run.step);  // also removes a killed save, to make room for this one
     fs::create_directory(partial);
   });
   Checksums centers;
@@ -191,7 +192,7 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
     if (!comm_.is_first()) return;
     write_file(partial / kManifest, to_json(manifest));
     if (is_there(folder)) remove(folder);
-    rename_durably(partial, folder);  // now it is there, whatever becomes of older ones
+    rename_durably(partial, folder);  // now the checkpoint exists, whatever happens to older ones
     const std::string left = failure_of([&] { remove_old(state.run.step); });
     if (!left.empty()) note_("older checkpoints are not removed: " + left);
     for (const auto& [name, sums] : manifest.files) bytes += static_cast<std::int64_t>(sums.bytes);
@@ -199,8 +200,8 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
   return bytes;
 }
 
-/// Where one rank cannot do its part, as on a full disk, all give the checkpoint up, which the
-/// first one removes: a full disk is not to stay full.
+/// If one rank cannot do its part, for example on a full disk, all give up the checkpoint, and the
+/// first rank removes it, so that a full disk does not stay full.
 void Checkpoints::on_all_or_none(const fs::path& partial, const std::function<void()>& work) {
   std::string failure;
   long_work(comm_, [&] { failure = failure_of(work); });
@@ -211,8 +212,8 @@ void Checkpoints::on_all_or_none(const fs::path& partial, const std::function<vo
   throw NotSaved(failed->sentence);
 }
 
-/// The ranks' files hold rows that differ in number by at most one, so their checksums may differ
-/// in number too: they are gathered at the length of the longest.
+/// The ranks' files may differ by one row, so they may differ in the number of checksums. They are
+/// gathered with the length of the longest.
 void Checkpoints::gather_sums(const Checksums& sums, Manifest& manifest) {
   const auto blocks = static_cast<std::int64_t>(sums.blocks.size());
   const at::Tensor sizes =
@@ -230,8 +231,8 @@ void Checkpoints::gather_sums(const Checksums& sums, Manifest& manifest) {
   }
 }
 
-/// Everything but the newest ones, those to keep for good and those set aside; what a save or a
-/// removal that was killed has left.
+/// Removes all checkpoints but the newest, those to keep for good and those set aside, and what a
+/// killed save or removal left.
 void Checkpoints::remove_old(std::int64_t newest) const {
   for (const fs::path& entry : entries_of(options_.folder)) {
     const std::string name = entry.filename().string();
@@ -245,14 +246,14 @@ void Checkpoints::remove_old(std::int64_t newest) const {
   }
 }
 
-/// Under another name first: half of a checkpoint must not look like one.
+/// Renamed first, because half of a checkpoint must not look like one.
 void Checkpoints::remove(const fs::path& folder) const {
   const fs::path removed = with(folder, kRemoved);
   rename_durably(folder, removed);
   remove_all(removed);
 }
 
-/// What cannot be removed is no reason to end a run; the next save tries it again.
+/// A failure to remove is no reason to end a run; the next save tries again.
 void Checkpoints::remove_all(const fs::path& folder) const {
   std::error_code error;
   fs::remove_all(folder, error);

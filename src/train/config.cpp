@@ -16,12 +16,12 @@
 namespace pfc {
 namespace {
 
-/// One line and not too long, whatever it holds.
+/// One line and not too long, whatever the text holds.
 std::string excerpt(const std::string& text) {
   constexpr std::size_t kMost = 80;
   if (text.size() <= kMost) return toml_string(text);
   std::size_t end = kMost;
-  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // not inside a character of UTF-8
+  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // not inside a UTF-8 character
   return toml_string(text.substr(0, end)) + "…";
 }
 
@@ -35,7 +35,7 @@ std::string shown(const toml::node& node) {
   return "a date or time";
 }
 
-/// Far keys are compared as a whole, and by name alone for a key that stands in the wrong section.
+/// Suggests the nearest key: compared as a whole, and by name alone for a key in the wrong section.
 [[noreturn]] void fail_unknown(const std::string& key, const std::vector<Field>& known,
                                const Place& place) {
   const std::string_view name = std::string_view(key).substr(key.rfind('.') + 1);
@@ -81,7 +81,7 @@ struct IsVector : std::false_type {};
 template <typename T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
-/// The node's value where it is a T that the field accepts.
+/// The node's value if it is a T that the field accepts.
 template <typename T>
 std::optional<T> accepted(const toml::node& node, const Field& field) {
   if constexpr (IsVector<T>::value) {
@@ -93,7 +93,7 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
         values.push_back(std::move(*value));
       }
     } else if (auto value = accepted<typename T::value_type>(node, field)) {
-      values.push_back(std::move(*value));  // a list of one needs no brackets
+      values.push_back(std::move(*value));  // a list of one value needs no brackets
     } else {
       return std::nullopt;
     }
@@ -102,7 +102,7 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
     return node.value_exact<bool>();
   } else if constexpr (std::is_same_v<T, std::string>) {
     auto value = chosen(node, field);
-    if (value) value = expand_home(std::move(*value));  // only a path begins so
+    if (value) value = expand_home(std::move(*value));  // only a path can begin like this
     return value;
   } else {
     std::optional<double> number;
@@ -134,7 +134,7 @@ void assign(const Field& field, const toml::node& node, const Place& place) {
     place.fail(field.key + " is " + shown(node) + ", want " + wanted(field));
 }
 
-/// The values of one source (a file, or all the overrides) on top of those before it.
+/// The values of one source (a file, or all the overrides), applied over those of earlier sources.
 class Source {
  public:
   explicit Source(Config& config) : config_(config), fields_(fields(config)) {}
@@ -157,7 +157,7 @@ class Source {
     if (field.key == "train.steps") steps_ = place;
   }
 
-  /// A run is as long as its epochs or its steps say, whichever was set last.
+  /// The length of a run is given by its epochs or its steps, whichever was set last.
   void settle_length() const {
     const bool by_epochs = epochs_ && config_.train.epochs > 0;
     const bool by_steps = steps_ && config_.train.steps > 0;
@@ -203,11 +203,11 @@ void apply_table(const toml::table& table, std::string_view file, Config& config
   source.settle_length();
 }
 
-/// `heirs`: the files whose `base` led here, from the first one on.
+/// `heirs`: the files whose `base` led here, beginning with the first.
 void apply_file(const std::filesystem::path& path, std::vector<std::filesystem::path>& heirs,
                 Config& config) {
   const toml::table table = parse_toml(read_file(path), path.string());
-  std::error_code unresolved;  // such as a pipe's; then nothing can lead back to it either
+  std::error_code unresolved;  // for example of a pipe; then nothing can lead back to it either
   heirs.push_back(std::filesystem::canonical(path, unresolved));
   if (const toml::node* base = table.get("base")) {
     const Place place = place_of(path.string(), base->source());
@@ -225,7 +225,7 @@ void apply_file(const std::filesystem::path& path, std::vector<std::filesystem::
   apply_table(table, path.string(), config);
 }
 
-/// The one value of `value = text`, or nothing.
+/// The single value of `value = text`, or nothing.
 std::optional<toml::table> parse_value(const std::string& text) {
   try {
     toml::table table = parse_toml("value = " + text, "--set");
@@ -258,7 +258,7 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
                                 std::holds_alternative<EnumSlot>(field->slot) ||
                                 std::holds_alternative<std::vector<std::string>*>(field->slot);
     auto value = parse_value(text);
-    // A folder may be called 2024 or true: for a string, only what is quoted or a list is TOML.
+    // A folder may be named 2024 or true. So for a string, only quoted text and lists are TOML.
     const bool bare = !value || (text_is_wanted && !value->get("value")->is_string() &&
                                  !value->get("value")->is_array());
     if (bare) value = parse_value(toml_string(text));

@@ -86,7 +86,7 @@ PartialFc make_head(const Config& config, at::Device device, const ClassSampler&
                        .accumulates = config.train.micro_batches > 1,
                        .threads = tiles_at_once(device)},
                       free_memory(device, place.local_world));
-  comm.barrier();  // all have asked for what is free before one takes of it
+  comm.barrier();  // all ranks must have read the free memory before one takes some
   return PartialFc(options, sampler.shard());
 }
 

@@ -19,11 +19,11 @@ PartialFcOptions head_options(const Config& config, at::Device device);
 
 StepPlannerOptions planner_options(const Config& config);
 
-/// The network, with the weights of its start where the run is not resumed (start_network).
+/// Makes the network. If the run is not resumed, it gets its initial weights (start_network).
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
                                        Communicator& comm);
 
-/// Throws Error where it does not fit into memory. All ranks call it together.
+/// Throws Error if it does not fit into memory. All ranks call it together.
 PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
                     const Placement& place, Communicator& comm);
 

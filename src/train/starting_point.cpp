@@ -27,11 +27,11 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kRowsAtATime = 4096;
 
-/// Ranks make their networks from one seed; where their machines differ, so may the last bits.
+/// Ranks make their networks from one seed, but on different machines the last bits may differ.
 void start_alike(Backbone& backbone, Communicator& comm) {
   const torch::NoGradGuard no_grad;
   for (at::Tensor& parameter : backbone.parameters()) {
-    at::Tensor plain = parameter.contiguous();  // on GPUs it lies in channels_last
+    at::Tensor plain = parameter.contiguous();  // on GPUs it is in channels_last
     parameter.copy_(comm.broadcast(plain).wait());
   }
   for (at::Tensor& buffer : backbone.buffers()) comm.broadcast(buffer).wait();
@@ -59,13 +59,13 @@ void take_backbone(const Config& config, Backbone& backbone, const Communicator&
   if (!left_out.empty() && comm.is_first()) tell(left_out);
 }
 
-/// Whose the saved centres are. What an older version saved, or converted, does not say it; where
-/// its run left nothing out, class i was identity i, unless the data's own numbers had gaps.
+/// The identities of saved centres. Older versions and conversions did not note them. If such a run
+/// left nothing out, class i was identity i, unless the data's own numbers had gaps.
 ClassIdentities identities_of(const SavedCenters& saved, const fs::path& from, bool is_first) {
   if (auto identities = saved.identities()) return *std::move(identities);
   const ClassIdentities assumed{.classes = saved.classes()};
   const fs::path file = from / "manifest.json";
-  if (!is_there(file)) return assumed;  // converted: the field's code takes labels as they stand
+  if (!is_there(file)) return assumed;  // converted: InsightFace's code uses labels unchanged
   const Manifest manifest = parse_manifest(read_file(file), file.string());
   const Config then = parse_config(manifest.config, file.string(), {});
   if (then.data.min_images > 1 || !manifest.excluded.empty()) {
@@ -135,7 +135,7 @@ class SomeImages final : public ImageSource {
   std::vector<std::int64_t> images_;
 };
 
-/// The images of this rank's classes that `map` names no saved one for, class by class.
+/// The images of this rank's classes that have no saved class in `map`, class by class.
 SomeImages images_of_new(const Dataset& dataset, const std::vector<std::int64_t>& map,
                          const ClassShard& shard) {
   const auto labels = dataset.labels();
@@ -149,8 +149,8 @@ SomeImages images_of_new(const Dataset& dataset, const std::vector<std::int64_t>
   return {dataset, std::move(images)};
 }
 
-/// Sets rows to the direction of the mean of their images' embeddings, each of unit length, at the
-/// length of a centre that was drawn.
+/// Sets rows to the direction of the mean of their images' unit embeddings, with the length of a
+/// drawn centre.
 class MeanCenters {
  public:
   explicit MeanCenters(CenterTable& table)
@@ -200,7 +200,7 @@ void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Ba
   means.flush();
 }
 
-/// Those of `init.from`, which are taken where `init.class_map` says so.
+/// Opens the centres of `init.from`, from which `init.class_map` takes some.
 SavedCenters open_centers(const Config& config) {
   SavedCenters saved(config.init.from);
   if (saved.dim() != config.model.embedding_size) {
@@ -219,7 +219,7 @@ void require_starting_point(const Config& config) {
   if (init.class_map.empty()) return;
   if (init.class_map != "same" && !is_there(init.class_map))
     throw Error("init.class_map: there is no " + init.class_map + "; want a file, or \"same\"");
-  // A pipe can be read only once, which is when the sets are known.
+  // A pipe can be read only once, and that happens when the sets are known.
   if (init.class_map != "same" && (is_file(init.class_map) || is_folder(init.class_map)))
     require_class_map(read_file(init.class_map), init.class_map);
   open_centers(config);

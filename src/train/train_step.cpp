@@ -23,8 +23,8 @@ at::Tensor pixels_of(const Batch& batch) {
                        at::kByte);
 }
 
-/// A value of each of this rank's images -> one of each image of the global batch, in the plan's
-/// order: ranks hold a share of every micro-batch.
+/// One value for each of this rank's images -> one for each image of the global batch, in the
+/// plan's order (each rank holds a share of every micro-batch).
 at::Tensor gather_in_order(const at::Tensor& local, const StepPlan& plan, Communicator& comm) {
   return comm.all_gather(local)
       .wait()
@@ -80,7 +80,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
   gradients.zero();
   const std::int64_t share = pixels.size(0) / plan.micro_batches, samples = share * comm.world();
   for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
-    const std::int64_t first = part * samples;  // of the micro-batch in the global batch
+    const std::int64_t first = part * samples;  // place of the micro-batch in the global batch
     const bool last = part + 1 == plan.micro_batches;
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
     backbone.set_draws(plan.step, first + comm.rank() * share);
@@ -107,7 +107,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
   if (device.is_cpu() && scaler == nullptr)
     require_finite_gradient(norm.item<double>(), plan, lr, training);
   const at::Tensor skip = not_finite(loss, norm);
-  if (scaler != nullptr) {  // only now is it known whether the step is made
+  if (scaler != nullptr) {  // only now it is known whether the step counts
     head.update(lr, skip);
     scaler->update(overflow);
   }

@@ -84,8 +84,8 @@ std::string progress_text(const TrainMetrics& metrics, std::int64_t steps) {
                 metrics.lr, metrics.images_per_second, 100 * metrics.data_wait);
 }
 
-/// A run from its first step, or from a checkpoint, to its last. What may be wrong is looked at
-/// before what takes long: the training set may have to be indexed, which can take hours.
+/// A run from its first step, or from a checkpoint, to its last. Possible errors are checked before
+/// anything that takes long: the training set may have to be indexed, which can take hours.
 class Run {
  public:
   Run(const Config& config, Communicator& comm, Start start)
@@ -222,11 +222,11 @@ class Run {
     settle(progress);
     unsettled_.emplace(Unsettled{std::move(made), std::move(plan), lr});
     ++state_.step;
-    // A GPU is left to it while the host prepares the next step.
+    // The GPU works on it while the host prepares the next step.
     if (!unsettled_->made.is_pending() || done() == steps_) settle(progress);
   }
 
-  /// Takes in what the last step came to.
+  /// Reads the result of the last step.
   void settle(ProgressLine& progress) {
     if (!unsettled_) return;
     auto [made, plan, lr] = std::move(*unsettled_);
@@ -242,8 +242,8 @@ class Run {
       report(step, result, lr, progress);
   }
 
-  /// Images that another machine's ranks could not decode: every machine has its list, and all must
-  /// start with the same set.
+  /// Excludes images that another machine's ranks could not decode: every machine has its own list,
+  /// and all must start with the same set.
   void exclude(const StepPlan& plan, const StepResult& result) {
     for (const std::int64_t place : result.without_image)
       dataset_->exclude(plan.images[static_cast<std::size_t>(place)], "did not decode on a rank");
@@ -426,7 +426,7 @@ void train(const Config& config, Communicator& comm, Start start) {
   } catch (const c10::OutOfMemoryError& error) {
     throw Error(out_of_memory(error.what_without_backtrace()));
   }
-  comm.barrier();  // every rank's files are there
+  comm.barrier();  // every rank's files exist
 }
 
 }  // namespace pfc

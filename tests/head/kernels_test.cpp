@@ -53,8 +53,8 @@ std::vector<float> floats(const std::vector<BFloat16>& values) {
 
 using kernels::Target;
 
-/// Every instruction set that the kernels were compiled for and this processor has, one after the
-/// other. The portable kernels have one.
+/// Every instruction set for which the kernels were compiled and which this processor has, one
+/// after another. The portable kernels have one.
 class Kernels : public ::testing::TestWithParam<Target> {
  protected:
   void SetUp() override {
@@ -102,8 +102,8 @@ TEST_P(Kernels, NormalizeRowOfZerosIsZeroAndOfNanIsNan) {
 }
 
 TEST_P(Kernels, ExponentialIsWithinItsStatedError) {
-  // One column a value, scale 1, shift 0: the argument is exact, so what is seen is the
-  // exponential's own error.
+  // One column for each value, scale 1, shift 0. The argument is then exact, so the error is that
+  // of the exponential.
   auto x = numbers(100'000, -87.3, 0, 2);
   x.insert(x.end(), {0.0f, -1e-9f, -87.3365f, 1e-6f});
   std::vector<float> result = x, shift(x.size());
@@ -248,8 +248,8 @@ TEST_P(Kernels, AdamWsFirstStepHasAllDigitsOfOneMinusBeta) {
 }
 
 TEST_P(Kernels, AdamWsDecayIsRightOnAverage) {
-  // A millionth is 17 units in the last place of float32 beside 1; each weight rounds to whole
-  // ones.
+  // A millionth is 17 units in the last place of float32 beside 1; each weight is rounded to a
+  // whole number of units.
   constexpr std::int64_t kDim = 1 << 14;
   auto w = numbers(kDim, 0.5, 1, 5);
   const auto before = w;
@@ -377,7 +377,7 @@ TEST_P(Kernels, StochasticRoundingIsRightOnAverage) {
     }
   }
   for (std::size_t j = 0; j < 64; ++j) {
-    // A unit in the last place is 2⁻⁸ here: the deviation of a mean is below 2⁻⁸ / 2 / √4000.
+    // A unit in the last place is 2⁻⁸ here, so the deviation of a mean is below 2⁻⁸ / 2 / √4000.
     EXPECT_NEAR(mean_w[j], 0.9999 * static_cast<double>(exact[j]), 1.3e-4);
     EXPECT_NEAR(mean_v[j], 1.0003 * static_cast<double>(exact[j]), 1.3e-4);
   }

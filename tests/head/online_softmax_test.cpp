@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kSamples = 3, kDim = 16, kTileRows = 1000;
 constexpr double kScale = 20;
 
-/// What tile by tile becomes of so many of these, taken by turns.
+/// Some tiles of random cosines and unit centres, processed in turn.
 struct Softmax {
   std::vector<at::Tensor> cosines, units;
 

@@ -9,7 +9,7 @@
 
 #include "pfc/base/error.h"
 
-// The streaming head against autograd through an explicit matrix of logits in float64.
+// The streaming head compared with autograd through an explicit float64 matrix of logits.
 
 namespace pfc {
 namespace {
@@ -47,7 +47,7 @@ SampledClasses draw(const Case& c, std::int64_t step) {
       .draw(step, labels);
 }
 
-/// The obvious way: every logit in a matrix, autograd, and SGD on the sampled rows.
+/// The direct way: every logit in a matrix, autograd, and SGD on the sampled rows.
 Result naive(const Case& c, const at::Tensor& embeddings, at::Tensor weights, at::Tensor momentum,
              std::int64_t step, double lr) {
   const SampledClasses classes = draw(c, step);
@@ -86,7 +86,7 @@ void expect_close(const at::Tensor& found, const at::Tensor& want, const char* w
       << what;
 }
 
-/// A whole step of a world of one.
+/// A whole step on one rank.
 void take_step(PartialFc& head, const Case& c, const at::Tensor& embeddings,
                const SampledClasses& classes, double lr) {
   const auto comm = make_self_communicator();
@@ -97,12 +97,12 @@ void take_step(PartialFc& head, const Case& c, const at::Tensor& embeddings,
   head.update(lr, in_flight);
 }
 
-/// The head's gradient is by unit vectors; the naive one goes through their normalisation.
+/// The head's gradient is by unit vectors; the direct way goes through their normalisation.
 at::Tensor through_normalisation(const at::Tensor& dx, const at::Tensor& embeddings) {
   return dx - (dx * embeddings).sum(1, true) * embeddings;
 }
 
-/// 5 steps of the head and of the naive way, side by side.
+/// Five steps of the head and of the direct way, side by side.
 void expect_equals_naive(const Case& c) {
   SCOPED_TRACE(c.name);
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
@@ -226,7 +226,7 @@ TEST(PartialFc, StreamingEqualsNaiveForAnyBatch) {
   expect_equals_naive(c);
   c.sample_rate = 0;
   c.name = "nothing but one class";
-  c.head.table.optimizer.weight_decay = 1e-2;  // else all gradients are 0
+  c.head.table.optimizer.weight_decay = 1e-2;  // otherwise all gradients are 0
   expect_equals_naive(c);
 }
 
@@ -305,8 +305,8 @@ TEST(PartialFc, OfLearntSamplesNoDigitsAreLost) {
   }
 }
 
-/// Of samples over all rows of a table, in float64 and without a matrix of them all: each one's
-/// loss, and that loss's gradient by its embedding.
+/// For samples over all rows of a table, in float64 and without a matrix of all logits: the loss of
+/// each sample, and that loss's gradient by its embedding.
 std::pair<at::Tensor, at::Tensor> losses_over(const at::Tensor& weights, const at::Tensor& x,
                                               const std::vector<std::int64_t>& labels,
                                               double scale) {
@@ -386,8 +386,8 @@ TEST(PartialFc, AClassThatIsAloneHasNoLossAndMovesNothing) {
 }
 
 TEST(PartialFc, RisingMaximaLoseNothing) {
-  // Classes sorted so that every tile's largest logit is above all before it, by far more than exp
-  // can hold.
+  // Classes sorted so that every tile's largest logit is above all before it, by far more than the
+  // range of exp.
   Case c = cosface("rising");
   c.head.scale = 200;
   c.head.tile_rows = 2;

@@ -1,4 +1,4 @@
-// The head over several ranks against the same head on one.
+// The head over several ranks compared with the same head on one.
 #include <gtest/gtest.h>
 #include <torch/nn/functional/normalization.h>
 #include <torch/types.h>
@@ -17,7 +17,7 @@ constexpr std::int64_t kDim = 16, kBatch = 24, kSteps = 20;
 struct Case {
   std::string name;
   PartialFcOptions head = {.table = {.dim = kDim}, .scale = 16, .tile_rows = 8};
-  std::int64_t classes = 101;  // which no world of 2, 3 or 4 divides
+  std::int64_t classes = 101;  // not divisible by a world of 2, 3 or 4
   double sample_rate = 0.3;
   std::int64_t labels_below = 101;
   std::int64_t micro_batches = 1;
@@ -88,7 +88,7 @@ Result run(const Case& c, Communicator& comm) {
   return result;
 }
 
-/// The difference, relative to the largest value that is wanted.
+/// The difference, relative to the largest wanted value.
 double error(const at::Tensor& found, const at::Tensor& want) {
   return ((found - want).abs().max() / want.abs().max()).item<double>();
 }
@@ -118,7 +118,7 @@ TEST(RanksHead, ShardedEqualsUnshardedWhereRanksHaveNoPositives) {
   Case c{.name = "labels of the first rank"};
   c.labels_below = 20;
   expect_equals_one_rank(c);
-  c.name = "and no negatives either";  // ranks without a sampled class
+  c.name = "and no negatives either";  // some ranks have no sampled class
   c.sample_rate = 0;
   expect_equals_one_rank(c);
 }

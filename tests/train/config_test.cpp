@@ -22,7 +22,7 @@ Config parse(std::string_view text, const std::vector<std::string>& overrides = 
   return parse_config(text, "run.toml", overrides);
 }
 
-/// The sentence that refuses the text.
+/// The sentence with which the text is refused.
 std::string refusal(std::string_view text, const std::vector<std::string>& overrides = {}) {
   try {
     parse(text, overrides);

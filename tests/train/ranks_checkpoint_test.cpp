@@ -27,7 +27,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
 
-/// A folder that the first rank makes and all use.
+/// A folder that the first rank creates and all ranks use.
 class SharedFolder {
  public:
   explicit SharedFolder(Communicator& comm) : comm_(comm) {
@@ -48,7 +48,7 @@ class SharedFolder {
   fs::path path_;
 };
 
-/// What a rank trains, as if it had taken so many steps.
+/// The objects that a rank trains, as if it had taken this many steps.
 struct Trained {
   Trained(Communicator& comm, int steps)
       : backbone(make_backbone("tiny", 8, 1)),
@@ -99,7 +99,7 @@ std::vector<std::string> names_of(const fs::path& folder) {
   return names;
 }
 
-/// While this lives, no file of this process grows beyond so many bytes: as if the disk were full.
+/// While this lives, no file of this process can grow beyond this size, as if the disk were full.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
@@ -166,7 +166,7 @@ TEST(RanksCheckpoint, FallsBackOnAllRanksWhereOneMeetsADamagedFile) {
     }
     Notes notes;
     Checkpoints checkpoints({.folder = folder.path()}, comm, notes.taker());
-    EXPECT_EQ(checkpoints.newest()->step, 5);  // whether it is whole shows when it is read
+    EXPECT_EQ(checkpoints.newest()->step, 5);  // damage is only noticed when it is read
     EXPECT_EQ(checkpoints.restore(found.state()).step, 3);
     expect_equal(found, want);
     if (comm.rank() == last) {

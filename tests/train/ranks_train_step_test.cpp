@@ -30,7 +30,7 @@ struct Result {
   TrafficByCollective sent;                 ///< in all
 };
 
-/// Always the same images: they can be learnt, and rounding is not blown up by chance.
+/// Always the same images, so that they can be learnt and rounding is not amplified by chance.
 StepPlan plan_of(std::int64_t step, const TestRun& run, const ClassSampler& sampler) {
   StepPlan plan;
   plan.step = step;
@@ -44,7 +44,7 @@ StepPlan plan_of(std::int64_t step, const TestRun& run, const ClassSampler& samp
   return plan;
 }
 
-/// This rank's images of the plan; the fourth of all does not decode.
+/// This rank's images of the plan. Of all images, the fourth does not decode.
 Batch batch_of(const StepPlan& plan, const Communicator& comm) {
   const auto generator = at::detail::createCPUGenerator(1);
   const std::int64_t size = std::ssize(plan.images);

@@ -39,8 +39,8 @@ TEST(SameRun, SaysWhatElseChanged) {
                   "schedule.lr = 0.05, was 0.1"));
 }
 
-/// A key that comes to the configuration must be put into one of the three kinds; whether it is the
-/// right one is asked here, of the kind that saved files depend on.
+/// A new key must be put into one of the three kinds. This test asks whether it is the right one,
+/// for the kind that saved files depend on.
 TEST(SameRun, KeepsThePlanAndTheShapesOfWhatWasSaved) {
   Config config;
   std::vector<std::string> fixed;

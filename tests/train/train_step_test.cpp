@@ -84,7 +84,7 @@ class TrainStep : public testing::Test {
 };
 
 TEST_F(TrainStep, EqualsAutogradThroughTheWholeModel) {
-  // The obvious way, in float64: backbone, normalisation, logits of the sampled classes, cross
+  // The direct way, in float64: backbone, normalisation, logits of the sampled classes, cross
   // entropy.
   std::vector<std::int64_t> rows,
       targets(plan_.classes.targets.begin(), plan_.classes.targets.end());

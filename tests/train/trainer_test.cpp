@@ -82,7 +82,7 @@ TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
 
 TEST_F(Train, LearnsWithABackboneInBFloat16) {
   config_.train.precision = Precision::kBFloat16;
-  config_.train.batch_size = 8;  // processors without such instructions take their time
+  config_.train.batch_size = 8;  // processors without such instructions are slow
   config_.train.steps = 6;
   config_.log.every = 1;
   config_.eval.sets = {};
@@ -246,7 +246,8 @@ TEST_F(Train, SaysWhatItWillEvaluateAndHowFarItIs) {
   EXPECT_EQ(ended, 2) << log_;
 }
 
-/// So many images of each of so many identities, of which a share does not decode.
+/// `images` images of each of `identities` identities; with `broken`, a share of them does not
+/// decode.
 void write_set(const fs::path& path, std::uint64_t identities, std::uint64_t images,
                bool broken = false) {
   FaceRecordWriter writer(path);

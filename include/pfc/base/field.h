@@ -12,23 +12,23 @@
 
 namespace pfc {
 
-/// Which numbers a key accepts. Infinities and NaN are never among them.
+/// The range of numbers that a key accepts. Infinities and NaN are never accepted.
 struct Range {
   double low = std::numeric_limits<double>::lowest();
   double high = std::numeric_limits<double>::max();
-  bool above_low = false;   ///< `low` itself is out
-  bool below_high = false;  ///< `high` itself is out
+  bool above_low = false;   ///< `low` itself is excluded
+  bool below_high = false;  ///< `high` itself is excluded
 
   bool holds(double value) const {
     return (above_low ? value > low : value >= low) && (below_high ? value < high : value <= high);
   }
 };
 
-/// Where an enum's value lives, which a configuration has by its name.
+/// Where an enum's value is stored. The configuration has it by its name.
 struct EnumSlot {
   void* value;
   std::string_view (*get)(const void* value);
-  void (*set)(void* value, std::string_view name);  ///< `name` is one of the enum's
+  void (*set)(void* value, std::string_view name);  ///< `name` must be one of the enum's
 };
 
 template <HasNames E>
@@ -43,9 +43,9 @@ using Slot = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::st
 
 /// What a run that is resumed may do with a key.
 enum class OnResume {
-  kFixed,  ///< keep it: the plan of what was done, or the shape of what was saved, depends on it
-  kTold,   ///< change it, and say so: later steps compute something else, the earlier ones stay
-  kFree,   ///< change it: where things lie, how fast they are made, what only a start reads
+  kFixed,  ///< keep it: the plan of finished steps, or the shape of saved data, depends on it
+  kTold,   ///< change it, with a message: later steps compute something else, finished steps stay
+  kFree,   ///< change it: paths, speed, and what is read only at the start of a run
 };
 
 /// One key of a configuration: all that parsing, writing, resuming and the reference know about it.
@@ -63,7 +63,7 @@ struct Field {
   std::string_view name() const { return std::string_view(key).substr(section().size()); }
 };
 
-/// What fields are made with.
+/// Functions to make ranges and fields.
 namespace key {
 
 constexpr Range from(double low) {
@@ -79,7 +79,7 @@ constexpr Range from_below(double low, double high) {
   return {.low = low, .high = high, .below_high = true};
 }
 
-/// A key whose value is the name of an enum's.
+/// A key whose value is one of an enum's names.
 template <HasNames E>
 Field choice(std::string key, E& value, OnResume on_resume, std::string meaning) {
   return {std::move(key), enum_slot(value), on_resume, {}, names_of<E>(), std::move(meaning)};

@@ -21,9 +21,9 @@ struct CenterTableOptions {
   NumberType weights = NumberType::kFloat32;  ///< how the centres are stored
   NumberType state = NumberType::kFloat32;    ///< how the optimizer's state is stored
   std::uint64_t seed = 0;                     ///< of the centres' initial values and of rounding
-  at::Device device = at::kCPU;               ///< where steps work on it
-  /// For a GPU whose memory it does not fit: it lies in the host's, and each step's rows are
-  /// brought to the GPU. A CPU's lies there anyway.
+  at::Device device = at::kCPU;               ///< where steps work on the table
+  /// For a GPU whose memory is too small for the table: it lies in host memory, and each step's
+  /// rows are copied to the GPU. On a CPU the table lies there anyway.
   bool in_host_memory = false;
 };
 
@@ -46,8 +46,8 @@ class CenterTable {
   static constexpr float kInitialDeviation = 0.01f;
 
   /// Centres start as N(0, 0.01²), a pure function of (seed, global class, component); the
-  /// optimizer's state starts as 0. Throws Error where an option makes no sense or the memory
-  /// cannot be reserved.
+  /// optimizer state starts as 0. Throws Error if an option makes no sense or the memory cannot be
+  /// reserved.
   CenterTable(const ClassShard& shard, const CenterTableOptions& options);
   ~CenterTable();
   CenterTable(const CenterTable&) = delete;

@@ -20,13 +20,13 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
-  /// Class centres that a thread works on at a time, or a GPU; 0: from a thread's cache, or 16,384,
-  /// fewer for more than 1,024 samples.
+  /// Class centres that a thread, or a GPU, processes at a time. 0: chosen from a thread's cache,
+  /// or 16,384 on a GPU, fewer for more than 1,024 samples.
   std::int64_t tile_rows = 0;
-  /// For keeping probabilities between the two passes: in float32 where that fits, else in
-  /// bfloat16, else they are computed again. A GPU keeps them as its GEMMs take them.
+  /// Memory to keep probabilities between the two passes: in float32 if that fits, otherwise in
+  /// bfloat16, otherwise they are computed again. A GPU keeps them in the type of its GEMMs.
   std::int64_t workspace_bytes = std::int64_t{512} << 20;
-  /// None: bfloat16, or float16 where the GPU has no bfloat16.
+  /// Not given: bfloat16, or float16 if the GPU has no bfloat16.
   std::optional<GemmInput> gemm = {};
 };
 
@@ -53,12 +53,12 @@ struct PartialFcOptions {
 /// of that GPU, puts all work on the current stream and never waits for it but in `loss`.
 class PartialFc {
  public:
-  /// Throws Error where an option is outside its range or the table cannot be reserved.
+  /// Throws Error if an option is out of range or the table cannot be reserved.
   PartialFc(const PartialFcOptions& options, const ClassShard& shard);
   ~PartialFc();
 
-  /// Begins a step. classes: this rank's draw for the B samples of the global batch; valid [B]
-  /// float32, the same on every rank, 1 or 0 (a sample that weighs nothing).
+  /// Begins a step. classes: this rank's draw for the B samples of the global batch. valid [B]
+  /// float32, the same on every rank: 1, or 0 for a sample with no weight.
   void begin(const SampledClasses& classes, const at::Tensor& valid);
 
   /// Says what the next step will use, once the current one is over: where the table lies in host
@@ -74,10 +74,10 @@ class PartialFc {
   /// `d_embeddings` hold.
   void exchange(Communicator& comm);
 
-  /// The part of the global batch's mean loss that the step's samples so far make; not finite where
-  /// anything that went into it was not. Waits for a GPU.
+  /// The contribution of the step's samples so far to the global batch's mean loss; not finite if
+  /// any input was not finite. Waits for a GPU.
   double loss() const;
-  /// The same, a float64 scalar where the head works. It holds the step's loss until the next
+  /// The same as a float64 scalar on the head's device. It holds the step's loss until the next
   /// `begin`.
   at::Tensor loss_tensor() const;
   /// [n, d]: this rank's part of the loss's gradient by the unit embeddings; the gradient is the
@@ -92,12 +92,12 @@ class PartialFc {
   void update(double lr, Pending& in_flight, const at::Tensor& skip = {});
   /// The same with nothing in flight.
   void update(double lr, const at::Tensor& skip);
-  /// Pass 2 of a micro-batch that is not the step's last: the gradients are added up.
+  /// Pass 2 of a micro-batch that is not the last of the step: adds up the gradients.
   void accumulate(Pending& in_flight);
 
-  /// Class centres that a thread, or a GPU, works on at a time, for so many samples.
+  /// How many class centres a thread, or a GPU, processes at a time for this number of samples.
   static std::int64_t tile_rows(const PartialFcOptions& options, std::int64_t samples);
-  /// What is kept between the passes, in bytes, for so many sampled rows and samples.
+  /// The bytes kept between the passes for these numbers of sampled rows and samples.
   static std::int64_t kept_bytes(const PartialFcOptions& options, std::int64_t rows,
                                  std::int64_t samples);
 

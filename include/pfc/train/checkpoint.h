@@ -20,18 +20,20 @@
 namespace pfc {
 
 struct CheckpointOptions {
-  std::filesystem::path folder = {};  ///< that they stand in, one on a file system of all ranks
-  std::int64_t keep_last = 2;         ///< how many of the newest are kept
-  std::int64_t keep_every = 0;  ///< those of a multiple of so many steps are kept too; 0: none
+  std::filesystem::path folder =
+      {};                      ///< where they are kept, on a file system that all ranks share
+  std::int64_t keep_last = 2;  ///< how many of the newest are kept
+  std::int64_t keep_every =
+      0;  ///< those of every multiple of this many steps are kept too; 0: none
 };
 
-/// A checkpoint could not be written, and nothing of it is left; thrown on every rank.
+/// A checkpoint could not be written, and nothing of it is left. Thrown on every rank.
 class NotSaved : public Error {
  public:
   using Error::Error;
 };
 
-/// What a checkpoint holds of a run; everything else follows from these.
+/// Everything about a run that a checkpoint holds; the rest follows from it.
 struct TrainState {
   RunState& run;
   Backbone& backbone;
@@ -44,32 +46,34 @@ struct TrainState {
 ///
 /// - `backbone.safetensors`, rank 0's (save_backbone's, so that it can be used as it is),
 /// - `optimizer.safetensors`, the state of the backbone's optimizer,
-/// - `centers-00001-of-00004.safetensors`, one a rank (save_centers'),
+/// - `centers-00001-of-00004.safetensors`, one for each rank (save_centers'),
 /// - `manifest.json`, written last, with the numbers of RunState.
 ///
-/// A checkpoint is written under another name, which it loses when all of it is on the disk, and
-/// older ones are removed after that: whenever a run dies, one that is whole is left. What a killed
-/// save left goes before the next one, so that room for `keep_last` and one more is enough. Every
-/// rank calls each function, and where one rank fails all throw its sentence.
+/// A checkpoint is written under a temporary name and renamed when all of it is on the disk; older
+/// ones are removed after that. So whenever a run dies, a whole one is left. Remains of a killed
+/// save are removed before the next one, so room for `keep_last` and one more is enough. Every rank
+/// calls each function; if one rank fails, all throw its sentence.
 class Checkpoints {
  public:
-  /// Looks for what is there. `note` gets a sentence for each that cannot be used, on one rank.
+  /// Looks for existing checkpoints. `note` gets a sentence, on one rank, for each that cannot be
+  /// used.
   Checkpoints(CheckpointOptions options, Communicator& comm,
               std::function<void(const std::string&)> note);
 
   bool empty() const { return steps_.empty(); }
-  /// The manifest of the newest, which may not be whole otherwise; nothing if there are none.
-  /// Throws Error if there are some and none has a manifest that can be used.
+  /// The manifest of the newest checkpoint, whose other files may be damaged; nothing if there is
+  /// none. Throws Error if there are checkpoints and none has a usable manifest.
   std::optional<Manifest> newest();
-  /// Fills `state` from the newest that is whole; RunState's numbers are then the first rank's. One
-  /// with a missing, short or altered file is noted by the file's name and set aside as
-  /// `step-….damaged`. Throws Error where none is left, and where a file cannot be read: that says
-  /// nothing of the checkpoint.
+  /// Fills `state` from the newest whole checkpoint; RunState's numbers are then the first rank's.
+  /// A checkpoint with a missing, short or altered file is reported by the file's name and set
+  /// aside as `step-….damaged`. Throws Error if none is left. Throws Error also if a file cannot be
+  /// read, because that does not mean that the checkpoint is damaged.
   Manifest restore(const TrainState& state);
 
-  /// Saves. `manifest` describes the configuration and the training set; `state` and this fill in
-  /// the rest. Rows are streamed from the table, which must not change meanwhile. Returns the bytes
-  /// of the checkpoint, on the first rank. Throws NotSaved where a rank cannot write its part.
+  /// Saves. `manifest` describes the configuration and the training set; `state` and this function
+  /// fill in the rest. Rows are streamed from the table, which must not change meanwhile. Returns
+  /// the bytes of the checkpoint on the first rank. Throws NotSaved if a rank cannot write its
+  /// part.
   std::int64_t save(const TrainState& state, const std::string& network,
                     std::int64_t embedding_size, Manifest manifest);
 

@@ -55,13 +55,13 @@ struct Names<Precision> {
                                                         {Precision::kFloat16, "float16"}});
 };
 
-/// A training run, as `pfc train CONFIG.toml` reads it. The names are the file's: `[head]
+/// A training run, as `pfc train CONFIG.toml` reads it. Names are those of the file: `[head]
 /// sample_rate` is `head.sample_rate`. Paths are relative to the working directory, as on a command
 /// line.
 struct Config {
   struct Data {
-    std::string train;                ///< a .rec, its folder, or a folder of one folder an identity
-    std::string cache_dir;            ///< where the index cache goes; empty: beside the data
+    std::string train;      ///< a .rec, its folder, or a folder with one folder for each identity
+    std::string cache_dir;  ///< where the index cache goes; empty: beside the data
     std::int64_t min_images = 1;      ///< identities with fewer images are dropped
     std::int64_t workers = 0;         ///< decoding threads; 0: chosen from the cores
     std::int64_t prefetch = 4;        ///< batches decoded ahead
@@ -160,22 +160,22 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
-/// Reads a TOML file, then applies `overrides`: "key.path=value", the value in TOML syntax or a
-/// bare string. A file may name another one by `base = "other.toml"`, relative to itself, whose
-/// values it overrides. A list of one needs no brackets. Of `train.epochs` and `train.steps` the
-/// one set last holds; one file, or the overrides, setting both is an error. Throws DataError with
-/// the line (or the override) for syntax, unknown keys (naming the nearest known one), wrong types,
-/// values outside their range and a `base` that leads back to itself; UsageError for an override
-/// without "=".
+/// Reads a TOML file, then applies `overrides`: "key.path=value", where the value is in TOML syntax
+/// or a bare string. With `base = "other.toml"` (relative to itself) a file overrides the values of
+/// another one. A list of one value needs no brackets. Of `train.epochs` and `train.steps` the one
+/// set last counts; if one file, or the overrides, set both, that is an error. Throws DataError
+/// with the line (or the override) for wrong syntax, unknown keys (naming the nearest known one),
+/// wrong types, values out of range, and a `base` that leads back to itself. Throws UsageError for
+/// an override without "=".
 Config load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 /// The same from text, for tests and fuzzing; `name` stands for the file in messages. Text has no
 /// folder, so `base` is an error in it.
 Config parse_config(std::string_view text, std::string_view name,
                     const std::vector<std::string>& overrides);
-/// The whole configuration as TOML, every key present, as it is kept beside a run's results.
-/// Parsing it gives an equal configuration.
+/// The whole configuration as TOML with every key, as it is kept with a run's results. Parsing it
+/// gives an equal configuration.
 std::string to_toml(const Config& config);
-/// Every key with its default, what it accepts and what it means, for `pfc train --help`.
+/// Every key with its default, the values it accepts and its meaning, for `pfc train --help`.
 std::string config_reference();
 
 }  // namespace pfc

@@ -17,7 +17,7 @@
 
 namespace pfc {
 
-/// What a training step changes. Backbone and head are on one device.
+/// The objects that a training step changes. Backbone and head are on one device.
 struct Training {
   Backbone& backbone;
   PartialFc& head;
@@ -28,8 +28,8 @@ struct Training {
   /// What embeddings travel between ranks as. In bfloat16 they are rounded, to 1/256, and brought
   /// back to unit length.
   NumberType gather = NumberType::kFloat32;
-  /// What the backbone computes in (autocast): float32, bfloat16 or, with a scaler, float16. Its
-  /// parameters, its last layers and the head's arithmetic have float32.
+  /// The type in which the backbone computes (autocast): float32, bfloat16 or, with a scaler,
+  /// float16. Its parameters, its last layers and the head's arithmetic are float32.
   at::ScalarType precision = at::kFloat;
   LossScaler* scaler = nullptr;
 };
@@ -37,17 +37,17 @@ struct Training {
 struct StepResult {
   double loss = 0;           ///< mean over the global batch
   double gradient_norm = 0;  ///< of the backbone, before clipping
-  /// Places in the global batch of images that did not decode, on whichever rank.
+  /// Places in the global batch of images that did not decode, on any rank.
   std::vector<std::int64_t> without_image = {};
 };
 
-/// A step that a GPU may still be at.
+/// A step that a GPU may still be computing.
 class PendingStep {
  public:
-  /// values [2 + B] float64 where the step was made: loss, norm of the gradient, valid.
+  /// values [2 + B] float64 on the step's device: loss, norm of the gradient, valid.
   explicit PendingStep(const at::Tensor& values) : values_(values) {}
 
-  /// Whether the host has gone on without it.
+  /// Whether the host has continued without it.
   bool is_pending() const { return values_.is_pending(); }
   /// Waits until it is over.
   StepResult wait();
@@ -56,15 +56,15 @@ class PendingStep {
   PendingValues values_;
 };
 
-/// One step: this rank's images of the plan through the backbone, the head over all ranks'
-/// embeddings, and both updates. Where the loss or the backbone's gradient is not finite neither is
-/// applied; on the CPU it then throws Error with the step, the learning rate and the first tensor
-/// that is not finite. On a GPU it does not wait for the step, whose result is to be looked at
+/// Makes one step: this rank's images of the plan through the backbone, the head over all ranks'
+/// embeddings, and both updates. If the loss or the backbone's gradient is not finite, neither
+/// update is applied. On a CPU it then throws Error with the step, the learning rate and the first
+/// tensor that is not finite. On a GPU it does not wait for the step, whose result is examined
 /// later (require_finite).
 PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training);
 
-/// Throws that Error where a step's result is not finite. A step of float16 whose gradient is not
-/// is one that was skipped.
+/// Throws that Error if the result of a step is not finite. In float16, a step with a gradient that
+/// is not finite was skipped, and is no error.
 void require_finite(const StepResult& result, const StepPlan& plan, double lr,
                     const Training& training);
 

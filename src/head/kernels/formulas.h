@@ -1,7 +1,7 @@
 #pragma once
 
-// The formulas of the head's small kernels, one scalar at a time, in whatever type they are asked
-// for. Every back end is tested against them; none of them is meant to be fast.
+// The formulas of the head's small kernels, one scalar at a time, for any number type. Every back
+// end is tested against them; they are not meant to be fast.
 
 #include <algorithm>
 #include <array>
@@ -23,7 +23,7 @@
 
 namespace pfc::kernels::formulas {
 
-/// Norms are taken to be at least this, as torch.nn.functional.normalize does.
+/// Norms count as at least this, as in torch.nn.functional.normalize.
 inline constexpr double kLeastNorm = 1e-12;
 
 /// unit = w / max(‖w‖, 1e-12); returns 1 / max(‖w‖, 1e-12).
@@ -63,10 +63,10 @@ struct OwnLoss {
   double rest;  ///< 1 − p, the other classes' share
 };
 
-/// From the logit of a sample's own class and the log of the sum of the others' exponentials. Both
-/// are functions of the difference of these, so that a sample which is learnt, whose p is near 1,
-/// loses no digits: log(1 + ε) of a sum that its own class is in would have those of ε that float32
-/// holds beside 1.
+/// Computed from the logit of a sample's own class and the log of the sum of the others'
+/// exponentials. Both results are functions of their difference, so that a learnt sample, whose p
+/// is near 1, loses no digits. If the own class were part of the sum, log(1 + ε) would keep only
+/// the digits of ε that float32 holds beside 1.
 PFC_ON_GPU inline OwnLoss own_loss(double log_others, double own_logit) {
   const double gap = log_others - own_logit, small = std::exp(-std::abs(gap));
   return {std::max(gap, 0.0) + std::log1p(small), (gap > 0 ? 1.0 : small) / (1 + small)};
@@ -78,34 +78,34 @@ PFC_ON_GPU T shifted_exp(T cosine, T scale, T shift) {
   return std::exp(scale * cosine - shift);
 }
 
-/// A bfloat16: float32's upper half.
+/// A bfloat16: the upper half of a float32.
 enum class BFloat16 : std::uint16_t {};
 
 PFC_ON_GPU inline float to_float(BFloat16 x) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
 }
 
-/// To the nearest; of two as near, to the one that ends in 0. NaN stays NaN.
+/// Rounds to the nearest; of two equally near values, to the one that ends in 0. NaN stays NaN.
 PFC_ON_GPU inline BFloat16 round_to_nearest(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   if (std::isnan(x)) return BFloat16{static_cast<std::uint16_t>(bits >> 16 | 0x40)};
   return BFloat16{static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-/// To one of the two neighbours, up with a probability of the part that would be cut off, given
-/// 16 random bits: the mean over them is x, so a change below the type's resolution is not lost but
-/// comes about now and then.
+/// Rounds to one of the two neighbours, given 16 random bits: up with a probability equal to the
+/// part that would be cut off. The mean is x, so a change below the type's resolution is not lost
+/// but happens now and then.
 PFC_ON_GPU inline BFloat16 round_stochastically(float x, std::uint16_t random) {
   return BFloat16{static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(x) + random) >> 16)};
 }
 
-/// What the rounding of one row in one step draws from.
+/// The key for rounding one row in one step.
 struct RoundingKey {
   std::uint32_t first, second;
 };
 
 /// 32 random bits for the j-th component of a row: a counter through an integer hash of two
-/// multiplications (Wellons, "Prospecting for hash functions", 2018), keyed on both sides.
+/// multiplications (Wellons, "Prospecting for hash functions", 2018), keyed before and after.
 PFC_ON_GPU inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint32_t j) {
   std::uint32_t x = j * 0x9E3779B9u ^ key.first;
   x = (x ^ x >> 16) * 0x7feb352du;
@@ -113,8 +113,8 @@ PFC_ON_GPU inline std::uint32_t rounding_bits(const RoundingKey& key, std::uint3
   return (x ^ x >> 16) ^ key.second;
 }
 
-/// Two numbers of N(0, 1) from two random words, by Box and Muller's transform. The upper 24 bits
-/// of a word count, which float32 holds exactly.
+/// Two numbers from N(0, 1) made of two random words, by Box and Muller's transform. The upper 24
+/// bits of a word are used, which float32 holds exactly.
 template <typename T>
 PFC_ON_GPU std::array<T, 2> normal_pair(std::uint32_t first, std::uint32_t second) {
   constexpr T kUnit = static_cast<T>(0x1p-24);

@@ -73,7 +73,7 @@ void update_row(const TableRow& row, const RowUpdate& update, const float* d_uni
 /// Nothing but the missed steps.
 void catch_up_row(const TableRow& row, std::int64_t dim, const RoundingKey& key);
 
-/// The instruction set that the calls above run on, e.g. "AVX2".
+/// The instruction set that the functions above use, e.g. "AVX2".
 const char* instruction_set();
 
 }  // namespace pfc::kernels

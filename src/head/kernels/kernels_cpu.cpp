@@ -4,8 +4,8 @@
 
 #include "head/kernels/best_target.h"
 
-// This file is compiled once for each instruction set; the calls at its end choose among them at
-// run time.
+// This file is compiled once for each instruction set; the functions at its end choose among them
+// at run time.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "head/kernels/kernels_cpu.cpp"
 #include <hwy/foreach_target.h>
@@ -24,8 +24,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <typename D, typename Vec>
 HWY_INLINE Vec exp_of(D d, Vec x) {
   const hn::RebindToSigned<D> di;
-  const Vec lowest = hn::Set(d, -87.3365f);  // below it the result is no normal number
-  // Of what is below or no number, n is 0: its own value might be none that an integer holds.
+  const Vec lowest = hn::Set(d, -87.3365f);  // below this the result is not a normal number
+  // For values below it and NaN, n is 0, because their own value may not fit into an integer.
   const Vec within = hn::IfThenElseZero(hn::Ge(x, lowest), x);
   const Vec n = hn::Round(hn::Mul(within, hn::Set(d, 1.44269504f)));
   Vec r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f),
@@ -39,7 +39,7 @@ HWY_INLINE Vec exp_of(D d, Vec x) {
   p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
   const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
   const Vec power = hn::BitCast(d, exponent);
-  // A NaN is not below the lowest, and p is NaN then.
+  // A NaN is not below the lowest, and then p is NaN.
   return hn::IfThenZeroElse(hn::Lt(x, lowest), hn::Mul(p, power));
 }
 
@@ -62,7 +62,7 @@ void fill_normal(Row w, std::int64_t dim, float deviation, const CounterRandom& 
 
 #else
 
-/// Four words from each of the counters (b, 0), (b + 1, 0), …, one a lane of 64 bits.
+/// Four words from each of the counters (b, 0), (b + 1, 0), …, one in each 64-bit lane.
 struct Words64 {
   using D = hn::ScalableTag<std::uint64_t>;
   hn::Vec<D> x0, x1, x2, x3;

@@ -11,11 +11,12 @@
 
 struct CUstream_st;
 
-/// What surrounds the head's GEMMs, on a GPU: plain pointers to its memory (or to pinned host
-/// memory), work that is put on a stream. `formulas.h` says what each computes. Nothing here waits.
+/// The work around the head's GEMMs on a GPU: plain pointers to its memory (or to pinned host
+/// memory), and work that is put on a stream. `formulas.h` says what each function computes.
+/// Nothing here waits.
 ///
-/// A tile of logits is [batch, classes]: a sample is a row, so that its softmax is one block's
-/// work. Sizes of embeddings and of tiles are multiples of kWidth.
+/// A tile of logits is [batch, classes]: a sample is a row, so its softmax is the work of one
+/// block. Sizes of embeddings and of tiles are multiples of kWidth.
 namespace pfc::kernels::cuda {
 
 inline constexpr std::int64_t kWidth = 8;
@@ -24,12 +25,13 @@ inline constexpr std::int64_t kMostColumns = 16384;
 
 using Stream = CUstream_st*;
 
-/// Probabilities go into GEMMs times this, and so do the embeddings that centres' gradients are
-/// made of: float16 has nothing below 6e-8, where most probabilities of a million classes lie. It
-/// is a power of two, so that no digit changes, and half of what float16 holds.
+/// Probabilities, and the embeddings from which centres' gradients are made, go into GEMMs
+/// multiplied by this. float16 has nothing below 6e-8, where most probabilities of a million
+/// classes lie. It is a power of two, so no digit changes, and half of the largest that float16
+/// holds.
 inline constexpr float kRaised = 32768;
 
-/// What GEMMs take in.
+/// The input type of GEMMs.
 enum class GemmType { kBFloat16, kFloat16, kFloat32 };
 /// Numbers for GEMMs.
 struct Operand {
@@ -42,22 +44,23 @@ struct Table {
   void* weights = nullptr;                     ///< [rows, dim]
   std::array<void*, kMostStates> states = {};  ///< each [rows, dim] or null
   std::int32_t* updates = nullptr;             ///< [rows] or null: how often each was updated
-  /// With `to_now`: a row's missed steps are to_now[steps_seen[row]]. Null: none are missed.
+  /// With `to_now`: the missed steps of a row are to_now[steps_seen[row]]. Null: none are missed.
   std::int32_t* steps_seen = nullptr;
   const CatchUp* to_now = nullptr;
   NumberType weight_type = NumberType::kFloat32, state_type = NumberType::kFloat32;
   std::int64_t dim = 0;
   std::int64_t first_class = 0;  ///< of the rows
-  /// Of a part of a table, ascending: its row i is row numbers[i] of the whole. Null: all.
+  /// For a part of a table, ascending: its row i is row numbers[i] of the whole. Null: the whole
+  /// table.
   const std::int64_t* numbers = nullptr;
 };
 
-/// What changes from step to step, in the GPU's memory: the same launches, which a graph may hold,
-/// then make any step.
+/// The values that change from step to step, in the GPU's memory. So the same launches, which a
+/// graph may hold, can make any step.
 struct StepScalars {
   std::int64_t count = 0;  ///< S, sampled rows
   std::int64_t owned = 0;  ///< of the micro-batch's samples
-  // Of pass 2.
+  // For pass 2.
   CenterOptimizer optimizer = {};
   double lr = 0;
   std::int32_t steps_seen = 0;  ///< what updated rows have been through afterwards
@@ -85,20 +88,20 @@ void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int
 void fill_normal(const Table& table, std::int64_t count, float deviation,
                  const CounterRandom& random, Stream stream);
 
-/// unit [size, dim] = the rows / ‖row‖, zeros where there are none; inverse_norm [size] = 1 /
-/// ‖row‖.
+/// unit [size, dim] = the rows / ‖row‖, zeros for empty places; inverse_norm [size] = 1 / ‖row‖.
 void gather_normalize(const Table& table, const SampledRows& sampled, Operand unit,
                       float* inverse_norm, Stream stream);
 
-// Parts of `count` rows, of one kind with the whole table. The whole may lie in pinned host memory.
+// Copy parts of `count` rows, of the same kind as the whole table. The whole may lie in pinned host
+// memory.
 
 void load_rows(const Table& whole, const Table& part, std::int64_t count, Stream stream);
 void store_rows(const Table& part, const Table& whole, std::int64_t count, Stream stream);
-/// The rows of `to` that `from` has too become the same there.
+/// Copies to `to` the rows that `from` also has.
 void forward_rows(const Table& from, std::int64_t from_count, const Table& to,
                   std::int64_t to_count, Stream stream);
 
-/// values [count, dim] float32 = the rows, brought through the steps they missed.
+/// values [count, dim] float32 = the rows, brought through their missed steps.
 void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,
                Stream stream);
 
@@ -128,17 +131,18 @@ struct TileShape {
   SampledRows classes = {};
 };
 
-/// Of a softmax over tiles (online softmax), for N samples and the classes that are not their own;
-/// the gradient's sum is kept in parts. Lanes have one each, one after another. Sums of a tile are
-/// float32, as trees, in which few roundings come on top of each other; the sum over tiles is not.
+/// The state of a softmax over tiles (online softmax), for N samples and the classes that are not
+/// their own. The gradient's sum is kept in parts. Each lane has one state; they lie one after
+/// another. Sums within a tile are float32 trees, which round little; the sum over tiles is
+/// float64.
 struct SoftmaxState {
   float* maximum = nullptr;       ///< [N] of the logits so far
   double* sum = nullptr;          ///< [N] of exp(logit − maximum)
-  float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks where a maximum rises
+  float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks when a maximum rises
   std::int64_t parts = 1, samples = 0, dim = 0;
 };
 
-/// Makes `samples` of embeddings [N, dim]; the lanes have met no class.
+/// Makes `samples` from embeddings [N, dim] and resets the lanes: they have met no class.
 void begin_samples(const float* embeddings, const Samples& samples, const SoftmaxState& state,
                    std::int64_t lanes, Stream stream);
 
@@ -167,12 +171,12 @@ void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* t
 
 /// What all ranks' softmaxes make together.
 struct JoinedSoftmax {
-  const double* all = nullptr;   ///< [W, N, 3] maximum, sum, target logit (−∞ with other ranks)
+  const double* all = nullptr;  ///< [W, N, 3] maximum, sum, own logit (−∞ if another rank owns it)
   const float* valid = nullptr;  ///< [N]
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
-  double* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ where valid is 0
-  double* losses = nullptr;   ///< [N] −log p of a sample's own class; 0 where valid is 0
+  double* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ if valid is 0
+  double* losses = nullptr;   ///< [N] −log p of a sample's own class; 0 if valid is 0
   float* worth = nullptr;     ///< [1] see CenterGradients
   double* loss = nullptr;     ///< [1] gains the samples' part
   float* skip = nullptr;      ///< [1] becomes 1 where the loss is not finite
@@ -182,15 +186,15 @@ struct JoinedSoftmax {
 /// samples of valid [batch].
 void begin_loss(const float* valid, std::int64_t batch, float* count, double* loss, float* skip,
                 Stream stream);
-/// Of the ranks' parts. d_embeddings [N, dim] = the loss's gradient: the sum of `state` times scale
-/// / count·exp(maximum − log_sum) / kRaised, less a sample's own class's part. own.d_center becomes
-/// that part of CenterGradients.
+/// Joins the ranks' parts. d_embeddings [N, dim] = the loss's gradient: the sum of `state` times
+/// scale / count·exp(maximum − log_sum) / kRaised, minus the part of a sample's own class.
+/// own.d_center becomes that part of CenterGradients.
 void join_softmax(const JoinedSoftmax& joined, const SoftmaxState& state, const OwnClasses& own,
                   float scale, float* d_embeddings, Stream stream);
 
-/// weighted [N, dim] = kRaised · embedding · exp(tile_maximum − log_sum): with it a tile's
-/// probabilities make its d_unit. It holds what it is for the maxima `before`, or null; only rows
-/// whose maximum is another are written.
+/// weighted [N, dim] = kRaised · embedding · exp(tile_maximum − log_sum); with it a tile's
+/// probabilities give its d_unit. On entry it holds the values for the maxima `before`, or null;
+/// only rows whose maximum differs are written.
 void weigh_embeddings(const Samples& samples, const JoinedSoftmax& joined,
                       const float* tile_maximum, const float* before, std::int64_t dim,
                       Operand weighted, Stream stream);
@@ -205,13 +209,13 @@ struct OwnedOrder {
 /// Makes order.first, which is −1 everywhere, what it is to be. `most` is not below step->owned.
 void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t most, Stream stream);
 
-/// The loss's gradients by the unit centres of a tile: worth times d_unit, less the owned samples'
-/// d_center, and with so_far.
+/// The loss's gradients by the unit centres of a tile: worth times d_unit, minus the owned samples'
+/// d_center, plus so_far.
 struct CenterGradients {
   const float* d_unit = nullptr;  ///< [size, dim]
   OwnedOrder owned = {};
   const float* d_center = nullptr;      ///< [N, dim] OwnClasses::d_center
-  const float* so_far = nullptr;        ///< [size, dim] of micro-batches before, or null
+  const float* so_far = nullptr;        ///< [size, dim] of earlier micro-batches, or null
   const float* worth = nullptr;         ///< [1] scale / (count·kRaised²)
   const float* inverse_norm = nullptr;  ///< [size] 1 / ‖centre‖
 };
@@ -226,7 +230,7 @@ void update_rows(const Table& table, const SampledRows& sampled, CenterOptimizer
                  const CenterGradients& gradients, const CounterRandom& random, const float* skip,
                  Stream stream);
 
-/// Brings the table's first `count` rows through the steps they missed.
+/// Brings the table's first `count` rows through their missed steps.
 void catch_up(const Table& table, std::int64_t count, std::uint64_t change,
               const CounterRandom& random, Stream stream);
 

@@ -7,13 +7,13 @@
 namespace pfc::kernels::cuda {
 namespace {
 
-/// The row of a table at a place of a step's rows, or −1 where there is none.
+/// The row of a table at a place of a step's rows, or −1 for an empty place.
 __device__ std::int64_t row_at(const SampledRows& sampled, std::int64_t i) {
   const std::int64_t place = sampled.begin + i;
   return i < sampled.size && place < sampled.step->count ? sampled.rows[place] : -1;
 }
 
-/// How many of an ascending list are below x.
+/// How many values of an ascending list are below x.
 __device__ std::int64_t lower_bound(const std::int64_t* list, std::int64_t count, std::int64_t x) {
   std::int64_t first = 0;
   while (count > 0) {
@@ -28,8 +28,9 @@ __device__ std::int64_t lower_bound(const std::int64_t* list, std::int64_t count
   return first;
 }
 
-/// Calls f(k, j) for each place j of a row that this lane has four numbers at. The usual row has
-/// kUsual of them a lane, which then fit its registers; kHeldVectors is that or 0, any number.
+/// Calls f(k, j) for each place j of a row where this lane has four numbers. In a row of usual
+/// length a lane has kUsual of them, which fit into its registers. kHeldVectors is kUsual, or 0 for
+/// any number.
 constexpr int kUsual = 4;
 template <int kHeldVectors, class F>
 __device__ void for_lane(std::int64_t dim, const F& f) {
@@ -130,7 +131,7 @@ __global__ void list_rows_kernel(StratifiedDraw drawn, const std::int64_t* liste
   }
 }
 
-/// A warp copies a row with its optimizer's state, 16 bytes a lane at a time.
+/// A warp copies a row with its optimizer state, 16 bytes in each lane at a time.
 __device__ void copy_row(const Table& from, std::int64_t i, const Table& to, std::int64_t j) {
   const std::int64_t lane = threadIdx.x % kWarp;
   const auto copy = [&](const void* a, void* b, NumberType type) {

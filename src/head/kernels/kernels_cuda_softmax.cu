@@ -7,31 +7,31 @@
 namespace pfc::kernels::cuda {
 namespace {
 
-/// A softmax's block: of its sample's logits a thread holds kHeld times four. A multiprocessor has
-/// kLogitThreads of them, at least two blocks, so that one reads while the other reckons.
+/// The block of a softmax: a thread holds kHeld times four of its sample's logits. A multiprocessor
+/// has kLogitThreads of them and at least two blocks, so that one computes while the other reads.
 constexpr int kHeld = 8, kLogitThreads = 1024;
-/// Exponentials alone: blocks share a row.
+/// For exponentials alone: blocks share a row.
 constexpr int kExpHeld = 4, kExpColumns = kSampleThreads * 4 * kExpHeld;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// What is subtracted from logits that have this maximum: of none, or only such as do not count,
-/// the exponentials are 0 then, and not NaN.
+/// What is subtracted from logits with this maximum. If there are no logits that count, the
+/// exponentials are then 0 and not NaN.
 template <class T>
 __device__ T shift_of(T maximum) {
   return maximum == T{-kInfinity} ? 0 : maximum;
 }
 
-/// What a sum of exponentials is multiplied by where their shift becomes another.
+/// The factor for a sum of exponentials when its shift changes.
 __device__ double shrink_of(float from, float to) {
   return from == to ? 1 : exp(double{from} - double{to});
 }
 
-/// Over a block of whole warps; every thread gets it.
+/// Over a block of whole warps; every thread gets the result.
 template <class Join>
 __device__ float block_reduce(float x, Join join) {
   __shared__ float parts[kWarp];
   x = warp_reduce(x, join);
-  __syncthreads();  // the parts of the reduction before may still be read
+  __syncthreads();  // the parts of the previous reduction may still be read
   if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = x;
   __syncthreads();
   float all = parts[0];
@@ -131,7 +131,8 @@ __device__ float total(float4 z) {
 __device__ float4 exp_of(float4 cosines, float scale, float shift) {
   constexpr float kLog2OfE = 1.44269504f, kLog2OfRaised = 15;
   static_assert(kRaised == 1 << 15);
-  // A rounding's error grows with what is rounded: for all that counts near 0, and then near 15.
+  // The error of a rounding grows with the rounded value: for everything that counts it is near 0,
+  // and then near 15.
   const auto exp = [&](float cosine) {
     return exp2f(fmaf(fmaf(scale, cosine, -shift), kLog2OfE, kLog2OfRaised));
   };
@@ -143,11 +144,11 @@ __device__ float* sums_of(const SoftmaxState& state, std::int64_t part, std::int
   return state.d_embeddings + (part * state.samples + i) * state.dim;
 }
 
-/// What a thread of a block of kThreads holds of a row of cosines, whose columns from `first` on
-/// are the block's: all is on its way before any of it is looked at.
+/// The part of a row of cosines that a thread of a block holds; the block's columns begin at
+/// `first`. All loads are requested before the first value is used.
 template <int kVectors, int kThreads>
 struct HeldCosines {
-  int place, columns;  ///< of the first vector; of the row
+  int place, columns;  ///< place of the first vector; columns of the row
   float4 values[kVectors];
 
   __device__ HeldCosines(const float* row, int first, int columns)
@@ -205,7 +206,8 @@ __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
         store4(d + j, times(load4(d + j), shrink));
     }
   }
-  if (threadIdx.x != 0) return;  // every thread has read the maximum: the reductions are barriers
+  if (threadIdx.x != 0)
+    return;  // every thread has read the maximum, because the reductions are barriers
   state.maximum[i] = now;
   state.sum[i] = state.sum[i] * shrink_of(before, now) + double{sum};
   tile_maximum[i] = shift;
@@ -239,13 +241,13 @@ __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, Own
     float4 sum = {0, 0, 0, 0};
     for (std::int64_t lane = 0; lane < lanes; ++lane) {
       const float keep = expf(of_lane(state.maximum, lane) - shift);
-#pragma unroll 4  // so that as many are on their way at once
+#pragma unroll 4  // so that as many loads are requested at once
       for (std::int64_t part = 0; part < state.parts; ++part)
         sum = sum_of(1, sum, keep, load4(sums_of(state, lane * state.parts + part, i) + j));
     }
     store4(sums_of(state, 0, i) + j, sum);
   }
-  __syncthreads();  // all have read what the first one changes
+  __syncthreads();  // all have read what the first thread changes
   if (threadIdx.x != 0) return;
   double sum = 0;
   for (std::int64_t lane = 0; lane < lanes; ++lane)
@@ -257,7 +259,7 @@ __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, Own
   locals[3 * i + 2] = own.targets[i] < 0 ? double{-kInfinity} : own.phi[i] * double{scale};
 }
 
-/// Over a block of kSampleThreads; the first thread gets it.
+/// Over a block of kSampleThreads; the first thread gets the result.
 __device__ double block_sum(double x) {
   __shared__ double parts[kSampleThreads];
   parts[threadIdx.x] = x;
@@ -281,7 +283,7 @@ __global__ void begin_loss_kernel(const float* valid, std::int64_t batch, float*
   skip[0] = 0;
 }
 
-/// A block has a sample; the ranks' parts are joined by its first warp.
+/// A block has one sample; its first warp joins the ranks' parts.
 __global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, OwnClasses own,
                                     float scale, float* d_embeddings) {
   __shared__ float shared_share, shared_rest;
@@ -328,7 +330,7 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, Ow
   }
 }
 
-/// One block: the loss is summed in the same order always.
+/// One block, so that the loss is always summed in the same order.
 __global__ void sum_losses_kernel(JoinedSoftmax joined, float scale) {
   const double count = joined.count[0];
   double loss = 0;
@@ -348,14 +350,14 @@ __global__ void weigh_embeddings_kernel(Samples samples, JoinedSoftmax joined,
   const std::int64_t i = warp_row();
   if (i >= samples.count) return;
   if (before != nullptr && before[i] == tile_maximum[i]) return;
-  // A maximum above the sum is that of a tile where nothing counts: its probabilities are 0.
+  // A maximum above the sum belongs to a tile where nothing counts: its probabilities are 0.
   const double below = fmin(double{tile_maximum[i]} - joined.log_sum[i], 0.0);
   const float factor = kRaised * static_cast<float>(exp(below));
   for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
     store4(weighted + i * dim + j, times(load4(samples.embeddings + i * dim + j), factor));
 }
 
-/// Calls body with how many threads, a constant, hold a row of so many columns.
+/// Calls body with the number of threads, as a constant, that hold a row of `columns` columns.
 template <class Body>
 void with_threads(std::int64_t columns, const Body& body) {
   constexpr int kMost = kMostColumns / 4 / kHeld;

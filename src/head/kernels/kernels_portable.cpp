@@ -5,14 +5,14 @@
 
 #include "head/kernels/kernels.h"
 
-// In place of kernels_cpu.cpp where there is no Highway: one scalar at a time.
+// Replaces kernels_cpu.cpp if there is no Highway: one scalar at a time.
 
 namespace pfc::kernels {
 namespace {
 
 using formulas::BFloat16;
 
-/// A row as float32 numbers; zeros where it keeps nothing.
+/// A row as float32 numbers; zeros if it stores nothing.
 std::vector<float> numbers_of(Row row, std::int64_t dim) {
   std::vector<float> values(static_cast<std::size_t>(dim));
   if (row.data == nullptr) return values;
@@ -24,7 +24,7 @@ std::vector<float> numbers_of(Row row, std::int64_t dim) {
   return values;
 }
 
-/// Writes them back; `bits(j)` are 16 random bits for bfloat16's rounding.
+/// Writes them back; `bits(j)` gives 16 random bits for bfloat16's rounding.
 template <class Bits>
 void put(Row row, const std::vector<float>& values, const Bits& bits) {
   if (row.data == nullptr) return;
