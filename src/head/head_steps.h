@@ -24,7 +24,7 @@ class HeadSteps {
   virtual ~HeadSteps() = default;
   virtual void begin(const SampledClasses& classes, const at::Tensor& valid) = 0;
   virtual void prefetch(const SampledClasses&) {}
-  /// The table holds all updates afterwards.
+  /// Afterwards the table holds all updates.
   virtual void settle() {}
   virtual void forward(const at::Tensor& embeddings, std::int64_t first) = 0;
   virtual void exchange(Communicator& comm) = 0;

@@ -60,7 +60,7 @@ void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, doubl
   for (std::int64_t i = 0; i < samples; ++i) {
     raise(i, s * scratch[i]);
     const float shift = maximum.const_data_ptr<float>()[i];
-    scratch[i] = shift == kNoLogit ? 0 : shift;  // nothing but masked classes so far: exp(−∞)
+    scratch[i] = shift == kNoLogit ? 0 : shift;  // only masked classes so far: exp(−∞)
   }
   kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<double>());
   block_.addmm_(cosines.t(), unit);

@@ -31,7 +31,7 @@ struct OnlineSoftmax {
   void add(const at::Tensor& cosines, const at::Tensor& unit, double scale);
   /// After the last tile.
   void finish();
-  /// As if this one had met the other's classes too. Both are finished.
+  /// Adds the other's classes to this one. Both must be finished.
   void merge(const OnlineSoftmax& other);
 
  private:

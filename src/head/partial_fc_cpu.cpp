@@ -39,7 +39,7 @@ struct Worker {
         sink(at::zeros({samples}, at::kDouble)) {}
 };
 
-/// On the CPU: tiles that fit a core's cache, shared by threads.
+/// On the CPU: tiles that fit into a core's cache, shared by threads.
 class CpuHead final : public HeadSteps {
  public:
   CpuHead(const PartialFcOptions& options, CenterTable& table) : options_(options), table_(table) {}
@@ -85,7 +85,7 @@ class CpuHead final : public HeadSteps {
   SampledClasses classes_;
   std::vector<LocalRow> rows_;  ///< [S] its list
   at::Tensor step_valid_;       ///< [B] of the whole step
-  at::Tensor d_unit_so_far_;    ///< [S, d] what `accumulate` added up
+  at::Tensor d_unit_so_far_;    ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
   double loss_ = 0;
 
@@ -287,8 +287,8 @@ void CpuHead::exchange(Communicator& comm) {
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
 }
 
-/// others [N]: log of the sum of the other classes' exponentials; own [N]: the own ones' logits.
-/// Both float64.
+/// others [N]: log of the sum of the other classes' exponentials; own [N]: the logits of the own
+/// classes. Both float64.
 void CpuHead::join_own(const at::Tensor& others, const at::Tensor& own) {
   const std::int64_t samples = others.size(0);
   log_sum_ = at::empty({samples}, at::kDouble);

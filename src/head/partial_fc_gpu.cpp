@@ -385,7 +385,7 @@ class GpuHead final : public HeadSteps {
 
   // ---- What is kept from step to step
 
-  /// For as many rows as any step may sample: a draw holds S₀ to S₀ + B.
+  /// For as many rows as any step may sample; a draw has S₀ to S₀ + B.
   void reserve_rows() {
     const std::int64_t needed = padded(inputs_.rows());
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
@@ -456,7 +456,7 @@ class GpuHead final : public HeadSteps {
   std::array<Passes, StagingDevice::kSlots> passes_;
   std::vector<Lane> lanes_;
 
-  // Of the step under way.
+  // For the current step.
   StepInputs inputs_;
   at::Tensor valid_, valid_count_;  ///< [B], [1]
   at::Tensor worth_;                ///< [1] see gpu::CenterGradients
@@ -464,12 +464,12 @@ class GpuHead final : public HeadSteps {
   at::Tensor d_unit_so_far_;        ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
 
-  // Of the micro-batch under way.
+  // For the current micro-batch.
   std::int64_t first_ = 0, world_ = 1;
   at::Tensor d_embeddings_;  ///< [N, d]
   at::Tensor all_;           ///< [W, N, 3] see JoinedSoftmax
 
-  // Kept from step to step: most rows S, N samples.
+  // Kept from step to step: at most S rows, N samples.
   std::int64_t samples_ = 0;
   Keep keep_ = Keep::kNothing;
   at::Tensor rows_, inverse_norm_;          ///< [S]

@@ -46,7 +46,7 @@ void StagedTable::reserve(std::int64_t rows) {
             .numbers = like(numbers)};
     for (const at::Tensor& state : table_.states()) slot.states.push_back(like(state));
   }
-  // What this memory was before, the current stream may still be at.
+  // The current stream may still use what this memory was before.
   c10::cuda::getCurrentCUDAStream(streams_[0].device_index()).synchronize();
 }
 

@@ -21,7 +21,7 @@ class StagedTable final : private StagingDevice {
   /// Steps work on the rows on `work`. `table` must outlive it.
   StagedTable(const CenterTable& table, const c10::cuda::CUDAStream& work);
 
-  /// Makes room for steps of so many rows; between steps, when nothing is prefetched.
+  /// Makes room for steps with this many rows. Call it between steps, when nothing is prefetched.
   void reserve(std::int64_t rows);
   // See PrefetchQueue. `begin` returns the number of a slot.
   void prefetch(const SampledClasses& next) { queue_.prefetch(next); }

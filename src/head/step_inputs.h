@@ -12,16 +12,16 @@
 
 namespace pfc {
 
-/// What a step brings to the kernels, in a GPU's memory, on the current stream: in the same place
-/// from step to step, so that graphs may hold it.
+/// The inputs that a step gives to the kernels, in a GPU's memory, sent on the current stream. They
+/// stay at the same address from step to step, so that graphs may refer to them.
 class StepInputs {
  public:
   explicit StepInputs(at::Device device) : device_(device) {}
 
   void begin(const SampledClasses& classes);
-  /// For micro-batches of so many samples. It moves.
+  /// Makes room for micro-batches with this many samples. The address changes.
   void reserve(std::int64_t samples);
-  /// Of the step's samples those from `first` on, with the step's scalars.
+  /// Sends the step's samples beginning at `first`, with the step's scalars.
   void send_samples(std::int64_t first);
   /// How the optimizer updates the step's rows.
   void send_rule(const CenterTable& table, double lr);

@@ -268,7 +268,7 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
   source.settle_length();
 }
 
-/// What no key alone can tell.
+/// Checks that concern more than one key.
 void check(const Config& config, std::string_view name) {
   if (config.output.empty()) throw DataError(name, "output", "is empty, want a folder");
   const auto& milestones = config.schedule.milestones;

@@ -95,7 +95,7 @@ ClassMap map_classes(const std::string& class_map, const ClassIdentities& here,
   return map;
 }
 
-/// Rows whose class `map` names a saved one for become that one.
+/// Fills the rows whose class has a saved class in `map`.
 void take_centers(const SavedCenters& saved, const std::vector<std::int64_t>& map,
                   CenterTable& table) {
   for (std::int64_t begin = 0; begin < table.shard().rows(); begin += kRowsAtATime) {

@@ -56,7 +56,7 @@ at::Tensor gather_embeddings(const at::Tensor& unit, const Training& training) {
   return normalize(all.to(at::kFloat));
 }
 
-/// [1]: not 0 where a step whose numbers these are is not to be made.
+/// [1]: not 0 if a step with these numbers must be skipped.
 at::Tensor not_finite(const at::Tensor& loss, const at::Tensor& norm) {
   return (loss + norm).isfinite().logical_not().to(at::kFloat).view({1});
 }
@@ -100,7 +100,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     const at::Tensor d_unit = dx.wait();
     x.backward(scaler == nullptr ? d_unit : scaler->scaled(d_unit));
   }
-  gradients.finish();  // the loss is the mean over the global batch, so they are sums over ranks
+  gradients.finish();  // sums over ranks, because the loss is the mean over the global batch
 
   const at::Tensor overflow = scaler == nullptr ? at::Tensor() : scaler->unscale(gradients.flat());
   const at::Tensor loss = head.loss_tensor(), norm = gradients.norm();

@@ -162,7 +162,7 @@ class Run {
     ProgressLine progress(steps_, done(), !comm_.is_first());
     clock_.emplace(config_.checkpoint, steps_, Clock::now());
     backbone_->train();
-    if (resumed_ && evaluation_is_due()) evaluate(progress);  // it came after the checkpoint
+    if (resumed_ && evaluation_is_due()) evaluate(progress);  // it was due after the checkpoint
     while (done() < steps_) {
       step(progress);
       const Agreement agreed = agree(stop);
@@ -407,7 +407,7 @@ class Run {
   std::int64_t saved_ = 0;                   ///< the step of the newest checkpoint
   std::int64_t corrupt_ = 0;                 ///< images that did not decode
   std::unordered_set<std::int64_t> broken_;  ///< those of them since the run was started or resumed
-  std::optional<MetricsLog> metrics_;        ///< the first rank's
+  std::optional<MetricsLog> metrics_;        ///< on the first rank
   std::optional<Loader> loader_;
   std::optional<CheckpointClock> clock_;
   Meter meter_;

@@ -41,7 +41,7 @@ std::vector<GlobalClass> labels_of(const Case& c, std::int64_t step) {
   return labels;
 }
 
-/// All ranks' rows, in the order of classes. Their numbers differ by at most one.
+/// All ranks' rows in the order of classes. The ranks' numbers of rows differ by at most one.
 at::Tensor all_rows(const at::Tensor& rows, const ClassShard& shard, Communicator& comm) {
   const std::int64_t most = (shard.classes() + comm.world() - 1) / comm.world();
   const at::Tensor padded = torch::zeros({most, kDim});

@@ -1,4 +1,4 @@
-// Whole training steps on several ranks against the same steps on one.
+// Whole training steps on several ranks compared with the same steps on one.
 #include <gtest/gtest.h>
 #include <torch/optim/sgd.h>
 #include <torch/types.h>

@@ -58,7 +58,7 @@ class TrainStep : public testing::Test {
     return train_step(plan_, batch_, lr, training).wait();
   }
 
-  /// What a step changes, as it was before the first: the backbone, a head and an optimizer.
+  /// Everything that a step changes, in its initial state: the backbone, a head and an optimizer.
   struct Anew {
     PartialFc head{{.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1)};
     torch::optim::SGD optimizer;

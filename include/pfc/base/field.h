@@ -41,20 +41,21 @@ EnumSlot enum_slot(E& value) {
 using Slot = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, EnumSlot,
                           std::vector<std::int64_t>*, std::vector<std::string>*>;
 
-/// What a run that is resumed may do with a key.
+/// What a resumed run may do with a key.
 enum class OnResume {
   kFixed,  ///< keep it: the plan of finished steps, or the shape of saved data, depends on it
   kTold,   ///< change it, with a message: later steps compute something else, finished steps stay
   kFree,   ///< change it: paths, speed, and what is read only at the start of a run
 };
 
-/// One key of a configuration: all that parsing, writing, resuming and the reference know about it.
+/// One key of a configuration: everything that parsing, writing, resuming and the reference need to
+/// know.
 struct Field {
   std::string key;  ///< `section.name`, or `name` for what stands before the sections
   Slot slot;
   OnResume on_resume;                          ///< has no default, so that no key can forget it
-  Range range = {};                            ///< of numbers
-  std::vector<std::string_view> choices = {};  ///< of strings and enums; empty: any string
+  Range range = {};                            ///< for numbers
+  std::vector<std::string_view> choices = {};  ///< for strings and enums; empty: any string
   std::string meaning;
 
   std::string_view section() const {  ///< with the dot
@@ -84,7 +85,7 @@ template <HasNames E>
 Field choice(std::string key, E& value, OnResume on_resume, std::string meaning) {
   return {std::move(key), enum_slot(value), on_resume, {}, names_of<E>(), std::move(meaning)};
 }
-/// A key whose value is a string out of a few.
+/// A key whose value is one of a few strings.
 Field choice(std::string key, std::string& value, OnResume on_resume,
              std::vector<std::string_view> choices, std::string meaning);
 /// A key whose value is a number, or a list of them.
@@ -99,7 +100,7 @@ std::string wanted(const Field& field);
 /// The value in TOML syntax.
 std::string literal(const Field& field);
 
-/// A basic TOML string: one line, whatever the text holds.
+/// A basic TOML string: one line, whatever the text contains.
 std::string toml_string(std::string_view text);
 /// A TOML float that reads back as the same number.
 std::string toml_number(double value);

@@ -34,7 +34,7 @@ struct MissedSteps {
   double momentum = 0, weight_decay = 0;
 };
 
-/// What one class centre takes, its optimizer state included.
+/// The bytes of one class centre with its optimizer state.
 std::int64_t bytes_a_row(const CenterTableOptions& options);
 
 /// One rank's class centres and their optimizer state, in memory that is reserved once, the host's

@@ -18,7 +18,7 @@ struct PartialFcOptions {
   CenterTableOptions table = {};
   Margin margin = Margin::cosface(0.4);
   double scale = 64;  ///< s
-  /// Negatives with a cosine above it leave the softmax, for noisy sets; 0: off.
+  /// Negatives with a larger cosine are left out of the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
   /// Class centres that a thread, or a GPU, processes at a time. 0: chosen from a thread's cache,
   /// or 16,384 on a GPU, fewer for more than 1,024 samples.
@@ -61,8 +61,8 @@ class PartialFc {
   /// float32, the same on every rank: 1, or 0 for a sample with no weight.
   void begin(const SampledClasses& classes, const at::Tensor& valid);
 
-  /// Says what the next step will use, once the current one is over: where the table lies in host
-  /// memory its rows come to the GPU meanwhile. Elsewhere it does nothing.
+  /// Tells what the next step will use; call it when the current step is over. If the table lies in
+  /// host memory, the rows are copied to the GPU meanwhile; otherwise it does nothing.
   void prefetch(const SampledClasses& next);
 
   /// Pass 1: logits tile by tile, with a running maximum and sum for every sample.
@@ -70,8 +70,8 @@ class PartialFc {
   /// samples `first` to `first` + n − 1, a micro-batch.
   void forward(const at::Tensor& embeddings, std::int64_t first = 0);
 
-  /// Joins the ranks' maxima, sums and target logits in one collective. Afterwards `loss` and
-  /// `d_embeddings` hold.
+  /// Joins the ranks' maxima, sums and own logits in one collective. Afterwards `loss` and
+  /// `d_embeddings` are valid.
   void exchange(Communicator& comm);
 
   /// The contribution of the step's samples so far to the global batch's mean loss; not finite if
@@ -81,14 +81,14 @@ class PartialFc {
   /// `begin`.
   at::Tensor loss_tensor() const;
   /// [n, d]: this rank's part of the loss's gradient by the unit embeddings; the gradient is the
-  /// sum over ranks. It holds up to a multiple of the embedding itself, which the backward of the
-  /// normalisation takes away.
+  /// sum over ranks. It is right up to a multiple of the embedding, which the backward pass of the
+  /// normalisation removes.
   const at::Tensor& d_embeddings() const;
 
-  /// Pass 2: the gradients of a tile's centres, with what was accumulated of them, through their
-  /// normalisation, straight into the optimizer's step. Does nothing where the loss is not finite.
-  /// `in_flight` is polled between tiles. Nor does it anything where `skip` [1] float32, which the
-  /// caller may have reasons of its own for, is not 0.
+  /// Pass 2: takes the gradients of a tile's centres, with those that were accumulated, through the
+  /// normalisation straight into the optimizer's step. `in_flight` is polled between tiles. If the
+  /// loss is not finite, nothing is updated. If `skip` [1] float32 is given and not 0, nothing is
+  /// updated either; the caller sets it, for example after an overflow.
   void update(double lr, Pending& in_flight, const at::Tensor& skip = {});
   /// The same with nothing in flight.
   void update(double lr, const at::Tensor& skip);

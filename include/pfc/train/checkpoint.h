@@ -39,7 +39,7 @@ struct TrainState {
   Backbone& backbone;
   torch::optim::Optimizer& optimizer;
   CenterTable& table;
-  const ClassIdentities& identities;  ///< whose centres the table holds, of all ranks
+  const ClassIdentities& identities;  ///< those of all classes, on all ranks
 };
 
 /// The checkpoints of a run: folders `step-000001200`, each with

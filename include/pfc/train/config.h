@@ -62,11 +62,12 @@ struct Config {
   struct Data {
     std::string train;      ///< a .rec, its folder, or a folder with one folder for each identity
     std::string cache_dir;  ///< where the index cache goes; empty: beside the data
-    std::int64_t min_images = 1;      ///< identities with fewer images are dropped
-    std::int64_t workers = 0;         ///< decoding threads; 0: chosen from the cores
-    std::int64_t prefetch = 4;        ///< batches decoded ahead
-    double max_corrupt_share = 1e-3;  ///< of undecodable images; more stops the run
-    bool mirror = true;               ///< flip half of the images left to right
+    std::int64_t min_images = 1;  ///< identities with fewer images are dropped
+    std::int64_t workers = 0;     ///< decoding threads; 0: chosen from the cores
+    std::int64_t prefetch = 4;    ///< batches decoded ahead
+    double max_corrupt_share =
+        1e-3;            ///< of images that do not decode; a larger share stops the run
+    bool mirror = true;  ///< flip half of the images left to right
     std::int64_t shuffle_window = 0;  ///< images mixed while a file is read in order; 0: all
 
     bool operator==(const Data&) const = default;

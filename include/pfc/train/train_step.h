@@ -24,9 +24,10 @@ struct Training {
   GradientBuckets& gradients;          ///< of the backbone
   torch::optim::Optimizer& optimizer;  ///< of the backbone; the head updates its own centres
   Communicator& comm;
-  double clip_norm = 0;  ///< of the backbone's gradient, over all its parameters; 0: not clipped
-  /// What embeddings travel between ranks as. In bfloat16 they are rounded, to 1/256, and brought
-  /// back to unit length.
+  double clip_norm =
+      0;  ///< limit for the norm of the backbone's gradient over all its parameters; 0: no limit
+  /// The type in which embeddings are sent between ranks. In bfloat16 they are rounded to 1/256 and
+  /// then scaled back to unit length.
   NumberType gather = NumberType::kFloat32;
   /// The type in which the backbone computes (autocast): float32, bfloat16 or, with a scaler,
   /// float16. Its parameters, its last layers and the head's arithmetic are float32.

@@ -57,7 +57,7 @@ PFC_ON_GPU T mask_above(T cosine, T threshold) {
   return cosine > threshold ? -std::numeric_limits<T>::infinity() : cosine;
 }
 
-/// What a softmax makes of a sample's own class.
+/// The softmax's result for a sample's own class.
 struct OwnLoss {
   double loss;  ///< −log p
   double rest;  ///< 1 − p, the other classes' share

@@ -8,9 +8,9 @@
 #include "pfc/base/random.h"
 #include "pfc/head/number_type.h"
 
-/// What surrounds the head's GEMMs, on plain memory, for one thread's share of the work.
-/// `formulas.h` says what each computes; here it runs in the widest vectors that the processor has,
-/// chosen at run time.
+/// The work around the head's GEMMs, on plain memory, for one thread's share. `formulas.h` says
+/// what each function computes; here it runs in the widest vectors that the processor has, chosen
+/// at run time.
 ///
 /// A tile of logits is [classes, batch]: a class is a row, a sample is a column.
 namespace pfc::kernels {
@@ -54,8 +54,8 @@ void column_max(const float* tile, std::int64_t rows, std::int64_t columns, floa
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* shift, double* sum);
 
-// Rows of a table, in place: first they are brought through the steps they missed; bfloat16 is
-// rounded once, at the end, stochastically.
+// These change rows of a table in place. Rows are first brought through their missed steps;
+// bfloat16 is rounded once, at the end, stochastically.
 
 /// An update of one row.
 struct RowUpdate {

@@ -63,20 +63,19 @@ struct StepScalars {
   // For pass 2.
   CenterOptimizer optimizer = {};
   double lr = 0;
-  std::int32_t steps_seen = 0;  ///< what updated rows have been through afterwards
+  std::int32_t steps_seen = 0;  ///< how many steps updated rows have been through afterwards
   std::uint64_t change = 0;     ///< what rounding draws from
 };
 
-/// Places [begin, begin + size) of the rows that a step samples; from step->count on there are
-/// none.
+/// Places [begin, begin + size) of a step's sampled rows. Places from step->count on are empty.
 struct SampledRows {
   const std::int64_t* rows = nullptr;  ///< [step->count]
   const StepScalars* step = nullptr;
   std::int64_t begin = 0, size = 0;
 };
 
-/// Of pinned host memory into the GPU's, in whole words of 4 bytes. Small things only: a copy has
-/// to wait for its engine, which this does not.
+/// Copies pinned host memory into the GPU's, in whole words of 4 bytes. For small data only: a copy
+/// has to wait for the copy engine, and this does not.
 void upload_words(const std::uint32_t* from, std::int64_t count, std::uint32_t* to, Stream stream);
 
 /// rows [drawn.count() + others] = a step's sampled rows, ascending (SampledClasses::list).
@@ -125,7 +124,7 @@ struct Samples {
 void prepare_own_classes(const Table& table, const SampledRows& sampled, const Samples& samples,
                          const Margin::Terms& margin, const OwnClasses& own, Stream stream);
 
-/// A tile's logits: those of `classes.size` columns for each sample.
+/// A tile's logits: `classes.size` columns for each sample.
 struct TileShape {
   std::int64_t samples = 0;
   SampledRows classes = {};
@@ -160,8 +159,8 @@ void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_
                   const SoftmaxState& state, Operand probabilities, float* tile_maximum,
                   Stream stream);
 
-/// As if the first lane's state had met the classes of all lanes; its first part becomes the whole
-/// sum. locals [N, 3] becomes this rank's part of JoinedSoftmax::all.
+/// Merges the states of all lanes into the first, whose first part becomes the whole sum. locals
+/// [N, 3] becomes this rank's part of JoinedSoftmax::all.
 void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
                    float scale, double* locals, Stream stream);
 
@@ -169,7 +168,7 @@ void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClass
 void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
               const float* tile_maximum, Operand probabilities, Stream stream);
 
-/// What all ranks' softmaxes make together.
+/// The joined softmaxes of all ranks.
 struct JoinedSoftmax {
   const double* all = nullptr;  ///< [W, N, 3] maximum, sum, own logit (−∞ if another rank owns it)
   const float* valid = nullptr;  ///< [N]
@@ -182,8 +181,8 @@ struct JoinedSoftmax {
   float* skip = nullptr;      ///< [1] becomes 1 where the loss is not finite
 };
 
-/// A step's loss before its first micro-batch: 0, with nothing to skip, and the number of valid
-/// samples of valid [batch].
+/// Before the first micro-batch of a step: sets the loss to 0, with nothing to skip, and counts the
+/// valid samples of valid [batch].
 void begin_loss(const float* valid, std::int64_t batch, float* count, double* loss, float* skip,
                 Stream stream);
 /// Joins the ranks' parts. d_embeddings [N, dim] = the loss's gradient: the sum of `state` times
@@ -206,7 +205,7 @@ struct OwnedOrder {
   std::int32_t* first = nullptr;  ///< [S] of each row's samples the first in this order, or −1
 };
 
-/// Makes order.first, which is −1 everywhere, what it is to be. `most` is not below step->owned.
+/// Fills order.first, which must be −1 everywhere. `most` is at least step->owned.
 void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t most, Stream stream);
 
 /// The loss's gradients by the unit centres of a tile: worth times d_unit, minus the owned samples'

@@ -117,7 +117,7 @@ __global__ void find_owned_kernel(OwnedOrder order, const StepScalars* step) {
   if (k == 0 || order.places[k - 1] != place) order.first[place] = static_cast<std::int32_t>(k);
 }
 
-/// Each of the two ascending lists that are merged says how many of the other's lie below its own.
+/// Merges two ascending lists: each entry counts how many entries of the other list lie below it.
 __global__ void list_rows_kernel(StratifiedDraw drawn, const std::int64_t* listed,
                                  std::int64_t others, std::int64_t* rows) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;

@@ -109,7 +109,7 @@ struct CountedColumns {
 
   /// Of four columns from j on.
   __device__ float4 operator()(float4 z, int j) const {
-    if (threshold < 1)  // else all are below it
+    if (threshold < 1)  // otherwise all are below it
       z = {below(z.x), below(z.y), below(z.z), below(z.w)};
     if (static_cast<unsigned>(own - j) < 4 || j + 4 > count)
       z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
@@ -139,7 +139,7 @@ __device__ float4 exp_of(float4 cosines, float scale, float shift) {
   return {exp(cosines.x), exp(cosines.y), exp(cosines.z), exp(cosines.w)};
 }
 
-/// [dim] of a sample's sum.
+/// [dim] the sum of a sample.
 __device__ float* sums_of(const SoftmaxState& state, std::int64_t part, std::int64_t i) {
   return state.d_embeddings + (part * state.samples + i) * state.dim;
 }
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
   });
   sum = block_reduce(sum, [](float a, float b) { return a + b; }) / kRaised;
   const float shrink = before == now ? 1 : expf(before - now);
-  if (shrink != 1 && before != -kInfinity) {  // there is a sum
+  if (shrink != 1 && before != -kInfinity) {  // there is a sum already
     for (std::int64_t part = 0; part < state.parts; ++part) {
       float* const d = sums_of(state, part, i);
       for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += blockDim.x * 4)
