@@ -1,5 +1,5 @@
-// Draws a small set of faces, opens it and counts what a loader gives of it: batches of decoded,
-// mirrored images, with the plan of each step. Training on them can be any program's.
+// Draws a small set of faces, opens it, and counts what a loader returns: batches of decoded,
+// mirrored images with the plan of each step. Any program can train on them.
 //
 //   own_data FOLDER
 #include <pfc/data/dataset.h>

@@ -12,7 +12,7 @@
 #include "pfc/base/error.h"
 #include "pfc/head/center_optimizer.h"
 
-/// On what rules are made of.
+/// Marks the functions that rules are made of.
 #ifdef __CUDACC__
 #define PFC_RULE __host__ __device__ __forceinline__
 #else
@@ -21,23 +21,23 @@
 
 namespace pfc::kernels {
 
-/// No rule keeps more numbers beside each weight.
+/// The most numbers that a rule may keep beside each weight.
 inline constexpr std::size_t kMostStates = 3;
 
-/// A linear map of (w, v), v a row's first state: w ← w_w·w + w_v·v, v ← v_w·w + v_v·v.
+/// A linear map of (w, v), where v is a row's first state: w ← w_w·w + w_v·v, v ← v_w·w + v_v·v.
 struct LinearStep {
   double w_w, w_v, v_w, v_v;
 };
 
-/// What the steps that a row missed do to it, all of them together: w gains w_w·w + w_v·v, and
-/// v ← v_w·w + v_v·v. Nothing where the row missed none, and where only sampled rows are updated.
-/// Of w it is what it gains and not what it becomes, since the decay of a few steps is 10⁻⁶ or
-/// less: beside 1, float32 has one digit of it.
+/// All the changes together that the missed steps make to a row: w gains w_w·w + w_v·v, and v ←
+/// v_w·w + v_v·v. The identity if the row missed no step, or if only sampled rows are updated. For
+/// w it is the gain and not the new value, because the decay of a few steps is 10⁻⁶ or less, and
+/// beside 1 float32 has only one digit of that.
 struct CatchUp {
   float w_w = 0, w_v = 0, v_w = 0, v_v = 1;
 };
 
-/// Whether a rule can bring a row through the steps that it missed.
+/// Whether a rule can bring a row through its missed steps.
 template <class Rule>
 concept CatchesUp = requires(CenterOptimizer optimizer) {
   { Rule::without_gradient(optimizer, 0.1) } -> std::same_as<LinearStep>;
@@ -61,7 +61,7 @@ PFC_RULE T sqrt(T x) {
 
 #include "head/kernels/rules/every_rule.h"  // NOLINT(bugprone-suspicious-include)
 
-/// w and its states [dim], in place, after the steps that the row missed.
+/// Brings w and its states [dim] through the missed steps, in place.
 template <class T>
 void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
   for (std::int64_t j = 0; j < dim; ++j) {
@@ -71,8 +71,8 @@ void catch_up_row(float* w, float* v, std::int64_t dim, const CatchUp& missed) {
   }
 }
 
-/// The normalisation's backward and the rule's update of w and its states [dim], in place. d_unit
-/// [dim] is the loss's gradient by w / ‖w‖, inverse_norm = 1 / ‖w‖.
+/// The backward pass of the normalisation and the rule's update of w and its states [dim], in
+/// place. d_unit [dim] is the loss's gradient by w / ‖w‖; inverse_norm = 1 / ‖w‖.
 template <class T, class Rule>
 void update_row(float* w, const std::array<float*, Rule::kStates.size()>& states,
                 const float* d_unit, T inverse_norm, std::int64_t dim, const Rule& rule) {
@@ -91,24 +91,24 @@ void update_row(float* w, const std::array<float*, Rule::kStates.size()>& states
 
 }  // namespace rules
 
-/// The names of what is kept beside the weights.
+/// The names of the numbers that are kept beside the weights.
 inline std::span<const char* const> states_of(const CenterOptimizer& optimizer) {
   return rules::with_rule(optimizer.kind, [&]<class Rule>(std::type_identity<Rule>) {
     return std::span<const char* const>(Rule::kStates)
         .first(Rule::keeps_states(optimizer) ? Rule::kStates.size() : 0);
   });
 }
-/// Whether it is known of each row how often it was updated.
+/// Whether the number of updates of each row is kept.
 inline bool counts_updates(const CenterOptimizer& optimizer) {
   return rules::with_rule(
       optimizer.kind, []<class Rule>(std::type_identity<Rule>) { return Rule::kCountsUpdates; });
 }
-/// Whether a row can be brought through the steps that it missed.
+/// Whether a row can be brought through its missed steps.
 inline bool catches_up(const CenterOptimizer& optimizer) {
   return rules::with_rule(optimizer.kind,
                           []<class Rule>(std::type_identity<Rule>) { return CatchesUp<Rule>; });
 }
-/// What a step does to a row that has no gradient; of optimizers whose rows catch up.
+/// What a step does to a row without a gradient. Only for optimizers whose rows can catch up.
 inline LinearStep without_gradient(const CenterOptimizer& optimizer, double lr) {
   return rules::with_rule(optimizer.kind, [&]<class Rule>(std::type_identity<Rule>) -> LinearStep {
     if constexpr (CatchesUp<Rule>) return Rule::without_gradient(optimizer, lr);

@@ -1,5 +1,5 @@
-// What the kernels of rows are made of, and a rule's update of one, for an instruction set:
-// included once for each by a file that Highway compiles for all of them.
+// The parts that kernels of rows are made of, and a rule's update of a row, for one instruction
+// set. A file that Highway compiles for every instruction set includes it once for each.
 #if defined(PFC_ROWS_CPU_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef PFC_ROWS_CPU_INL_H
 #undef PFC_ROWS_CPU_INL_H
@@ -23,8 +23,8 @@ using formulas::BFloat16;
 using Floats = hn::ScalableTag<float>;
 using V = hn::Vec<Floats>;
 
-// A row's numbers in memory, whatever their type: `load` gives float32 vectors, `store` takes them,
-// with 16 random bits in the lower half of each of `random`'s lanes.
+// A row's numbers in memory, of any type: `load` returns float32 vectors, `store` takes them with
+// 16 random bits in the lower half of each of `random`'s lanes.
 
 template <typename D>
 using Words = hn::Vec<hn::RebindToUnsigned<D>>;
@@ -78,7 +78,7 @@ HWY_INLINE void store_nearest(D d, hn::Vec<D> x, BFloat16* at) {
   store_upper_half(d, hn::Or(hn::And(is_nan, quiet), hn::AndNot(is_nan, nearest)), at);
 }
 
-/// A row of zeros that keeps nothing.
+/// A row of zeros that stores nothing.
 struct Nothing {
   Nothing operator+(std::int64_t) const { return {}; }
 };
@@ -97,7 +97,7 @@ HWY_INLINE auto with_numbers(Row row, const Body& body) {
   if (row.type == NumberType::kFloat32) return body(static_cast<float*>(row.data));
   return body(static_cast<BFloat16*>(row.data));
 }
-/// Calls body(w, v) with the numbers of a row and of its first state, which may be none.
+/// Calls body(w, v) with the numbers of a row and of its first state, which may not exist.
 template <typename Body>
 HWY_INLINE auto with_row(const TableRow& row, const Body& body) {
   const Row& state = row.states[0];
@@ -106,7 +106,7 @@ HWY_INLINE auto with_row(const TableRow& row, const Body& body) {
     with_numbers(state, [&](auto* v) { body(w, v); });
   });
 }
-/// Numbers of the type of `like`.
+/// Numbers of the same type as `like`.
 template <typename Number>
 HWY_INLINE Number* numbers_as(Number*, Row row) {
   return static_cast<Number*>(row.data);
@@ -115,7 +115,7 @@ HWY_INLINE Nothing numbers_as(Nothing, Row) {
   return {};
 }
 
-/// 32 random bits for each lane, the j-th component's first.
+/// 32 random bits for each lane, beginning with the j-th component's.
 template <typename D>
 HWY_INLINE Words<D> rounding_bits(D, const RoundingKey& key, std::int64_t j) {
   const hn::RebindToUnsigned<D> word;
@@ -151,7 +151,7 @@ HWY_INLINE float dot(std::int64_t n, const First& first, const Second& second) {
   return hn::GetLane(hn::SumOfLanes(d, products)) + rest;
 }
 
-/// A vector of floats as a number that rules work on.
+/// A vector of floats as a number type for rules.
 template <typename D>
 struct Lanes {
   hn::Vec<D> v;
@@ -191,7 +191,7 @@ HWY_INLINE Lanes<D> mul_sub(const Lanes<D>& a, const Lanes<D>& b, const Lanes<D>
 
 #include "head/kernels/rules/every_rule.h"
 
-/// The row's update by a rule, which need not be one of those above.
+/// Updates a row by a rule, which need not be one of those above.
 template <typename Rule>
 HWY_INLINE void update_row_by(const TableRow& row, const RowUpdate& update,
                               const float* HWY_RESTRICT d_unit, float inverse_norm,
@@ -199,7 +199,7 @@ HWY_INLINE void update_row_by(const TableRow& row, const RowUpdate& update,
   constexpr std::size_t kStates = Rule::kStates.size();
   static_assert(kStates <= kMostStates);
   with_row(row, [&](auto* w, auto first) {
-    // What the loops use lies in this function: they keep it in registers then.
+    // Copied into local variables, so that the loops keep them in registers.
     const Rule rule(update.optimizer, update.lr, update.number);
     const CatchUp missed = row.missed;
     std::array<decltype(first), kStates> states;
@@ -217,7 +217,8 @@ HWY_INLINE void update_row_by(const TableRow& row, const RowUpdate& update,
     const float inverse = inverse_norm;
     const float along = dot(dim, gradient, weight) * inverse;
     const float of_w = gradient_of_w(rule.decay(), along, inverse);
-    // A component draws 32 bits for its weight and its first state, and 32 for the others.
+    // A component draws 32 bits for its weight and its first state, and 32 more for the other
+    // states.
     const RoundingKey key = update.key, other{key.second, key.first};
     for_lanes(dim, [&](auto d, std::int64_t j) {
       using T = Lanes<decltype(d)>;

@@ -8,10 +8,10 @@ struct AdamW {
   static constexpr bool kCountsUpdates = true;
 
   static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-  /// β appears only as 1 − β, as a double: 1 − 0.999f is 1.3e-5 below 0.001.
+  /// β appears only as 1 − β, as a double, because 1 − 0.999f is 1.3e-5 below 0.001.
   static constexpr double kRest1 = 1 - kBeta1, kRest2 = 1 - kBeta2;
 
-  float taken;            ///< ηλ, what the decoupled decay takes of w
+  float taken;            ///< ηλ, the share of w that the decoupled decay removes
   float rate;             ///< η / (1 − β₁ⁿ)
   float root_correction;  ///< 1 / √(1 − β₂ⁿ)
 

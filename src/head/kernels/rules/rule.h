@@ -18,12 +18,12 @@ PFC_RULE T gradient_of_w(T decay, T along, T inverse_norm) {
   return decay - along * inverse_norm * inverse_norm;
 }
 
-/// w after the steps that it missed; v is the row's first state.
+/// w after its missed steps; v is the row's first state.
 template <class T>
 PFC_RULE T caught_up_w(const CatchUp& missed, T w, T v) {
   return w + mul_add(w, T(missed.w_w), v * T(missed.w_v));
 }
-/// Likewise the first state.
+/// The first state after the missed steps.
 template <class T>
 PFC_RULE T caught_up_v(const CatchUp& missed, T w, T v) {
   return mul_add(w, T(missed.v_w), v * T(missed.v_v));
