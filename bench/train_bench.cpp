@@ -3,7 +3,6 @@
 // or are random pixels in memory. `train_bench.py` does the same in PyTorch; `train_bench.sh` runs
 // the two in turn.
 #include <ATen/Parallel.h>
-#include <torch/optim/sgd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -77,10 +76,10 @@ int main(int argc, char** argv) {
   const pfc::StepPlanner planner({.batch_size = batch}, labels, sampler);
   const auto backbone = pfc::make_backbone(network, 512, 1);
   pfc::PartialFc head({.table = {.dim = 512}}, shard);
-  torch::optim::SGD optimizer(backbone->parameters(),
-                              torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4));
+  const auto optimizer = pfc::make_backbone_optimizer("sgd", backbone->named_parameters(),
+                                                      {.momentum = 0.9, .weight_decay = 5e-4});
   pfc::GradientBuckets gradients(backbone->parameters(), *comm);
-  pfc::Training training{*backbone, head, gradients, optimizer, *comm, 5.0};
+  pfc::Training training{*backbone, head, gradients, *optimizer, *comm, 5.0};
 
   std::optional<pfc::Loader> loader;
   if (dataset) {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/optim/sgd.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,9 +23,9 @@ class SmallTraining {
         head_(head_options(), shard_),
         comm_(make_self_communicator()),
         gradients_(backbone_->parameters(), *comm_),
-        optimizer_(backbone_->parameters(),
-                   torch::optim::SGDOptions(0.1).momentum(0.9).weight_decay(5e-4)),
-        training_{*backbone_, head_, gradients_,           optimizer_,
+        optimizer_(make_backbone_optimizer("sgd", backbone_->named_parameters(),
+                                           {.momentum = 0.9, .weight_decay = 5e-4})),
+        training_{*backbone_, head_, gradients_,           *optimizer_,
                   *comm_,     5,     NumberType::kFloat32, precision} {
     if (precision == at::kHalf) training_.scaler = &scaler_.emplace(kGpu);
     backbone_->train();
@@ -88,7 +86,7 @@ class SmallTraining {
   PartialFc head_;
   std::unique_ptr<Communicator> comm_;
   GradientBuckets gradients_;
-  torch::optim::SGD optimizer_;
+  std::unique_ptr<BackboneOptimizer> optimizer_;
   std::optional<LossScaler> scaler_;
   Training training_;
   std::vector<StepPlan> plans_;

@@ -1,7 +1,6 @@
 #include "pfc/train/benchmark.h"
 
 #include <torch/nn/functional/normalization.h>
-#include <torch/optim/sgd.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -79,9 +78,9 @@ class WithNetwork {
   WithNetwork(const BenchmarkOptions& options, PartialFc& head, Communicator& comm)
       : backbone_(network_on(comm.device(), options)),
         gradients_(backbone_->parameters(), comm),
-        optimizer_(backbone_->parameters(),
-                   torch::optim::SGDOptions(kLearningRate).momentum(0.9).weight_decay(5e-4)),
-        training_{*backbone_, head, gradients_, optimizer_, comm} {
+        optimizer_(make_backbone_optimizer("sgd", backbone_->named_parameters(),
+                                           {.momentum = 0.9, .weight_decay = 5e-4})),
+        training_{*backbone_, head, gradients_, *optimizer_, comm} {
     const auto images = static_cast<std::size_t>(options.batch_size / comm.world());
     const at::Tensor pixels =
         torch::randint(0, 256, {static_cast<std::int64_t>(images), 112, 112, 3}, at::kByte);
@@ -100,7 +99,7 @@ class WithNetwork {
  private:
   std::shared_ptr<Backbone> backbone_;
   GradientBuckets gradients_;
-  torch::optim::SGD optimizer_;
+  std::unique_ptr<BackboneOptimizer> optimizer_;
   std::optional<LossScaler> scaler_;
   Training training_;
   Batch batch_;

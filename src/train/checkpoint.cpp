@@ -15,7 +15,6 @@
 #include "pfc/comm/long_work.h"
 #include "pfc/head/center_file.h"
 #include "pfc/model/backbone_file.h"
-#include "train/optimizer_file.h"
 
 namespace pfc {
 namespace {
@@ -57,7 +56,7 @@ fs::path verified(const fs::path& folder, const Manifest& manifest, const std::s
 
 void load(const fs::path& folder, const Manifest& manifest, const TrainState& state) {
   load_backbone(verified(folder, manifest, kBackbone), state.backbone);
-  load_optimizer(verified(folder, manifest, kOptimizer), state.backbone, state.optimizer);
+  state.optimizer.load(verified(folder, manifest, kOptimizer));
   load_centers(state.table, manifest.step, manifest.world, [&](int rank) {
     return open(folder, manifest, center_file_name(rank, manifest.world));
   });
@@ -183,8 +182,7 @@ std::int64_t Checkpoints::save(const TrainState& state, const std::string& netwo
     if (!comm_.is_first()) return;
     manifest.files[kBackbone] =
         save_backbone(state.backbone, network, embedding_size, partial / kBackbone);
-    manifest.files[kOptimizer] =
-        save_optimizer(state.optimizer, state.backbone, partial / kOptimizer);
+    manifest.files[kOptimizer] = state.optimizer.save(partial / kOptimizer);
   });
   gather_sums(centers, manifest);
   std::int64_t bytes = 0;

@@ -1,8 +1,5 @@
 #include "train/from_config.h"
 
-#include <torch/optim/adamw.h>
-#include <torch/optim/sgd.h>
-
 #include <utility>
 
 #include "pfc/head/head_memory.h"
@@ -45,17 +42,10 @@ PartialFcOptions head_options(const Config& config, at::Device device) {
           .gemm = config.head.gemm_type};
 }
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
-                                                        std::vector<at::Tensor> parameters) {
-  if (config.optimizer.kind == CenterOptimizer::Kind::kAdamW) {
-    return std::make_unique<torch::optim::AdamW>(
-        std::move(parameters),
-        torch::optim::AdamWOptions(config.schedule.lr).weight_decay(config.optimizer.weight_decay));
-  }
-  return std::make_unique<torch::optim::SGD>(std::move(parameters),
-                                             torch::optim::SGDOptions(config.schedule.lr)
-                                                 .momentum(config.optimizer.momentum)
-                                                 .weight_decay(config.optimizer.weight_decay));
+std::unique_ptr<BackboneOptimizer> make_optimizer(const Config& config, const Backbone& backbone) {
+  return make_backbone_optimizer(
+      name_of(config.optimizer.kind), backbone.named_parameters(),
+      {.momentum = config.optimizer.momentum, .weight_decay = config.optimizer.weight_decay});
 }
 
 StepPlannerOptions planner_options(const Config& config) {

@@ -1,9 +1,6 @@
 #pragma once
 
-#include <torch/optim/optimizer.h>
-
 #include <memory>
-#include <vector>
 
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/placement.h"
@@ -11,6 +8,7 @@
 #include "pfc/model/backbone.h"
 #include "pfc/plan/sampler.h"
 #include "pfc/plan/step_plan.h"
+#include "pfc/train/backbone_optimizer.h"
 #include "pfc/train/config.h"
 
 namespace pfc {
@@ -27,8 +25,6 @@ std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, 
 PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
                     const Placement& place, Communicator& comm);
 
-/// Of the backbone's parameters.
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Config& config,
-                                                        std::vector<at::Tensor> parameters);
+std::unique_ptr<BackboneOptimizer> make_optimizer(const Config& config, const Backbone& backbone);
 
 }  // namespace pfc

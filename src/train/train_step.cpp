@@ -10,7 +10,6 @@
 #include "model/autocast.h"
 #include "pfc/base/error.h"
 #include "train/finite.h"
-#include "train/update_backbone.h"
 
 namespace pfc {
 namespace {
@@ -112,7 +111,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     scaler->update(overflow);
   }
   clip(gradients, norm, clip_norm);
-  update_backbone(optimizer, lr, skip, scaler == nullptr ? at::Tensor() : scaler->skipped());
+  optimizer.step(lr, skip, scaler == nullptr ? at::Tensor() : scaler->skipped());
   return PendingStep(
       at::cat({loss.view({1}), norm.view({1}).to(at::kDouble), valid.to(at::kDouble)}));
 }

@@ -114,7 +114,7 @@ class Run {
         learning_rate_(config.schedule, steps_),
         head_(make_head(config, compute_on_.device, sampler_, place_, comm)),
         gradients_(backbone_->parameters(), comm),
-        optimizer_(make_optimizer(config, backbone_->parameters())),
+        optimizer_(make_optimizer(config, *backbone_)),
         training_{*backbone_,
                   head_,
                   gradients_,
@@ -397,7 +397,7 @@ class Run {
   LearningRate learning_rate_;
   PartialFc head_;
   GradientBuckets gradients_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::unique_ptr<BackboneOptimizer> optimizer_;
   std::optional<LossScaler> scaler_;  ///< of float16
   Training training_;
   std::optional<Unsettled> unsettled_;

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <torch/optim/sgd.h>
 #include <torch/types.h>
 
 #include <csignal>
@@ -52,7 +51,7 @@ class SharedFolder {
 struct Trained {
   Trained(Communicator& comm, int steps)
       : backbone(make_backbone("tiny", 8, 1)),
-        optimizer(backbone->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9)),
+        optimizer(make_backbone_optimizer("sgd", backbone->named_parameters(), {.momentum = 0.9})),
         table(ClassShard(1001, comm.rank(), comm.world()), {.dim = 8}),
         loss(0.25 * steps) {
     run.step = steps;
@@ -60,16 +59,16 @@ struct Trained {
     for (int step = 0; step < steps; ++step) {
       for (at::Tensor& parameter : backbone->parameters())
         parameter.mutable_grad() = at::full_like(parameter, 0.5 + step);
-      optimizer.step();
+      optimizer->step(0.1, at::zeros({1}));
       const LocalRow row{step};
       table.update({&row, 1}, at::ones({1, 8}), at::ones({1}), 0.1);
       table.end_step(0.1);
     }
   }
-  TrainState state() { return {run, *backbone, optimizer, table, identities}; }
+  TrainState state() { return {run, *backbone, *optimizer, table, identities}; }
 
   std::shared_ptr<Backbone> backbone;
-  torch::optim::SGD optimizer;
+  std::unique_ptr<BackboneOptimizer> optimizer;
   CenterTable table;
   ClassIdentities identities{.classes = 1001};
   double loss;
@@ -82,10 +81,16 @@ Manifest manifest() {
   return manifest;
 }
 
+std::string bytes_of(const BackboneOptimizer& optimizer) {
+  const TemporaryFolder folder;
+  optimizer.save(folder / "optimizer");
+  return read_file(folder / "optimizer");
+}
+
 void expect_equal(Trained& found, Trained& want) {
   for (const auto& item : want.backbone->named_parameters())
     EXPECT_TRUE(found.backbone->named_parameters()[item.key()].equal(item.value())) << item.key();
-  EXPECT_EQ(found.optimizer.state().size(), want.optimizer.state().size());
+  EXPECT_EQ(bytes_of(*found.optimizer), bytes_of(*want.optimizer));
   EXPECT_EQ(found.run.step, want.run.step);
   EXPECT_EQ(found.loss, want.loss);
   const auto parts = want.table.parts();

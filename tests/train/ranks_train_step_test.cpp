@@ -1,6 +1,5 @@
 // Whole training steps on several ranks compared with the same steps on one.
 #include <gtest/gtest.h>
-#include <torch/optim/sgd.h>
 #include <torch/types.h>
 
 #include "pfc/train/cost_model.h"
@@ -75,9 +74,9 @@ Result train(const TestRun& run, Communicator& comm) {
   if (run.synchronised) synchronise_batch_norm(*backbone, comm);
   PartialFc head({.table = {.dim = run.dim}, .scale = 8}, shard);
   GradientBuckets gradients(backbone->parameters(), comm, 1 << 18);
-  torch::optim::SGD optimizer(backbone->parameters(),
-                              torch::optim::SGDOptions(1).momentum(0.9).weight_decay(5e-4));
-  Training training{*backbone, head, gradients, optimizer, comm, 5, run.gather};
+  const auto optimizer = make_backbone_optimizer("sgd", backbone->named_parameters(),
+                                                 {.momentum = 0.9, .weight_decay = 5e-4});
+  Training training{*backbone, head, gradients, *optimizer, comm, 5, run.gather};
   Result result;
   const TrafficByCollective before = comm.traffic();
   for (std::int64_t step = 0; step < run.steps; ++step) {

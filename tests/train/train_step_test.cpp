@@ -5,7 +5,6 @@
 #include <torch/nn/functional/loss.h>
 #include <torch/nn/functional/normalization.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/optim/sgd.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -33,10 +32,14 @@ class Linear : public Backbone {
 
 class TrainStep : public testing::Test {
  protected:
+  static std::unique_ptr<BackboneOptimizer> sgd(const Backbone& backbone) {
+    return make_backbone_optimizer("sgd", backbone.named_parameters(),
+                                   {.momentum = 0.9, .weight_decay = 1e-3});
+  }
+
   TrainStep()
       : head_({.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1)),
-        optimizer_(backbone_.parameters(),
-                   torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3)),
+        optimizer_(sgd(backbone_)),
         comm_(make_self_communicator()) {
     at::manual_seed(1);
     backbone_.fc_->reset_parameters();
@@ -54,22 +57,21 @@ class TrainStep : public testing::Test {
 
   StepResult step(double lr, double clip_norm = 0) {
     GradientBuckets gradients(backbone_.parameters(), *comm_);
-    Training training{backbone_, head_, gradients, optimizer_, *comm_, clip_norm};
+    Training training{backbone_, head_, gradients, *optimizer_, *comm_, clip_norm};
     return train_step(plan_, batch_, lr, training).wait();
   }
 
   /// Everything that a step changes, in its initial state: the backbone, a head and an optimizer.
   struct Anew {
     PartialFc head{{.table = {.dim = kDim}, .scale = 8}, ClassShard(kClasses, 0, 1)};
-    torch::optim::SGD optimizer;
+    std::unique_ptr<BackboneOptimizer> optimizer;
     GradientBuckets gradients;
     Training training;
 
     explicit Anew(TrainStep& test)
-        : optimizer(test.backbone_.parameters(),
-                    torch::optim::SGDOptions(1).momentum(0.9).weight_decay(1e-3)),
+        : optimizer(sgd(test.backbone_)),
           gradients(test.backbone_.parameters(), *test.comm_),
-          training{test.backbone_, head, gradients, optimizer, *test.comm_} {
+          training{test.backbone_, head, gradients, *optimizer, *test.comm_} {
       at::manual_seed(1);
       test.backbone_.fc_->reset_parameters();
     }
@@ -77,7 +79,7 @@ class TrainStep : public testing::Test {
 
   Linear backbone_;
   PartialFc head_;
-  torch::optim::SGD optimizer_;
+  std::unique_ptr<BackboneOptimizer> optimizer_;
   std::unique_ptr<Communicator> comm_;
   Batch batch_;
   StepPlan plan_;
@@ -172,7 +174,7 @@ TEST_F(TrainStep, AStepThatOverflowsIsSkippedByBackboneAndHead) {
   GradientBuckets gradients(backbone_.parameters(), *comm_);
   LossScaler scaler(at::kCPU);
   scaler.factor().fill_(3e38);
-  Training training{backbone_, head_, gradients, optimizer_, *comm_, /*clip_norm=*/5};
+  Training training{backbone_, head_, gradients, *optimizer_, *comm_, /*clip_norm=*/5};
   training.scaler = &scaler;
   const StepResult skipped = train_step(plan_, batch_, 0.5, training).wait();
   EXPECT_FALSE(std::isfinite(skipped.gradient_norm));
@@ -226,7 +228,7 @@ TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamedAmongManyThousands) {
   StepPlan plan;
   plan.classes = ClassSampler({.sample_rate = 1.0}, shard).draw(0, {});
   Anew anew(*this);
-  const Training training{backbone_, head, anew.gradients, anew.optimizer, *comm_};
+  const Training training{backbone_, head, anew.gradients, *anew.optimizer, *comm_};
   EXPECT_THAT([&] { fail_by_loss(plan, 0.25, training); },
               ThrowsMessage<Error>(HasSubstr("the centre of class 39000;")));
 }

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/optim/optimizer.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -14,6 +12,7 @@
 #include "pfc/head/center_table.h"
 #include "pfc/model/backbone.h"
 #include "pfc/plan/class_identities.h"
+#include "pfc/train/backbone_optimizer.h"
 #include "pfc/train/manifest.h"
 #include "pfc/train/run_state.h"
 
@@ -37,7 +36,7 @@ class NotSaved : public Error {
 struct TrainState {
   RunState& run;
   Backbone& backbone;
-  torch::optim::Optimizer& optimizer;
+  BackboneOptimizer& optimizer;
   CenterTable& table;
   const ClassIdentities& identities;  ///< those of all classes, on all ranks
 };

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/optim/optimizer.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -11,6 +9,7 @@
 #include "pfc/head/partial_fc.h"
 #include "pfc/model/backbone.h"
 #include "pfc/plan/step_plan.h"
+#include "pfc/train/backbone_optimizer.h"
 #include "pfc/train/gradient_buckets.h"
 #include "pfc/train/loss_scaler.h"
 #include "pfc/train/pending_values.h"
@@ -21,8 +20,8 @@ namespace pfc {
 struct Training {
   Backbone& backbone;
   PartialFc& head;
-  GradientBuckets& gradients;          ///< of the backbone
-  torch::optim::Optimizer& optimizer;  ///< of the backbone; the head updates its own centres
+  GradientBuckets& gradients;    ///< of the backbone
+  BackboneOptimizer& optimizer;  ///< of the backbone; the head updates its own centres
   Communicator& comm;
   double clip_norm =
       0;  ///< limit for the norm of the backbone's gradient over all its parameters; 0: no limit
