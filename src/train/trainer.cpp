@@ -8,28 +8,22 @@
 #include <unordered_set>
 #include <vector>
 
-#include "comm/first_failure.h"
-#include "comm/send.h"
 #include "data/read_ahead.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
-#include "pfc/base/paths.h"
 #include "pfc/base/progress.h"
-#include "pfc/base/stop_request.h"
 #include "pfc/comm/long_work.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
 #include "pfc/model/backbone.h"
-#include "pfc/model/backbone_file.h"
 #include "pfc/train/checkpoint.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"
 #include "pfc/train/train_step.h"
 #include "train/announce.h"
-#include "train/checkpoint_clock.h"
 #include "train/device.h"
 #include "train/evaluation.h"
 #include "train/from_config.h"
@@ -37,6 +31,8 @@
 #include "train/output_folder.h"
 #include "train/same_data.h"
 #include "train/same_run.h"
+#include "train/save_or_stop.h"
+#include "train/saved_networks.h"
 #include "train/starting_point.h"
 #include "train/training_set.h"
 
@@ -100,6 +96,7 @@ class Run {
                       .keep_last = config.checkpoint.keep_last,
                       .keep_every = config.checkpoint.keep_every},
                      comm, [](const auto& sentence) { tell(sentence); }),
+        networks_(config.model, output_, comm),
         resumed_(start == Start::kResume ? newest_of(checkpoints_, config, comm) : std::nullopt),
         backbone_(make_network(config, compute_on_.device, resumed_.has_value(), comm)),
         dataset_(open_training_set(config, resumed_, place_, comm)),
@@ -158,22 +155,28 @@ class Run {
   }
 
   void go() {
-    const StopRequest stop;
+    save_or_stop_.emplace(config_.checkpoint, steps_, comm_);
     ProgressLine progress(steps_, done(), !comm_.is_first());
-    clock_.emplace(config_.checkpoint, steps_, Clock::now());
     backbone_->train();
     if (resumed_ && evaluation_is_due()) evaluate(progress);  // it was due after the checkpoint
     while (done() < steps_) {
       step(progress);
-      const Agreement agreed = agree(stop);
-      if (agreed.save || agreed.stop) save(progress);
-      if (agreed.stop && done() < steps_) return stop_early(progress);
+      const auto [is_to_save, is_to_stop] = save_or_stop_->after(done());
+      if (is_to_save) save(progress);
+      if (is_to_stop && done() < steps_) return stop_early(progress);
       if (evaluation_is_due()) evaluate(progress);
     }
     finish(progress);
   }
 
  private:
+  std::int64_t done() const { return state_.step; }
+
+  /// What checkpoints keep.
+  TrainState saved_state() {
+    return {state_, *backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
+  }
+
   void resume() {
     resumed_ = checkpoints_.restore(saved_state());  // it may be an older one than the newest
     require_same_data(*dataset_, *resumed_);
@@ -184,28 +187,12 @@ class Run {
       throw Error("the checkpoint is of step " + grouped(done()) + ", but this run ends after " +
                   counted(steps_, "step") + ": raise train.steps or train.epochs");
     }
-    const bool same_name = first_of(before) == first_of(config_);
-    const bool best_was_of_another = evaluation_.drop_best_of_another_set(same_name);
+    if (evaluation_.drop_best_of_another_set(first_of(before) == first_of(config_)))
+      networks_.set_best_aside(done());
     if (!comm_.is_first()) return;
     for (const std::string& change : changes) tell("changed since: " + change);
-    if (best_was_of_another) set_best_aside();
     tell("resumed after step " + grouped(done()) + ", which " + counted(resumed_->world, "rank") +
          " saved");
-  }
-
-  /// eval.sets names another set first than before: nothing can be compared with the best so far,
-  /// which is not to be lost either.
-  void set_best_aside() const {
-    const fs::path best = output_ / "best.safetensors";
-    const fs::path aside =
-        output_ / format("best-until-step-%lld.safetensors", static_cast<long long>(done()));
-    // A run that was ended before its next checkpoint comes here again: the first one was the best.
-    if (!is_there(best) || is_there(aside)) return;
-    rename_durably(best, aside);
-    tell(
-        "the first of eval.sets is another set than before: the best network is chosen anew, the "
-        "one so far is now " +
-        aside.string());
   }
 
   void step(ProgressLine& progress) {
@@ -261,33 +248,8 @@ class Run {
     progress.show(step, progress_text(report, steps_));
   }
 
-  struct Agreement {
-    bool save = false, stop = false;
-  };
-  /// Steps count alike on all ranks; the first one's clock and any one's signal hold for all.
-  Agreement agree(const StopRequest& stop) {
-    const bool due = clock_->due_after(done());
-    const bool save = comm_.is_first() && clock_->due_at(Clock::now());
-    if (comm_.world() == 1) return {due || save, stop.made()};
-    at::Tensor votes =
-        send(at::tensor({save ? 1 : 0, stop.made() ? 1 : 0}, at::kLong), comm_.device());
-    comm_.all_reduce(votes).wait();
-    std::optional<PendingValues> counted(votes);
-    if (counted->is_pending()) votes_.swap(counted);  // a GPU's are looked at one step late
-    if (!counted) return {due, false};
-    const at::Tensor& sums = counted->wait();
-    return {due || sums[0].item<int>() > 0, sums[1].item<int>() > 0};
-  }
-
-  std::int64_t done() const { return state_.step; }
-
-  TrainState saved_state() {
-    return {state_, *backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
-  }
-
   void save(ProgressLine& progress) {
     settle(progress);
-    votes_.reset();  // they may ask for what is done now
     const auto begin = Clock::now();
     Manifest manifest;
     manifest.config = to_toml(config_);
@@ -300,39 +262,17 @@ class Run {
       bytes = checkpoints_.save(saved_state(), config_.model.network, config_.model.embedding_size,
                                 std::move(manifest));
     } catch (const NotSaved& error) {
-      save_network_alone(error.what());
+      networks_.save_without_checkpoint(*backbone_, error.what(), done(), saved_);
     }
     saved_ = done();
     const auto end = Clock::now();
-    clock_->saved(begin, end);
+    save_or_stop_->saved(begin, end);
     meter_.exclude(end - begin);
     const double seconds = std::chrono::duration<double>(end - begin).count();
     if (!metrics_) return;
     metrics_->write(done(), SavedCheckpoint{.seconds = seconds, .bytes = bytes});
     progress.note(format("step %lld  checkpoint: %.1f MB in %.2f s", static_cast<long long>(done()),
                          static_cast<double>(bytes) / 1e6, seconds));
-  }
-
-  /// The network is a small part of a checkpoint: there may be room for it where there is none for
-  /// that.
-  [[noreturn]] void save_network_alone(std::string failure) {
-    failure += "; step " + grouped(done()) + " has no checkpoint";
-    std::string also;
-    long_work(comm_, [&] {
-      try {
-        if (comm_.is_first()) save_backbone("last.safetensors");
-      } catch (const Error& error) {
-        also = error.what();
-      }
-    });
-    // All wait for the first one: who throws alone ends it before it has written.
-    if (const auto failed = first_failure(also, comm_)) {
-      failure += ", nor is its network saved: " + failed->sentence;
-    } else {
-      failure += ", its network is saved as " + (output_ / "last.safetensors").string();
-    }
-    if (saved_ > 0) failure += "; --resume goes on from step " + grouped(saved_);
-    throw Error(failure);
   }
 
   bool evaluation_is_due() const {
@@ -344,16 +284,8 @@ class Run {
     const auto begin = Clock::now();
     for (const VerificationResult& found : evaluation_.run(*backbone_, done(), progress, comm_))
       metrics_->write(done(), found);
-    long_work(comm_, [&] {
-      if (comm_.is_first()) save_backbone("last.safetensors");
-      if (evaluation_.is_best()) save_backbone("best.safetensors");
-    });
+    networks_.save(*backbone_, evaluation_.is_best());
     meter_.exclude(Clock::now() - begin);
-  }
-
-  void save_backbone(const char* name) {
-    pfc::save_backbone(*backbone_, config_.model.network, config_.model.embedding_size,
-                       output_ / name);
   }
 
   void stop_early(ProgressLine& progress) const {
@@ -387,13 +319,14 @@ class Run {
   ComputeOn compute_on_;
   Evaluation evaluation_;
   Checkpoints checkpoints_;
+  SavedNetworks networks_;
   std::optional<Manifest> resumed_;  ///< what the run goes on from
   std::shared_ptr<Backbone> backbone_;
   std::unique_ptr<Dataset> dataset_;
   ClassSampler sampler_;
   StepPlanner planner_;
   ReadAhead read_ahead_;
-  std::int64_t steps_;
+  std::int64_t steps_;  ///< of the whole run
   LearningRate learning_rate_;
   PartialFc head_;
   GradientBuckets gradients_;
@@ -401,7 +334,6 @@ class Run {
   std::optional<LossScaler> scaler_;  ///< of float16
   Training training_;
   std::optional<Unsettled> unsettled_;
-  std::optional<PendingValues> votes_;  ///< of the last step
 
   RunState state_;
   std::int64_t saved_ = 0;                   ///< the step of the newest checkpoint
@@ -409,7 +341,7 @@ class Run {
   std::unordered_set<std::int64_t> broken_;  ///< those of them since the run was started or resumed
   std::optional<MetricsLog> metrics_;        ///< on the first rank
   std::optional<Loader> loader_;
-  std::optional<CheckpointClock> clock_;
+  std::optional<SaveOrStop> save_or_stop_;
   Meter meter_;
   TrafficMeter traffic_;
 };
