@@ -9,9 +9,12 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "pfc/base/error.h"
+#include "pfc/base/names.h"
+#include "pfc/head/center_optimizer.h"
 #include "temporary_folder.h"
 
 namespace pfc {
@@ -101,8 +104,15 @@ TEST(BackboneOptimizer, IsKnownByItsName) {
               ThrowsMessage<Error>("there is no optimizer named 'adam'; there are sgd, adamw"));
 }
 
-/// What holds of every optimizer, those of a user too.
-class AnyBackboneOptimizer : public testing::TestWithParam<const char*> {
+/// Those that a configuration can name, and a user's own.
+std::vector<std::string> all_names() {
+  std::vector<std::string> names = {"lion"};
+  for (const std::string_view name : names_of<CenterOptimizer::Kind>()) names.emplace_back(name);
+  return names;
+}
+
+/// What holds of every optimizer.
+class AnyBackboneOptimizer : public testing::TestWithParam<std::string> {
  protected:
   static std::unique_ptr<BackboneOptimizer> make(const Parameters& parameters,
                                                  const std::string& name = GetParam()) {
@@ -153,7 +163,7 @@ TEST_P(AnyBackboneOptimizer, GoesOnFromWhatItSaved) {
 TEST_P(AnyBackboneOptimizer, RefusesTheFileOfAnother) {
   const Parameters all = parameters();
   set_gradients(all, 0);
-  for (const std::string other : {"sgd", "adamw", "lion"}) {
+  for (const std::string& other : all_names()) {
     if (other == GetParam()) continue;
     const auto saved = make(all, other);
     saved->step(0.1, torch::zeros(1));
@@ -172,17 +182,16 @@ TEST_P(AnyBackboneOptimizer, RefusesTheFileOfAnotherNetwork) {
   saved->save(folder_ / "optimizer");
   Parameters renamed, reshaped;
   renamed.insert("conv", all["conv"]);
-  EXPECT_THAT(
-      [&] { make(renamed)->load(folder_ / "optimizer"); },
-      ThrowsMessage<DataError>(HasSubstr(std::string("is nothing that ") + GetParam() + " keeps")));
+  EXPECT_THAT([&] { make(renamed)->load(folder_ / "optimizer"); },
+              ThrowsMessage<DataError>(HasSubstr("is nothing that " + GetParam() + " keeps")));
   reshaped.insert("conv", all["conv"]);
   reshaped.insert("bias", torch::zeros(8));
   EXPECT_THAT([&] { make(reshaped)->load(folder_ / "optimizer"); },
               ThrowsMessage<DataError>(HasSubstr("F32 [7], want F32 [8]")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, AnyBackboneOptimizer, testing::Values("sgd", "adamw", "lion"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Each, AnyBackboneOptimizer, testing::ValuesIn(all_names()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace pfc
