@@ -101,7 +101,7 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
   const std::int64_t samples = embeddings.size(0) / micro_batches;
   std::vector<at::Tensor> gradients;
   for (std::int64_t part = 0; part < micro_batches; ++part) {
-    head.forward(embeddings.narrow(0, part * samples, samples), part * samples);
+    head.forward({embeddings.narrow(0, part * samples, samples)}, comm, part * samples);
     head.exchange(comm);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx, skip);
@@ -121,7 +121,7 @@ void check_heads() {
   check_head("the same, some steps of which sample every class",
              {.identities = 24, .rate = 0.5, .batch = 64, .head = head}, 1e-4);
   head.tile_rows = 1000;
-  head.margin = Margin::arcface(0.5);
+  head.loss = ArcFace{.m = 0.5};
   head.interclass_filter = 0.15;
   check_head("head, float32, ArcFace, filter, tiles of 1000", {.head = head}, 1e-4);
   head.workspace_bytes = 0;

@@ -29,7 +29,7 @@ void check_list() {
         const SampledClasses classes = sampler.draw(step, labels_of(c, step));
         const at::Tensor rows =
             torch::full({classes.count()}, -1, at::TensorOptions(kGpu).dtype(at::kLong));
-        list_on_gpu(classes, rows);
+        list_on_gpu(classes, 1, rows);
         std::vector<std::int64_t> wanted;
         for (const LocalRow row : classes.rows()) wanted.push_back(row.v);
         if (!rows.cpu().equal(torch::tensor(wanted, at::kLong))) {

@@ -41,8 +41,8 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
     tiles.push_back(z);
     probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
     d.fill_(t == 0 ? NAN : 1);  // before the first tile there is no sum
-    gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
-                      {z.const_data_ptr<float>(), scale, static_cast<float>(threshold)},
+    gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}}, CosFace(),
+                      {z.data_ptr<float>(), scale, static_cast<float>(threshold)},
                       targets.const_data_ptr<std::int32_t>(), state, operand(probabilities.back()),
                       tile_maximum[t].data_ptr<float>(), stream());
   }
@@ -72,8 +72,8 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
     if (found.narrow(1, count, padded[t] - count).to(at::kFloat).abs().sum().item<double>() != 0)
       throw Error(what + ": columns beyond the last are not 0");
     const at::Tensor p = torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type));
-    gpu::exp_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}},
-                  {tiles[static_cast<std::size_t>(t)].const_data_ptr<float>(), scale,
+    gpu::exp_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}}, CosFace(),
+                  {tiles[static_cast<std::size_t>(t)].data_ptr<float>(), scale,
                    static_cast<float>(threshold)},
                   targets.const_data_ptr<std::int32_t>(), tile_maximum[t].const_data_ptr<float>(),
                   operand(p), stream());
@@ -145,16 +145,21 @@ void check_own_classes(at::ScalarType type) {
   const at::Tensor targets = torch::tensor(places, at::kInt).to(kGpu);
   const auto of_samples = [&] { return torch::zeros({kSamples}, on_gpu.dtype(at::kDouble)); };
   const auto of_rows = [&] { return torch::zeros({kSamples, kDim}, on_gpu); };
-  const at::Tensor phi = of_samples(), slope = of_samples(), d_sample = of_rows(),
+  const at::Tensor phi = of_samples(), slope = of_samples(), own_cosine = of_samples(),
+                   nearest = torch::zeros({kSamples}, on_gpu.dtype(at::kInt)), d_sample = of_rows(),
                    d_center = of_rows();
-  const Margin margin = Margin::arcface(0.5);
-  gpu::prepare_own_classes(c.table(), c.sampled(120), samples, margin.terms(),
-                           {.targets = targets.const_data_ptr<std::int32_t>(),
+  const gpu::OwnClasses own{.targets = targets.const_data_ptr<std::int32_t>(),
+                            .nearest = nearest.data_ptr<std::int32_t>(),
+                            .cosine = own_cosine.data_ptr<double>(),
                             .phi = phi.data_ptr<double>(),
                             .slope = slope.data_ptr<double>(),
                             .d_sample = d_sample.data_ptr<float>(),
-                            .d_center = d_center.data_ptr<float>()},
-                           stream());
+                            .d_center = d_center.data_ptr<float>()};
+  gpu::own_cosines(c.table(), c.sampled(120), samples, own, stream());
+  gpu::apply_loss(
+      ArcFace{.m = 0.5},
+      {.samples = kSamples, .cosines = own.cosine, .random = CounterRandom(1, RandomStream::kLoss)},
+      own, stream());
   const auto unit = [](const at::Tensor& of) { return of / of.norm(2, 1, true); };
   const at::Tensor owned = targets.cpu().ge(0).to(at::kDouble).unsqueeze(1);
   const at::Tensor sample = unit(embeddings.cpu().to(at::kDouble)),
@@ -165,7 +170,7 @@ void check_own_classes(at::ScalarType type) {
                                                      0, targets.cpu().clamp_min(0).to(at::kLong))));
   const at::Tensor cosine = (sample * center).sum(at::IntArrayRef{1}, true);
   const at::Tensor theta = cosine.acos();
-  const std::string what = "prepare_own_classes, " + name(type) + ": ";
+  const std::string what = "own_cosines and apply_loss, " + name(type) + ": ";
   expect_below(what + "margin", error_of(phi, ((theta + 0.5).cos() * owned).squeeze(1)), 1e-12);
   expect_below(what + "its slope",
                error_of(slope, ((theta + 0.5).sin() / theta.sin() * owned).squeeze(1)), 1e-12);

@@ -22,7 +22,7 @@ double train_head(int steps) {
   const at::Tensor x = drawn / drawn.norm(2, {1}, true);  // unit length
   for (int step = 0; step < steps; ++step) {
     head.begin(sampler.draw(step, labels), at::ones(kBatch));
-    head.forward(comm->all_gather(x).wait());
+    head.forward({comm->all_gather(x).wait()}, *comm);
     head.exchange(*comm);
     pfc::Pending dx = comm->reduce_scatter(head.d_embeddings());
     head.update(/*lr=*/1, dx);

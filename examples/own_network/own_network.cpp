@@ -36,7 +36,7 @@ int main() {
 
     const torch::Tensor x = torch::nn::functional::normalize(network->forward(inputs));
     head.begin(sampler.draw(step, labels), torch::ones(kBatch));
-    head.forward(comm->all_gather(x.detach()).wait());
+    head.forward({comm->all_gather(x.detach()).wait()}, *comm);
     head.exchange(*comm);
     pfc::Pending dx = comm->reduce_scatter(head.d_embeddings());
     head.update(/*lr=*/0.1, dx);  // updates the centres while the embeddings' gradient is under way

@@ -56,6 +56,12 @@ class SharedRows {
   SharedRows(CheckedFile file, const ClassShard& saved, CenterTable& table)
       : file_(std::move(file)), content_(open()), saved_(saved), table_(table) {
     require("format", kCenterFormat);
+    if (const std::int64_t centers = centers_a_class_in(content_);
+        centers != saved.centers_a_class()) {
+      throw DataError(
+          file_.path().string(), "__metadata__",
+          counted(centers, "centre") + " a class, want " + std::to_string(saved.centers_a_class()));
+    }
     require("classes", std::to_string(saved.classes()));
     require("first_class", std::to_string(saved.begin().v));
     const auto parts = table.parts();
@@ -158,11 +164,12 @@ void require_range(const at::Tensor& counts, std::int64_t most, const char* name
 Checksums save_centers(const CenterTable& table, const ClassIdentities& identities,
                        const std::filesystem::path& path) {
   const ClassShard& shard = table.shard();
+  const ClassShard classes = shard.of_centers(1);
   std::vector<TensorStream> streams;
   for (const auto& [name, part] : table.parts()) streams.push_back(stream_of(name, part));
-  if (!identities.numbers.empty()) streams.push_back(numbers_of(identities, shard));
+  if (!identities.numbers.empty()) streams.push_back(numbers_of(identities, classes));
   std::string names;
-  if (identities.have_names()) streams.push_back(names_of(identities, shard, names));
+  if (identities.have_names()) streams.push_back(names_of(identities, classes, names));
   Metadata metadata = center_metadata(shard, identities);
   if (table.steps_seen().defined()) {  // what is needed to bring a row through its missed steps
     const std::span<const double> rates = table.learning_rates();
@@ -179,7 +186,7 @@ void load_centers(CenterTable& table, std::int64_t steps, int world,
   const ClassShard& own = table.shard();
   MissedSteps missed;
   for (int rank = 0; rank < world; ++rank) {
-    const ClassShard saved(own.classes(), rank, world);
+    const ClassShard saved = own.on(rank, world);
     if (saved.end() <= own.begin() || own.end() <= saved.begin()) continue;
     SharedRows rows(open(rank), saved, table);
     rows.read_parts();

@@ -32,15 +32,25 @@ constexpr const char *kByClass = "classes",  // class i is identity i: no tensor
     *kByNumber = "numbers",                  // I32 [rows]
         *kByName = "names";                  // U8, each ends with a 0
 
+/// How many centres a class has, one after another. Files where it is 1 do not say it. `classes`
+/// and `first_class` count centres.
+constexpr const char* kCentersAClass = "centers_a_class";
+inline std::int64_t centers_a_class_in(const SafetensorsFile& file) {
+  return file.metadata().contains(kCentersAClass) ? file.integer(kCentersAClass) : 1;
+}
+
 /// The file's metadata: the range of global classes, and how their identities are named.
 inline Metadata center_metadata(const ClassShard& shard, const ClassIdentities& identities) {
-  return {{"format", kCenterFormat},
-          {"classes", std::to_string(shard.classes())},
-          {"first_class", std::to_string(shard.begin().v)},
-          {kIdentities, identities.have_names()    ? kByName
-                        : identities.are_classes() ? kByClass
-                                                   : kByNumber},
-          {kIdentitiesBelow, std::to_string(identities.below)}};
+  Metadata metadata = {{"format", kCenterFormat},
+                       {"classes", std::to_string(shard.classes())},
+                       {"first_class", std::to_string(shard.begin().v)},
+                       {kIdentities, identities.have_names()    ? kByName
+                                     : identities.are_classes() ? kByClass
+                                                                : kByNumber},
+                       {kIdentitiesBelow, std::to_string(identities.below)}};
+  if (shard.centers_a_class() > 1)
+    metadata[kCentersAClass] = std::to_string(shard.centers_a_class());
+  return metadata;
 }
 
 }  // namespace pfc

@@ -26,6 +26,8 @@ int tiles_at_once(at::Device device) {
 
 HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
                        const HeadStepSize& step) {
+  const std::int64_t centers_a_class = pfc::centers_a_class(options.loss);
+  const std::int64_t rows = step.rows * centers_a_class;
   constexpr std::int64_t kFloat = bytes_of(NumberType::kFloat32);
   const bool on_gpu = options.table.device.is_cuda();
   const std::int64_t dim = options.table.dim, tile = PartialFc::tile_rows(options, step.samples);
@@ -34,15 +36,14 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
   const std::int64_t worker =
       (1 + sums) * step.samples * dim + tile * (centers * dim + step.samples);
   HeadMemory memory;
-  memory.table = shard.rows() * bytes_a_row(options.table);
-  memory.step = PartialFc::kept_bytes(options, step.rows, step.samples) +
-                kFloat * (step.threads * worker + step.rows);
-  if (step.accumulates) memory.step += kFloat * step.rows * dim;
+  memory.table = shard.rows() * centers_a_class * bytes_a_row(options.table);
+  memory.step =
+      PartialFc::kept_bytes(options, rows, step.samples) + kFloat * (step.threads * worker + rows);
+  if (step.accumulates) memory.step += kFloat * rows * dim;
   memory.table_is_apart = on_gpu && options.table.in_host_memory;
   if (memory.table_is_apart) {  // this step's rows and the next step's, with their numbers
     constexpr std::int64_t kSteps = 2;
-    memory.step +=
-        kSteps * step.rows * (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});
+    memory.step += kSteps * rows * (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});
   }
   return memory;
 }
@@ -55,7 +56,8 @@ void require_head_memory(const PartialFcOptions& options, const ClassShard& shar
   // The memory that is too small.
   const std::int64_t available = host_serves ? free.device : free.host;
   const std::int64_t needed = host_serves ? need.on_device() : need.table;
-  std::string text = "the head does not fit: " + counted(shard.rows(), "class centre") +
+  std::string text = "the head does not fit: " +
+                     counted(shard.rows() * centers_a_class(options.loss), "class centre") +
                      " a rank, " + numbers_of(options.table) + ", take " + size_text(need.table) +
                      (apart ? " of the host's memory" : "") + ", a step takes " +
                      size_text(need.step) + (apart ? " of the GPU's, and " : " more, and ") +

@@ -26,10 +26,12 @@ class HeadSteps {
   virtual void prefetch(const SampledClasses&) {}
   /// Afterwards the table holds all updates.
   virtual void settle() {}
-  virtual void forward(const at::Tensor& embeddings, std::int64_t first) = 0;
+  virtual void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) = 0;
   virtual void exchange(Communicator& comm) = 0;
   virtual at::Tensor loss() const = 0;
   virtual const at::Tensor& d_embeddings() const = 0;
+  virtual const at::Tensor& d_lengths() const = 0;
+  virtual at::Tensor moving_numbers() const = 0;
   virtual void update(double lr, Pending& in_flight, const at::Tensor& skip) = 0;
   virtual void accumulate(Pending& in_flight) = 0;
 };

@@ -5,8 +5,6 @@
 #include <cmath>
 #include <utility>
 
-#include "head/kernels/kernels.h"
-
 namespace pfc {
 namespace {
 
@@ -51,18 +49,19 @@ void OnlineSoftmax::raise(std::int64_t sample, float largest) {
   }
 }
 
-void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, double scale) {
+void OnlineSoftmax::add(const at::Tensor& cosines, const at::Tensor& unit, double scale,
+                        const kernels::Others& others) {
   const std::int64_t classes = cosines.size(0), samples = cosines.size(1);
   const auto s = static_cast<float>(scale);
   float* const tile = cosines.data_ptr<float>();
   float* const scratch = scratch_.fill_(kNoLogit).data_ptr<float>();
-  kernels::column_max(tile, classes, samples, scratch);
+  kernels::column_max(tile, classes, samples, others, scratch);
   for (std::int64_t i = 0; i < samples; ++i) {
     raise(i, s * scratch[i]);
     const float shift = maximum.const_data_ptr<float>()[i];
     scratch[i] = shift == kNoLogit ? 0 : shift;  // only masked classes so far: exp(−∞)
   }
-  kernels::exp_columns(tile, classes, samples, s, scratch, sum.data_ptr<double>());
+  kernels::exp_columns(tile, classes, samples, s, scratch, others, sum.data_ptr<double>());
   block_.addmm_(cosines.t(), unit);
   if (++tiles_in_block_ == kTilesInBlock) end_block();
 }

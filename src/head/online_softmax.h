@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "head/kernels/kernels.h"
+
 namespace pfc {
 
 /// The logit of a class that does not count, and the maximum over no classes.
@@ -26,9 +28,10 @@ struct OnlineSoftmax {
   explicit OnlineSoftmax(at::Tensor block);
 
   void clear();
-  /// A tile of classes: cosines [classes, N], −∞ where one does not count, become exp(scale ·
-  /// cosine − maximum), with the maximum of now; unit [classes, d].
-  void add(const at::Tensor& cosines, const at::Tensor& unit, double scale);
+  /// A tile of classes: cosines [classes, N], −∞ where one does not count, become what
+  /// kernels::exp_columns makes of them, with the maximum of now as the shift; unit [classes, d].
+  void add(const at::Tensor& cosines, const at::Tensor& unit, double scale,
+           const kernels::Others& others = {});
   /// After the last tile.
   void finish();
   /// Adds the other's classes to this one. Both must be finished.

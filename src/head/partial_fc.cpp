@@ -19,6 +19,7 @@ const PartialFcOptions& checked(const PartialFcOptions& options) {
     throw Error("the head's scale is " + std::to_string(options.scale) +
                 ", want a positive number");
   }
+  if (const std::string wrong = wrong_with(options.loss); !wrong.empty()) throw Error(wrong);
   return options;
 }
 
@@ -44,7 +45,7 @@ std::int64_t sum_parts(std::int64_t samples, std::int64_t dim) {
 
 PartialFc::PartialFc(const PartialFcOptions& options, const ClassShard& shard)
     : options_(checked(options)),
-      table_(shard, options.table),
+      table_(shard.of_centers(centers_a_class(options.loss)), options.table),
       steps_(options.table.device.is_cuda() ? make_gpu_head(options_, table_)
                                             : make_cpu_head(options_, table_)) {}
 
@@ -100,12 +101,17 @@ CenterTable& PartialFc::table() {
   return table_;
 }
 
-void PartialFc::forward(const at::Tensor& embeddings, std::int64_t first) {
-  TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == table_.dim() &&
-                  embeddings.scalar_type() == at::kFloat,
-              "the head wants embeddings [N, ", table_.dim(), "] float32, got ", embeddings.sizes(),
-              " ", embeddings.scalar_type());
-  steps_->forward(embeddings, first);
+void PartialFc::forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) {
+  const at::Tensor& unit = embeddings.unit;
+  TORCH_CHECK(unit.dim() == 2 && unit.size(1) == table_.dim() && unit.scalar_type() == at::kFloat,
+              "the head wants embeddings [N, ", table_.dim(), "] float32, got ", unit.sizes(), " ",
+              unit.scalar_type());
+  if (uses_length(options_.loss)) {
+    TORCH_CHECK(embeddings.lengths.defined() && embeddings.lengths.numel() == unit.size(0),
+                std::string(loss_name(options_.loss)), " wants the length of each of the ",
+                unit.size(0), " embeddings before they were normalised");
+  }
+  steps_->forward(embeddings, comm, first);
 }
 
 void PartialFc::exchange(Communicator& comm) {
@@ -120,6 +126,12 @@ at::Tensor PartialFc::loss_tensor() const {
 }
 const at::Tensor& PartialFc::d_embeddings() const {
   return steps_->d_embeddings();
+}
+const at::Tensor& PartialFc::d_lengths() const {
+  return steps_->d_lengths();
+}
+at::Tensor PartialFc::moving_numbers() const {
+  return steps_->moving_numbers();
 }
 
 void PartialFc::update(double lr, Pending& in_flight, const at::Tensor& skip) {

@@ -42,13 +42,19 @@ struct Worker {
 /// On the CPU: tiles that fit into a core's cache, shared by threads.
 class CpuHead final : public HeadSteps {
  public:
-  CpuHead(const PartialFcOptions& options, CenterTable& table) : options_(options), table_(table) {}
+  CpuHead(const PartialFcOptions& options, CenterTable& table)
+      : options_(options),
+        table_(table),
+        centers_(centers_a_class(options.loss)),
+        moving_(at::tensor(first_moving_numbers(options.loss), at::kDouble)) {}
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override;
-  void forward(const at::Tensor& embeddings, std::int64_t first) override;
+  void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) override;
   void exchange(Communicator& comm) override;
   at::Tensor loss() const override { return at::scalar_tensor(loss_, at::kDouble); }
   const at::Tensor& d_embeddings() const override { return d_embeddings_; }
+  const at::Tensor& d_lengths() const override { return d_lengths_; }
+  at::Tensor moving_numbers() const override { return moving_; }
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override;
   void accumulate(Pending& in_flight) override;
 
@@ -63,7 +69,13 @@ class CpuHead final : public HeadSteps {
 
   void list_rows();
   void reserve();
-  void prepare_own_classes();
+  void prepare_own_classes(Communicator& comm);
+  /// What the loss `L` makes of the samples' own cosines, [n] those of the owned ones.
+  template <class L>
+  void apply_loss(const L& loss, const at::Tensor& cosines, Communicator& comm);
+  template <class L>
+  void add_lengths(const L& loss);
+  kernels::Others others() const;
   /// Calls body(worker, tile) for every tile, on all threads: each has a consecutive share of the
   /// sampled rows, so the result depends on their number but not on their speed.
   template <typename Body>
@@ -79,21 +91,26 @@ class CpuHead final : public HeadSteps {
 
   const PartialFcOptions& options_;
   CenterTable& table_;
+  std::int64_t centers_;  ///< K, rows that a class has, one after another
   std::int64_t tile_rows_ = 0;
+  at::Tensor moving_;  ///< the loss's numbers, in the order of its Moving
 
-  // Of the step under way: S sampled rows.
+  // Of the step under way: S sampled rows, K of each class.
   SampledClasses classes_;
-  std::vector<LocalRow> rows_;  ///< [S] its list
+  std::vector<LocalRow> rows_;  ///< [S]
   at::Tensor step_valid_;       ///< [B] of the whole step
   at::Tensor d_unit_so_far_;    ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
   double loss_ = 0;
 
   // Of the micro-batch under way: N samples, T tiles, n samples whose own class this rank owns.
+  std::int64_t first_ = 0;                 ///< its first sample's place in the batch
   std::span<const std::int32_t> targets_;  ///< [N] of classes_.targets
   at::Tensor embeddings_;                  ///< [N, d]
+  at::Tensor lengths_;                     ///< [N] float64, of a loss that uses them
   at::Tensor valid_;                       ///< [N]
   at::Tensor d_embeddings_;                ///< [N, d]
+  at::Tensor d_lengths_;                   ///< [N] of a loss that has a gradient by them
   at::Tensor log_sum_;                     ///< [N] log of the softmax's denominator over all ranks
   at::Tensor shift_;                       ///< [N] the same in float32, to subtract from logits
   at::Tensor rest_;                        ///< [N] 1 − p of the own class
@@ -103,11 +120,13 @@ class CpuHead final : public HeadSteps {
   // is kept apart, in directions orthogonal to the unit vectors: near cosines of ±1 an angular
   // margin's slope is large, and what is left of slope·centre after the normalisation's backward
   // would drown in rounding.
-  at::Tensor own_samples_;   ///< [n] i64, places in the micro-batch
-  at::Tensor own_rows_;      ///< [n] i64, places in the sampled rows
-  at::Tensor own_phi_;       ///< [n] φ(cos)
-  at::Tensor own_slope_;     ///< [n] φ′(cos)
-  at::Tensor d_own_sample_;  ///< [n, d] the cosine's gradient by the sample, ŵ − cos·x̂
+  at::Tensor own_samples_;    ///< [n] i64, places in the micro-batch
+  at::Tensor own_rows_;       ///< [n] i64, places in the sampled rows, of the nearest of K
+  at::Tensor own_phi_;        ///< [n] φ(cos)
+  at::Tensor own_slope_;      ///< [n] φ′(cos)
+  at::Tensor own_by_length_;  ///< [n] ∂φ/∂‖x‖
+  at::Tensor bounds_;         ///< [N] of a loss that bends the others' cosines
+  at::Tensor d_own_sample_;   ///< [n, d] the cosine's gradient by the sample, ŵ − cos·x̂
   at::Tensor d_own_center_;  ///< [n, d] the same by the class centre; after the exchange the loss's
 
   // Kept from step to step.
@@ -122,34 +141,41 @@ class CpuHead final : public HeadSteps {
 /// Each thread lists a share.
 void CpuHead::list_rows() {
   constexpr std::int64_t kListedAThread = 4096;
-  rows_.resize(static_cast<std::size_t>(classes_.count()));
-  at::parallel_for(0, classes_.count(), kListedAThread, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t count = classes_.count();
+  rows_.resize(static_cast<std::size_t>(count * centers_));
+  at::parallel_for(0, count, kListedAThread, [&](std::int64_t begin, std::int64_t end) {
     classes_.list(begin, std::span(rows_).subspan(static_cast<std::size_t>(begin),
                                                   static_cast<std::size_t>(end - begin)));
   });
+  if (centers_ == 1) return;
+  for (std::int64_t i = count * centers_ - 1; i >= 0; --i) {  // a class's place is behind its rows'
+    const std::int64_t local = rows_[static_cast<std::size_t>(i / centers_)].v;
+    rows_[static_cast<std::size_t>(i)] = {local * centers_ + i % centers_};
+  }
 }
 
 void CpuHead::reserve() {
-  const std::int64_t samples = embeddings_.size(0), rows = classes_.count();
+  const std::int64_t samples = embeddings_.size(0), rows = std::ssize(rows_);
   const std::int64_t threads = at::get_num_threads();
   if (std::ssize(workers_) == threads && kept_.size(1) == samples && inverse_norm_.size(0) >= rows)
     return;
-  // A draw never holds fewer rows than S₀ nor more than S₀ + B: with B to spare this is the last
+  // A draw never holds fewer classes than S₀ nor more than S₀ + B: with B to spare this is the last
   // reservation.
-  const std::int64_t most = std::min(rows + std::ssize(classes_.targets), table_.shard().rows());
-  tile_rows_ = PartialFc::tile_rows(options_, samples);
+  const std::int64_t most =
+      std::min(rows + std::ssize(classes_.targets) * centers_, table_.shard().rows());
+  tile_rows_ = ceil_divide(PartialFc::tile_rows(options_, samples), centers_) * centers_;
   const std::int64_t tile = std::min(tile_rows_, most);
   keep_ = PartialFc::keep(options_, most, samples);
   inverse_norm_ = at::empty({most}, at::kFloat);
   kept_ = at::empty({keep_ == Keep::kNothing ? 0 : most, samples},
                     keep_ == Keep::kBFloat16 ? at::kBFloat16 : at::kFloat);
-  most_tiles_ = ceil_divide(ceil_divide(most, threads), tile);
+  most_tiles_ = ceil_divide(ceil_divide(most, threads), tile) + (centers_ > 1 ? 1 : 0);
   kept_maximum_ = at::empty({threads * most_tiles_, samples}, at::kFloat);
   workers_.clear();
   for (std::int64_t i = 0; i < threads; ++i) workers_.emplace_back(samples, table_.dim(), tile);
 }
 
-void CpuHead::prepare_own_classes() {
+void CpuHead::prepare_own_classes(Communicator& comm) {
   std::vector<std::int64_t> samples, places;
   std::vector<LocalRow> table_rows;
   const auto target = [&](std::int64_t i) { return targets_[static_cast<std::size_t>(i)]; };
@@ -159,39 +185,99 @@ void CpuHead::prepare_own_classes() {
   std::stable_sort(samples.begin(), samples.end(),
                    [&](auto a, auto b) { return target(a) < target(b); });
   for (const std::int64_t i : samples) {
-    places.push_back(target(i));
-    table_rows.push_back(rows_[static_cast<std::size_t>(target(i))]);
+    places.push_back(target(i) * centers_);
+    for (std::int64_t k = 0; k < centers_; ++k)
+      table_rows.push_back(rows_[static_cast<std::size_t>(places.back() + k)]);
   }
   own_samples_ = at::tensor(samples, at::kLong);
   own_rows_ = at::tensor(places, at::kLong);
 
   const at::Tensor x = unit_rows(embeddings_.index_select(0, own_samples_).to(at::kDouble));
-  const at::Tensor w = unit_rows(table_.rows(table_rows).to(at::kDouble));
+  at::Tensor w = unit_rows(table_.rows(table_rows).to(at::kDouble));
+  if (centers_ > 1) {
+    const at::Tensor all = w.view({-1, centers_, table_.dim()});
+    const at::Tensor nearest = all.matmul(x.unsqueeze(2)).squeeze(2).argmax(1);
+    own_rows_.add_(nearest);
+    w = w.index_select(0, at::arange(std::ssize(samples), at::kLong) * centers_ + nearest);
+  }
   const at::Tensor cosines = (x * w).sum(1);
   d_own_sample_ = at::addcmul(w, cosines.unsqueeze(1), x, -1).to(at::kFloat);
   d_own_center_ = at::addcmul(x, cosines.unsqueeze(1), w, -1).to(at::kFloat);
+  std::visit([&](const auto& loss) { apply_loss(loss, cosines, comm); }, options_.loss);
+}
+
+template <class L>
+void CpuHead::apply_loss(const L& loss, const at::Tensor& cosines, Communicator& comm) {
+  at::Tensor shared;  // [N] own cosines of all samples
+  if constexpr (kLossSharesCosines<L>) {
+    shared = at::zeros({std::ssize(targets_)}, at::kDouble).index_put_({own_samples_}, cosines);
+    comm.all_reduce(shared).wait();  // each sample has one owner: sums with zeros are exact
+  }
+  const CounterRandom random(options_.table.seed, RandomStream::kLoss);
+  const auto sample = [&](std::int64_t i, const double* cosine) {
+    LossSample found;
+    if (cosine != nullptr) found.cosine = clip(*cosine, -1, 1);
+    if constexpr (kLossUsesLength<L>) found.length = lengths_.const_data_ptr<double>()[i];
+    if constexpr (kLossDraws<L>)
+      found.normal = kernels::formulas::loss_draw(random, classes_.step, first_ + i);
+    return found;
+  };
+  const auto shared_cosine = [&](std::int64_t i) {
+    return kLossSharesCosines<L> ? shared.const_data_ptr<double>() + i : nullptr;
+  };
+  if constexpr (kLossMoves<L>) {
+    kernels::formulas::BatchSum sum;
+    const auto each = [&](auto&& add) {
+      for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
+        if (valid_.const_data_ptr<float>()[i] > 0) add(loss.observed(sample(i, shared_cosine(i))));
+      }
+    };
+    each([&](double x) { sum.add(x); });
+    each([&](double x) { sum.add_square(x); });
+    auto* const moving = reinterpret_cast<Moving<L>*>(moving_.data_ptr<double>());
+    if (sum.is_finite()) loss.follow(sum.batch(), *moving);
+  }
+  if constexpr (kLossBends<L>) {
+    bounds_ = at::empty({std::ssize(targets_)}, at::kFloat);
+    for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
+      bounds_.data_ptr<float>()[i] =
+          static_cast<float>(loss.bound(sample(i, shared_cosine(i)).cosine));
+    }
+  }
+  const Moving<L> moving = pfc::moving_numbers<L>(moving_.const_data_ptr<double>());
   own_phi_ = at::empty_like(cosines);
   own_slope_ = at::empty_like(cosines);
-  for (std::int64_t k = 0; k < std::ssize(samples); ++k) {
-    const MarginValue phi = options_.margin(cosines.const_data_ptr<double>()[k]);
+  if constexpr (kLossHasLengthGradient<L>) own_by_length_ = at::empty_like(cosines);
+  for (std::int64_t k = 0; k < cosines.size(0); ++k) {
+    const std::int64_t i = own_samples_.const_data_ptr<std::int64_t>()[k];
+    const OwnCosine phi = own_cosine(loss, sample(i, cosines.const_data_ptr<double>() + k), moving);
     own_phi_.data_ptr<double>()[k] = phi.value;
     own_slope_.data_ptr<double>()[k] = phi.slope;
+    if constexpr (kLossHasLengthGradient<L>) own_by_length_.data_ptr<double>()[k] = phi.by_length;
   }
+}
+
+kernels::Others CpuHead::others() const {
+  return {.loss = options_.loss,
+          .filter = options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
+                                                   : kNoFilter,
+          .bounds = bounds_.defined() ? bounds_.const_data_ptr<float>() : nullptr,
+          .moving = moving_.const_data_ptr<double>()};
 }
 
 template <typename Body>
 void CpuHead::for_each_tile(const Body& body) {
-  const std::int64_t rows = classes_.count(), threads = std::ssize(workers_);
+  const std::int64_t classes = classes_.count(), threads = std::ssize(workers_);
   const std::int64_t* const places = own_rows_.const_data_ptr<std::int64_t>();
   const std::int64_t* const last_place = places + own_rows_.size(0);
   const auto work = [&](std::int64_t thread) {
     const at::NoGradGuard no_grad;
-    const std::int64_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
-    const std::int64_t tiles = ceil_divide(end - begin, tile_rows_);
+    const std::int64_t begin = classes * thread / threads, end = classes * (thread + 1) / threads;
+    const std::int64_t tiles = ceil_divide((end - begin) * centers_, tile_rows_);
     for (std::int64_t i = 0; i < tiles; ++i) {
       Tile tile{.number = thread * most_tiles_ + i,
-                .begin = begin + (end - begin) * i / tiles,
-                .end = begin + (end - begin) * (i + 1) / tiles};
+                .begin = (begin + (end - begin) * i / tiles) * centers_,
+                .end = (begin + (end - begin) * (i + 1) / tiles) * centers_};
       tile.first_owned = std::lower_bound(places, last_place, tile.begin) - places;
       tile.last_owned = std::lower_bound(places, last_place, tile.end) - places;
       body(workers_[static_cast<std::size_t>(thread)], tile);
@@ -207,24 +293,25 @@ std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
                                   static_cast<std::size_t>(tile.rows()));
 }
 
-/// [tile, N]: cosines of the tile's classes and the samples; −∞ where the filter masks and where a
-/// class is the sample's own, which joins the others in `exchange`. They lie where they are kept,
-/// if in this type. worker.unit holds the unit centres.
+/// [tile, N]: cosines of the tile's classes and the samples; −∞ where a class is the sample's own,
+/// which joins the others in `exchange`, and for all but the nearest of a class's centres. They lie
+/// where they are kept, if in this type. worker.unit holds the unit centres.
 at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
   const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
   table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
   at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
                                          : worker.logits.narrow(0, 0, tile.rows());
   at::mm_out(z, unit, embeddings_.t());
-  if (options_.interclass_filter > 0) {
-    kernels::mask_above(z.data_ptr<float>(), tile.rows(), z.size(1),
-                        static_cast<float>(options_.interclass_filter));
-  }
+  float* const cosines = z.data_ptr<float>();
+  const std::int64_t samples = z.size(1);
   for (std::int64_t k = tile.first_owned; k < tile.last_owned; ++k) {
     const std::int64_t row = own_rows_.const_data_ptr<std::int64_t>()[k] - tile.begin;
+    const std::int64_t first = row - row % centers_;
     const std::int64_t sample = own_samples_.const_data_ptr<std::int64_t>()[k];
-    z.data_ptr<float>()[row * z.size(1) + sample] = kNoLogit;
+    for (std::int64_t i = first; i < first + centers_; ++i)
+      cosines[i * samples + sample] = kNoLogit;
   }
+  if (centers_ > 1) kernels::keep_nearest(cosines, tile.rows(), samples, centers_);
   return z;
 }
 
@@ -236,23 +323,25 @@ void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
   loss_ = 0;
 }
 
-void CpuHead::forward(const at::Tensor& embeddings, std::int64_t first) {
+void CpuHead::forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) {
   const at::NoGradGuard no_grad;
-  const std::int64_t samples = embeddings.size(0);
+  const std::int64_t samples = embeddings.unit.size(0);
   TORCH_CHECK(first >= 0 && first + samples <= std::ssize(classes_.targets),
               "the head got the embeddings of samples ", first, " to ", first + samples - 1,
               ", the step has ", classes_.targets.size());
-  embeddings_ = embeddings.contiguous();
+  first_ = first;
+  embeddings_ = embeddings.unit.contiguous();
+  if (uses_length(options_.loss)) lengths_ = embeddings.lengths.to(at::kDouble).contiguous();
   valid_ = step_valid_.narrow(0, first, samples);
   targets_ = std::span(classes_.targets)
                  .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(samples));
   reserve();
-  prepare_own_classes();
+  prepare_own_classes(comm);
 
   for (Worker& worker : workers_) worker.softmax.clear();
   for_each_tile([&](Worker& worker, const Tile& tile) {
     const at::Tensor z = cosines(worker, tile);
-    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale);
+    worker.softmax.add(z, worker.unit.narrow(0, 0, tile.rows()), options_.scale, others());
     kept_maximum_[tile.number].copy_(worker.softmax.maximum);
     if (keep_ == Keep::kBFloat16) kept_.narrow(0, tile.begin, tile.rows()).copy_(z);
   });
@@ -285,6 +374,33 @@ void CpuHead::exchange(Communicator& comm) {
       ((weight_ * rest_).index_select(0, own_samples_) * own_slope_).to(at::kFloat).unsqueeze(1);
   d_own_center_.mul_(own_weight);
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
+  std::visit([&](const auto& loss) { add_lengths(loss); }, options_.loss);
+}
+
+/// What the lengths alone make of the loss, and its gradient by them. A sample's owner has it all.
+template <class L>
+void CpuHead::add_lengths(const L& loss) {
+  if constexpr (kLossHasLengthGradient<L>) {
+    const double count = step_valid_.sum().item<double>();
+    const double* const lengths = lengths_.const_data_ptr<double>();
+    const float* const valid = valid_.const_data_ptr<float>();
+    const auto penalty = [&](std::int64_t i) {
+      if constexpr (kLossHasPenalty<L>) return loss.penalty(lengths[i]);
+      return LossTerm();
+    };
+    double penalties = 0;
+    for (std::int64_t i = 0; i < std::ssize(targets_); ++i)
+      penalties += valid[i] > 0 ? penalty(i).value : 0;
+    loss_ += penalties / count;
+    d_lengths_ = at::zeros({std::ssize(targets_)}, at::kFloat);
+    for (std::int64_t k = 0; k < own_samples_.size(0); ++k) {
+      const std::int64_t i = own_samples_.const_data_ptr<std::int64_t>()[k];
+      if (!(valid[i] > 0)) continue;
+      const double by_phi = -options_.scale * static_cast<double>(rest_.const_data_ptr<float>()[i]);
+      d_lengths_.data_ptr<float>()[i] = static_cast<float>(
+          (by_phi * own_by_length_.const_data_ptr<double>()[k] + penalty(i).slope) / count);
+    }
+  }
 }
 
 /// others [N]: log of the sum of the other classes' exponentials; own [N]: the logits of the own
@@ -313,7 +429,7 @@ at::Tensor CpuHead::probabilities(Worker& worker, const Tile& tile) {
     at::Tensor z = cosines(worker, tile);
     kernels::exp_columns(z.data_ptr<float>(), tile.rows(), z.size(1),
                          static_cast<float>(options_.scale), shift_.const_data_ptr<float>(),
-                         worker.sink.data_ptr<double>());
+                         others(), worker.sink.data_ptr<double>());
     weigh_embeddings(worker, shift_);
     return z;
   }

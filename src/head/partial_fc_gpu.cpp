@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "base/ceil_divide.h"
@@ -27,12 +29,10 @@ namespace {
 
 namespace gpu = kernels::cuda;
 
-constexpr float kNoFilter = 2;  // above every cosine
-
-/// A tile's parts are multiples of kWidth too.
-std::int64_t padded(std::int64_t rows) {
-  constexpr std::int64_t kMultiple = gpu::kWidth * kMostSumParts;
-  return ceil_divide(rows, kMultiple) * kMultiple;
+/// Tiles have a multiple of so many rows: their parts are multiples of kWidth too, and a class's
+/// centres lie in one tile.
+std::int64_t tile_multiple(std::int64_t centers_a_class) {
+  return std::lcm(gpu::kWidth * kMostSumParts, centers_a_class);
 }
 
 at::ScalarType gemm_type(const PartialFcOptions& options) {
@@ -77,7 +77,10 @@ class GpuHead final : public HeadSteps {
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_)},
         lanes_(make_lanes(device_)),
-        inputs_(device_),
+        centers_(centers_a_class(options.loss)),
+        multiple_(tile_multiple(centers_)),
+        moving_(at::tensor(first_moving_numbers(options.loss), on_gpu(at::kDouble))),
+        inputs_(device_, centers_),
         valid_count_(at::empty({1}, on_gpu(at::kFloat))),
         worth_(at::empty({1}, on_gpu(at::kFloat))),
         skip_(at::empty({1}, on_gpu(at::kFloat))) {
@@ -91,7 +94,7 @@ class GpuHead final : public HeadSteps {
     if (staged_) {
       slot_ = staged_->begin(classes);
     } else {
-      list_on_gpu(classes, rows_);
+      list_on_gpu(classes, centers_, rows_);
     }
     valid_ = valid.to(device_, /*non_blocking=*/true);
     if (inputs_.send_missed(table_)) forget_graphs();
@@ -102,7 +105,7 @@ class GpuHead final : public HeadSteps {
   }
 
   void prefetch(const SampledClasses& next) override {
-    if (!staged_ || next.count() > inverse_norm_.size(0)) return;
+    if (!staged_ || next.count() * centers_ > inverse_norm_.size(0)) return;
     const at::NoGradGuard no_grad;
     staged_->prefetch(next);
   }
@@ -111,14 +114,16 @@ class GpuHead final : public HeadSteps {
     if (staged_) staged_->drain();
   }
 
-  void forward(const at::Tensor& embeddings, std::int64_t first) override {
+  void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) override {
     const at::NoGradGuard no_grad;
-    reserve_samples(embeddings.size(0));
+    reserve_samples(embeddings.unit.size(0));
     first_ = first;
     inputs_.send_samples(first);
-    const at::Tensor rows = embeddings.contiguous();
+    const at::Tensor rows = embeddings.unit.contiguous();
+    if (lengths_.defined()) lengths_.copy_(embeddings.lengths);
     on_own_stream([&] {
       gpu::begin_samples(rows.const_data_ptr<float>(), samples(), state(0), kGpuLanes, current());
+      if (own_classes_come_first()) prepare_own_classes(comm);
       passes().first.run([&] { pass1(); });
     });
   }
@@ -128,12 +133,15 @@ class GpuHead final : public HeadSteps {
     all_ = comm.all_gather(locals_).wait();
     world_ = comm.world();
     d_embeddings_ = at::empty({samples_, table_.dim()}, on_gpu(at::kFloat));
+    if (has_length_gradient(options_.loss)) d_lengths_ = at::empty({samples_}, on_gpu(at::kFloat));
     gpu::join_softmax(joined(), state(0), own(), scale(), d_embeddings_.data_ptr<float>(),
                       current());
   }
 
   at::Tensor loss() const override { return loss_; }
   const at::Tensor& d_embeddings() const override { return d_embeddings_; }
+  const at::Tensor& d_lengths() const override { return d_lengths_; }
+  at::Tensor moving_numbers() const override { return moving_; }
 
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override {
     const at::NoGradGuard no_grad;
@@ -213,19 +221,43 @@ class GpuHead final : public HeadSteps {
 
   // ---- The passes
 
+  /// Whether the tiles, or the loss's numbers, need the samples' own cosines. They are made beside
+  /// the tiles otherwise.
+  bool own_classes_come_first() const {
+    return std::visit(
+        []<class L>(const L&) { return kLossMoves<L> || kLossBends<L> || kLossSharesCosines<L>; },
+        options_.loss);
+  }
+
+  void own_cosines() { gpu::own_cosines(table(), sampled(0, 0), samples(), own(), current()); }
+
+  void prepare_own_classes(Communicator& comm) {
+    own_cosines();
+    const bool shares =
+        std::visit([]<class L>(const L&) { return kLossSharesCosines<L>; }, options_.loss);
+    if (shares) {
+      shared_cosines_.copy_(own_cosine_);  // a sample has one owner: sums with zeros are exact
+      comm.all_reduce(shared_cosines_).wait();
+    }
+    gpu::follow_batch(options_.loss, loss_state(), current());
+    gpu::apply_loss(options_.loss, loss_state(), own(), current());
+  }
+
   void pass1() {
     const Float32Precision precision(options_.gemm == GemmInput::kTF32);
     const auto own_classes = [&] {
-      gpu::prepare_own_classes(table(), sampled(0, 0), samples(), options_.margin.terms(), own(),
-                               current());
+      if (!own_classes_come_first()) {
+        own_cosines();
+        gpu::apply_loss(options_.loss, loss_state(), own(), current());
+      }
       owned_first_.fill_(-1);
       gpu::find_owned(owned(), inputs_.scalars(), samples_, current());
     };
     for_each_tile(own_classes, [&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       cosines(lane, tile);
       const at::Tensor p = probabilities(lane, tile);
-      gpu::softmax_tile(tile, logits(lane), own().targets, state(lane.number), operand(p),
-                        maximum_of(number), current());
+      gpu::softmax_tile(tile, options_.loss, logits(lane), own().targets, state(lane.number),
+                        operand(p), maximum_of(number), current());
       at::Tensor sums = sums_[lane.number];
       add_sums(sums, p, lane.unit.narrow(0, 0, tile.classes.size), /*begin=*/number < kGpuLanes);
     });
@@ -244,7 +276,8 @@ class GpuHead final : public HeadSteps {
       const float* const maximum = maximum_of(number);
       if (again) {
         cosines(lane, tile);
-        gpu::exp_tile(tile, logits(lane), own().targets, maximum, operand(p), current());
+        gpu::exp_tile(tile, options_.loss, logits(lane), own().targets, maximum, operand(p),
+                      current());
       }
       gpu::weigh_embeddings(samples(), joined(), maximum,
                             number < kGpuLanes ? nullptr : maximum_of(number - kGpuLanes),
@@ -300,6 +333,7 @@ class GpuHead final : public HeadSteps {
                           inverse_norm_.data_ptr<float>() + tile.classes.begin, current());
     at::Tensor z = lane.cosines.narrow(0, 0, samples_ * size).view({samples_, size});
     product(z, x_, unit.t());
+    if (centers_ > 1) gpu::keep_nearest(tile, logits(lane), current());
   }
 
   /// [N, size] where a tile's probabilities are kept.
@@ -349,17 +383,47 @@ class GpuHead final : public HeadSteps {
     return {rows_.const_data_ptr<std::int64_t>(), inputs_.scalars(), begin, size};
   }
   gpu::Logits logits(const Lane& lane) const {
-    return {lane.cosines.const_data_ptr<float>(), scale(),
-            options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
-                                           : kNoFilter};
+    return {.cosines = lane.cosines.data_ptr<float>(),
+            .scale = scale(),
+            .filter = options_.interclass_filter > 0
+                          ? static_cast<float>(options_.interclass_filter)
+                          : kNoFilter,
+            .centers = centers_,
+            .bounds = bounds_.const_data_ptr<float>(),
+            .moving = moving_.const_data_ptr<double>()};
   }
   gpu::OwnClasses own() const {
-    return {inputs_.targets(), own_phi_.data_ptr<double>(), own_slope_.data_ptr<double>(),
-            d_own_sample_.data_ptr<float>(), d_own_center_.data_ptr<float>()};
+    return {.targets = inputs_.targets(),
+            .centers = centers_,
+            .nearest = own_nearest_.data_ptr<std::int32_t>(),
+            .cosine = own_cosine_.data_ptr<double>(),
+            .phi = own_phi_.data_ptr<double>(),
+            .slope = own_slope_.data_ptr<double>(),
+            .by_length = own_by_length_.data_ptr<double>(),
+            .d_sample = d_own_sample_.data_ptr<float>(),
+            .d_center = d_own_center_.data_ptr<float>()};
+  }
+  gpu::LossState loss_state() const {
+    const bool shares =
+        std::visit([]<class L>(const L&) { return kLossSharesCosines<L>; }, options_.loss);
+    return {.samples = samples_,
+            .cosines = (shares ? shared_cosines_ : own_cosine_).const_data_ptr<double>(),
+            .lengths = lengths_.defined() ? lengths_.const_data_ptr<float>() : nullptr,
+            .valid = valid_.const_data_ptr<float>() + first_,
+            .step = inputs_.scalars(),
+            .random = CounterRandom(options_.table.seed, RandomStream::kLoss),
+            .moving = moving_.data_ptr<double>(),
+            .bounds = bounds_.data_ptr<float>(),
+            .penalties = penalties()};
+  }
+  /// [N], of a loss that has them.
+  LossTerm* penalties() const {
+    return penalties_.defined() ? static_cast<LossTerm*>(penalties_.data_ptr()) : nullptr;
   }
   gpu::Samples samples() const { return {embeddings_.data_ptr<float>(), operand(x_), samples_}; }
   gpu::OwnedOrder owned() const {
-    return {inputs_.owned_samples(), inputs_.owned_places(), owned_first_.data_ptr<std::int32_t>()};
+    return {inputs_.owned_samples(), inputs_.owned_places(), owned_first_.data_ptr<std::int32_t>(),
+            centers_, own_nearest_.const_data_ptr<std::int32_t>()};
   }
   gpu::SoftmaxState state(std::int64_t lane) const {
     return {.maximum = maximum_.data_ptr<float>() + lane * samples_,
@@ -380,17 +444,21 @@ class GpuHead final : public HeadSteps {
             .losses = losses_.data_ptr<double>(),
             .worth = worth_.data_ptr<float>(),
             .loss = loss_.data_ptr<double>(),
-            .skip = skip_.data_ptr<float>()};
+            .skip = skip_.data_ptr<float>(),
+            .penalties = penalties(),
+            .d_lengths = d_lengths_.defined() ? d_lengths_.data_ptr<float>() : nullptr};
   }
 
   // ---- What is kept from step to step
+
+  std::int64_t padded(std::int64_t rows) const { return ceil_divide(rows, multiple_) * multiple_; }
 
   /// For as many rows as any step may sample; a draw has S₀ to S₀ + B.
   void reserve_rows() {
     const std::int64_t needed = padded(inputs_.rows());
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
     const std::int64_t all = table_.shard().rows();
-    const std::int64_t most = padded(std::min(inputs_.rows() + inputs_.batch(), all));
+    const std::int64_t most = padded(std::min(inputs_.rows() + inputs_.batch() * centers_, all));
     // Of a table in host memory a slot holds the step's rows one after another.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
@@ -406,8 +474,8 @@ class GpuHead final : public HeadSteps {
     inputs_.reserve(samples);
     forget_graphs();
     const std::int64_t most = inverse_norm_.size(0);
-    const std::int64_t tile =
-        std::min({padded(PartialFc::tile_rows(options_, samples)), gpu::kMostColumns, most});
+    const std::int64_t tile = std::min({padded(PartialFc::tile_rows(options_, samples)),
+                                        gpu::kMostColumns / multiple_ * multiple_, most});
     const auto of_samples = [&](at::ScalarType type) { return at::empty({samples}, on_gpu(type)); };
     const auto of_embeddings = [&](at::ScalarType type) {
       return at::empty({samples, table_.dim()}, on_gpu(type));
@@ -432,6 +500,14 @@ class GpuHead final : public HeadSteps {
     losses_ = of_samples(at::kDouble);
     own_phi_ = of_samples(at::kDouble);
     own_slope_ = of_samples(at::kDouble);
+    own_by_length_ = of_samples(at::kDouble);
+    own_cosine_ = of_samples(at::kDouble);
+    own_nearest_ = of_samples(at::kInt);
+    shared_cosines_ = of_samples(at::kDouble);
+    bounds_ = of_samples(at::kFloat);
+    if (uses_length(options_.loss)) lengths_ = of_samples(at::kFloat);
+    if (has_length_gradient(options_.loss))
+      penalties_ = at::empty({samples, 2}, on_gpu(at::kDouble));  // LossTerm
     embeddings_ = of_embeddings(at::kFloat);
     x_ = of_embeddings(input_);
     d_own_sample_ = of_embeddings(at::kFloat);
@@ -456,6 +532,10 @@ class GpuHead final : public HeadSteps {
   std::array<Passes, StagingDevice::kSlots> passes_;
   std::vector<Lane> lanes_;
 
+  std::int64_t centers_;   ///< K, rows that a class has
+  std::int64_t multiple_;  ///< of rows that a tile has
+  at::Tensor moving_;      ///< the loss's numbers, in the order of its Moving
+
   // For the current step.
   StepInputs inputs_;
   at::Tensor valid_, valid_count_;  ///< [B], [1]
@@ -467,6 +547,7 @@ class GpuHead final : public HeadSteps {
   // For the current micro-batch.
   std::int64_t first_ = 0, world_ = 1;
   at::Tensor d_embeddings_;  ///< [N, d]
+  at::Tensor d_lengths_;     ///< [N] of a loss that has a gradient by them
   at::Tensor all_;           ///< [W, N, 3] see JoinedSoftmax
 
   // Kept from step to step: at most S rows, N samples.
@@ -480,6 +561,10 @@ class GpuHead final : public HeadSteps {
   at::Tensor locals_;                       ///< [N, 3] see gpu::merge_softmax
   at::Tensor log_sum_, losses_;             ///< [N]
   at::Tensor own_phi_, own_slope_;          ///< [N]
+  at::Tensor own_by_length_, own_cosine_;   ///< [N] see OwnClasses
+  at::Tensor own_nearest_;                  ///< [N]
+  at::Tensor shared_cosines_, bounds_;      ///< [N] see LossState
+  at::Tensor lengths_, penalties_;          ///< [N], [N, 2]; of a loss that has them
   at::Tensor embeddings_, x_;               ///< [N, d]
   at::Tensor d_own_sample_, d_own_center_;  ///< [N, d]
 };

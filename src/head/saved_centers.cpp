@@ -48,6 +48,16 @@ kernels::Row row_of(const TensorView* tensor, std::int64_t row) {
           type};
 }
 
+ClassShard shard_of(const SafetensorsFile& file, int rank, int world) {
+  const std::int64_t classes = file.integer("classes"), centers = centers_a_class_in(file);
+  if (centers < 1 || classes < 1 || classes % centers != 0) {
+    throw DataError(
+        file.path().string(), "__metadata__",
+        std::to_string(classes) + " centres, " + std::to_string(centers) + " of each class");
+  }
+  return ClassShard(classes / centers, rank, world).of_centers(centers);
+}
+
 [[noreturn]] void fail_identities(const SafetensorsFile& file, const std::string& what) {
   throw DataError(file.path().string(), kIdentities, what);
 }
@@ -84,9 +94,7 @@ void add_names(const SafetensorsFile& file, std::int64_t rows, ClassIdentities& 
 }  // namespace
 
 SavedCenters::File::File(const fs::path& path, int rank, int world)
-    : content(path),
-      shard(content.integer("classes"), rank, world),
-      centers(&content.tensor("centers")) {
+    : content(path), shard(shard_of(content, rank, world)), centers(&content.tensor("centers")) {
   const auto require = [&](const TensorView& tensor, std::size_t dimensions) {
     if (tensor.shape.size() != dimensions || tensor.shape[0] != shard.rows() ||
         tensor.shape != (dimensions == 2 ? centers->shape : tensor.shape)) {
@@ -123,9 +131,11 @@ SavedCenters::SavedCenters(const fs::path& folder) {
     const File& file = files_.emplace_back(folder / center_file_name(rank, world), rank, world);
     const std::int64_t dim = file.centers->shape[1];
     if (rank == 0) {
-      classes_ = file.shard.classes();
+      classes_ = file.shard.of_centers(1).classes();
+      centers_a_class_ = file.shard.centers_a_class();
       dim_ = dim;
-    } else if (dim != dim_ || file.shard.classes() != classes_) {
+    } else if (dim != dim_ || file.shard.centers_a_class() != centers_a_class_ ||
+               file.shard.of_centers(1).classes() != classes_) {
       throw DataError(file.content.path().string(), "tensor 'centers'",
                       "belongs to other class centres than the folder's first file");
     }
@@ -142,9 +152,9 @@ std::optional<ClassIdentities> SavedCenters::identities() const {
       fail_identities(file.content,
                       "'" + file.content.metadata(kIdentities) + "', want '" + called + "'");
     if (called == kByNumber) {
-      add_numbers(file.content, file.shard.rows(), identities);
+      add_numbers(file.content, file.shard.of_centers(1).rows(), identities);
     } else if (called == kByName) {
-      add_names(file.content, file.shard.rows(), identities);
+      add_names(file.content, file.shard.of_centers(1).rows(), identities);
     } else if (called != kByClass) {
       fail_identities(file.content, "'" + called + "' is no way to call them");
     }

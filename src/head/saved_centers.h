@@ -22,11 +22,12 @@ class SavedCenters {
   explicit SavedCenters(const std::filesystem::path& folder);
 
   std::int64_t classes() const { return classes_; }
+  std::int64_t centers_a_class() const { return centers_a_class_; }
   std::int64_t dim() const { return dim_; }
   /// Whose centres they are; nothing if the files come from a version that did not note it. Throws
   /// DataError if the note is invalid.
   std::optional<ClassIdentities> identities() const;
-  /// row [dim]: the centre of a class, brought through its missed steps.
+  /// row [dim]: a centre (ClassShard::of_centers), brought through its missed steps.
   void read(GlobalClass c, std::span<float> row) const;
 
  private:
@@ -42,7 +43,7 @@ class SavedCenters {
   };
 
   std::vector<File> files_;  ///< in the order of their classes
-  std::int64_t classes_ = 0, dim_ = 0;
+  std::int64_t classes_ = 0, centers_a_class_ = 1, dim_ = 0;
 };
 
 }  // namespace pfc

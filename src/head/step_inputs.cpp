@@ -20,8 +20,11 @@ static_assert(sizeof(StepScalars) % sizeof(std::int32_t) == 0);
 }  // namespace
 
 void StepInputs::begin(const SampledClasses& classes) {
-  scalars_ = {.count = classes.count()};
+  scalars_ = {.count = classes.count() * centers_, .step = classes.step};
   own_classes_ = classes.targets;
+  for (std::int32_t& place : own_classes_) {
+    if (place >= 0) place *= static_cast<std::int32_t>(centers_);
+  }
 }
 
 void StepInputs::reserve(std::int64_t samples) {
@@ -42,6 +45,7 @@ void StepInputs::send_samples(std::int64_t first) {
   std::ranges::stable_sort(order, end, {}, target);
   std::transform(order, end, places, target);
   scalars_.owned = end - order;
+  scalars_.first = first;
   std::memcpy(sent.data(), &scalars_, sizeof(scalars_));
   upload(std::span(std::as_const(sent)), sent_);
 }

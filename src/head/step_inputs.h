@@ -16,7 +16,8 @@ namespace pfc {
 /// stay at the same address from step to step, so that graphs may refer to them.
 class StepInputs {
  public:
-  explicit StepInputs(at::Device device) : device_(device) {}
+  StepInputs(at::Device device, std::int64_t centers_a_class)
+      : device_(device), centers_(centers_a_class) {}
 
   void begin(const SampledClasses& classes);
   /// Makes room for micro-batches with this many samples. The address changes.
@@ -45,8 +46,9 @@ class StepInputs {
   const std::int32_t* numbers(std::int64_t n) const;
 
   at::Device device_;
+  std::int64_t centers_;
   kernels::cuda::StepScalars scalars_;
-  std::vector<std::int32_t> own_classes_;  ///< [B] places in the sampled rows
+  std::vector<std::int32_t> own_classes_;  ///< [B] places of their first rows in the sampled ones
   std::int64_t samples_ = 0;
   at::Tensor sent_;                ///< int32: the scalars, [3, N] targets, owned samples, places
   std::int32_t missed_steps_ = 0;  ///< n + 1

@@ -24,11 +24,12 @@ void upload_bytes(std::span<const std::byte> bytes, const at::Tensor& to) {
       pinned.data_ptr(), pinned.storage().data_ptr().get_context(), stream.unwrap());
 }
 
-void list_on_gpu(const SampledClasses& classes, const at::Tensor& rows) {
+void list_on_gpu(const SampledClasses& classes, std::int64_t centers_a_class,
+                 const at::Tensor& rows) {
   const at::Tensor others = at::empty({std::ssize(classes.others)}, rows.options());
   upload(std::span(classes.others), others);
   kernels::cuda::list_rows(classes.drawn, others.const_data_ptr<std::int64_t>(), others.size(0),
-                           rows.data_ptr<std::int64_t>(),
+                           centers_a_class, rows.data_ptr<std::int64_t>(),
                            c10::cuda::getCurrentCUDAStream(rows.device().index()));
 }
 

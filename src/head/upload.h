@@ -18,7 +18,9 @@ void upload(std::span<const T> numbers, const at::Tensor& to) {
   upload_bytes(std::as_bytes(numbers), to);
 }
 
-/// rows [≥ S] int64 on a GPU: its first become the step's rows, on the current stream.
-void list_on_gpu(const SampledClasses& classes, const at::Tensor& rows);
+/// rows [≥ S] int64 on a GPU: its first become the step's rows, so many of each class, on the
+/// current stream.
+void list_on_gpu(const SampledClasses& classes, std::int64_t centers_a_class,
+                 const at::Tensor& rows);
 
 }  // namespace pfc

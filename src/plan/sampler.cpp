@@ -42,7 +42,7 @@ std::int64_t ClassSampler::most_rows(std::int64_t batch_size) const {
 }
 
 SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass> labels) const {
-  SampledClasses sampled;
+  SampledClasses sampled{.step = step};
   if (options_.sampling == Sampling::kStratified || drawn_ == shard_.classes()) {
     if (drawn_ > 0) sampled.drawn = draw_stratified(step);
   } else {

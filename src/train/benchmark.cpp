@@ -52,7 +52,7 @@ class HeadAlone {
 
   void step(const StepPlan& plan) {
     head_.begin(plan.classes, valid_);
-    head_.forward(embeddings_);
+    head_.forward({embeddings_}, comm_);
     head_.exchange(comm_);
     Pending dx = comm_.reduce_scatter(head_.d_embeddings());
     head_.update(kLearningRate, dx);

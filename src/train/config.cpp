@@ -271,6 +271,9 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
 /// Checks that concern more than one key.
 void check(const Config& config, std::string_view name) {
   if (config.output.empty()) throw DataError(name, "output", "is empty, want a folder");
+  const Loss loss = loss_named(config.head.margin, config.head.losses, config.head.m);
+  if (const std::string wrong = wrong_with(loss); !wrong.empty())
+    throw DataError(name, "head.margin", wrong);
   const auto& milestones = config.schedule.milestones;
   if (std::ranges::adjacent_find(milestones, std::greater_equal{}) != milestones.end()) {
     throw DataError(name, "schedule.milestones", "are not ascending");

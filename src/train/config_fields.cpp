@@ -1,6 +1,9 @@
 #include "train/config_fields.h"
 
 #include <algorithm>
+#include <iterator>
+
+#include "pfc/head/loss.h"
 
 namespace pfc {
 
@@ -8,7 +11,7 @@ std::vector<Field> fields(Config& c) {
   constexpr double kPi = 3.14159;
   using namespace key;
   using enum OnResume;
-  return {
+  std::vector<Field> all = {
       any("output", &c.output, kFree, "the folder that everything is written to"),
 
       any("data.train", &c.data.train, kFree,
@@ -55,18 +58,16 @@ std::vector<Field> fields(Config& c) {
       number("head.sample_rate", &c.head.sample_rate, kTold, from_to(0, 1),
              "r, the share of the class centres that a step uses; 1: all, 0: the batch's own"),
       choice("head.sampling", c.head.sampling, kTold, "how the other classes are drawn"),
-      choice("head.margin", c.head.margin, kTold, {"cosface", "arcface", "combined"},
-             "cos θ − m, cos(θ + m), or cos(m1·θ + m2) − m3 on the target"),
-      number("head.m", &c.head.m, kTold, from_to(0, kPi), "m of cosface and of arcface (radians)"),
-      number("head.m1", &c.head.m1, kTold, above_to(0, 10), "m1 of combined"),
-      number("head.m2", &c.head.m2, kTold, from_to(0, kPi), "m2 of combined (radians)"),
-      number("head.m3", &c.head.m3, kTold, from_to(0, 2), "m3 of combined"),
+      choice("head.margin", c.head.margin, kTold, loss_names(),
+             "the loss: what becomes of the cosine to a sample's own class. " + loss_formulas()),
+      number("head.m", &c.head.m, kTold, from_to(0, kPi),
+             "m of the loss (radians where it is added to the angle); the papers': cosface 0.4, "
+             "adaface 0.4, the others 0.5"),
       number("head.scale", &c.head.scale, kTold, above_to(0, 1000),
              "s, what cosines are multiplied by"),
-      choice("head.arcface_gradient", c.head.arcface_gradient, kTold, {"exact", "straight_through"},
-             "straight_through takes sin(θ + m) / sin θ as 1"),
-      number("head.interclass_filter", &c.head.interclass_filter, kTold, from_to(0, 1),
-             "negatives with a larger cosine are masked; 0: off"),
+      number(
+          "head.interclass_filter", &c.head.interclass_filter, kTold, from_to(0, 1),
+          "the cosines of other classes that are larger leave the softmax, for noisy sets; 0: off"),
       choice("head.update", c.head.update, kFixed,
              "how a step changes a class centre that it does not sample: not at all, or by SGD's "
              "decay and momentum"),
@@ -142,6 +143,12 @@ std::vector<Field> fields(Config& c) {
 
       number("log.every", &c.log.every, kFree, from(1), "steps between lines of metrics.jsonl"),
   };
+  // The losses' own settings stand behind the one that they share.
+  std::vector<Field> of_losses = loss_fields(c.head.losses);
+  const auto shared = std::ranges::find(all, "head.m", &Field::key);
+  all.insert(shared + 1, std::make_move_iterator(of_losses.begin()),
+             std::make_move_iterator(of_losses.end()));
+  return all;
 }
 
 std::string to_toml(const Config& config) {

@@ -43,13 +43,17 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
            std::to_string(image) + " of the set)";
   }
   const CenterTable& table = training.head.table();
-  const std::vector<LocalRow> rows = plan.classes.rows();
+  const std::int64_t centers = table.shard().centers_a_class();
+  std::vector<LocalRow> rows;
+  for (const LocalRow of_class : plan.classes.rows()) {
+    for (std::int64_t k = 0; k < centers; ++k) rows.push_back({of_class.v * centers + k});
+  }
   for (std::size_t begin = 0; begin < rows.size(); begin += kRowsAtOnce) {
     const auto part = std::span(rows).subspan(begin, std::min(kRowsAtOnce, rows.size() - begin));
     const std::int64_t bad = first_bad_row(table.rows(part));
     if (bad < 0) continue;
     const LocalRow row = part[static_cast<std::size_t>(bad)];
-    return "the centre of class " + std::to_string(table.shard().global(row).v);
+    return "the centre of class " + std::to_string(table.shard().global(row).v / centers);
   }
   return "the loss itself";
 }

@@ -9,15 +9,6 @@
 namespace pfc {
 namespace {
 
-Margin margin_of(const Config::Head& head) {
-  if (head.margin == "cosface") return Margin::cosface(head.m);
-  if (head.margin == "arcface") {
-    const bool exact = head.arcface_gradient == "exact";
-    return Margin::arcface(head.m, exact ? Margin::Slope::kExact : Margin::Slope::kStraightThrough);
-  }
-  return Margin::combined(head.m1, head.m2, head.m3);
-}
-
 CenterTableOptions table_options(const Config& config, at::Device device) {
   return {.dim = config.model.embedding_size,
           .optimizer = {.kind = config.optimizer.kind,
@@ -35,7 +26,7 @@ CenterTableOptions table_options(const Config& config, at::Device device) {
 
 PartialFcOptions head_options(const Config& config, at::Device device) {
   return {.table = table_options(config, device),
-          .margin = margin_of(config.head),
+          .loss = loss_named(config.head.margin, config.head.losses, config.head.m),
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
           .workspace_bytes = config.head.workspace_mb << 20,

@@ -98,16 +98,18 @@ ClassMap map_classes(const std::string& class_map, const ClassIdentities& here,
 /// Fills the rows whose class has a saved class in `map`.
 void take_centers(const SavedCenters& saved, const std::vector<std::int64_t>& map,
                   CenterTable& table) {
+  const std::int64_t centers = table.shard().centers_a_class();
   for (std::int64_t begin = 0; begin < table.shard().rows(); begin += kRowsAtATime) {
     const std::int64_t rows = std::min(kRowsAtATime, table.shard().rows() - begin);
     const at::Tensor part = table.weights().narrow(0, begin, rows);
     const at::Tensor values = part.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     for (std::int64_t i = 0; i < rows; ++i) {
       const GlobalClass c = table.shard().global({begin + i});
-      const std::int64_t other = map[static_cast<std::size_t>(c.v)];
+      const std::int64_t other = map[static_cast<std::size_t>(c.v / centers)];
       if (other < 0) continue;
-      saved.read({other}, {values.mutable_data_ptr<float>() + i * table.dim(),
-                           static_cast<std::size_t>(table.dim())});
+      saved.read({other * centers + c.v % centers},
+                 {values.mutable_data_ptr<float>() + i * table.dim(),
+                  static_cast<std::size_t>(table.dim())});
     }
     part.copy_(values);
   }
@@ -169,7 +171,8 @@ class MeanCenters {
     if (label_ < 0) return;
     const double norm =
         CenterTable::kInitialDeviation * std::sqrt(static_cast<double>(table_.dim()));
-    const LocalRow row = table_.shard().row({label_});
+    // The first of the class's centres: were several equal, only one of them would ever be nearest.
+    const LocalRow row = table_.shard().row({label_ * table_.shard().centers_a_class()});
     table_.weights()[row.v].copy_(sum_ * (norm / sum_.norm().clamp_min(1e-12).item<double>()));
     sum_.zero_();
     label_ = -1;
@@ -183,7 +186,7 @@ class MeanCenters {
 
 void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Backbone& backbone,
                 CenterTable& table, const Communicator& comm) {
-  const SomeImages images = images_of_new(dataset, map, table.shard());
+  const SomeImages images = images_of_new(dataset, map, table.shard().of_centers(1));
   if (images.size() == 0) return;
   ProgressLine line(images.size(), 0, !comm.is_first());
   MeanCenters means(table);
@@ -207,6 +210,13 @@ SavedCenters open_centers(const Config& config) {
     throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
                 " numbers, this run's " + std::to_string(config.model.embedding_size));
   }
+  const std::int64_t centers =
+      centers_a_class(loss_named(config.head.margin, config.head.losses, config.head.m));
+  if (saved.centers_a_class() != centers) {
+    throw Error(config.init.from + ": has " + counted(saved.centers_a_class(), "centre") +
+                " a class, this run's loss (head.margin, head.sub_centers) " +
+                std::to_string(centers));
+  }
   return saved;
 }
 
@@ -227,7 +237,7 @@ void require_starting_point(const Config& config) {
 
 void make_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
                   CenterTable& table, const Communicator& comm) {
-  const std::int64_t classes = table.shard().classes();
+  const std::int64_t classes = table.shard().of_centers(1).classes();
   std::vector<std::int64_t> map(static_cast<std::size_t>(classes), -1);
   std::int64_t unknown = 0;
   if (!config.init.class_map.empty()) {

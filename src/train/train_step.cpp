@@ -1,5 +1,6 @@
 #include "pfc/train/train_step.h"
 
+#include <torch/autograd.h>
 #include <torch/nn/functional/normalization.h>
 
 #include <algorithm>
@@ -40,19 +41,43 @@ void require_an_image(std::int64_t decoded, const StepPlan& plan) {
               "anew leaves them out, and of a larger train.batch_size some would decode");
 }
 
-/// images [b, 3, 112, 112] -> [b, d] unit rows.
-at::Tensor embed(const at::Tensor& images, const Training& training) {
+/// images [b, 3, 112, 112] -> [b, d] unit rows, and the lengths [b] where the loss uses them.
+Embeddings embed(const at::Tensor& images, const Training& training) {
   const Autocast autocast(images.device(), training.precision);
   const at::Tensor x = training.backbone.forward(images);
   const Autocast off(images.device(), at::kFloat);
-  return normalize(x.to(at::kFloat));
+  const at::Tensor embeddings = x.to(at::kFloat);
+  const bool with_lengths = uses_length(training.head.options().loss);
+  return {normalize(embeddings), with_lengths ? embeddings.norm(2, 1) : at::Tensor()};
 }
 
 /// unit [share, d] -> [W·share, d], unit rows.
-at::Tensor gather_embeddings(const at::Tensor& unit, const Training& training) {
+at::Tensor gather_unit_rows(const at::Tensor& unit, const Training& training) {
   if (training.gather == NumberType::kFloat32) return training.comm.all_gather(unit).wait();
   const at::Tensor all = training.comm.all_gather(unit.to(at::kBFloat16)).wait();
   return normalize(all.to(at::kFloat));
+}
+
+/// All ranks' embeddings, without gradients.
+Embeddings gather_embeddings(const Embeddings& x, const Training& training) {
+  Embeddings all{gather_unit_rows(x.unit.detach(), training)};
+  if (x.lengths.defined()) all.lengths = training.comm.all_gather(x.lengths.detach()).wait();
+  return all;
+}
+
+/// This rank's part of the sum over ranks; undefined where the loss has no such gradient.
+at::Tensor reduce_lengths(const at::Tensor& d_lengths, Communicator& comm) {
+  return d_lengths.defined() ? comm.reduce_scatter(d_lengths).wait() : at::Tensor();
+}
+
+/// The backbone's backward, from the loss's gradients by this rank's embeddings.
+void backward(const Embeddings& x, const at::Tensor& d_unit, const at::Tensor& d_lengths,
+              const LossScaler* scaler) {
+  const auto scaled = [&](const at::Tensor& gradient) {
+    return scaler == nullptr ? gradient : scaler->scaled(gradient);
+  };
+  if (!d_lengths.defined()) return x.unit.backward(scaled(d_unit));
+  torch::autograd::backward({x.unit, x.lengths}, {scaled(d_unit), scaled(d_lengths)});
 }
 
 /// [1]: not 0 if a step with these numbers must be skipped.
@@ -83,12 +108,12 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     const bool last = part + 1 == plan.micro_batches;
     const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
     backbone.set_draws(plan.step, first + comm.rank() * share);
-    const at::Tensor x = embed(images, training);                    // [share, d] unit rows
-    const at::Tensor all = gather_embeddings(x.detach(), training);  // [samples, d]
+    const Embeddings x = embed(images, training);           // [share, d] unit rows
+    const Embeddings all = gather_embeddings(x, training);  // [samples, d]
 
-    head.forward(all, first);  // pass 1: softmax and d_embeddings, tile by tile
-    head.exchange(comm);       // 24 bytes a sample; now the loss is known
-    if (device.is_cpu()) require_finite_loss(plan, lr, all, first, training);
+    head.forward(all, comm, first);  // pass 1: softmax and d_embeddings, tile by tile
+    head.exchange(comm);             // 24 bytes a sample; now the loss is known
+    if (device.is_cpu()) require_finite_loss(plan, lr, all.unit, first, training);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     if (!last) {
       head.accumulate(dx);
@@ -97,7 +122,7 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
       gradients.send_when_full();
     }
     const at::Tensor d_unit = dx.wait();
-    x.backward(scaler == nullptr ? d_unit : scaler->scaled(d_unit));
+    backward(x, d_unit, reduce_lengths(head.d_lengths(), comm), scaler);
   }
   gradients.finish();  // sums over ranks, because the loss is the mean over the global batch
 

@@ -122,6 +122,9 @@ class Run {
                   compute_on_.precision} {
     state_.add("corrupt", corrupt_, {.least = 0});
     evaluation_.add_to(state_);
+    // A run that goes on with another loss starts with that loss's first numbers.
+    const bool is_new = resumed_ && configuration_in(*resumed_).head.margin != config.head.margin;
+    state_.add(config.head.margin, head_.moving_numbers(), {.is_optional = is_new});
     if (compute_on_.precision == at::kHalf) {
       training_.scaler = &scaler_.emplace(compute_on_.device);
       scaler_->add_to(state_);

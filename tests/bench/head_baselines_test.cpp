@@ -41,7 +41,7 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
   for (std::int64_t step = 0; step < 3; ++step) {
     const at::Tensor embeddings = torch::nn::functional::normalize(torch::randn({7, kDim}));
     head.begin(sampler.draw(step, classes), torch::ones(7));
-    head.forward(embeddings);
+    head.forward({embeddings}, *comm);
     head.exchange(*comm);
     const at::Tensor dx = head.d_embeddings();
     Pending in_flight = comm->reduce_scatter(dx);

@@ -81,6 +81,48 @@ std::string name_of(const ::testing::TestParamInfo<Target>& target) {
 
 INSTANTIATE_TEST_SUITE_P(EveryTarget, Kernels, ::testing::ValuesIn(compiled_targets()), name_of);
 
+/// The largest cosine, the exponentials and their sums, of a tile with masked places.
+template <class L>
+void expect_others_equal_the_formula(const L& loss) {
+  constexpr std::int64_t kRows = 13;
+  constexpr float kScale = 20;
+  for (const float filter : {kNoFilter, 0.4f}) {
+    for (const std::int64_t columns : {1, 7, 16, 50}) {
+      SCOPED_TRACE(std::string(L::kName) + ", filter " + std::to_string(filter));
+      const auto n = static_cast<std::size_t>(columns);
+      auto tile = numbers(kRows * n, -1, 1, 4);
+      tile[0] = -kInfinity;  // does not count
+      const auto cosines = tile;
+      const auto bounds = numbers(n, -0.5, 0.5, 5);
+      std::vector<double> moving = first_moving_numbers(Loss(loss));
+      for (double& number : moving) number += 0.25;
+      const kernels::Others others{loss, filter, bounds.data(), moving.data()};
+      std::vector<float> maximum(n, -0.9f);
+      const std::vector<float> shift(n, kScale);
+      std::vector<double> sum(n);
+      kernels::column_max(tile.data(), kRows, columns, others, maximum.data());
+      kernels::exp_columns(tile.data(), kRows, columns, kScale, shift.data(), others, sum.data());
+      for (std::size_t j = 0; j < n; ++j) {
+        float want_maximum = -0.9f;
+        double want_sum = 0;
+        for (std::size_t i = 0; i < kRows; ++i) {
+          const OtherCosine other = kernels::formulas::other_cosine(
+              loss, cosines[i * n + j], filter, bounds[j], moving_numbers<L>(moving.data()));
+          want_maximum = std::max(want_maximum, other.value);
+          const double p = kernels::formulas::shifted_exp<double>(static_cast<double>(other.value),
+                                                                  kScale, kScale);
+          want_sum += p;
+          const double want = p * static_cast<double>(other.slope);
+          EXPECT_NEAR(tile[i * n + j], want, 1e-5 * std::abs(want) + 1e-37);
+        }
+        EXPECT_EQ(maximum[j], want_maximum);
+        EXPECT_NEAR(sum[j], want_sum, 1e-5 * want_sum);
+      }
+      EXPECT_EQ(tile[0], 0) << "−∞ must stay −∞";
+    }
+  }
+}
+
 TEST_P(Kernels, NormalizeRowEqualsTheFormula) {
   for (const std::int64_t dim : {1, 3, 16, 31, 512, 513}) {
     auto w = numbers(static_cast<std::size_t>(dim), -1, 1, 1);
@@ -108,7 +150,7 @@ TEST_P(Kernels, ExponentialIsWithinItsStatedError) {
   x.insert(x.end(), {0.0f, -1e-9f, -87.3365f, 1e-6f});
   std::vector<float> result = x, shift(x.size());
   std::vector<double> sum(x.size());
-  kernels::exp_columns(result.data(), 1, std::ssize(x), 1, shift.data(), sum.data());
+  kernels::exp_columns(result.data(), 1, std::ssize(x), 1, shift.data(), {}, sum.data());
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double want = std::exp(static_cast<double>(x[i]));
     EXPECT_NEAR(result[i], want, 1.2e-7 * want) << x[i];
@@ -119,7 +161,7 @@ TEST_P(Kernels, ExponentialIsWithinItsStatedError) {
 TEST_P(Kernels, ExponentialEndsInZeroAndKeepsNan) {
   std::vector<float> tile = {-88, -1e30f, -kInfinity, std::nanf("")}, shift(4);
   std::vector<double> sum(4);
-  kernels::exp_columns(tile.data(), 1, 4, 1, shift.data(), sum.data());
+  kernels::exp_columns(tile.data(), 1, 4, 1, shift.data(), {}, sum.data());
   EXPECT_EQ(tile[0], 0);
   EXPECT_EQ(tile[1], 0);
   EXPECT_EQ(tile[2], 0);
@@ -134,7 +176,7 @@ TEST_P(Kernels, ExpColumnsEqualsTheFormula) {
     const auto cosines = tile;
     const std::vector<float> shift(static_cast<std::size_t>(columns), 60.0f);
     std::vector<double> sum(static_cast<std::size_t>(columns), 0.5);
-    kernels::exp_columns(tile.data(), rows, columns, 64, shift.data(), sum.data());
+    kernels::exp_columns(tile.data(), rows, columns, 64, shift.data(), {}, sum.data());
     for (std::int64_t j = 0; j < columns; ++j) {
       double total = 0.5;
       for (std::int64_t i = 0; i < rows; ++i) {
@@ -162,26 +204,34 @@ TEST_P(Kernels, AMillionSmallTermsBesideALargeOneKeepSixDigits) {
       for (std::size_t j = 0; j < kColumns; ++j)
         want[j] -= std::exp(static_cast<double>(logits[j]));
     }
-    kernels::exp_columns(tile.data(), kRows, kColumns, 1, shift.data(), sum.data());
+    kernels::exp_columns(tile.data(), kRows, kColumns, 1, shift.data(), {}, sum.data());
   }
   for (std::size_t j = 0; j < kColumns; ++j) EXPECT_NEAR(sum[j], want[j], 1e-6 * want[j]) << j;
 }
 
-TEST_P(Kernels, ColumnMaxAndMaskEqualTheFormulas) {
-  for (const std::int64_t columns : {1, 7, 16, 50}) {
-    const std::int64_t rows = 13;
-    auto tile = numbers(static_cast<std::size_t>(rows * columns), -1, 1, 4);
+/// Of every loss, with a filter and without.
+TEST_P(Kernels, WhatLossesMakeOfOtherClassesEqualsTheFormula) {
+  std::apply([&](const auto&... loss) { (expect_others_equal_the_formula(loss), ...); }, Losses());
+}
+
+TEST_P(Kernels, OfAClassesCentresTheNearestStays) {
+  for (const std::int64_t group : {1, 2, 3, 5}) {
+    const std::int64_t rows = 6 * group, columns = 37;
+    auto tile = numbers(static_cast<std::size_t>(rows * columns), -1, 1, 5);
+    tile[3] = tile[static_cast<std::size_t>(columns * (group - 1) + 3)] = 1;  // two as near
     const auto cosines = tile;
-    kernels::mask_above(tile.data(), rows, columns, 0.4f);
-    for (std::size_t i = 0; i < tile.size(); ++i)
-      EXPECT_EQ(tile[i], kernels::formulas::mask_above(cosines[i], 0.4f));
-    std::vector<float> maximum(static_cast<std::size_t>(columns), -0.9f);
-    kernels::column_max(tile.data(), rows, columns, maximum.data());
-    for (std::int64_t j = 0; j < columns; ++j) {
-      float want = -0.9f;
-      for (std::int64_t i = 0; i < rows; ++i)
-        want = std::max(want, tile[static_cast<std::size_t>(i * columns + j)]);
-      EXPECT_EQ(maximum[static_cast<std::size_t>(j)], want);
+    kernels::keep_nearest(tile.data(), rows, columns, group);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t j = 0; j < columns; ++j) {
+        const auto at = [&](std::int64_t row) {
+          return cosines[static_cast<std::size_t>(row * columns + j)];
+        };
+        std::int64_t nearest = i / group * group;
+        for (std::int64_t k = nearest; k < i / group * group + group; ++k)
+          nearest = at(k) > at(nearest) ? k : nearest;
+        EXPECT_EQ(tile[static_cast<std::size_t>(i * columns + j)],
+                  i == nearest ? at(i) : -kInfinity);
+      }
     }
   }
 }

@@ -91,7 +91,7 @@ void take_step(PartialFc& head, const Case& c, const at::Tensor& embeddings,
                const SampledClasses& classes, double lr) {
   const auto comm = make_self_communicator();
   head.begin(classes, at::tensor(c.valid));
-  head.forward(embeddings);
+  head.forward({embeddings}, *comm);
   head.exchange(*comm);
   Pending in_flight = comm->reduce_scatter(head.d_embeddings());
   head.update(lr, in_flight);
@@ -136,10 +136,9 @@ Case cosface(std::string name) {
   return c;
 }
 
-Case with_margin(std::string name, const Margin& margin,
-                 std::function<at::Tensor(at::Tensor)> phi) {
+Case with_loss(std::string name, const Loss& loss, std::function<at::Tensor(at::Tensor)> phi) {
   Case c = cosface(std::move(name));
-  c.head.margin = margin;
+  c.head.loss = loss;
   c.phi = std::move(phi);
   return c;
 }
@@ -151,13 +150,13 @@ at::Tensor arcface(const at::Tensor& cosine) {
 
 TEST(PartialFc, StreamingEqualsNaiveForEveryMargin) {
   expect_equals_naive(cosface("cosface"));
-  expect_equals_naive(with_margin("arcface", Margin::arcface(0.5), arcface));
-  expect_equals_naive(with_margin(
-      "arcface, straight through", Margin::arcface(0.5, Margin::Slope::kStraightThrough),
+  expect_equals_naive(with_loss("arcface", ArcFace{.m = 0.5}, arcface));
+  expect_equals_naive(with_loss(
+      "arcface, straight through", ArcFace{.m = 0.5, .slope = ArcFace::Slope::kStraightThrough},
       [](at::Tensor cosine) { return cosine + ((cosine.acos() + 0.5).cos() - cosine).detach(); }));
   expect_equals_naive(
-      with_margin("combined", Margin::combined(1.1, 0.3, 0.2),
-                  [](at::Tensor cosine) { return (1.1 * cosine.acos() + 0.3).cos() - 0.2; }));
+      with_loss("combined", CombinedMargin{.m1 = 1.1, .m2 = 0.3, .m3 = 0.2},
+                [](at::Tensor cosine) { return (1.1 * cosine.acos() + 0.3).cos() - 0.2; }));
 }
 
 TEST(PartialFc, StreamingEqualsNaiveWhereProbabilitiesAreComputedTwice) {
@@ -249,13 +248,13 @@ TEST(PartialFc, StreamingEqualsNaiveForTheFieldsScale) {
 }
 
 TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
-  for (const auto& [name, margin, phi] :
-       {std::tuple<std::string, Margin, std::function<at::Tensor(at::Tensor)>>{
-            "cosface", Margin::cosface(0.4), [](at::Tensor cosine) { return cosine - 0.4; }},
-        {"arcface", Margin::arcface(0.5), arcface}}) {
+  for (const auto& [name, loss, phi] :
+       {std::tuple<std::string, Loss, std::function<at::Tensor(at::Tensor)>>{
+            "cosface", CosFace{.m = 0.4}, [](at::Tensor cosine) { return cosine - 0.4; }},
+        {"arcface", ArcFace{.m = 0.5}, arcface}}) {
     for (const double sign : {1.0, -1.0}) {
       for (const double off : {1e-1, 1e-2, 1e-3}) {
-        Case c = with_margin(name + " near " + std::to_string(sign * (1 - off)), margin, phi);
+        Case c = with_loss(name + " near " + std::to_string(sign * (1 - off)), loss, phi);
         c.sample_rate = 1;
         PartialFc head(c.head, ClassShard(c.classes, 0, 1));
         const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
@@ -281,7 +280,7 @@ TEST(PartialFc, OfLearntSamplesNoDigitsAreLost) {
     return ((found - want).norm() / want.norm()).item<double>();
   };
   for (const double scale : {32.0, 64.0}) {
-    Case c = with_margin("learnt", Margin::cosface(0), [](at::Tensor cosine) { return cosine; });
+    Case c = with_loss("learnt", CosFace{.m = 0}, [](at::Tensor cosine) { return cosine; });
     c.head.scale = scale;
     c.head.table.optimizer.weight_decay = 0;  // the momentum is the gradient
     c.sample_rate = 1;
@@ -334,7 +333,7 @@ TEST(PartialFc, OfAMillionClassesNoDigitsAreLost) {
   PartialFcOptions options;
   options.table.dim = kNumbers;
   options.table.optimizer.momentum = 0;
-  options.margin = Margin::cosface(0);
+  options.loss = CosFace{.m = 0};
   options.scale = 19.5;  // logits spread as those of 512 numbers do at a scale of 64
   PartialFc head(options, shard);
   const ClassSampler sampler({1.0, Sampling::kStratified, 1}, shard);
@@ -358,13 +357,14 @@ TEST(PartialFc, OfAMillionClassesNoDigitsAreLost) {
       SCOPED_TRACE(std::to_string(i) + " on " + std::to_string(n));
       at::set_num_threads(n);
       head.begin(sampler.draw(0, {&label, 1}), at::ones({1}));
-      head.forward(embeddings.narrow(0, i, 1));
+      head.forward({embeddings.narrow(0, i, 1)}, *comm);
       head.exchange(*comm);
       const double loss = losses[i].item<double>();
       EXPECT_NEAR(head.loss(), loss, 1e-6 * loss);
-      // Of a logit of 18.5 alone float32 holds 1e-6, by which an impostor's probability is off.
+      // Of a logit of 18.5 alone float32 holds 1e-6, by which an impostor's probability is off; and
+      // some BLAS add a tile's classes one after another.
       const at::Tensor found = through_normalisation(head.d_embeddings().to(at::kDouble), x[i]);
-      EXPECT_LT(((found - want[i]).norm() / gradients[i].norm()).item<double>(), 5e-6);
+      EXPECT_LT(((found - want[i]).norm() / gradients[i].norm()).item<double>(), 2e-5);
     }
   }
   at::set_num_threads(threads);
@@ -425,7 +425,7 @@ TEST(PartialFc, MicroBatchesAddUpToTheWholeBatch) {
       head.begin(draw(c, step), at::tensor(c.valid));
       for (std::int64_t first = 0; first < 7; first += size) {
         const std::int64_t samples = std::min<std::int64_t>(size, 7 - first);
-        head.forward(embeddings.narrow(0, first, samples), first);
+        head.forward({embeddings.narrow(0, first, samples)}, *comm, first);
         head.exchange(*comm);
         d_embeddings.push_back(head.d_embeddings().clone());
         Pending in_flight = comm->reduce_scatter(head.d_embeddings());
@@ -451,8 +451,9 @@ TEST(PartialFc, RefusesEmbeddingsThatAreNotTheSteps) {
   const Case c = cosface("");
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
   head.begin(draw(c, 0), at::tensor(c.valid));
-  EXPECT_THROW(head.forward(embeddings_of(4), 4), c10::Error);
-  EXPECT_THROW(head.forward(torch::randn({7, kDim + 1})), c10::Error);
+  const auto comm = make_self_communicator();
+  EXPECT_THROW(head.forward({embeddings_of(4)}, *comm, 4), c10::Error);
+  EXPECT_THROW(head.forward({torch::randn({7, kDim + 1})}, *comm), c10::Error);
   EXPECT_THROW(head.begin(draw(c, 0), torch::ones(6)), c10::Error);
 }
 
@@ -496,6 +497,7 @@ TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
 TEST(PartialFc, RefusesOptionsThatMakeNoSense) {
   EXPECT_THROW(PartialFc({.table = {.dim = 0}}, ClassShard(10, 0, 1)), Error);
   EXPECT_THROW(PartialFc({.scale = 0}, ClassShard(10, 0, 1)), Error);
+  EXPECT_THROW(PartialFc({.loss = MagFace{.l_a = 5, .u_a = 5}}, ClassShard(10, 0, 1)), Error);
 }
 
 }  // namespace

@@ -25,7 +25,9 @@ struct Case {
 
 struct Result {
   std::vector<double> losses;
-  at::Tensor d_embeddings;       ///< [B, d] of the last step
+  at::Tensor d_embeddings;  ///< [B, d] of the last step
+  at::Tensor d_lengths;     ///< [B] likewise, of a loss that has a gradient by them
+  at::Tensor moving;
   at::Tensor weights, momentum;  ///< [C, d]
 };
 
@@ -43,14 +45,13 @@ std::vector<GlobalClass> labels_of(const Case& c, std::int64_t step) {
 
 /// All ranks' rows in the order of classes. The ranks' numbers of rows differ by at most one.
 at::Tensor all_rows(const at::Tensor& rows, const ClassShard& shard, Communicator& comm) {
-  const std::int64_t most = (shard.classes() + comm.world() - 1) / comm.world();
+  const std::int64_t most = shard.on(0, comm.world()).rows();
   const at::Tensor padded = torch::zeros({most, kDim});
   padded.narrow(0, 0, rows.size(0)).copy_(rows);
   const at::Tensor all = comm.all_gather(padded).wait();
   std::vector<at::Tensor> parts;
   for (int rank = 0; rank < comm.world(); ++rank) {
-    parts.push_back(
-        all.narrow(0, rank * most, ClassShard(shard.classes(), rank, comm.world()).rows()));
+    parts.push_back(all.narrow(0, rank * most, shard.on(rank, comm.world()).rows()));
   }
   return at::cat(parts);
 }
@@ -66,10 +67,12 @@ Result run(const Case& c, Communicator& comm) {
     const double lr = 0.1 / static_cast<double>(step + 1);
     const at::Tensor embeddings = embeddings_of(step);
     const std::int64_t samples = kBatch / c.micro_batches;
-    std::vector<at::Tensor> d_embeddings;
+    const at::Tensor lengths = torch::linspace(5, 120, kBatch) + static_cast<double>(step);
+    std::vector<at::Tensor> d_embeddings, d_lengths;
     head.begin(sampler.draw(step, labels_of(c, step)), valid);
     for (std::int64_t first = 0; first < kBatch; first += samples) {
-      head.forward(embeddings.narrow(0, first, samples), first);
+      head.forward({embeddings.narrow(0, first, samples), lengths.narrow(0, first, samples)}, comm,
+                   first);
       head.exchange(comm);
       Pending dx = comm.reduce_scatter(head.d_embeddings());
       if (first + samples < kBatch) {
@@ -78,13 +81,18 @@ Result run(const Case& c, Communicator& comm) {
         head.update(lr, dx);
       }
       d_embeddings.push_back(comm.all_gather(dx.wait()).wait().clone());
+      if (!head.d_lengths().defined()) continue;
+      const at::Tensor part = comm.reduce_scatter(head.d_lengths()).wait();
+      d_lengths.push_back(comm.all_gather(part).wait().clone());
     }
     result.losses.push_back(head.loss());
     result.d_embeddings = at::cat(d_embeddings);
+    if (!d_lengths.empty()) result.d_lengths = at::cat(d_lengths);
   }
   head.table().catch_up();
-  result.weights = all_rows(head.table().weights(), shard, comm);
-  result.momentum = all_rows(head.table().momentum(), shard, comm);
+  result.weights = all_rows(head.table().weights(), head.table().shard(), comm);
+  result.momentum = all_rows(head.table().momentum(), head.table().shard(), comm);
+  result.moving = head.moving_numbers();
   return result;
 }
 
@@ -103,6 +111,10 @@ void expect_equals_one_rank(const Case& c) {
     EXPECT_LT(error(found.d_embeddings, want.d_embeddings), 1e-5) << c.name;
     EXPECT_LT(error(found.weights, want.weights), 1e-5) << c.name;
     EXPECT_LT(error(found.momentum, want.momentum), 1e-5) << c.name;
+    if (want.d_lengths.defined()) {
+      EXPECT_LT(error(found.d_lengths, want.d_lengths), 1e-5) << c.name;
+    }
+    EXPECT_TRUE(found.moving.allclose(want.moving, 1e-9)) << c.name;
   });
 }
 
@@ -123,16 +135,19 @@ TEST(RanksHead, ShardedEqualsUnshardedWhereRanksHaveNoPositives) {
   expect_equals_one_rank(c);
 }
 
-TEST(RanksHead, ShardedEqualsUnshardedForEveryMarginAndTheFilter) {
-  for (const auto& [name, margin] :
-       {std::pair("arcface", Margin::arcface(0.5)), std::pair("cosface", Margin::cosface(0.4)),
-        std::pair("combined", Margin::combined(1.1, 0.3, 0.2))}) {
-    Case c{.name = name};
-    c.head.margin = margin;
+TEST(RanksHead, ShardedEqualsUnshardedForEveryLoss) {
+  const auto check = [](const auto& loss) {
+    Case c{.name = std::string(loss.kName)};
+    c.head.loss = loss;
     expect_equals_one_rank(c);
+    c.name += ", filter";
     c.head.interclass_filter = 0.3;
     expect_equals_one_rank(c);
-  }
+    c.name += ", micro-batches";
+    c.micro_batches = 2;
+    expect_equals_one_rank(c);
+  };
+  std::apply([&](const auto&... losses) { (check(losses), ...); }, Losses());
 }
 
 TEST(RanksHead, ShardedEqualsUnshardedWithMicroBatchesAndWithEveryStepsDecay) {
@@ -168,7 +183,7 @@ TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
     if (comm.rank() == comm.world() - 1) head.table().weights()[shard.rows() - 1][0] = std::nan("");
     head.begin(ClassSampler({.sample_rate = 1}, shard).draw(0, labels_of(c, 0)),
                torch::ones(kBatch));
-    head.forward(embeddings_of(0));
+    head.forward({embeddings_of(0)}, comm);
     head.exchange(comm);
     EXPECT_FALSE(std::isfinite(head.loss()));
     Pending dx = comm.reduce_scatter(head.d_embeddings());
@@ -191,7 +206,7 @@ TEST(RanksHead, TableAndTrafficOfARankFallWithTheWorldAndNotWithTheClasses) {
       PartialFc head(c.head, shard);
       head.begin(ClassSampler({.sample_rate = 0.1}, shard).draw(0, labels_of(c, 0)),
                  torch::ones(kBatch));
-      head.forward(embeddings_of(0));
+      head.forward({embeddings_of(0)}, comm);
       head.exchange(comm);
       Pending dx = comm.reduce_scatter(head.d_embeddings());
       head.update(0.1, dx);

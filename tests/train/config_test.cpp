@@ -136,7 +136,9 @@ TEST(Config, BadChoicesNameTheKnownOnes) {
             "cpu, cuda");
   EXPECT_EQ(refusal("head.margin = \"cosfase\""),
             "run.toml: line 1: head.margin is the string \"cosfase\", want one of cosface, "
-            "arcface, combined");
+            "arcface, combined, adaface, curricularface, elasticface, magface, subcenter_arcface");
+  EXPECT_EQ(refusal("head.margin = \"magface\"\nhead.magface_l_a = 200"),
+            "run.toml: head.margin: head.magface_l_a is not below head.magface_u_a");
 }
 
 TEST(Config, EveryNameOfEveryChoiceIsReadAndWritten) {

@@ -30,6 +30,7 @@ enum class RandomStream : std::uint32_t {
   kHeldOut = 19,
   kSheet = 20,
   kFeatureNoise = 21,
+  kLoss = 30,
 };
 
 /// The state from which Philox4x32-10 computes its words (see CounterRandom).

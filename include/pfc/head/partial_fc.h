@@ -9,14 +9,14 @@
 #include "pfc/comm/communicator.h"
 #include "pfc/head/center_table.h"
 #include "pfc/head/gemm_input.h"
-#include "pfc/head/margin.h"
+#include "pfc/head/loss.h"
 #include "pfc/plan/sampler.h"
 
 namespace pfc {
 
 struct PartialFcOptions {
   CenterTableOptions table = {};
-  Margin margin = Margin::cosface(0.4);
+  Loss loss = CosFace();
   double scale = 64;  ///< s
   /// Negatives with a larger cosine are left out of the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
@@ -30,6 +30,12 @@ struct PartialFcOptions {
   std::optional<GemmInput> gemm = {};
 };
 
+/// What the head is given of a micro-batch's samples, the same on every rank.
+struct Embeddings {
+  at::Tensor unit;          ///< [n, d] float32, rows of unit length
+  at::Tensor lengths = {};  ///< [n] before that; needed where the loss uses them (uses_length)
+};
+
 /// The margin softmax over the sampled class centres of all ranks, exact, in two streaming passes
 /// (Partial FC; An et al., arXiv 2010.05222; online softmax: Milakov and Gimelshein, arXiv
 /// 1805.02867). For B samples, S sampled rows and dimension d a step costs 6·B·S·d floating-point
@@ -38,8 +44,8 @@ struct PartialFcOptions {
 /// but the table.
 ///
 ///     head.begin(classes, valid);
-///     head.forward(embeddings);   // pass 1
-///     head.exchange(comm);        // 24 bytes a sample; now the loss is known
+///     head.forward({unit}, comm);  // pass 1
+///     head.exchange(comm);         // 24 bytes a sample; now the loss is known
 ///     Pending dx = comm.reduce_scatter(head.d_embeddings());
 ///     head.update(lr, dx);        // pass 2, while dx travels
 ///
@@ -65,10 +71,10 @@ class PartialFc {
   /// host memory, the rows are copied to the GPU meanwhile; otherwise it does nothing.
   void prefetch(const SampledClasses& next);
 
-  /// Pass 1: logits tile by tile, with a running maximum and sum for every sample.
-  /// embeddings [n, d] float32, rows of unit length, the same on every rank: those of the step's
-  /// samples `first` to `first` + n − 1, a micro-batch.
-  void forward(const at::Tensor& embeddings, std::int64_t first = 0);
+  /// Pass 1: logits tile by tile, with a running maximum and sum for every sample. The embeddings
+  /// are those of the step's samples `first` to `first` + n − 1, a micro-batch. `comm` is used by
+  /// losses whose ranks must know all samples' own cosines first (CurricularFace).
+  void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first = 0);
 
   /// Joins the ranks' maxima, sums and own logits in one collective. Afterwards `loss` and
   /// `d_embeddings` are valid.
@@ -84,6 +90,12 @@ class PartialFc {
   /// sum over ranks. It is right up to a multiple of the embedding, which the backward pass of the
   /// normalisation removes.
   const at::Tensor& d_embeddings() const;
+  /// [n] float32: likewise by the lengths; undefined where the loss has no gradient by them.
+  const at::Tensor& d_lengths() const;
+  /// [k] float64, in place: the numbers that the loss keeps from step to step (see
+  /// losses/contract.h), the same on every rank. Empty for most losses. A run that goes on needs
+  /// them.
+  at::Tensor moving_numbers() const;
 
   /// Pass 2: takes the gradients of a tile's centres, with those that were accumulated, through the
   /// normalisation straight into the optimizer's step. `in_flight` is polled between tiles. If the

@@ -28,7 +28,20 @@ class ClassShard {
     assert(classes > 0 && rank >= 0 && rank < world);
   }
 
-  std::int64_t classes() const { return classes_; }
+  /// The same ranks' ranges of centres, where each class has so many: centre K·c + k is the k-th of
+  /// class c. What is called a class below is a centre then.
+  ClassShard of_centers(std::int64_t centers_a_class) const {
+    ClassShard shard = *this;
+    shard.centers_a_class_ = centers_a_class;
+    return shard;
+  }
+  /// The same classes on another number of ranks.
+  ClassShard on(int rank, int world) const {
+    return ClassShard(classes_, rank, world).of_centers(centers_a_class_);
+  }
+  std::int64_t centers_a_class() const { return centers_a_class_; }
+
+  std::int64_t classes() const { return classes_ * centers_a_class_; }
   int rank() const { return rank_; }
   int world() const { return world_; }
   GlobalClass begin() const { return {begin_of(rank_)}; }
@@ -44,10 +57,10 @@ class ClassShard {
  private:
   std::int64_t begin_of(int rank) const {
     const std::int64_t base = classes_ / world_, larger = classes_ % world_;
-    return rank * base + (rank < larger ? rank : larger);
+    return (rank * base + (rank < larger ? rank : larger)) * centers_a_class_;
   }
 
-  std::int64_t classes_;
+  std::int64_t classes_, centers_a_class_ = 1;
   int rank_;
   int world_;
 };

@@ -80,6 +80,7 @@ struct StratifiedDraw {
 /// The centres that one rank uses in one step, ascending and without duplicates. They are described
 /// in memory of the size of the batch, and listed only where they are needed.
 struct SampledClasses {
+  std::int64_t step = 0;  ///< that they were drawn for
   StratifiedDraw drawn = {};
   std::vector<LocalRow> others =
       {};  ///< ascending: positives that the strata did not draw, or every class of a uniform draw

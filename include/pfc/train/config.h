@@ -11,6 +11,7 @@
 #include "pfc/comm/launch.h"
 #include "pfc/head/center_optimizer.h"
 #include "pfc/head/gemm_input.h"
+#include "pfc/head/loss.h"
 #include "pfc/head/number_type.h"
 #include "pfc/plan/sampler.h"
 
@@ -90,12 +91,11 @@ struct Config {
   struct Head {
     double sample_rate = 1.0;  ///< r
     Sampling sampling = Sampling::kStratified;
-    std::string margin = "cosface";          ///< or "arcface", "combined"
-    double m = 0.4;                          ///< of cosface and arcface, radians for the latter
-    double m1 = 1.0, m2 = 0.0, m3 = 0.0;     ///< of combined: cos(m1·θ + m2) − m3
-    double scale = 64.0;                     ///< s
-    std::string arcface_gradient = "exact";  ///< or "straight_through"
-    double interclass_filter = 0.0;          ///< negatives above this cosine are masked; 0: off
+    std::string margin = "cosface";  ///< the loss's name
+    double m = 0.4;                  ///< its m
+    Losses losses = {};              ///< the losses' other settings
+    double scale = 64.0;             ///< s
+    double interclass_filter = 0.0;  ///< negatives above this cosine are masked; 0: off
     /// What steps that do not sample a centre do to it: nothing, or decay and momentum.
     CenterOptimizer::Rule update = CenterOptimizer::Rule::kSampled;
     NumberType center_type = NumberType::kFloat32;  ///< how class centres are stored

@@ -11,15 +11,9 @@
 #include <limits>
 #include <numbers>
 
+#include "pfc/base/on_gpu.h"
 #include "pfc/base/random.h"
-#include "pfc/head/margin.h"
-
-/// On a formula that runs on GPUs, too.
-#ifdef __CUDACC__
-#define PFC_ON_GPU __host__ __device__
-#else
-#define PFC_ON_GPU
-#endif
+#include "pfc/head/losses/contract.h"
 
 namespace pfc::kernels::formulas {
 
@@ -36,26 +30,39 @@ PFC_ON_GPU T normalize_row(const float* w, std::int64_t dim, T* unit) {
   return inverse;
 }
 
-/// φ(cos θ) and its slope (see Margin).
-PFC_ON_GPU inline MarginValue with_margin(const Margin::Terms& margin, double cosine) {
-  constexpr double kLeastSine = 1e-6;
-  const double c = std::clamp(cosine, -1.0, 1.0);
-  if (margin.m1 == 1 && margin.m2 == 0) return {c - margin.m3, 1.0};
-
-  const double theta = std::acos(c);
-  if (margin.monotonic && theta + margin.m2 > std::numbers::pi)
-    return {c - margin.m2 * std::sin(margin.m2), 1.0};
-  const double angle = margin.m1 * theta + margin.m2;
-  const double value = std::cos(angle) - margin.m3;
-  if (margin.slope == Margin::Slope::kStraightThrough) return {value, 1.0};
-  return {value, margin.m1 * std::sin(angle) / std::max(std::sqrt(1 - c * c), kLeastSine)};
+/// What becomes of the cosine of another class than the sample's own: a cosine above `filter`
+/// leaves the softmax, since exp(−∞) = 0; the rest is the loss's.
+template <class L>
+PFC_ON_GPU OtherCosine other_cosine(const L& loss, float cosine, float filter, float bound,
+                                    const Moving<L>& moving) {
+  if (cosine > filter) cosine = -std::numeric_limits<float>::infinity();
+  if constexpr (kLossBends<L>) {
+    return loss.other(cosine, bound, moving);
+  } else {
+    return {cosine, 1};
+  }
 }
 
-/// A cosine above the threshold leaves the softmax: exp(−∞) = 0.
-template <typename T>
-PFC_ON_GPU T mask_above(T cosine, T threshold) {
-  return cosine > threshold ? -std::numeric_limits<T>::infinity() : cosine;
-}
+/// Mean and deviation of what a loss observes, in two passes: all are added, then all are added
+/// again as squares. So the deviation loses no digits to a large mean.
+struct BatchSum {
+  double count = 0, sum = 0, squares = 0;
+
+  PFC_ON_GPU void add(double x) {
+    ++count;
+    sum += x;
+  }
+  PFC_ON_GPU void add_square(double x) {
+    const double off = x - sum / count;
+    squares += off * off;
+  }
+  PFC_ON_GPU LossBatch batch() const {
+    return {count, sum / count, count > 1 ? std::sqrt(squares / (count - 1)) : 0};
+  }
+  /// Not where there is no sample, or one has a number that is not finite: the loss's numbers must
+  /// not follow that.
+  PFC_ON_GPU bool is_finite() const { return count > 0 && std::isfinite(squares); }
+};
 
 /// The softmax's result for a sample's own class.
 struct OwnLoss {
@@ -122,6 +129,14 @@ PFC_ON_GPU std::array<T, 2> normal_pair(std::uint32_t first, std::uint32_t secon
   const T angle = 2 * std::numbers::pi_v<T> * static_cast<T>(second >> 8) * kUnit;
   const T radius = std::sqrt(-2 * std::log(u));
   return {radius * std::cos(angle), radius * std::sin(angle)};
+}
+
+/// LossSample::normal of the sample at a place in the batch.
+PFC_ON_GPU inline double loss_draw(const CounterRandom& random, std::int64_t step,
+                                   std::int64_t place) {
+  const auto words =
+      random.words(static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(place));
+  return normal_pair<double>(words[0], words[1])[0];
 }
 
 }  // namespace pfc::kernels::formulas

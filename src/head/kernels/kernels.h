@@ -6,6 +6,7 @@
 #include "head/kernels/formulas.h"
 #include "head/kernels/row_rules.h"
 #include "pfc/base/random.h"
+#include "pfc/head/loss.h"
 #include "pfc/head/number_type.h"
 
 /// The work around the head's GEMMs, on plain memory, for one thread's share. `formulas.h` says
@@ -40,19 +41,30 @@ void read_row(const TableRow& row, std::int64_t dim, float* values);
 /// unit [dim] = w / ‖w‖, which may be the same memory; returns 1 / ‖w‖.
 float normalize_row(Row w, std::int64_t dim, float* unit);
 
-/// tile [rows, columns], in place: cosines above the threshold become −∞.
-void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold);
+/// What becomes of the cosines of classes that are not a sample's own (formulas::other_cosine).
+struct Others {
+  Loss loss = CosFace();
+  float filter = kNoFilter;        ///< cosines above it leave the softmax
+  const float* bounds = nullptr;   ///< [columns] of a loss that bends them
+  const double* moving = nullptr;  ///< its moving numbers
+};
 
-/// maximum [columns] = max(maximum, the column's largest cosine).
-void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum);
+/// maximum [columns] = max(maximum, the column's largest cosine), of what `others` makes of them.
+void column_max(const float* tile, std::int64_t rows, std::int64_t columns, const Others& others,
+                float* maximum);
 
-/// tile [rows, columns], in place: exp(scale · cosine − shift[column]), which must not exceed 1 by
-/// much; sum [columns] gains each column's total, in float64: of a million small terms beside a
-/// large one float32 would lose most. The exponential's own relative error is below 1.2e-7 (two
+/// tile [rows, columns], in place: p = exp(scale · cosine − shift[column]), which must not exceed 1
+/// by much, of what `others` makes of the cosines; where that has a slope, the tile holds p ·
+/// slope. sum [columns] gains each column's total of p, in float64: of a million small terms beside
+/// a large one float32 would lose most. The exponential's own relative error is below 1.2e-7 (two
 /// units in the last place); that of its argument's rounding comes on top. Results below 1.2e-38
 /// are 0; NaN stays NaN.
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, double* sum);
+                 const float* shift, const Others& others, double* sum);
+
+/// tile [rows, columns], in place: of each `group` of consecutive rows, the centres of one class,
+/// the largest cosine stays in a column; the others become −∞. Of equal ones the first stays.
+void keep_nearest(float* tile, std::int64_t rows, std::int64_t columns, std::int64_t group);
 
 // These change rows of a table in place. Rows are first brought through their missed steps;
 // bfloat16 is rounded once, at the end, stochastically.

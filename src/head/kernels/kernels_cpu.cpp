@@ -1,6 +1,8 @@
 #include "head/kernels/kernels.h"
 
 #include <cmath>
+#include <type_traits>
+#include <variant>
 
 #include "head/kernels/best_target.h"
 
@@ -152,21 +154,103 @@ void read_row(const TableRow& row, std::int64_t dim, float* HWY_RESTRICT values)
   });
 }
 
-void mask_above(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns,
-                float threshold) {
-  for_lanes(rows * columns, [&](auto d, std::int64_t i) {
-    const auto cosine = hn::LoadU(d, tile + i);
-    const auto masked = hn::Set(d, -HUGE_VALF);
-    hn::StoreU(hn::IfThenElse(hn::Gt(cosine, hn::Set(d, threshold)), masked, cosine), d, tile + i);
-  });
+// What becomes of the cosines of other classes: (tag, cosines, column) -> value, slope.
+
+template <typename D>
+struct OtherCosines {
+  hn::Vec<D> value, slope;
+};
+
+struct AsTheyAre {
+  static constexpr bool kHasSlope = false;
+  template <typename D>
+  HWY_INLINE OtherCosines<D> operator()(D, hn::Vec<D> cosine, std::int64_t) const {
+    return {cosine, cosine};
+  }
+};
+/// A loss says it in scalars, of which the compiler makes vectors.
+template <class L>
+struct Bent {
+  static constexpr bool kHasSlope = true;
+  const L& loss;
+  const float* bounds;
+  Moving<L> moving;
+  template <typename D>
+  HWY_INLINE OtherCosines<D> operator()(D d, hn::Vec<D> cosine, std::int64_t column) const {
+    constexpr std::size_t kLanes = hn::MaxLanes(D());
+    HWY_ALIGN float cosines[kLanes], bound[kLanes], values[kLanes], slopes[kLanes];
+    hn::Store(cosine, d, cosines);
+    hn::Store(hn::LoadU(d, bounds + column), d, bound);
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const OtherCosine other = loss.other(cosines[i], bound[i], moving);
+      values[i] = other.value;
+      slopes[i] = other.slope;
+    }
+    return {hn::Load(d, values), hn::Load(d, slopes)};
+  }
+};
+template <class Rest>
+struct Filtered {
+  static constexpr bool kHasSlope = Rest::kHasSlope;
+  float threshold;
+  Rest rest;
+  template <typename D>
+  HWY_INLINE OtherCosines<D> operator()(D d, hn::Vec<D> cosine, std::int64_t column) const {
+    const auto above = hn::Gt(cosine, hn::Set(d, threshold));
+    return rest(d, hn::IfThenElse(above, hn::Set(d, -HUGE_VALF), cosine), column);
+  }
+};
+
+/// Calls body with one of them.
+template <typename Body>
+void with_others(const Others& others, const Body& body) {
+  const auto filtered = [&](const auto& rest) {
+    if (others.filter < kNoFilter) {
+      body(Filtered<std::decay_t<decltype(rest)>>{others.filter, rest});
+    } else {
+      body(rest);
+    }
+  };
+  std::visit(
+      [&]<class L>(const L& loss) {
+        if constexpr (kLossBends<L>) {
+          filtered(Bent<L>{loss, others.bounds, moving_numbers<L>(others.moving)});
+        } else {
+          filtered(AsTheyAre());
+        }
+      },
+      others.loss);
 }
 
 void column_max(const float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns,
-                float* HWY_RESTRICT maximum) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const float* const row = tile + i * columns;
+                const Others& others, float* HWY_RESTRICT maximum) {
+  with_others(others, [&](const auto& other) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const float* const row = tile + i * columns;
+      for_lanes(columns, [&](auto d, std::int64_t j) {
+        const auto cosine = other(d, hn::LoadU(d, row + j), j).value;
+        hn::StoreU(hn::Max(cosine, hn::LoadU(d, maximum + j)), d, maximum + j);
+      });
+    }
+  });
+}
+
+void keep_nearest(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns,
+                  std::int64_t group) {
+  for (std::int64_t first = 0; first < rows; first += group) {
+    float* const top = tile + first * columns;
     for_lanes(columns, [&](auto d, std::int64_t j) {
-      hn::StoreU(hn::Max(hn::LoadU(d, row + j), hn::LoadU(d, maximum + j)), d, maximum + j);
+      auto nearest = hn::LoadU(d, top + j);
+      for (std::int64_t i = 1; i < group; ++i)
+        nearest = hn::Max(nearest, hn::LoadU(d, top + i * columns + j));
+      const auto none = hn::Set(d, -HUGE_VALF);
+      for (std::int64_t i = 0; i < group; ++i) {
+        const auto cosine = hn::LoadU(d, top + i * columns + j);
+        const auto less = hn::Lt(cosine, nearest);
+        hn::StoreU(hn::IfThenElse(less, none, cosine), d, top + i * columns + j);
+        // A second one of the same cosine is less than what is left now.
+        nearest = hn::IfThenElse(less, nearest, hn::Set(d, HUGE_VALF));
+      }
     });
   }
 }
@@ -190,28 +274,35 @@ HWY_INLINE void add_wide(D d, hn::Vec<D> x, double* sum) {
 }
 
 void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* HWY_RESTRICT shift, double* HWY_RESTRICT sum) {
+                 const float* HWY_RESTRICT shift, const Others& others, double* HWY_RESTRICT sum) {
   // Four rows at a time: their sum lies in a register, and float32 loses no more in it than in any
   // other result. Of more, small terms beside a large one would be lost.
   constexpr std::int64_t kRows = 4;
-  const auto add = [&](std::int64_t first, auto count) {
-    float* const tops = tile + first * columns;
-    for_lanes(columns, [&](auto d, std::int64_t j) {
-      const auto of_row = [&](std::int64_t i) {
-        float* const at = tops + i * columns + j;
-        const auto logit = hn::Mul(hn::Set(d, scale), hn::LoadU(d, at));
-        const auto p = exp_of(d, hn::Sub(logit, hn::LoadU(d, shift + j)));
-        hn::StoreU(p, d, at);
-        return p;
-      };
-      auto total = of_row(0);
-      for (std::int64_t i = 1; i < count; ++i) total = hn::Add(total, of_row(i));
-      add_wide(d, total, sum + j);
-    });
-  };
-  std::int64_t i = 0;
-  for (; i + kRows <= rows; i += kRows) add(i, std::integral_constant<std::int64_t, kRows>());
-  for (; i < rows; ++i) add(i, std::integral_constant<std::int64_t, 1>());
+  with_others(others, [&](const auto& other) {
+    const auto add = [&](std::int64_t first, auto count) {
+      float* const tops = tile + first * columns;
+      for_lanes(columns, [&](auto d, std::int64_t j) {
+        const auto of_row = [&](std::int64_t i) {
+          float* const at = tops + i * columns + j;
+          const auto cosine = other(d, hn::LoadU(d, at), j);
+          const auto logit = hn::Mul(hn::Set(d, scale), cosine.value);
+          const auto p = exp_of(d, hn::Sub(logit, hn::LoadU(d, shift + j)));
+          if constexpr (std::decay_t<decltype(other)>::kHasSlope) {
+            hn::StoreU(hn::Mul(p, cosine.slope), d, at);
+          } else {
+            hn::StoreU(p, d, at);
+          }
+          return p;
+        };
+        auto total = of_row(0);
+        for (std::int64_t i = 1; i < count; ++i) total = hn::Add(total, of_row(i));
+        add_wide(d, total, sum + j);
+      });
+    };
+    std::int64_t i = 0;
+    for (; i + kRows <= rows; i += kRows) add(i, std::integral_constant<std::int64_t, kRows>());
+    for (; i < rows; ++i) add(i, std::integral_constant<std::int64_t, 1>());
+  });
 }
 
 void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
@@ -253,15 +344,16 @@ float normalize_row(Row w, std::int64_t dim, float* unit) {
 void read_row(const TableRow& row, std::int64_t dim, float* values) {
   PFC_BEST(read_row)(row, dim, values);
 }
-void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
-  PFC_BEST(mask_above)(tile, rows, columns, threshold);
-}
-void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum) {
-  PFC_BEST(column_max)(tile, rows, columns, maximum);
+void column_max(const float* tile, std::int64_t rows, std::int64_t columns, const Others& others,
+                float* maximum) {
+  PFC_BEST(column_max)(tile, rows, columns, others, maximum);
 }
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, double* sum) {
-  PFC_BEST(exp_columns)(tile, rows, columns, scale, shift, sum);
+                 const float* shift, const Others& others, double* sum) {
+  PFC_BEST(exp_columns)(tile, rows, columns, scale, shift, others, sum);
+}
+void keep_nearest(float* tile, std::int64_t rows, std::int64_t columns, std::int64_t group) {
+  PFC_BEST(keep_nearest)(tile, rows, columns, group);
 }
 void update_row(const TableRow& row, const RowUpdate& update, const float* d_unit,
                 float inverse_norm, std::int64_t dim) {

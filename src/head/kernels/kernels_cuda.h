@@ -6,6 +6,7 @@
 #include "head/kernels/formulas.h"
 #include "head/kernels/row_rules.h"
 #include "pfc/base/random.h"
+#include "pfc/head/loss.h"
 #include "pfc/head/number_type.h"
 #include "pfc/plan/sampler.h"
 
@@ -65,6 +66,9 @@ struct StepScalars {
   double lr = 0;
   std::int32_t steps_seen = 0;  ///< how many steps updated rows have been through afterwards
   std::uint64_t change = 0;     ///< what rounding draws from
+  // For a loss that draws.
+  std::int64_t step = 0;
+  std::int64_t first = 0;  ///< place of the micro-batch's first sample in the batch
 };
 
 /// Places [begin, begin + size) of a step's sampled rows. Places from step->count on are empty.
@@ -78,10 +82,10 @@ struct SampledRows {
 /// has to wait for the copy engine, and this does not.
 void upload_words(const std::uint32_t* from, std::int64_t count, std::uint32_t* to, Stream stream);
 
-/// rows [drawn.count() + others] = a step's sampled rows, ascending (SampledClasses::list).
-/// listed [others].
+/// rows [K·(drawn.count() + others)] = the rows of a step's sampled classes, ascending
+/// (SampledClasses::list), of which each has K = `centers`. listed [others].
 void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
-               std::int64_t* rows, Stream stream);
+               std::int64_t centers, std::int64_t* rows, Stream stream);
 
 /// weights [count, dim] of a table's first `count` rows = N(0, deviation²) by global class.
 void fill_normal(const Table& table, std::int64_t count, float deviation,
@@ -104,12 +108,16 @@ void forward_rows(const Table& from, std::int64_t from_count, const Table& to,
 void read_rows(const Table& table, const std::int64_t* rows, std::int64_t count, float* values,
                Stream stream);
 
-/// What a margin does to samples whose own class this rank owns. Each is indexed by the sample;
-/// where `targets` is −1 they are left alone.
+/// Samples and their own classes, where this rank owns those. Each is indexed by the sample; where
+/// `targets` is −1 the others are left alone.
 struct OwnClasses {
-  const std::int32_t* targets = nullptr;  ///< [N] place in the sampled rows, or −1
+  const std::int32_t* targets = nullptr;  ///< [N] place of the class's first row, or −1
+  std::int64_t centers = 1;               ///< K, rows that a class has
+  std::int32_t* nearest = nullptr;        ///< [N] place of the nearest of them
+  double* cosine = nullptr;               ///< [N] to it; 0 where another rank owns the class
   double* phi = nullptr;                  ///< [N] φ(cos)
   double* slope = nullptr;                ///< [N] φ′(cos)
+  double* by_length = nullptr;            ///< [N] ∂φ/∂‖x‖
   float* d_sample = nullptr;              ///< [N, dim] ŵ − cos·x̂
   float* d_center = nullptr;              ///< [N, dim] x̂ − cos·ŵ
 };
@@ -121,8 +129,27 @@ struct Samples {
   std::int64_t count = 0;       ///< N
 };
 
-void prepare_own_classes(const Table& table, const SampledRows& sampled, const Samples& samples,
-                         const Margin::Terms& margin, const OwnClasses& own, Stream stream);
+/// own.nearest, own.cosine, own.d_sample and own.d_center.
+void own_cosines(const Table& table, const SampledRows& sampled, const Samples& samples,
+                 const OwnClasses& own, Stream stream);
+
+/// What a loss looks at and keeps, of N samples.
+struct LossState {
+  std::int64_t samples = 0;           ///< N
+  const double* cosines = nullptr;    ///< [N] own cosines, of all of them if the loss shares them
+  const float* lengths = nullptr;     ///< [N] of a loss that uses them
+  const float* valid = nullptr;       ///< [N] of a loss that moves
+  const StepScalars* step = nullptr;  ///< for draws
+  CounterRandom random{0, RandomStream::kLoss};
+  double* moving = nullptr;       ///< its moving numbers
+  float* bounds = nullptr;        ///< [N] of a loss that bends the others' cosines
+  LossTerm* penalties = nullptr;  ///< [N] of a loss that has them
+};
+
+/// The loss's moving numbers follow the batch.
+void follow_batch(const Loss& loss, const LossState& state, Stream stream);
+/// own.phi, own.slope, own.by_length; state.bounds, state.penalties.
+void apply_loss(const Loss& loss, const LossState& state, const OwnClasses& own, Stream stream);
 
 /// A tile's logits: `classes.size` columns for each sample.
 struct TileShape {
@@ -146,18 +173,25 @@ void begin_samples(const float* embeddings, const Samples& samples, const Softma
                    std::int64_t lanes, Stream stream);
 
 struct Logits {
-  const float* cosines = nullptr;  ///< [N, size]
+  float* cosines = nullptr;  ///< [N, size]
   float scale = 1;
-  float threshold = 0;  ///< cosines above it leave the softmax; 2: none
+  float filter = kNoFilter;       ///< cosines above it leave the softmax
+  std::int64_t centers = 1;       ///< K, columns that a class has
+  const float* bounds = nullptr;  ///< LossState's
+  const double* moving = nullptr;
 };
 
-/// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), the maximum
+/// Of each class's columns the largest cosine stays, the first of equal ones; the others become −∞.
+void keep_nearest(const TileShape& tile, const Logits& logits, Stream stream);
+
+/// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), of what the
+/// loss makes of the cosine and times its slope, the maximum
 /// that of the samples' logits up to here, which `tile_maximum` [N] keeps; zeros in columns without
 /// a class, and in a sample's own, `targets` [N] as OwnClasses has them: that joins the others in
 /// `join_softmax`, where p − 1 is not lost to rounding.
-void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
-                  const SoftmaxState& state, Operand probabilities, float* tile_maximum,
-                  Stream stream);
+void softmax_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
+                  const std::int32_t* targets, const SoftmaxState& state, Operand probabilities,
+                  float* tile_maximum, Stream stream);
 
 /// Merges the states of all lanes into the first, whose first part becomes the whole sum. locals
 /// [N, 3] becomes this rank's part of JoinedSoftmax::all.
@@ -165,8 +199,9 @@ void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClass
                    float scale, double* locals, Stream stream);
 
 /// The same probabilities again, from the maxima that softmax_tile kept.
-void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
-              const float* tile_maximum, Operand probabilities, Stream stream);
+void exp_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
+              const std::int32_t* targets, const float* tile_maximum, Operand probabilities,
+              Stream stream);
 
 /// The joined softmaxes of all ranks.
 struct JoinedSoftmax {
@@ -174,11 +209,13 @@ struct JoinedSoftmax {
   const float* valid = nullptr;  ///< [N]
   const float* count = nullptr;  ///< [1] of the step's valid samples
   std::int64_t world = 1, samples = 0;
-  double* log_sum = nullptr;  ///< [N] log of the softmax's denominator; ∞ if valid is 0
-  double* losses = nullptr;   ///< [N] −log p of a sample's own class; 0 if valid is 0
-  float* worth = nullptr;     ///< [1] see CenterGradients
-  double* loss = nullptr;     ///< [1] gains the samples' part
-  float* skip = nullptr;      ///< [1] becomes 1 where the loss is not finite
+  double* log_sum = nullptr;            ///< [N] log of the softmax's denominator; ∞ if valid is 0
+  double* losses = nullptr;             ///< [N] −log p of a sample's own class; 0 if valid is 0
+  float* worth = nullptr;               ///< [1] see CenterGradients
+  double* loss = nullptr;               ///< [1] gains the samples' part
+  float* skip = nullptr;                ///< [1] becomes 1 where the loss is not finite
+  const LossTerm* penalties = nullptr;  ///< [N] of a loss that has them
+  float* d_lengths = nullptr;           ///< [N] gradient by the lengths, of a loss that has one
 };
 
 /// Before the first micro-batch of a step: sets the loss to 0, with nothing to skip, and counts the
@@ -201,8 +238,10 @@ void weigh_embeddings(const Samples& samples, const JoinedSoftmax& joined,
 /// The owned samples of a micro-batch in the order of their classes.
 struct OwnedOrder {
   const std::int32_t* samples = nullptr;  ///< [step->owned]
-  const std::int32_t* places = nullptr;   ///< [step->owned] ascending, in the sampled rows
-  std::int32_t* first = nullptr;  ///< [S] of each row's samples the first in this order, or −1
+  const std::int32_t* places = nullptr;   ///< [step->owned] ascending, of their classes' first rows
+  std::int32_t* first = nullptr;  ///< [S] of each class's samples the first in this order, or −1
+  std::int64_t centers = 1;       ///< K
+  const std::int32_t* nearest = nullptr;  ///< [N] OwnClasses::nearest
 };
 
 /// Fills order.first, which must be −1 everywhere. `most` is at least step->owned.

@@ -119,15 +119,18 @@ __global__ void find_owned_kernel(OwnedOrder order, const StepScalars* step) {
 
 /// Merges two ascending lists: each entry counts how many entries of the other list lie below it.
 __global__ void list_rows_kernel(StratifiedDraw drawn, const std::int64_t* listed,
-                                 std::int64_t others, std::int64_t* rows) {
+                                 std::int64_t others, std::int64_t centers, std::int64_t* rows) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
   const std::int64_t count = drawn.count();
+  const auto put = [&](std::int64_t place, std::int64_t of_class) {
+    for (std::int64_t k = 0; k < centers; ++k) rows[place * centers + k] = of_class * centers + k;
+  };
   if (i < count) {
-    const std::int64_t row = drawn.row(i).v;
-    rows[i + lower_bound(listed, others, row)] = row;
+    const std::int64_t of_class = drawn.row(i).v;
+    put(i + lower_bound(listed, others, of_class), of_class);
   } else if (i < count + others) {
-    const std::int64_t k = i - count, row = listed[k];
-    rows[k + drawn.below({row})] = row;
+    const std::int64_t k = i - count, of_class = listed[k];
+    put(k + drawn.below({of_class}), of_class);
   }
 }
 
@@ -205,7 +208,8 @@ struct CenterGradient {
   const CenterGradients& all;
   const SampledRows& sampled;
   std::int64_t dim, i;
-  std::int32_t first;  ///< see OwnedOrder
+  std::int32_t of_class;  ///< place of its class's first row
+  std::int32_t first;     ///< see OwnedOrder
 
   __device__ CenterGradient(const CenterGradients& gradients, const SampledRows& sampled,
                             std::int64_t dim, std::int64_t i)
@@ -213,19 +217,27 @@ struct CenterGradient {
         sampled(sampled),
         dim(dim),
         i(i),
-        first(gradients.owned.first[sampled.begin + i]) {}
+        of_class(static_cast<std::int32_t>((sampled.begin + i) / gradients.owned.centers *
+                                           gradients.owned.centers)),
+        first(gradients.owned.first[of_class]) {}
   /// Four numbers of d_unit from j on.
   __device__ float4 load(std::int64_t j) const { return load4_once(all.d_unit + i * dim + j); }
   __device__ float4 finish(float4 d, std::int64_t j) const {
-    for (std::int32_t k = first; k >= 0 && is_its(k); ++k)
+    for (std::int32_t k = first; k >= 0 && is_of_class(k); ++k) {
+      if (!is_nearest(k)) continue;
       d = sum_of(1, d, -1, load4(all.d_center + all.owned.samples[k] * dim + j));
+    }
     return all.so_far == nullptr ? d : sum_of(1, d, 1, load4(all.so_far + i * dim + j));
   }
   __device__ float4 operator()(std::int64_t j) const { return finish(load(j), j); }
 
  private:
-  __device__ bool is_its(std::int32_t k) const {
-    return k < sampled.step->owned && all.owned.places[k] == sampled.begin + i;
+  __device__ bool is_of_class(std::int32_t k) const {
+    return k < sampled.step->owned && all.owned.places[k] == of_class;
+  }
+  /// Whether it is the nearest of its class's centres to that sample.
+  __device__ bool is_nearest(std::int32_t k) const {
+    return all.owned.centers == 1 || all.owned.nearest[all.owned.samples[k]] == sampled.begin + i;
   }
 };
 
@@ -332,11 +344,11 @@ void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t m
 }
 
 void list_rows(const StratifiedDraw& drawn, const std::int64_t* listed, std::int64_t others,
-               std::int64_t* rows, Stream stream) {
+               std::int64_t centers, std::int64_t* rows, Stream stream) {
   const std::int64_t all = drawn.count() + others;
   if (all == 0) return;
-  list_rows_kernel<<<blocks_for(all, kSampleThreads), kSampleThreads, 0, stream>>>(drawn, listed,
-                                                                                   others, rows);
+  list_rows_kernel<<<blocks_for(all, kSampleThreads), kSampleThreads, 0, stream>>>(
+      drawn, listed, others, centers, rows);
   check_launch("list_rows");
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <type_traits>
+#include <variant>
 
 #include "head/kernels/kernels_cuda_device.h"
 
@@ -55,16 +56,16 @@ __global__ void begin_samples_kernel(const float* embeddings, Samples samples, T
   }
 }
 
-template <class W, class V>
-__global__ void prepare_own_kernel(Table table, const W* weights, const V* state,
-                                   SampledRows sampled, Samples samples, Margin::Terms margin,
-                                   OwnClasses own) {
-  const std::int64_t i = warp_row();
-  if (i >= samples.count || own.targets[i] < 0) return;
-  const CaughtUp row(table, weights, state, sampled.rows[own.targets[i]]);
-  const float* const x = samples.embeddings + i * table.dim;
+/// The inverse lengths of a sample and of a centre, and their cosine.
+struct Cosine {
+  double of_x, of_w, value;
+};
+
+/// A warp's; every lane gets it.
+template <class Row>
+__device__ Cosine cosine_of(const float* x, const Row& row, std::int64_t dim) {
   double xx = 0, ww = 0, xw = 0;
-  for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
+  for (std::int64_t j = lane_start(); j < dim; j += kLaneStep) {
     const float4 a = load4(x + j), b = row.weight(j);
     const auto add = [&](double p, double q) {
       xx += p * p;
@@ -77,7 +78,32 @@ __global__ void prepare_own_kernel(Table table, const W* weights, const V* state
     add(a.w, b.w);
   }
   const double of_x = inverse_norm_of(warp_sum(xx)), of_w = inverse_norm_of(warp_sum(ww));
-  const double cosine = warp_sum(xw) * of_x * of_w;
+  return {of_x, of_w, warp_sum(xw) * of_x * of_w};
+}
+
+template <class W, class V>
+__global__ void own_cosines_kernel(Table table, const W* weights, const V* state,
+                                   SampledRows sampled, Samples samples, OwnClasses own) {
+  const std::int64_t i = warp_row();
+  if (i >= samples.count) return;
+  if (own.targets[i] < 0) {
+    if (threadIdx.x % kWarp == 0) own.cosine[i] = 0;
+    return;
+  }
+  const float* const x = samples.embeddings + i * table.dim;
+  const auto row_of = [&](std::int64_t place) {
+    return CaughtUp(table, weights, state, sampled.rows[place]);
+  };
+  std::int32_t nearest = own.targets[i];
+  Cosine found = cosine_of(x, row_of(nearest), table.dim);
+  for (std::int32_t place = nearest + 1; place < own.targets[i] + own.centers; ++place) {
+    const Cosine other = cosine_of(x, row_of(place), table.dim);
+    if (!(other.value > found.value)) continue;
+    nearest = place;
+    found = other;
+  }
+  const CaughtUp row = row_of(nearest);
+  const auto [of_x, of_w, cosine] = found;
   for (std::int64_t j = lane_start(); j < table.dim; j += kLaneStep) {
     const float4 a = load4(x + j), b = row.weight(j);
     const auto along = [&](float p, double of_p, float q, double of_q) {  // p̂ − cos·q̂
@@ -89,15 +115,95 @@ __global__ void prepare_own_kernel(Table table, const W* weights, const V* state
            each(a, b, [&](float p, float q) { return along(p, of_x, q, of_w); }));
   }
   if (threadIdx.x % kWarp != 0) return;
-  const MarginValue phi = formulas::with_margin(margin, cosine);
-  own.phi[i] = phi.value;
-  own.slope[i] = phi.slope;
+  own.cosine[i] = cosine;
+  own.nearest[i] = nearest;
 }
 
-/// Which columns of a sample's row count: those with a class, not the sample's own, below the
-/// threshold. The others' cosines become −∞.
+/// What the loss may look at of a sample.
+template <class L>
+__device__ LossSample sample_of(const LossState& state, std::int64_t i) {
+  LossSample sample{.cosine = clip(state.cosines[i], -1, 1)};
+  if constexpr (kLossUsesLength<L>) sample.length = state.lengths[i];
+  if constexpr (kLossDraws<L>)
+    sample.normal = formulas::loss_draw(state.random, state.step->step, state.step->first + i);
+  return sample;
+}
+
+template <class L>
+__global__ void apply_loss_kernel(L loss, LossState state, OwnClasses own) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
+  if (i >= state.samples) return;
+  const LossSample sample = sample_of<L>(state, i);
+  if constexpr (kLossBends<L>) state.bounds[i] = static_cast<float>(loss.bound(sample.cosine));
+  if constexpr (kLossHasPenalty<L>) state.penalties[i] = loss.penalty(sample.length);
+  if (own.targets[i] < 0) return;
+  LossSample own_sample = sample;
+  own_sample.cosine = own.cosine[i];
+  const OwnCosine phi = own_cosine(loss, own_sample, moving_numbers<L>(state.moving));
+  own.phi[i] = phi.value;
+  own.slope[i] = phi.slope;
+  if constexpr (kLossHasLengthGradient<L>) own.by_length[i] = phi.by_length;
+}
+
+/// A thread for each class of each sample.
+__global__ void keep_nearest_kernel(TileShape tile, Logits logits) {
+  const std::int64_t classes = tile.classes.size / logits.centers;
+  const std::int64_t at = std::int64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
+  if (at >= tile.samples * classes) return;
+  float* const cosines = logits.cosines + at * logits.centers;
+  std::int64_t nearest = 0;
+  for (std::int64_t k = 1; k < logits.centers; ++k) {
+    if (cosines[k] > cosines[nearest]) nearest = k;
+  }
+  for (std::int64_t k = 0; k < logits.centers; ++k) {
+    if (k != nearest && !isnan(cosines[k])) cosines[k] = -kInfinity;
+  }
+}
+
+// What becomes of the cosines of other classes: `of` gives what is asked for one sample's.
+
+struct AsTheyAre {
+  static constexpr bool kBends = false;
+  __device__ AsTheyAre of(std::int64_t) const { return {}; }
+};
+template <class L>
+struct BentOfSample {
+  static constexpr bool kBends = true;
+  L loss;
+  float bound;
+  Moving<L> moving;
+  __device__ OtherCosine operator()(float cosine) const {
+    return loss.other(cosine, bound, moving);
+  }
+};
+template <class L>
+struct Bent {
+  L loss;
+  const float* bounds;
+  const double* moving;
+  __device__ BentOfSample<L> of(std::int64_t i) const {
+    return {loss, bounds[i], moving_numbers<L>(moving)};
+  }
+};
+
+/// Calls body with one of them.
+template <class Body>
+void with_others(const Loss& loss, const Logits& logits, const Body& body) {
+  std::visit(
+      [&]<class L>(const L& one) {
+        if constexpr (kLossBends<L>) {
+          body(Bent<L>{one, logits.bounds, logits.moving});
+        } else {
+          body(AsTheyAre());
+        }
+      },
+      loss);
+}
+
+/// Which columns of a sample's row count: those with a class, not the sample's own, not above the
+/// filter. The others' cosines become −∞.
 struct CountedColumns {
-  int count, own;  ///< columns; the sample's own one, or outside of them
+  int count, own, own_end;  ///< columns; the sample's own ones, or outside of them
   float threshold;
 
   __device__ CountedColumns(const TileShape& tile, const Logits& logits,
@@ -105,20 +211,23 @@ struct CountedColumns {
       : count(static_cast<int>(std::clamp<std::int64_t>(
             tile.classes.step->count - tile.classes.begin, 0, tile.classes.size))),
         own(targets[i] < 0 ? -1 : static_cast<int>(targets[i] - tile.classes.begin)),
-        threshold(logits.threshold) {}
+        own_end(targets[i] < 0 ? -1 : own + static_cast<int>(logits.centers)),
+        threshold(logits.filter) {}
 
   /// Of four columns from j on.
   __device__ float4 operator()(float4 z, int j) const {
     if (threshold < 1)  // otherwise all are below it
       z = {below(z.x), below(z.y), below(z.z), below(z.w)};
-    if (static_cast<unsigned>(own - j) < 4 || j + 4 > count)
+    if ((own < j + 4 && own_end > j) || j + 4 > count)
       z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
     return z;
   }
 
  private:
-  __device__ float below(float cosine) const { return formulas::mask_above(cosine, threshold); }
-  __device__ float at(float z, int j) const { return j == own || j >= count ? -kInfinity : z; }
+  __device__ float below(float cosine) const { return cosine > threshold ? -kInfinity : cosine; }
+  __device__ float at(float z, int j) const {
+    return (j >= own && j < own_end) || j >= count ? -kInfinity : z;
+  }
 };
 
 __device__ float largest(float4 z) {
@@ -137,6 +246,30 @@ __device__ float4 exp_of(float4 cosines, float scale, float shift) {
     return exp2f(fmaf(fmaf(scale, cosine, -shift), kLog2OfE, kLog2OfRaised));
   };
   return {exp(cosines.x), exp(cosines.y), exp(cosines.z), exp(cosines.w)};
+}
+
+/// The largest of what becomes of four cosines.
+template <class Other>
+__device__ float largest_of(const Other& other, float4 z) {
+  if constexpr (Other::kBends) {
+    z = {other(z.x).value, other(z.y).value, other(z.z).value, other(z.w).value};
+  }
+  return largest(z);
+}
+/// Stores the probabilities of four cosines, times their slopes; gives their sum.
+template <class Other, class P>
+__device__ float store_probabilities(const Other& other, float4 z, float scale, float shift,
+                                     P* out) {
+  if constexpr (Other::kBends) {
+    const OtherCosine x = other(z.x), y = other(z.y), v = other(z.z), w = other(z.w);
+    const float4 p = exp_of({x.value, y.value, v.value, w.value}, scale, shift);
+    store4(out, {p.x * x.slope, p.y * y.slope, p.z * v.slope, p.w * w.slope});
+    return total(p);
+  } else {
+    const float4 p = exp_of(z, scale, shift);
+    store4(out, p);
+    return total(p);
+  }
 }
 
 /// [dim] the sum of a sample.
@@ -177,26 +310,24 @@ struct HeldCosines {
 };
 
 /// The logits are read once.
-template <int kThreads, class P>
+template <int kThreads, class Others, class P>
 __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
-    softmax_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
+    softmax_tile_kernel(TileShape tile, Logits logits, Others others, const std::int32_t* targets,
                         SoftmaxState state, P* probabilities, float* tile_maximum) {
   const std::int64_t i = blockIdx.x;
+  const auto other = others.of(i);
   const int columns = static_cast<int>(tile.classes.size);
   const float before = state.maximum[i];
   HeldCosines<kHeld, kThreads> held(logits.cosines + i * columns, 0, columns);
   held.keep(CountedColumns(tile, logits, targets, i));
   float most = -kInfinity;
-  held.each([&](float4 z, int) { most = fmaxf(most, largest(z)); });
+  held.each([&](float4 z, int) { most = fmaxf(most, largest_of(other, z)); });
   most = block_reduce(most, [](float a, float b) { return fmaxf(a, b); });
   const float now = fmaxf(before, logits.scale * most), shift = shift_of(now);
   P* const out = probabilities + i * columns;
   float sum = 0;
-  held.each([&](float4 z, int j) {
-    const float4 p = exp_of(z, logits.scale, shift);
-    store4(out + j, p);
-    sum += total(p);
-  });
+  held.each(
+      [&](float4 z, int j) { sum += store_probabilities(other, z, logits.scale, shift, out + j); });
   sum = block_reduce(sum, [](float a, float b) { return a + b; }) / kRaised;
   const float shrink = before == now ? 1 : expf(before - now);
   if (shrink != 1 && before != -kInfinity) {  // there is a sum already
@@ -213,18 +344,19 @@ __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
   tile_maximum[i] = shift;
 }
 
-template <class P>
-__global__ void exp_tile_kernel(TileShape tile, Logits logits, const std::int32_t* targets,
-                                const float* tile_maximum, unsigned blocks_a_row,
-                                P* probabilities) {
+template <class Others, class P>
+__global__ void exp_tile_kernel(TileShape tile, Logits logits, Others others,
+                                const std::int32_t* targets, const float* tile_maximum,
+                                unsigned blocks_a_row, P* probabilities) {
   const std::int64_t i = blockIdx.x / blocks_a_row;
+  const auto other = others.of(i);
   const int columns = static_cast<int>(tile.classes.size);
   const int first = static_cast<int>(blockIdx.x % blocks_a_row) * kExpColumns;
   const float shift = tile_maximum[i];
   P* const out = probabilities + i * columns;
   HeldCosines<kExpHeld, kSampleThreads> held(logits.cosines + i * columns, first, columns);
   held.keep(CountedColumns(tile, logits, targets, i));
-  held.each([&](float4 z, int j) { store4(out + j, exp_of(z, logits.scale, shift)); });
+  held.each([&](float4 z, int j) { store_probabilities(other, z, logits.scale, shift, out + j); });
 }
 
 __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, OwnClasses own,
@@ -271,6 +403,37 @@ __device__ double block_sum(double x) {
   return parts[0];
 }
 
+/// The same, and every thread gets it.
+__device__ double block_sum_for_all(double x) {
+  __shared__ double all;
+  x = block_sum(x);
+  if (threadIdx.x == 0) all = x;
+  __syncthreads();
+  const double sum = all;
+  __syncthreads();  // all have read what the next one changes
+  return sum;
+}
+
+/// One block.
+template <class L>
+__global__ void follow_batch_kernel(L loss, LossState state) {
+  formulas::BatchSum own, batch;
+  for (std::int64_t i = threadIdx.x; i < state.samples; i += kSampleThreads) {
+    if (state.valid[i] > 0) own.add(loss.observed(sample_of<L>(state, i)));
+  }
+  batch.count = block_sum_for_all(own.count);
+  batch.sum = block_sum_for_all(own.sum);
+  own = batch;
+  for (std::int64_t i = threadIdx.x; i < state.samples; i += kSampleThreads) {
+    if (state.valid[i] > 0) own.add_square(loss.observed(sample_of<L>(state, i)));
+  }
+  batch.squares = block_sum_for_all(own.squares);
+  if (threadIdx.x != 0 || !batch.is_finite()) return;
+  Moving<L> moving = moving_numbers<L>(state.moving);
+  loss.follow(batch.batch(), moving);
+  *reinterpret_cast<Moving<L>*>(state.moving) = moving;
+}
+
 /// One block.
 __global__ void begin_loss_kernel(const float* valid, std::int64_t batch, float* count,
                                   double* loss, float* skip) {
@@ -310,7 +473,14 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, Ow
       shared_share = static_cast<float>(exp(double{state.maximum[i]} - log_sum));
       shared_rest = valid ? static_cast<float>(loss.rest) : 0;
       joined.log_sum[i] = log_sum;
-      joined.losses[i] = valid ? loss.loss : 0;
+      const LossTerm penalty = joined.penalties == nullptr ? LossTerm() : joined.penalties[i];
+      joined.losses[i] = valid ? loss.loss + penalty.value : 0;
+      if (joined.d_lengths != nullptr) {
+        const bool counts = valid && own.targets[i] >= 0;
+        const double by_length =
+            counts ? penalty.slope - double{scale} * loss.rest * own.by_length[i] : 0;
+        joined.d_lengths[i] = static_cast<float>(by_length / joined.count[0]);
+      }
     }
   }
   __syncthreads();
@@ -377,22 +547,52 @@ void begin_samples(const float* embeddings, const Samples& samples, const Softma
   check_launch("begin_samples");
 }
 
-void prepare_own_classes(const Table& table, const SampledRows& sampled, const Samples& samples,
-                         const Margin::Terms& margin, const OwnClasses& own, Stream stream) {
+void own_cosines(const Table& table, const SampledRows& sampled, const Samples& samples,
+                 const OwnClasses& own, Stream stream) {
   with_types(table, [&](const auto* weights, const auto* state) {
-    prepare_own_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
-        table, weights, state, sampled, samples, margin, own);
+    own_cosines_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
+        table, weights, state, sampled, samples, own);
   });
-  check_launch("prepare_own_classes");
+  check_launch("own_cosines");
 }
 
-void softmax_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
-                  const SoftmaxState& state, Operand probabilities, float* tile_maximum,
-                  Stream stream) {
-  with_type(probabilities, [&](auto* out) {
-    with_threads(tile.classes.size, [&](auto size) {
-      softmax_tile_kernel<size()><<<static_cast<unsigned>(tile.samples), size(), 0, stream>>>(
-          tile, logits, targets, state, out, tile_maximum);
+void follow_batch(const Loss& loss, const LossState& state, Stream stream) {
+  std::visit(
+      [&]<class L>(const L& one) {
+        if constexpr (kLossMoves<L>) {
+          follow_batch_kernel<<<1, kSampleThreads, 0, stream>>>(one, state);
+        }
+      },
+      loss);
+  check_launch("follow_batch");
+}
+
+void apply_loss(const Loss& loss, const LossState& state, const OwnClasses& own, Stream stream) {
+  const unsigned blocks = blocks_for(state.samples, kSampleThreads);
+  std::visit(
+      [&](const auto& one) {
+        apply_loss_kernel<<<blocks, kSampleThreads, 0, stream>>>(one, state, own);
+      },
+      loss);
+  check_launch("apply_loss");
+}
+
+void keep_nearest(const TileShape& tile, const Logits& logits, Stream stream) {
+  const std::int64_t classes = tile.samples * (tile.classes.size / logits.centers);
+  keep_nearest_kernel<<<blocks_for(classes, kSampleThreads), kSampleThreads, 0, stream>>>(tile,
+                                                                                          logits);
+  check_launch("keep_nearest");
+}
+
+void softmax_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
+                  const std::int32_t* targets, const SoftmaxState& state, Operand probabilities,
+                  float* tile_maximum, Stream stream) {
+  with_others(loss, logits, [&](auto others) {
+    with_type(probabilities, [&](auto* out) {
+      with_threads(tile.classes.size, [&](auto size) {
+        softmax_tile_kernel<size()><<<static_cast<unsigned>(tile.samples), size(), 0, stream>>>(
+            tile, logits, others, targets, state, out, tile_maximum);
+      });
     });
   });
   check_launch("softmax_tile");
@@ -405,13 +605,16 @@ void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClass
   check_launch("merge_softmax");
 }
 
-void exp_tile(const TileShape& tile, const Logits& logits, const std::int32_t* targets,
-              const float* tile_maximum, Operand probabilities, Stream stream) {
-  with_type(probabilities, [&](auto* out) {
-    const unsigned blocks_a_row = blocks_for(tile.classes.size, kExpColumns);
-    const unsigned blocks = static_cast<unsigned>(tile.samples) * blocks_a_row;
-    exp_tile_kernel<<<blocks, kSampleThreads, 0, stream>>>(tile, logits, targets, tile_maximum,
-                                                           blocks_a_row, out);
+void exp_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
+              const std::int32_t* targets, const float* tile_maximum, Operand probabilities,
+              Stream stream) {
+  const unsigned blocks_a_row = blocks_for(tile.classes.size, kExpColumns);
+  const unsigned blocks = static_cast<unsigned>(tile.samples) * blocks_a_row;
+  with_others(loss, logits, [&](auto others) {
+    with_type(probabilities, [&](auto* out) {
+      exp_tile_kernel<<<blocks, kSampleThreads, 0, stream>>>(tile, logits, others, targets,
+                                                             tile_maximum, blocks_a_row, out);
+    });
   });
   check_launch("exp_tile");
 }

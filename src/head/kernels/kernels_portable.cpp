@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "head/kernels/kernels.h"
@@ -77,22 +78,53 @@ float normalize_row(Row w, std::int64_t dim, float* unit) {
   return formulas::normalize_row(numbers_of(w, dim).data(), dim, unit);
 }
 
-void mask_above(float* tile, std::int64_t rows, std::int64_t columns, float threshold) {
-  for (std::int64_t i = 0; i < rows * columns; ++i)
-    tile[i] = formulas::mask_above(tile[i], threshold);
+namespace {
+
+/// Calls body(column, formulas::other_cosine of the cosine there) for each place of a tile.
+template <class Body>
+void for_each_other(const float* tile, std::int64_t rows, std::int64_t columns,
+                    const Others& others, const Body& body) {
+  std::visit(
+      [&]<class L>(const L& loss) {
+        const Moving<L> moving = moving_numbers<L>(others.moving);
+        for (std::int64_t i = 0; i < rows * columns; ++i) {
+          const std::int64_t column = i % columns;
+          const float bound = others.bounds == nullptr ? 0 : others.bounds[column];
+          body(i, column, formulas::other_cosine(loss, tile[i], others.filter, bound, moving));
+        }
+      },
+      others.loss);
 }
 
-void column_max(const float* tile, std::int64_t rows, std::int64_t columns, float* maximum) {
-  for (std::int64_t i = 0; i < rows * columns; ++i)
-    maximum[i % columns] = std::max(maximum[i % columns], tile[i]);
+}  // namespace
+
+void column_max(const float* tile, std::int64_t rows, std::int64_t columns, const Others& others,
+                float* maximum) {
+  for_each_other(tile, rows, columns, others, [&](std::int64_t, std::int64_t column, auto other) {
+    maximum[column] = std::max(maximum[column], other.value);
+  });
 }
 
 void exp_columns(float* tile, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* shift, double* sum) {
-  for (std::int64_t i = 0; i < rows * columns; ++i) {
-    tile[i] = formulas::shifted_exp(tile[i], scale, shift[i % columns]);
-    if (tile[i] < std::numeric_limits<float>::min()) tile[i] = 0;
-    sum[i % columns] += static_cast<double>(tile[i]);
+                 const float* shift, const Others& others, double* sum) {
+  for_each_other(tile, rows, columns, others, [&](std::int64_t i, std::int64_t column, auto other) {
+    float p = formulas::shifted_exp(other.value, scale, shift[column]);
+    if (p < std::numeric_limits<float>::min()) p = 0;
+    sum[column] += static_cast<double>(p);
+    tile[i] = p * other.slope;
+  });
+}
+
+void keep_nearest(float* tile, std::int64_t rows, std::int64_t columns, std::int64_t group) {
+  for (std::int64_t first = 0; first < rows; first += group) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const auto at = [&](std::int64_t i) -> float& { return tile[(first + i) * columns + j]; };
+      std::int64_t nearest = 0;
+      for (std::int64_t i = 1; i < group; ++i) nearest = at(i) > at(nearest) ? i : nearest;
+      for (std::int64_t i = 0; i < group; ++i) {
+        if (i != nearest && !std::isnan(at(i))) at(i) = -std::numeric_limits<float>::infinity();
+      }
+    }
   }
 }
 
