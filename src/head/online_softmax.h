@@ -32,7 +32,7 @@ struct OnlineSoftmax {
   /// kernels::exp_columns makes of them, with the maximum of now as the shift; unit [classes, d].
   void add(const at::Tensor& cosines, const at::Tensor& unit, double scale,
            const kernels::Others& others = {});
-  /// After the last tile.
+  /// Call it after the last tile.
   void finish();
   /// Adds the other's classes to this one. Both must be finished.
   void merge(const OnlineSoftmax& other);

@@ -275,8 +275,8 @@ HWY_INLINE void add_wide(D d, hn::Vec<D> x, double* sum) {
 
 void exp_columns(float* HWY_RESTRICT tile, std::int64_t rows, std::int64_t columns, float scale,
                  const float* HWY_RESTRICT shift, const Others& others, double* HWY_RESTRICT sum) {
-  // Four rows at a time: their sum lies in a register, and float32 loses no more in it than in any
-  // other result. Of more, small terms beside a large one would be lost.
+  // Four rows at a time: their sum stays in a register, and float32 loses no more in it than in any
+  // other result. With more rows, small terms beside a large one would be lost.
   constexpr std::int64_t kRows = 4;
   with_others(others, [&](const auto& other) {
     const auto add = [&](std::int64_t first, auto count) {

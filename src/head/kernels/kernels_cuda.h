@@ -65,7 +65,7 @@ struct StepScalars {
   CenterOptimizer optimizer = {};
   double lr = 0;
   std::int32_t steps_seen = 0;  ///< how many steps updated rows have been through afterwards
-  std::uint64_t change = 0;     ///< what rounding draws from
+  std::uint64_t change = 0;     ///< the source of random rounding
   // For a loss that draws.
   std::int64_t step = 0;
   std::int64_t first = 0;  ///< place of the micro-batch's first sample in the batch

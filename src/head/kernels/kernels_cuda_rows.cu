@@ -220,7 +220,7 @@ struct CenterGradient {
         of_class(static_cast<std::int32_t>((sampled.begin + i) / gradients.owned.centers *
                                            gradients.owned.centers)),
         first(gradients.owned.first[of_class]) {}
-  /// Four numbers of d_unit from j on.
+  /// Four numbers of d_unit beginning at j.
   __device__ float4 load(std::int64_t j) const { return load4_once(all.d_unit + i * dim + j); }
   __device__ float4 finish(float4 d, std::int64_t j) const {
     for (std::int32_t k = first; k >= 0 && is_of_class(k); ++k) {
