@@ -30,33 +30,34 @@ struct PartialFcOptions {
   std::optional<GemmInput> gemm = {};
 };
 
-/// What the head is given of a micro-batch's samples, the same on every rank.
+/// What the head gets for a micro-batch's samples; the same on every rank.
 struct Embeddings {
-  at::Tensor unit;          ///< [n, d] float32, rows of unit length
-  at::Tensor lengths = {};  ///< [n] before that; needed where the loss uses them (uses_length)
+  at::Tensor unit;  ///< [n, d] float32, rows of unit length
+  at::Tensor lengths =
+      {};  ///< [n] before normalisation; needed if the loss uses them (uses_length)
 };
 
 /// The margin softmax over the sampled class centres of all ranks, exact, in two streaming passes
 /// (Partial FC; An et al., arXiv 2010.05222; online softmax: Milakov and Gimelshein, arXiv
-/// 1805.02867). For B samples, S sampled rows and dimension d a step costs 6·B·S·d floating-point
-/// operations (8·B·S·d where the probabilities do not fit the workspace and are computed twice) and
-/// never holds the logits' gradient, the centres' gradient, or anything of the size of the table
-/// but the table.
+/// 1805.02867). For B samples, S sampled rows and dimension d, a step costs 6·B·S·d floating-point
+/// operations (8·B·S·d if the probabilities do not fit into the workspace and are computed twice).
+/// It never holds the logits' gradient, the centres' gradient, or any other tensor of the size of
+/// the table.
 ///
 ///     head.begin(classes, valid);
 ///     head.forward({unit}, comm);  // pass 1
 ///     head.exchange(comm);         // 24 bytes a sample; now the loss is known
 ///     Pending dx = comm.reduce_scatter(head.d_embeddings());
-///     head.update(lr, dx);        // pass 2, while dx travels
+///     head.update(lr, dx);         // pass 2, while dx travels
 ///
-/// A step may also go through its samples in several micro-batches, each but the last ending in
-/// `accumulate`; it then keeps the centres' gradient, S·d values, and updates once.
+/// A step may also go through its samples in several micro-batches. Each of them but the last ends
+/// in `accumulate`. The head then keeps the centres' gradient, S·d values, and updates once.
 ///
-/// The loss is the mean over the valid samples of the global batch of −log softmax at the sample's
-/// own class.
+/// The loss is the mean of −log softmax at a sample's own class, over the valid samples of the
+/// global batch.
 ///
-/// It works where CenterTableOptions::device says. On a GPU it takes and gives tensors
-/// of that GPU, puts all work on the current stream and never waits for it but in `loss`.
+/// The head works on CenterTableOptions::device. On a GPU it takes and returns tensors of that GPU,
+/// puts all work on the current stream, and waits for it only in `loss`.
 class PartialFc {
  public:
   /// Throws Error if an option is out of range or the table cannot be reserved.
@@ -90,11 +91,10 @@ class PartialFc {
   /// sum over ranks. It is right up to a multiple of the embedding, which the backward pass of the
   /// normalisation removes.
   const at::Tensor& d_embeddings() const;
-  /// [n] float32: likewise by the lengths; undefined where the loss has no gradient by them.
+  /// [n] float32: the same by the lengths; undefined if the loss has no gradient by them.
   const at::Tensor& d_lengths() const;
   /// [k] float64, in place: the numbers that the loss keeps from step to step (see
-  /// losses/contract.h), the same on every rank. Empty for most losses. A run that goes on needs
-  /// them.
+  /// losses/contract.h), the same on every rank. Empty for most losses. A resumed run needs them.
   at::Tensor moving_numbers() const;
 
   /// Pass 2: takes the gradients of a tile's centres, with those that were accumulated, through the
