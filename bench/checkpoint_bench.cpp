@@ -64,7 +64,7 @@ void run(const Options& options) {
   const NumberType type = *value_named<NumberType>(options.table);
   CenterTable table(shard,
                     {.dim = kDim, .optimizer = {.momentum = 0.9}, .weights = type, .state = type});
-  table.momentum().fill_(1e-3);  // memory that was never written would cost nothing
+  table.part("momentum").fill_(1e-3);  // memory that was never written would cost nothing
   const fs::path saved = options.folder / "checkpoint_bench.safetensors",
                  written = options.folder / "checkpoint_bench.dd";
   std::printf("%lld identities of %lld, %s with momentum: %.2f GB\n",

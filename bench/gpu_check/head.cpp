@@ -20,9 +20,9 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   on_gpu.table.device = kGpu;
   on_gpu.table.in_host_memory = c.in_host_memory;
   PartialFc cpu(c.head, shard), there(on_gpu, shard);
-  expect_below(what + ": initial centres", error_of(there.table().weights(), cpu.table().weights()),
-               1e-5);
-  cpu.table().weights().copy_(there.table().weights());
+  expect_below(what + ": initial centres",
+               error_of(there.settled_table().weights(), cpu.settled_table().weights()), 1e-5);
+  cpu.settled_table().weights().copy_(there.settled_table().weights());
   // AdamW's first steps have the same length for a tiny gradient as for a large one, and rounding
   // decides the sign of tiny ones.
   const double lr = c.head.table.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 1e-3 : 0.1;
@@ -35,7 +35,7 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
     at::Tensor x = torch::nn::functional::normalize(torch::randn({c.batch, kDim}));
     if (c.learnt) {
       for (std::int64_t i = 0; i < c.batch; ++i)
-        x[i] += 10 * cpu.table().weights()[labels[static_cast<std::size_t>(i)].v];
+        x[i] += 10 * cpu.settled_table().weights()[labels[static_cast<std::size_t>(i)].v];
       x = torch::nn::functional::normalize(x);
     }
     at::Tensor valid = torch::ones(c.batch);
@@ -49,10 +49,12 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   }
   expect_below(what + ": loss", loss, limit);
   expect_below(what + ": gradient of embeddings", gradient, limit);
-  cpu.table().catch_up();
-  there.table().catch_up();
-  expect_below(what + ": centres", error_of(there.table().weights(), cpu.table().weights()), limit);
-  const at::Tensor momentum = there.table().momentum().cpu(), wanted = cpu.table().momentum();
+  cpu.settled_table().catch_up();
+  there.settled_table().catch_up();
+  expect_below(what + ": centres",
+               error_of(there.settled_table().weights(), cpu.settled_table().weights()), limit);
+  const at::Tensor momentum = there.settled_table().part("momentum").cpu(),
+                   wanted = cpu.settled_table().part("momentum");
   expect_below(what + ": their momentum", error_of(momentum, wanted), limit);
   // A negative's gradient is a thousandth of a positive's, so it must be compared separately. For
   // learnt samples float32 leaves three digits of a positive's 1 − p, but all digits of another
@@ -73,13 +75,14 @@ void check_skip() {
   options.table = {.dim = kDim, .device = kGpu};
   PartialFc head(options, shard);
   const auto comm = make_self_communicator();
-  const at::Tensor before = head.table().weights().clone();
+  const at::Tensor before = head.settled_table().weights().clone();
   const at::TensorOptions on_gpu(kGpu);
   head_step(head, ClassSampler({.sample_rate = c.rate}, shard).draw(0, labels_of(c, 0)),
             torch::nn::functional::normalize(random({c.batch, kDim})),
             torch::ones({c.batch}, on_gpu), *comm, /*lr=*/0.1, /*micro_batches=*/1,
             /*skip=*/torch::ones({1}, on_gpu));
-  expect_below("head, a step to be skipped: centres", error_of(head.table().weights(), before), 0);
+  expect_below("head, a step to be skipped: centres",
+               error_of(head.settled_table().weights(), before), 0);
 }
 
 }  // namespace

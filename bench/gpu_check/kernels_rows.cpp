@@ -78,12 +78,12 @@ void check_parts() {
   options.optimizer.kind = CenterOptimizer::Kind::kAdamW;
   options.state = NumberType::kBFloat16;
   const CenterTable table(shard, options);
-  table.momentum().normal_();
-  table.updates().random_(0, 99);
-  StagedTable staged(table, c10::cuda::getCurrentCUDAStream());
+  table.part("momentum").normal_();
+  table.part("updates").random_(0, 99);
+  StagedTable staged(TableState::of(table), c10::cuda::getCurrentCUDAStream());
   staged.reserve(2000);
   const ClassSampler sampler({.sample_rate = 0.3}, shard);
-  const at::Tensor weights = table.weights().clone(), updates = table.updates().clone();
+  const at::Tensor weights = table.weights().clone(), updates = table.part("updates").clone();
   for (std::int64_t step = 0; step < 6; ++step) {
     const SampledClasses classes = sampler.draw(step, {});
     const gpu::Table part = staged.part(staged.begin(classes), {});
@@ -108,7 +108,7 @@ void check_parts() {
     updates.index_add_(0, places, torch::ones({count}, at::kInt));
   }
   staged.drain();
-  if (!table.weights().equal(weights) || !table.updates().equal(updates))
+  if (!table.weights().equal(weights) || !table.part("updates").equal(updates))
     fail("load_rows, forward_rows, store_rows: the table is not as it should be");
   else
     std::printf("load_rows, forward_rows, store_rows: six steps, each row where it belongs\n");

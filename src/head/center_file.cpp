@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "head/center_format.h"
+#include "head/table_state.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/formats/safetensors.h"
@@ -78,7 +79,7 @@ class SharedRows {
   }
 
   MissedSteps missed() {
-    if (!table_.steps_seen().defined()) return {};
+    if (!TableState::of(table_).history.is_kept()) return {};
     const TensorView& found = content_.tensor(kLearningRates);
     if (found.dtype != "F64") fail(found.name, "dtype " + found.dtype + ", want F64");
     MissedSteps missed{.learning_rates = std::vector<double>(found.bytes.size() / sizeof(double)),
@@ -171,8 +172,9 @@ Checksums save_centers(const CenterTable& table, const ClassIdentities& identiti
   std::string names;
   if (identities.have_names()) streams.push_back(names_of(identities, classes, names));
   Metadata metadata = center_metadata(shard, identities);
-  if (table.steps_seen().defined()) {  // what is needed to bring a row through its missed steps
-    const std::span<const double> rates = table.learning_rates();
+  const StepHistory& history = TableState::of(table).history;
+  if (history.is_kept()) {  // what is needed to bring a row through its missed steps
+    const std::span<const double> rates = history.learning_rates();
     streams.push_back(
         as_stream({kLearningRates, "F64", {std::ssize(rates)}, std::as_bytes(rates)}));
     metadata[kSgdMomentum] = format("%.17g", table.optimizer().momentum);
@@ -192,9 +194,9 @@ void load_centers(CenterTable& table, std::int64_t steps, int world,
     rows.read_parts();
     missed = rows.missed();
   }
-  require_range(table.steps_seen(), std::ssize(missed.learning_rates), "steps");
-  require_range(table.updates(), steps, "numbers of updates");
-  table.resume(steps, missed);
+  require_range(table.part("steps_seen"), std::ssize(missed.learning_rates), "steps");
+  require_range(table.part("updates"), steps, "numbers of updates");
+  TableState::of(table).resume(steps, missed);
 }
 
 }  // namespace pfc

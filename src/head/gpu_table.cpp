@@ -17,47 +17,46 @@ namespace {
 
 using kernels::cuda::Table;
 
-class TableInItsMemory final : public GpuTable {
+class GpuRows final : public TableRows {
  public:
-  TableInItsMemory(const CenterTable& table, std::uint64_t seed) : table_(table), seed_(seed) {}
+  explicit GpuRows(const TableState& table) : table_(table) {}
 
   void fill_normal(float deviation) override {
-    kernels::cuda::fill_normal(view_of(table_, {}), table_.shard().rows(), deviation,
-                               CounterRandom(seed_, RandomStream::kCentreInit), stream());
+    kernels::cuda::fill_normal(view_of(table_, {}), table_.shard.rows(), deviation,
+                               CounterRandom(table_.options.seed, RandomStream::kCentreInit),
+                               stream());
   }
 
   void catch_up() override {
     const at::Tensor missed = missed_there();
-    kernels::cuda::catch_up(view_of(table_, missed), table_.shard().rows(),
-                            static_cast<std::uint64_t>(2 * table_.steps() + 1),
-                            CounterRandom(seed_, RandomStream::kRounding), stream());
+    kernels::cuda::catch_up(view_of(table_, missed), table_.shard.rows(),
+                            static_cast<std::uint64_t>(2 * table_.history.steps() + 1),
+                            CounterRandom(table_.options.seed, RandomStream::kRounding), stream());
   }
 
-  at::Tensor rows(std::span<const LocalRow> rows) override {
+  at::Tensor read(std::span<const LocalRow> rows) const override {
     static_assert(sizeof(LocalRow) == sizeof(std::int64_t));
     const at::Tensor numbers =
         at::from_blob(const_cast<LocalRow*>(rows.data()), {std::ssize(rows)}, at::kLong)
             .to(device());
     const at::Tensor missed = missed_there();
-    const at::Tensor values = at::empty({std::ssize(rows), table_.dim()}, float_here());
+    const at::Tensor values = at::empty({std::ssize(rows), table_.options.dim}, float_here());
     kernels::cuda::read_rows(view_of(table_, missed), numbers.const_data_ptr<std::int64_t>(),
                              std::ssize(rows), values.data_ptr<float>(), stream());
     return values.cpu();
   }
 
  private:
-  at::Device device() const { return table_.weights().device(); }
+  at::Device device() const { return table_.weights.device(); }
   at::TensorOptions float_here() const { return at::TensorOptions(device()).dtype(at::kFloat); }
   kernels::cuda::Stream stream() const {
     return c10::cuda::getCurrentCUDAStream(device().index()).stream();
   }
   at::Tensor missed_there() const {
-    const at::Tensor missed = table_.missed();
-    return missed.defined() ? missed.to(device()) : missed;
+    return table_.history.is_kept() ? table_.history.missed().to(device()) : at::Tensor();
   }
 
-  const CenterTable& table_;
-  std::uint64_t seed_;
+  const TableState& table_;
 };
 
 }  // namespace
@@ -79,24 +78,24 @@ kernels::cuda::Operand operand(const at::Tensor& tensor) {
   }
 }
 
-Table view_of(const CenterTable& table, const at::Tensor& missed) {
+Table view_of(const TableState& table, const at::Tensor& missed) {
   const auto data = [](const at::Tensor& part) {
     return part.defined() ? part.data_ptr() : nullptr;
   };
-  Table view = {.weights = data(table.weights()),
-                .updates = static_cast<std::int32_t*>(data(table.updates())),
-                .steps_seen = static_cast<std::int32_t*>(data(table.steps_seen())),
+  Table view = {.weights = data(table.weights),
+                .updates = static_cast<std::int32_t*>(data(table.updates)),
+                .steps_seen = static_cast<std::int32_t*>(data(table.history.seen())),
                 .to_now = static_cast<const kernels::CatchUp*>(data(missed)),
-                .weight_type = number_type_of(table.weights()),
-                .dim = table.dim(),
-                .first_class = table.shard().begin().v};
-  std::ranges::transform(table.states(), view.states.begin(), data);
-  if (!table.states().empty()) view.state_type = number_type_of(table.states().front());
+                .weight_type = number_type_of(table.weights),
+                .state_type = table.options.state,
+                .dim = table.options.dim,
+                .first_class = table.shard.begin().v};
+  std::ranges::transform(table.states, view.states.begin(), data);
   return view;
 }
 
-std::unique_ptr<GpuTable> make_gpu_table(const CenterTable& table, std::uint64_t seed) {
-  return std::make_unique<TableInItsMemory>(table, seed);
+std::unique_ptr<TableRows> make_gpu_rows(const TableState& table) {
+  return std::make_unique<GpuRows>(table);
 }
 
 std::shared_ptr<void> pin_for_gpus(void* begin, std::int64_t bytes) {

@@ -96,7 +96,7 @@ void PartialFc::prefetch(const SampledClasses& next) {
   steps_->prefetch(next);
 }
 
-CenterTable& PartialFc::table() {
+CenterTable& PartialFc::settled_table() {
   steps_->settle();
   return table_;
 }

@@ -10,6 +10,7 @@
 
 #include "base/ceil_divide.h"
 #include "head/head_steps.h"
+#include "head/host_rows.h"
 #include "head/kernels/formulas.h"
 #include "head/kernels/kernels.h"
 #include "head/online_softmax.h"
@@ -45,6 +46,7 @@ class CpuHead final : public HeadSteps {
   CpuHead(const PartialFcOptions& options, CenterTable& table)
       : options_(options),
         table_(table),
+        host_rows_(TableState::of(table)),
         centers_(centers_a_class(options.loss)),
         moving_(at::tensor(first_moving_numbers(options.loss), at::kDouble)) {}
 
@@ -91,6 +93,7 @@ class CpuHead final : public HeadSteps {
 
   const PartialFcOptions& options_;
   CenterTable& table_;
+  HostRows host_rows_;    ///< of it
   std::int64_t centers_;  ///< K, rows that a class has, one after another
   std::int64_t tile_rows_ = 0;
   at::Tensor moving_;  ///< the loss's numbers, in the order of its Moving
@@ -298,7 +301,7 @@ std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
 /// where they are kept, if in this type. worker.unit holds the unit centres.
 at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
   const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
-  table_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
+  host_rows_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
   at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
                                          : worker.logits.narrow(0, 0, tile.rows());
   at::mm_out(z, unit, embeddings_.t());
@@ -480,9 +483,9 @@ void CpuHead::update(double lr, Pending& in_flight, const at::Tensor& skip) {
   if (!std::isfinite(loss_) || (skip.defined() && skip.item<float>() != 0)) return;
   for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
-    table_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
+    host_rows_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
   });
-  table_.end_step(lr);
+  TableState::of(table_).end_step(lr);
 }
 
 void CpuHead::accumulate(Pending& in_flight) {

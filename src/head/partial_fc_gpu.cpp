@@ -84,7 +84,7 @@ class GpuHead final : public HeadSteps {
         valid_count_(at::empty({1}, on_gpu(at::kFloat))),
         worth_(at::empty({1}, on_gpu(at::kFloat))),
         skip_(at::empty({1}, on_gpu(at::kFloat))) {
-    if (options.table.in_host_memory) staged_.emplace(table, stream_);
+    if (options.table.in_host_memory) staged_.emplace(TableState::of(table), stream_);
   }
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override {
@@ -97,7 +97,7 @@ class GpuHead final : public HeadSteps {
       list_on_gpu(classes, centers_, rows_);
     }
     valid_ = valid.to(device_, /*non_blocking=*/true);
-    if (inputs_.send_missed(table_)) forget_graphs();
+    if (inputs_.send_missed(TableState::of(table_).history)) forget_graphs();
     loss_ = at::empty({}, on_gpu(at::kDouble));
     gpu::begin_loss(valid_.const_data_ptr<float>(), valid_.size(0), valid_count_.data_ptr<float>(),
                     loss_.data_ptr<double>(), skip_.data_ptr<float>(), current());
@@ -146,7 +146,7 @@ class GpuHead final : public HeadSteps {
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override {
     const at::NoGradGuard no_grad;
     if (skip.defined()) at::maximum_out(skip_, skip_, skip.view({1}));
-    inputs_.send_rule(table_, lr);
+    inputs_.send_rule(TableState::of(table_), lr);
     in_flight.poll();
     on_own_stream([&] {
       if (accumulating_) {
@@ -157,9 +157,9 @@ class GpuHead final : public HeadSteps {
     });
     if (staged_) {
       staged_->end();
-      if (table_.next_step_catches_up()) staged_->drain();
+      if (TableState::of(table_).next_step_catches_up()) staged_->drain();
     }
-    table_.end_step(lr);
+    TableState::of(table_).end_step(lr);
   }
 
   void accumulate(Pending& in_flight) override {
@@ -376,7 +376,8 @@ class GpuHead final : public HeadSteps {
   // ---- What the kernels are handed
 
   gpu::Table table() const {
-    return staged_ ? staged_->part(slot_, inputs_.missed()) : view_of(table_, inputs_.missed());
+    return staged_ ? staged_->part(slot_, inputs_.missed())
+                   : view_of(TableState::of(table_), inputs_.missed());
   }
   Passes& passes() { return passes_[static_cast<std::size_t>(slot_)]; }
   gpu::SampledRows sampled(std::int64_t begin, std::int64_t size) const {

@@ -21,7 +21,7 @@ c10::cuda::CUDAStream new_stream(at::DeviceIndex device) {
 
 }  // namespace
 
-StagedTable::StagedTable(const CenterTable& table, const c10::cuda::CUDAStream& work)
+StagedTable::StagedTable(const TableState& table, const c10::cuda::CUDAStream& work)
     : table_(table),
       streams_{work, new_stream(work.device_index()), new_stream(work.device_index())},
       queue_(*this) {
@@ -39,12 +39,12 @@ void StagedTable::reserve(std::int64_t rows) {
   const at::Tensor numbers =
       at::empty({rows}, at::TensorOptions(streams_[0].device()).dtype(at::kLong));
   for (Slot& slot : slots_) {
-    slot = {.weights = like(table_.weights()),
+    slot = {.weights = like(table_.weights),
             .states = {},
-            .updates = like(table_.updates()),
-            .steps_seen = like(table_.steps_seen()),
+            .updates = like(table_.updates),
+            .steps_seen = like(table_.history.seen()),
             .numbers = like(numbers)};
-    for (const at::Tensor& state : table_.states()) slot.states.push_back(like(state));
+    for (const at::Tensor& state : table_.states) slot.states.push_back(like(state));
   }
   // The current stream may still use what this memory was before.
   c10::cuda::getCurrentCUDAStream(streams_[0].device_index()).synchronize();

@@ -10,7 +10,7 @@
 
 #include "head/kernels/kernels_cuda.h"
 #include "head/prefetch_queue.h"
-#include "pfc/head/center_table.h"
+#include "head/table_state.h"
 
 namespace pfc {
 
@@ -19,7 +19,7 @@ namespace pfc {
 class StagedTable final : private StagingDevice {
  public:
   /// Steps work on the rows on `work`. `table` must outlive it.
-  StagedTable(const CenterTable& table, const c10::cuda::CUDAStream& work);
+  StagedTable(const TableState& table, const c10::cuda::CUDAStream& work);
 
   /// Makes room for steps with this many rows. Call it between steps, when nothing is prefetched.
   void reserve(std::int64_t rows);
@@ -52,7 +52,7 @@ class StagedTable final : private StagingDevice {
   c10::cuda::CUDAStream& stream(Lane lane) { return streams_[static_cast<std::size_t>(lane)]; }
   c10::Event& event(Mark mark, int slot);
 
-  const CenterTable& table_;
+  const TableState& table_;
   std::array<c10::cuda::CUDAStream, 3> streams_;  ///< by Lane
   std::vector<c10::Event> events_;                ///< by Mark and slot
   std::array<Slot, kSlots> slots_;

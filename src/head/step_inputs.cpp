@@ -50,17 +50,17 @@ void StepInputs::send_samples(std::int64_t first) {
   upload(std::span(std::as_const(sent)), sent_);
 }
 
-void StepInputs::send_rule(const CenterTable& table, double lr) {
+void StepInputs::send_rule(const TableState& table, double lr) {
   scalars_.optimizer = table.optimizer();
   scalars_.lr = lr;
   scalars_.steps_seen = missed_steps_;
-  scalars_.change = static_cast<std::uint64_t>(2 * table.steps());
+  scalars_.change = static_cast<std::uint64_t>(2 * table.history.steps());
   upload(std::span<const StepScalars>(&scalars_, 1), sent_);
 }
 
-bool StepInputs::send_missed(const CenterTable& table) {
-  const at::Tensor missed = table.missed();
-  if (!missed.defined()) return false;
+bool StepInputs::send_missed(const StepHistory& history) {
+  if (!history.is_kept()) return false;
+  const at::Tensor missed = history.missed();
   missed_steps_ = static_cast<std::int32_t>(missed.size(0));
   const bool moves = !missed_.defined() || missed_.size(0) < missed.size(0);
   if (moves)

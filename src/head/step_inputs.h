@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "head/kernels/kernels_cuda.h"
-#include "pfc/head/center_table.h"
+#include "head/table_state.h"
 #include "pfc/plan/sampler.h"
 
 namespace pfc {
@@ -25,9 +25,9 @@ class StepInputs {
   /// Sends the step's samples beginning at `first`, with the step's scalars.
   void send_samples(std::int64_t first);
   /// How the optimizer updates the step's rows.
-  void send_rule(const CenterTable& table, double lr);
-  /// CenterTable::missed. Whether it moved: it outgrows its place now and then.
-  bool send_missed(const CenterTable& table);
+  void send_rule(const TableState& table, double lr);
+  /// StepHistory::missed, where it is kept. Whether it moved: it outgrows its place now and then.
+  bool send_missed(const StepHistory& history);
 
   std::int64_t rows() const { return scalars_.count; }             ///< S
   std::int64_t batch() const { return std::ssize(own_classes_); }  ///< B

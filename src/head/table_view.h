@@ -3,13 +3,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "head/kernels/kernels_cuda.h"
-#include "pfc/head/center_table.h"
+#include "head/table_state.h"
 
 namespace pfc {
 
 /// The kernels' view of a table in a GPU's memory. `missed`, on that GPU, is its
-/// CenterTable::missed() or undefined.
-kernels::cuda::Table view_of(const CenterTable& table, const at::Tensor& missed);
+/// StepHistory::missed() or undefined.
+kernels::cuda::Table view_of(const TableState& table, const at::Tensor& missed);
 
 /// The kernels' view of a tensor that GEMMs read.
 kernels::cuda::Operand operand(const at::Tensor& tensor);

@@ -13,7 +13,7 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<GpuTable> make_gpu_table(const CenterTable&, std::uint64_t) {
+std::unique_ptr<TableRows> make_gpu_rows(const TableState&) {
   refuse();
 }
 std::shared_ptr<void> pin_for_gpus(void*, std::int64_t) {

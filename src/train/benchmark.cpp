@@ -162,7 +162,7 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
   BenchmarkResult result = options.network.empty()
                                ? measure<HeadAlone>(options, sampler, head, comm)
                                : measure<WithNetwork>(options, sampler, head, comm);
-  result.table_bytes = head.table().bytes();
+  result.table_bytes = head.settled_table().bytes();
   result.memory_bytes = device.is_cuda() ? peak_gpu_memory(device.index()) : peak_memory();
   join_results(result, comm);
   return result;

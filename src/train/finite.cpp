@@ -42,7 +42,7 @@ std::string first_not_finite(const StepPlan& plan, const at::Tensor& embeddings,
     return "the embedding of sample " + std::to_string(first + sample) + " (image " +
            std::to_string(image) + " of the set)";
   }
-  const CenterTable& table = training.head.table();
+  const CenterTable& table = training.head.settled_table();
   const std::int64_t centers = table.shard().centers_a_class();
   std::vector<LocalRow> rows;
   for (const LocalRow of_class : plan.classes.rows()) {

@@ -139,7 +139,7 @@ class Run {
     if (resumed_) {
       resume();
     } else {
-      start_centers(config, *dataset_, *backbone_, head_.table(), comm);
+      start_centers(config, *dataset_, *backbone_, head_.settled_table(), comm);
     }
     if (comm.is_first()) {
       write_file(output_ / "config.toml", to_toml(config));
@@ -177,7 +177,7 @@ class Run {
 
   /// What checkpoints keep.
   TrainState saved_state() {
-    return {state_, *backbone_, *optimizer_, head_.table(), dataset_->class_identities()};
+    return {state_, *backbone_, *optimizer_, head_.settled_table(), dataset_->class_identities()};
   }
 
   void resume() {
@@ -259,7 +259,7 @@ class Run {
     manifest.seed = config_.train.seed;
     describe(*dataset_, manifest);
     if (done() == steps_)  // nothing follows: for those who read the file
-      long_work(comm_, [&] { head_.table().catch_up(); });
+      long_work(comm_, [&] { head_.settled_table().catch_up(); });
     std::int64_t bytes = 0;
     try {
       bytes = checkpoints_.save(saved_state(), config_.model.network, config_.model.embedding_size,

@@ -35,7 +35,7 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
   const auto comm = make_self_communicator();
   at::manual_seed(5);
   const at::Tensor weights = torch::randn({kClasses, kDim}) * 0.5;
-  head.table().weights().copy_(weights);
+  head.settled_table().weights().copy_(weights);
   const auto baseline = make({.sample_rate = rate, .scale = kScale}, weights);
 
   for (std::int64_t step = 0; step < 3; ++step) {
@@ -52,8 +52,8 @@ void expect_equals_head(decltype(make_dense_baseline)* make, double rate) {
                  "d_embeddings");
     // The optimizer of the dense baseline also moves the rows that were not sampled.
     const at::Tensor rows = rate == 1 ? torch::arange(kClasses) : labels;
-    expect_close(weights.index_select(0, rows), head.table().weights().index_select(0, rows),
-                 "weights");
+    expect_close(weights.index_select(0, rows),
+                 head.settled_table().weights().index_select(0, rows), "weights");
   }
 }
 

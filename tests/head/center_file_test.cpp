@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "head/center_format.h"
+#include "head/host_rows.h"
 #include "head/saved_centers.h"
 #include "pfc/base/error.h"
 #include "pfc/base/memory.h"
@@ -43,18 +44,19 @@ std::map<std::string, CenterTableOptions> tables() {
 /// Steps `begin` to `end`. Each samples every third class; gradients are a function of (step,
 /// class).
 void go_on(CenterTable& table, std::int64_t begin, std::int64_t end) {
+  HostRows rows(TableState::of(table));
   for (std::int64_t step = begin; step < end; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
     for (std::int64_t c = step % 3; c < kClasses; c += 3) {
       if (!table.shard().owns({c})) continue;
       const LocalRow row = table.shard().row({c});
       const at::Tensor unit = at::empty({1, kDim}), inverse = at::empty({1});
-      table.gather_normalize({&row, 1}, unit, inverse);
+      rows.gather_normalize({&row, 1}, unit, inverse);
       const at::Tensor gradient =
           at::sin(at::arange(kDim) + static_cast<double>(step * kClasses + c)).view({1, kDim});
-      table.update({&row, 1}, gradient, inverse, lr);
+      rows.update({&row, 1}, gradient, inverse, lr);
     }
-    table.end_step(lr);
+    TableState::of(table).end_step(lr);
   }
 }
 
@@ -135,11 +137,11 @@ TEST(CenterFile, LeavesWhatRowsMissedAsItWasUnderAnotherMomentumAndDecay) {
     EXPECT_TRUE(found.parts()[i].second.equal(want.parts()[i].second)) << want.parts()[i].first;
 
   // A further step must depend only on the new momentum and decay.
-  const at::Tensor w = found.weights().clone(), v = found.momentum().clone();
-  found.end_step(0.1);
+  const at::Tensor w = found.weights().clone(), v = found.part("momentum").clone();
+  TableState::of(found).end_step(0.1);
   found.catch_up();
   const at::Tensor next = 0.5 * v + 0.5 * w;
-  EXPECT_TRUE(found.momentum().allclose(next, 1e-6, 1e-9));
+  EXPECT_TRUE(found.part("momentum").allclose(next, 1e-6, 1e-9));
   EXPECT_TRUE(found.weights().allclose(w - 0.1 * next, 1e-6, 1e-9));
 }
 

@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "head/host_rows.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -21,7 +22,7 @@ TEST(CenterTable, StartsNormalWithDeviationOneHundredth) {
   const at::Tensor z = w / 0.01;
   EXPECT_NEAR(z.pow(4).mean().item<double>(), 3, 0.1);  // a normal distribution's kurtosis
   EXPECT_NEAR((z.abs() < 1).to(at::kDouble).mean().item<double>(), 0.6827, 0.01);
-  EXPECT_EQ(table.momentum().abs().max().item<float>(), 0);
+  EXPECT_EQ(table.part("momentum").abs().max().item<float>(), 0);
 }
 
 TEST(CenterTable, StartsTheSameForAnyNumberOfRanks) {
@@ -36,10 +37,10 @@ TEST(CenterTable, StartsTheSameForAnyNumberOfRanks) {
 }
 
 TEST(CenterTable, GathersRowsNormalised) {
-  const CenterTable table(ClassShard(50, 0, 1), {.dim = 33, .seed = 1});
+  CenterTable table(ClassShard(50, 0, 1), {.dim = 33, .seed = 1});
   const std::vector<LocalRow> rows = {{4}, {9}, {49}};
   const at::Tensor unit = at::empty({3, 33}), inverse = at::empty({3});
-  table.gather_normalize(rows, unit, inverse);
+  HostRows(TableState::of(table)).gather_normalize(rows, unit, inverse);
   const at::Tensor w =
       table.weights().index_select(0, at::tensor(std::vector<std::int64_t>{4, 9, 49}));
   EXPECT_TRUE(unit.allclose(torch::nn::functional::normalize(w), 1e-5, 1e-6));
@@ -68,9 +69,9 @@ void expect_equals_torch(const CenterOptimizer& optimizer, const MakeOptimizer& 
     const auto n = std::ssize(rows);
     const at::Tensor unit = at::empty({n, kDim}), inverse = at::empty({n});
     const at::Tensor d_unit = torch::randn({n, kDim}) / 100;
-    table.gather_normalize(rows, unit, inverse);
-    table.update(rows, d_unit, inverse, lr);
-    table.end_step(lr);
+    HostRows(TableState::of(table)).gather_normalize(rows, unit, inverse);
+    HostRows(TableState::of(table)).update(rows, d_unit, inverse, lr);
+    TableState::of(table).end_step(lr);
     for (std::int64_t i = 0; i < n; ++i) {
       const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)].v);
       optimizers[row]->zero_grad();
@@ -118,9 +119,9 @@ at::Tensor take_step(CenterTable& table, const std::vector<LocalRow>& rows, doub
   const auto n = std::ssize(rows);
   const at::Tensor unit = at::empty({n, table.dim()}), inverse = at::empty({n});
   const at::Tensor d_unit = torch::randn({n, table.dim()}) / 100;
-  table.gather_normalize(rows, unit, inverse);
-  table.update(rows, d_unit, inverse, lr);
-  table.end_step(lr);
+  HostRows(TableState::of(table)).gather_normalize(rows, unit, inverse);
+  HostRows(TableState::of(table)).update(rows, d_unit, inverse, lr);
+  TableState::of(table).end_step(lr);
   return d_unit;
 }
 
@@ -166,7 +167,7 @@ TEST(CenterTable, DenseEquivalentIsSgdOverTheWholeTable) {
 
 TEST(CenterTable, WithoutMomentumThereIsNoState) {
   const CenterTable table(ClassShard(10, 0, 1), {.dim = 8, .optimizer = {.momentum = 0}});
-  EXPECT_FALSE(table.momentum().defined());
+  EXPECT_FALSE(table.part("momentum").defined());
   EXPECT_EQ(table.bytes(), 10 * 8 * 4);
 }
 
@@ -200,8 +201,8 @@ TEST(CenterTable, BFloat16LosesNoSmallUpdate) {
   const std::vector<LocalRow> rows = {{0}};
   const double lr = 1.0 / 256 / 50;
   for (std::int64_t step = 0; step < kSteps; ++step) {
-    table.update(rows, torch::zeros({1, kDim}), torch::ones({1}), lr);
-    table.end_step(lr);
+    HostRows(TableState::of(table)).update(rows, torch::zeros({1, kDim}), torch::ones({1}), lr);
+    TableState::of(table).end_step(lr);
   }
   EXPECT_NEAR(table.weights().to(at::kDouble).mean().item<double>(),
               std::pow(1 - lr, static_cast<double>(kSteps)), 1e-3);
@@ -234,15 +235,16 @@ TEST(CenterTable, BFloat16IsRoundedTheSameOnAnyNumberOfRanks) {
   const at::Tensor d_unit = torch::randn({31, 24});
   std::vector<LocalRow> rows;
   for (std::int64_t row = 0; row < 31; ++row) rows.push_back({row});
-  whole.gather_normalize(rows, unit, inverse);
-  whole.update(rows, d_unit, inverse, 0.1);
+  HostRows(TableState::of(whole)).gather_normalize(rows, unit, inverse);
+  HostRows(TableState::of(whole)).update(rows, d_unit, inverse, 0.1);
   for (int rank = 0; rank < 2; ++rank) {
     CenterTable part(ClassShard(31, rank, 2), in_bfloat16(24));
     const std::int64_t first = part.shard().begin().v, count = part.shard().rows();
-    part.update(std::span(rows).first(static_cast<std::size_t>(count)),
+    HostRows(TableState::of(part))
+        .update(std::span(rows).first(static_cast<std::size_t>(count)),
                 d_unit.narrow(0, first, count), inverse.narrow(0, first, count), 0.1);
     EXPECT_TRUE(part.weights().equal(whole.weights().narrow(0, first, count)));
-    EXPECT_TRUE(part.momentum().equal(whole.momentum().narrow(0, first, count)));
+    EXPECT_TRUE(part.part("momentum").equal(whole.part("momentum").narrow(0, first, count)));
   }
 }
 

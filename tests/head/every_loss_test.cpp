@@ -139,8 +139,8 @@ Result by_head(PartialFc& head, const Case& c, const at::Tensor& embeddings, std
   }
   const at::Tensor moving = head.moving_numbers();
   return {
-      head.loss(), at::cat(gradients), head.table().weights().clone(),
-      head.table().momentum().clone(),
+      head.loss(), at::cat(gradients), head.settled_table().weights().clone(),
+      head.settled_table().part("momentum").clone(),
       Numbers(moving.const_data_ptr<double>(), moving.const_data_ptr<double>() + moving.numel())};
 }
 
@@ -159,10 +159,10 @@ void expect_equals_the_formula(const L& loss, Case c) {
   const int threads = at::get_num_threads();
   at::set_num_threads(c.threads);
   PartialFc head(c.head, ClassShard(kClasses, 0, 1));
-  const at::Tensor embeddings = c.embeddings ? c.embeddings(c, head.table().weights())
-                                             : random_embeddings(c, head.table().weights());
-  Result want{.weights = head.table().weights().clone(),
-              .momentum = head.table().momentum().clone(),
+  const at::Tensor embeddings = c.embeddings ? c.embeddings(c, head.settled_table().weights())
+                                             : random_embeddings(c, head.settled_table().weights());
+  Result want{.weights = head.settled_table().weights().clone(),
+              .momentum = head.settled_table().part("momentum").clone(),
               .moving = first_moving_numbers(c.head.loss)};
   for (std::int64_t step = 0; step < 4; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
@@ -175,8 +175,8 @@ void expect_equals_the_formula(const L& loss, Case c) {
     ASSERT_EQ(found.moving.size(), want.moving.size());
     for (std::size_t i = 0; i < want.moving.size(); ++i)
       EXPECT_NEAR(found.moving[i], want.moving[i], 1e-6 * std::abs(want.moving[i]) + 1e-9);
-    head.table().weights().copy_(want.weights);
-    head.table().momentum().copy_(want.momentum);
+    head.settled_table().weights().copy_(want.weights);
+    head.settled_table().part("momentum").copy_(want.momentum);
   }
   at::set_num_threads(threads);
 }

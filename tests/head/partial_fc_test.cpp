@@ -108,8 +108,9 @@ void expect_equals_naive(const Case& c) {
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
   const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
   // Larger than they start, so that five steps leave them where the loss is not saturated.
-  head.table().weights().copy_(torch::randn({c.classes, kDim}) * 0.5);
-  at::Tensor weights = head.table().weights().clone(), momentum = head.table().momentum().clone();
+  head.settled_table().weights().copy_(torch::randn({c.classes, kDim}) * 0.5);
+  at::Tensor weights = head.settled_table().weights().clone(),
+             momentum = head.settled_table().part("momentum").clone();
   for (std::int64_t step = 0; step < 5; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1);
     const Result want = naive(c, embeddings, weights, momentum, step, lr);
@@ -117,12 +118,12 @@ void expect_equals_naive(const Case& c) {
     EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss));
     expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
                  "d_embeddings");
-    expect_close(head.table().weights(), want.weights, "weights");
-    expect_close(head.table().momentum(), want.momentum, "momentum");
+    expect_close(head.settled_table().weights(), want.weights, "weights");
+    expect_close(head.settled_table().part("momentum"), want.momentum, "momentum");
     weights = want.weights;
     momentum = want.momentum;
-    head.table().weights().copy_(weights);
-    head.table().momentum().copy_(momentum);
+    head.settled_table().weights().copy_(weights);
+    head.settled_table().part("momentum").copy_(momentum);
   }
 }
 
@@ -173,14 +174,15 @@ TEST(PartialFc, ProbabilitiesKeptInBFloat16MoveCentresByTheirPrecisionAtMost) {
   c.head.table.optimizer.weight_decay = 0;
   const at::Tensor embeddings = embeddings_of(7);
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const at::Tensor before = head.table().weights().clone();
-  const Result want = naive(c, embeddings, before, head.table().momentum().clone(), 0, 1e-3);
+  const at::Tensor before = head.settled_table().weights().clone();
+  const Result want =
+      naive(c, embeddings, before, head.settled_table().part("momentum").clone(), 0, 1e-3);
   take_step(head, c, embeddings, draw(c, 0), 1e-3);
   EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
   expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
                "d_embeddings");
-  expect_close(head.table().momentum(), want.momentum, "momentum", 1.0 / 256);
-  const at::Tensor error = (head.table().momentum() - want.momentum).abs().max();
+  expect_close(head.settled_table().part("momentum"), want.momentum, "momentum", 1.0 / 256);
+  const at::Tensor error = (head.settled_table().part("momentum") - want.momentum).abs().max();
   EXPECT_GT(error.item<double>(), 1e-5 * want.momentum.abs().max().item<double>())
       << "bfloat16 was not used";
 }
@@ -258,18 +260,18 @@ TEST(PartialFc, StreamingEqualsNaiveNearCosinesOfOne) {
         c.sample_rate = 1;
         PartialFc head(c.head, ClassShard(c.classes, 0, 1));
         const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
-        const at::Tensor weights = head.table().weights();
+        const at::Tensor weights = head.settled_table().weights();
         for (std::size_t i = 0; i < c.labels.size(); ++i) {
           weights[c.labels[i]].copy_(sign * embeddings[static_cast<std::int64_t>(i)] +
                                      off * torch::randn({kDim}) / 5);
         }
-        const Result want =
-            naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
+        const Result want = naive(c, embeddings, weights.clone(),
+                                  head.settled_table().part("momentum").clone(), 0, 0.1);
         take_step(head, c, embeddings, draw(c, 0), 0.1);
         EXPECT_NEAR(head.loss(), want.loss, 1e-5 * std::max(1.0, want.loss)) << c.name;
         expect_close(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings,
                      c.name.c_str());
-        expect_close(head.table().weights(), want.weights, c.name.c_str());
+        expect_close(head.settled_table().weights(), want.weights, c.name.c_str());
       }
     }
   }
@@ -287,20 +289,20 @@ TEST(PartialFc, OfLearntSamplesNoDigitsAreLost) {
     c.labels = {3, 17, 60, 40, 89, 0, 5};
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
     const at::Tensor embeddings = embeddings_of(std::ssize(c.labels));
-    const at::Tensor weights = head.table().weights();
+    const at::Tensor weights = head.settled_table().weights();
     for (std::size_t i = 0; i < c.labels.size(); ++i) {
       weights[c.labels[i]].copy_(embeddings[static_cast<std::int64_t>(i)] +
                                  0.05 * torch::randn({kDim}));
     }
-    const Result want =
-        naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.1);
+    const Result want = naive(c, embeddings, weights.clone(),
+                              head.settled_table().part("momentum").clone(), 0, 0.1);
     take_step(head, c, embeddings, draw(c, 0), 0.1);
     EXPECT_LT(want.loss, 1e-4);  // 1 − p
     EXPECT_NEAR(head.loss(), want.loss, 1e-4 * want.loss) << scale;
     EXPECT_LT(error(through_normalisation(head.d_embeddings(), embeddings), want.d_embeddings),
               1e-4)
         << scale;
-    EXPECT_LT(error(head.table().momentum(), want.momentum), 1e-4) << scale;
+    EXPECT_LT(error(head.settled_table().part("momentum"), want.momentum), 1e-4) << scale;
   }
 }
 
@@ -341,7 +343,7 @@ TEST(PartialFc, OfAMillionClassesNoDigitsAreLost) {
   at::manual_seed(5);
   const at::Tensor embeddings = unit_rows(torch::randn({3, kNumbers}));
   const std::vector<std::int64_t> labels = {999'999, 500'000, 77};
-  const at::Tensor weights = head.table().weights();
+  const at::Tensor weights = head.settled_table().weights();
   // Of the second sample an impostor weighs as much as all others, and comes first. The third is
   // learnt, so that its loss is small and as right as the sum is.
   weights[1000].copy_(0.95 * embeddings[1] + 0.3 * unit_rows(torch::randn({1, kNumbers}))[0]);
@@ -377,12 +379,13 @@ TEST(PartialFc, AClassThatIsAloneHasNoLossAndMovesNothing) {
   c.labels = {0, 0};
   c.valid = {1, 1};
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const at::Tensor weights = head.table().weights().clone();
+  const at::Tensor weights = head.settled_table().weights().clone();
   take_step(head, c, embeddings_of(2), draw(c, 0), 0.1);
   EXPECT_EQ(head.loss(), 0);
   EXPECT_EQ(head.d_embeddings().abs().max().item<float>(), 0);
   const double decay = 0.1 * c.head.table.optimizer.weight_decay;
-  EXPECT_LT((head.table().weights() - weights * (1 - decay)).abs().max().item<double>(), 1e-7);
+  EXPECT_LT((head.settled_table().weights() - weights * (1 - decay)).abs().max().item<double>(),
+            1e-7);
 }
 
 TEST(PartialFc, RisingMaximaLoseNothing) {
@@ -397,17 +400,17 @@ TEST(PartialFc, RisingMaximaLoseNothing) {
   c.valid = {1};
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
   const at::Tensor embeddings = embeddings_of(1);
-  const at::Tensor weights = head.table().weights();
+  const at::Tensor weights = head.settled_table().weights();
   for (std::int64_t k = 0; k < c.classes; ++k) {
     const double along = -1 + 1.9 * static_cast<double>(k) / static_cast<double>(c.classes);
     weights[k].copy_(along * embeddings[0] +
                      std::sqrt(1 - along * along) * 0.1 * torch::randn({kDim}));
   }
   const Result want =
-      naive(c, embeddings, weights.clone(), head.table().momentum().clone(), 0, 0.01);
+      naive(c, embeddings, weights.clone(), head.settled_table().part("momentum").clone(), 0, 0.01);
   take_step(head, c, embeddings, draw(c, 0), 0.01);
   EXPECT_NEAR(head.loss(), want.loss, 1e-5 * want.loss);
-  expect_close(head.table().weights(), want.weights, "weights");
+  expect_close(head.settled_table().weights(), want.weights, "weights");
 }
 
 TEST(PartialFc, MicroBatchesAddUpToTheWholeBatch) {
@@ -437,12 +440,12 @@ TEST(PartialFc, MicroBatchesAddUpToTheWholeBatch) {
       }
     }
     if (size == 7) {
-      weights = head.table().weights().clone();
+      weights = head.settled_table().weights().clone();
       gradient = at::cat(d_embeddings);
       loss = head.loss();
     }
     EXPECT_NEAR(head.loss(), loss, 1e-6 * loss);
-    expect_close(head.table().weights(), weights, "weights");
+    expect_close(head.settled_table().weights(), weights, "weights");
     expect_close(at::cat(d_embeddings), gradient, "d_embeddings");
   }
 }
@@ -460,10 +463,10 @@ TEST(PartialFc, RefusesEmbeddingsThatAreNotTheSteps) {
 TEST(PartialFc, RowsThatWereNotSampledAreUntouched) {
   const Case c = cosface("");
   PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-  const at::Tensor before = head.table().weights().clone();
+  const at::Tensor before = head.settled_table().weights().clone();
   const SampledClasses classes = draw(c, 0);
   take_step(head, c, embeddings_of(7), classes, 0.1);
-  const at::Tensor changed = (head.table().weights() != before).any(1);
+  const at::Tensor changed = (head.settled_table().weights() != before).any(1);
   EXPECT_EQ(changed.sum().item<std::int64_t>(), classes.count());
   for (const LocalRow row : classes.rows()) EXPECT_TRUE(changed[row.v].item<bool>());
 }
@@ -472,13 +475,13 @@ TEST(PartialFc, ALossThatIsNotFiniteLeavesTheCentresUntouched) {
   const Case c = cosface("");
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
-    const at::Tensor before = head.table().weights().clone();
+    const at::Tensor before = head.settled_table().weights().clone();
     at::Tensor embeddings = embeddings_of(7);
     embeddings[2][3] = bad;
     take_step(head, c, embeddings, draw(c, 0), 0.1);
     EXPECT_FALSE(std::isfinite(head.loss()));
-    EXPECT_TRUE(head.table().weights().equal(before));
-    EXPECT_EQ(head.table().momentum().abs().max().item<float>(), 0);
+    EXPECT_TRUE(head.settled_table().weights().equal(before));
+    EXPECT_EQ(head.settled_table().part("momentum").abs().max().item<float>(), 0);
   }
 }
 
@@ -489,8 +492,8 @@ TEST(PartialFc, SameThreadsGiveBitEqualRuns) {
     PartialFc head(c.head, ClassShard(c.classes, 0, 1));
     for (std::int64_t step = 0; step < 10; ++step)
       take_step(head, c, embeddings_of(7), draw(c, step), 0.1);
-    if (run == 0) first = head.table().weights().clone();
-    EXPECT_TRUE(head.table().weights().equal(first));
+    if (run == 0) first = head.settled_table().weights().clone();
+    EXPECT_TRUE(head.settled_table().weights().equal(first));
   }
 }
 

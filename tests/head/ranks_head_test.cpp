@@ -89,9 +89,10 @@ Result run(const Case& c, Communicator& comm) {
     result.d_embeddings = at::cat(d_embeddings);
     if (!d_lengths.empty()) result.d_lengths = at::cat(d_lengths);
   }
-  head.table().catch_up();
-  result.weights = all_rows(head.table().weights(), head.table().shard(), comm);
-  result.momentum = all_rows(head.table().momentum(), head.table().shard(), comm);
+  head.settled_table().catch_up();
+  result.weights = all_rows(head.settled_table().weights(), head.settled_table().shard(), comm);
+  result.momentum =
+      all_rows(head.settled_table().part("momentum"), head.settled_table().shard(), comm);
   result.moving = head.moving_numbers();
   return result;
 }
@@ -178,9 +179,10 @@ TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
     const Case c;
     const ClassShard shard(c.classes, comm.rank(), comm.world());
     PartialFc head(c.head, shard);
-    const at::Tensor before = head.table().weights().clone();
+    const at::Tensor before = head.settled_table().weights().clone();
     // A centre of the last rank; the others learn of it in the exchange.
-    if (comm.rank() == comm.world() - 1) head.table().weights()[shard.rows() - 1][0] = std::nan("");
+    if (comm.rank() == comm.world() - 1)
+      head.settled_table().weights()[shard.rows() - 1][0] = std::nan("");
     head.begin(ClassSampler({.sample_rate = 1}, shard).draw(0, labels_of(c, 0)),
                torch::ones(kBatch));
     head.forward({embeddings_of(0)}, comm);
@@ -188,7 +190,7 @@ TEST(RanksHead, ALossThatIsNotFiniteLeavesTheCentresOfAllRanksUntouched) {
     EXPECT_FALSE(std::isfinite(head.loss()));
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     head.update(0.1, dx);
-    EXPECT_TRUE(head.table()
+    EXPECT_TRUE(head.settled_table()
                     .weights()
                     .narrow(0, 0, shard.rows() - 1)
                     .equal(before.narrow(0, 0, shard.rows() - 1)));
@@ -214,7 +216,7 @@ TEST(RanksHead, TableAndTrafficOfARankFallWithTheWorldAndNotWithTheClasses) {
       sent[i] = 0;
       for (std::size_t k = 0; k < kCollectives.size(); ++k)
         sent[i] += comm.traffic()[k].bytes - before[k].bytes;
-      EXPECT_EQ(head.table().bytes(),
+      EXPECT_EQ(head.settled_table().bytes(),
                 bytes_a_row(c.head.table) *
                     (c.classes / comm.world() + (comm.rank() < c.classes % comm.world() ? 1 : 0)));
     }

@@ -8,6 +8,7 @@
 
 #include "comm/first_failure.h"
 #include "head/center_format.h"
+#include "head/host_rows.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/paths.h"
@@ -61,8 +62,8 @@ struct Trained {
         parameter.mutable_grad() = at::full_like(parameter, 0.5 + step);
       optimizer->step(0.1, at::zeros({1}));
       const LocalRow row{step};
-      table.update({&row, 1}, at::ones({1, 8}), at::ones({1}), 0.1);
-      table.end_step(0.1);
+      HostRows(TableState::of(table)).update({&row, 1}, at::ones({1, 8}), at::ones({1}), 0.1);
+      TableState::of(table).end_step(0.1);
     }
   }
   TrainState state() { return {run, *backbone, *optimizer, table, identities}; }

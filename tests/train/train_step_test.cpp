@@ -96,7 +96,7 @@ TEST_F(TrainStep, EqualsAutogradThroughTheWholeModel) {
   at::Tensor weight = backbone_.fc_->weight.detach().to(at::kDouble).requires_grad_();
   at::Tensor bias = backbone_.fc_->bias.detach().to(at::kDouble).requires_grad_();
   const at::Tensor centers =
-      head_.table().weights().index_select(0, at::tensor(rows)).to(at::kDouble);
+      head_.settled_table().weights().index_select(0, at::tensor(rows)).to(at::kDouble);
   const at::Tensor x = images.mean({2, 3}).to(at::kDouble).mm(weight.t()) + bias;
   at::Tensor cosines =
       torch::nn::functional::normalize(x).mm(torch::nn::functional::normalize(centers).t());
@@ -123,14 +123,14 @@ TEST_F(TrainStep, ClipsTheBackboneAndNotTheHead) {
   const at::Tensor moved_bias = backbone_.fc_->bias.detach() - bias + 1e-3 * bias;
   EXPECT_NEAR(std::sqrt((moved.square().sum() + moved_bias.square().sum()).item<double>()), 1e-3,
               2e-5);
-  EXPECT_GT(head_.table().momentum().norm().item<double>(), 1e-2);
+  EXPECT_GT(head_.settled_table().part("momentum").norm().item<double>(), 1e-2);
 }
 
 TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
   batch_.valid[4] = 0;
   const StepResult whole = step(0.5);
   const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
-                   centers = head_.table().weights().clone();
+                   centers = head_.settled_table().weights().clone();
   for (const std::int64_t micro_batches : {2, 3, 6}) {
     Anew again(*this);
     plan_.micro_batches = micro_batches;
@@ -138,7 +138,7 @@ TEST_F(TrainStep, MicroBatchesMakeTheStepOfTheWholeBatch) {
     EXPECT_NEAR(result.loss, whole.loss, 1e-6 * whole.loss);
     EXPECT_NEAR(result.gradient_norm, whole.gradient_norm, 1e-5 * whole.gradient_norm);
     EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-5, 1e-6));
-    EXPECT_TRUE(again.head.table().weights().allclose(centers, 1e-5, 1e-6));
+    EXPECT_TRUE(again.head.settled_table().weights().allclose(centers, 1e-5, 1e-6));
   }
 }
 
@@ -156,7 +156,7 @@ TEST_F(TrainStep, AnImageOfWeightZeroChangesNothing) {
 TEST_F(TrainStep, AScaledLossMakesTheSameStep) {
   const StepResult plain = step(0.5);
   const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
-                   centers = head_.table().weights().clone();
+                   centers = head_.settled_table().weights().clone();
   Anew again(*this);
   LossScaler scaler(at::kCPU);
   again.training.scaler = &scaler;
@@ -164,13 +164,13 @@ TEST_F(TrainStep, AScaledLossMakesTheSameStep) {
   EXPECT_EQ(scaled.loss, plain.loss);
   EXPECT_NEAR(scaled.gradient_norm, plain.gradient_norm, 1e-6 * plain.gradient_norm);
   EXPECT_TRUE(backbone_.fc_->weight.allclose(weight, 1e-6, 1e-7));
-  EXPECT_TRUE(again.head.table().weights().equal(centers));
+  EXPECT_TRUE(again.head.settled_table().weights().equal(centers));
   EXPECT_EQ(scaler.steps().item<int>(), 1);
 }
 
 TEST_F(TrainStep, AStepThatOverflowsIsSkippedByBackboneAndHead) {
   const at::Tensor weight = backbone_.fc_->weight.detach().clone(),
-                   centers = head_.table().weights().clone();
+                   centers = head_.settled_table().weights().clone();
   GradientBuckets gradients(backbone_.parameters(), *comm_);
   LossScaler scaler(at::kCPU);
   scaler.factor().fill_(3e38);
@@ -180,13 +180,13 @@ TEST_F(TrainStep, AStepThatOverflowsIsSkippedByBackboneAndHead) {
   EXPECT_FALSE(std::isfinite(skipped.gradient_norm));
   EXPECT_NO_THROW(require_finite(skipped, plan_, 0.5, training));
   EXPECT_TRUE(backbone_.fc_->weight.equal(weight));
-  EXPECT_TRUE(head_.table().weights().equal(centers));
+  EXPECT_TRUE(head_.settled_table().weights().equal(centers));
   EXPECT_FLOAT_EQ(scaler.factor().item<float>(), 1.5e38f);
 
   scaler.factor().fill_(1024);  // and the next one is made
   EXPECT_TRUE(std::isfinite(train_step(plan_, batch_, 0.5, training).wait().gradient_norm));
   EXPECT_FALSE(backbone_.fc_->weight.equal(weight));
-  EXPECT_FALSE(head_.table().weights().equal(centers));
+  EXPECT_FALSE(head_.settled_table().weights().equal(centers));
 }
 
 TEST_F(TrainStep, InBFloat16IsNearTheStepInFloat32) {
@@ -204,7 +204,7 @@ TEST_F(TrainStep, InBFloat16IsNearTheStepInFloat32) {
 }
 
 TEST_F(TrainStep, ALossThatIsNotFiniteNamesTheFirstTensor) {
-  const at::Tensor centers = head_.table().weights().clone();
+  const at::Tensor centers = head_.settled_table().weights().clone();
   {
     const torch::NoGradGuard no_grad;
     backbone_.fc_->bias[3] = std::numeric_limits<float>::quiet_NaN();
@@ -212,19 +212,19 @@ TEST_F(TrainStep, ALossThatIsNotFiniteNamesTheFirstTensor) {
   EXPECT_THAT([&] { step(0.25); }, ThrowsMessage<Error>(testing::AllOf(
                                        HasSubstr("step 41"), HasSubstr("learning rate 0.25"),
                                        HasSubstr("parameter fc.bias"))));
-  EXPECT_TRUE(head_.table().weights().equal(centers));
+  EXPECT_TRUE(head_.settled_table().weights().equal(centers));
 }
 
 TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamed) {
-  head_.table().weights()[plan_.labels[1].v][0] = std::numeric_limits<float>::infinity();
+  head_.settled_table().weights()[plan_.labels[1].v][0] = std::numeric_limits<float>::infinity();
   EXPECT_THAT([&] { step(0.25); }, ThrowsMessage<Error>(HasSubstr("the centre of class 1")));
 }
 
 TEST_F(TrainStep, ACentreThatIsNotFiniteIsNamedAmongManyThousands) {
   const ClassShard shard(40'000, 0, 1);
   PartialFc head({.table = {.dim = kDim}}, shard);
-  head.table().weights()[39'000][3] = std::numeric_limits<float>::quiet_NaN();
-  head.table().weights()[39'500][3] = std::numeric_limits<float>::quiet_NaN();
+  head.settled_table().weights()[39'000][3] = std::numeric_limits<float>::quiet_NaN();
+  head.settled_table().weights()[39'500][3] = std::numeric_limits<float>::quiet_NaN();
   StepPlan plan;
   plan.classes = ClassSampler({.sample_rate = 1.0}, shard).draw(0, {});
   Anew anew(*this);

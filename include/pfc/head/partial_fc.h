@@ -113,8 +113,9 @@ class PartialFc {
   static std::int64_t kept_bytes(const PartialFcOptions& options, std::int64_t rows,
                                  std::int64_t samples);
 
-  /// With the updates of every step: where it lies in host memory, this waits for them.
-  CenterTable& table();
+  /// The table with the updates of every step. Where a GPU's table lies in host memory, this waits
+  /// for them.
+  CenterTable& settled_table();
   at::Device device() const { return options_.table.device; }
   const PartialFcOptions& options() const { return options_; }
 

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace pfc {
+
+struct CenterTableOptions;
+
+/// Whether the table lies in a GPU's memory.
+bool lies_on_gpu(const CenterTableOptions& options);
+
+/// The memory of a table, reserved once and zeroed: a GPU's, or the host's. For a GPU whose table
+/// lies in the host's memory it is pinned.
+class TableMemory {
+ public:
+  /// Throws Error where it cannot be had.
+  TableMemory(std::int64_t bytes, const CenterTableOptions& options);
+
+  std::int64_t bytes() const { return bytes_; }
+  /// The next part of it.
+  at::Tensor take(at::IntArrayRef shape, at::ScalarType type);
+
+ private:
+  std::int64_t bytes_, taken_ = 0;
+  std::shared_ptr<std::byte> on_host_;
+  std::shared_ptr<void> pinned_;  ///< as long as this lives
+  at::Tensor on_gpu_;             ///< [bytes]
+};
+
+}  // namespace pfc
