@@ -109,15 +109,18 @@ SavedCenters::File::File(const fs::path& path, int rank, int world)
     throw DataError(path.string(), "__metadata__", "first_class is not this file's");
   const auto& tensors = content.tensors();
   if (std::ranges::find(tensors, "steps_seen", &TensorView::name) == tensors.end()) return;
-  momentum = &content.tensor("momentum");
+  const CenterOptimizer optimizer{.momentum = content.real(kSgdMomentum),
+                                  .weight_decay = content.real(kWeightDecay)};
+  if (optimizer.momentum > 0) {
+    momentum = &content.tensor("momentum");
+    require(*momentum, 2);
+  }
   steps_seen = &content.tensor("steps_seen");
-  require(*momentum, 2);
   require(*steps_seen, 1);
   const TensorView& rates = content.tensor(kLearningRates);
   if (steps_seen->dtype != "I32" || rates.dtype != "F64")
     throw DataError(path.string(), "steps_seen, learning_rates", "want I32 and F64");
-  skipped.emplace(CenterOptimizer{.momentum = content.real(kSgdMomentum),
-                                  .weight_decay = content.real(kWeightDecay)});
+  skipped.emplace(optimizer);
   for (std::size_t i = 0; i < rates.bytes.size() / sizeof(double); ++i) {
     double rate = 0;
     std::memcpy(&rate, rates.bytes.data() + i * sizeof rate, sizeof rate);

@@ -37,7 +37,8 @@ class SavedCenters {
     SafetensorsFile content;
     ClassShard shard;
     const TensorView* centers;
-    const TensorView* momentum = nullptr;  ///< these three are set if rows may have missed steps
+    // These are set if rows may have missed steps, the momentum only if the optimizer has one.
+    const TensorView* momentum = nullptr;
     const TensorView* steps_seen = nullptr;
     std::optional<SkippedSteps> skipped = std::nullopt;
   };

@@ -66,7 +66,7 @@ gpu::Table StagedTable::part(int slot, const at::Tensor& missed) const {
 
 void StagedTable::load(int number, const SampledClasses& classes) {
   Slot& to = slot(number);
-  const std::int64_t centers = table_.shard().centers_a_class();
+  const std::int64_t centers = table_.shard.centers_a_class();
   to.count = classes.count() * centers;
   const c10::cuda::CUDAStreamGuard on_lane(stream(Lane::kIn));
   list_on_gpu(classes, centers, to.numbers);

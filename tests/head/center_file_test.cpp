@@ -36,6 +36,8 @@ std::map<std::string, CenterTableOptions> tables() {
   all["bfloat16"].weights = all["bfloat16"].state = NumberType::kBFloat16;
   all["dense_equivalent"] = sgd;
   all["dense_equivalent"].optimizer = {.weight_decay = 0.1, .rule = Rule::kDenseEquivalent};
+  all["dense_equivalent without momentum"] = all["dense_equivalent"];
+  all["dense_equivalent without momentum"].optimizer.momentum = 0;
   all["adamw"] = sgd;
   all["adamw"].optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = 0.1};
   return all;

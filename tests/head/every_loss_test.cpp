@@ -286,14 +286,14 @@ TEST(EveryLoss, GoesOnFromItsNumbersToTheSameBits) {
           c.head.loss = loss;
           const ClassShard shard(kClasses, 0, 1);
           PartialFc whole(c.head, shard), first(c.head, shard), second(c.head, shard);
-          const at::Tensor embeddings = random_embeddings(c, whole.table().weights());
-          first.table().weights().copy_(whole.table().weights());
+          const at::Tensor embeddings = random_embeddings(c, whole.settled_table().weights());
+          first.settled_table().weights().copy_(whole.settled_table().weights());
           for (std::int64_t step = 0; step < 3; ++step) {
             by_head(whole, c, embeddings, step, 0.1);
             by_head(first, c, embeddings, step, 0.1);
           }
-          second.table().weights().copy_(first.table().weights());
-          second.table().momentum().copy_(first.table().momentum());
+          second.settled_table().weights().copy_(first.settled_table().weights());
+          second.settled_table().part("momentum").copy_(first.settled_table().part("momentum"));
           second.moving_numbers().copy_(first.moving_numbers());
           const Result want = by_head(whole, c, embeddings, 3, 0.1);
           const Result found = by_head(second, c, embeddings, 3, 0.1);
