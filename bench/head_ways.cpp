@@ -52,7 +52,7 @@ Step our_step(const HeadCase& c, const at::Tensor& embeddings) {
   const at::Tensor valid = torch::ones(c.batch);
   return [=](std::int64_t step, const std::vector<GlobalClass>& labels) {
     head->begin(sampler.draw(step, labels), valid);
-    head->forward(embeddings);
+    head->forward({embeddings}, *comm);
     head->exchange(*comm);
     Pending dx = comm->reduce_scatter(head->d_embeddings());
     head->update(kLearningRate, dx);

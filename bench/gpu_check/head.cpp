@@ -27,10 +27,12 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   // decides the sign of tiny ones.
   const double lr = c.head.table.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 1e-3 : 0.1;
   double loss = 0, gradient = 0;
-  at::Tensor negative = torch::ones({c.identities}, at::kBool);
+  const std::int64_t centers = centers_a_class(c.head.loss);
+  at::Tensor negative = torch::ones({c.identities * centers}, at::kBool);
   for (std::int64_t step = 0; step < 8; ++step) {
     const std::vector<GlobalClass> labels = labels_of(c, step);
-    for (const GlobalClass label : labels) negative[label.v] = false;
+    for (const GlobalClass label : labels)
+      negative.narrow(0, label.v * centers, centers).fill_(false);
     const SampledClasses classes = sampler.draw(step, labels);
     at::Tensor x = torch::nn::functional::normalize(torch::randn({c.batch, kDim}));
     if (c.learnt) {
@@ -49,6 +51,10 @@ void check_head(const std::string& what, const HeadCase& c, double limit) {
   }
   expect_below(what + ": loss", loss, limit);
   expect_below(what + ": gradient of embeddings", gradient, limit);
+  if (there.moving_numbers().numel() > 0) {
+    expect_below(what + ": the loss's numbers",
+                 error_of(there.moving_numbers(), cpu.moving_numbers()), 1e-6);
+  }
   cpu.settled_table().catch_up();
   there.settled_table().catch_up();
   expect_below(what + ": centres",
@@ -102,14 +108,21 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
                      std::int64_t micro_batches, const at::Tensor& skip) {
   head.begin(classes, valid);
   const std::int64_t samples = embeddings.size(0) / micro_batches;
+  const at::Tensor lengths = torch::linspace(5, 120, embeddings.size(0), embeddings.options());
   std::vector<at::Tensor> gradients;
   for (std::int64_t part = 0; part < micro_batches; ++part) {
-    head.forward({embeddings.narrow(0, part * samples, samples)}, comm, part * samples);
+    head.forward(
+        {embeddings.narrow(0, part * samples, samples), lengths.narrow(0, part * samples, samples)},
+        comm, part * samples);
     head.exchange(comm);
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     part + 1 < micro_batches ? head.accumulate(dx) : head.update(lr, dx, skip);
-    const at::Tensor gradient = dx.wait();  // the next part may overwrite its memory
-    gradients.push_back(micro_batches == 1 ? gradient : gradient.clone());
+    const at::Tensor gradient = dx.wait();           // the next part may overwrite its memory
+    const at::Tensor& d_lengths = head.d_lengths();  // added as one more column
+    const bool alone = micro_batches == 1 && !d_lengths.defined();
+    gradients.push_back(alone                 ? gradient
+                        : d_lengths.defined() ? at::cat({gradient, d_lengths.unsqueeze(1)}, 1)
+                                              : gradient.clone());
   }
   return gradients.size() == 1 ? gradients.front() : at::cat(gradients);
 }
@@ -131,6 +144,25 @@ void check_heads() {
   head.table.optimizer.rule = Rule::kDenseEquivalent;
   check_head("head, float32, dense_equivalent, nothing kept", {.head = head}, 1e-4);
   check_head("the same, the table in host memory", {.head = head, .in_host_memory = true}, 1e-4);
+  head = {};
+  head.table.dim = kDim;
+  head.gemm = GemmInput::kFloat32;
+  const auto check_loss = [&](const auto& loss) {
+    head.loss = loss;
+    head.interclass_filter = 0;
+    head.workspace_bytes = PartialFcOptions().workspace_bytes;
+    const std::string what = "head, float32, " + std::string(loss.kName);
+    check_head(what, {.head = head}, 1e-4);
+    head.workspace_bytes = 0;
+    head.interclass_filter = 0.15;
+    check_head(what + ", filter, nothing kept, in micro-batches",
+               {.head = head, .micro_batches = 4}, 1e-4);
+    head.tile_rows = 300;
+    check_head(what + ", the table in host memory, small tiles",
+               {.head = head, .in_host_memory = true}, 1e-4);
+    head.tile_rows = 0;
+  };
+  std::apply([&](const auto&... losses) { (check_loss(losses), ...); }, Losses());
   head = {};
   head.table.dim = kDim;
   head.table.optimizer.kind = CenterOptimizer::Kind::kAdamW;

@@ -156,7 +156,7 @@ __global__ void keep_nearest_kernel(TileShape tile, Logits logits) {
     if (cosines[k] > cosines[nearest]) nearest = k;
   }
   for (std::int64_t k = 0; k < logits.centers; ++k) {
-    if (k != nearest && !isnan(cosines[k])) cosines[k] = -kInfinity;
+    if (k != nearest && !std::isnan(cosines[k])) cosines[k] = -kInfinity;
   }
 }
 
