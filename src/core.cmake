@@ -31,6 +31,9 @@ configure_file(data/known_sets.h.in ${CMAKE_CURRENT_BINARY_DIR}/generated/data/k
 pfc_library(pfc_data HEADERS data/*.h SOURCES
   base/toml_text.cpp
   data/assemble.cpp
+  data/augmentation.cpp
+  data/augmentations/crop.cpp
+  data/augmentations/grey.cpp
   data/bmp_reader.cpp
   data/check_parts.cpp
   data/contact_sheet.cpp

@@ -1,49 +1,77 @@
-// Partial FC on a network of your own: 20,000 classes; each step uses a tenth of them.
+// A network of your own, trained as `pfc train` trains the built-in ones. The program registers it
+// under a name, which the configuration gives as model.network; what the network wants to know is
+// in model.options.
 //
-// The data are points around random class means, and the network is two linear layers. What matters
-// is how the head is used: begin, forward, exchange, update, and handing the gradient back to
-// autograd.
-#include <pfc/head/partial_fc.h>
+//   own_network CONFIG.toml [KEY=VALUE]...
+#include <pfc/comm/communicator.h>
+#include <pfc/comm/join_ranks.h>
+#include <pfc/comm/launch.h>
+#include <pfc/model/network.h>
+#include <pfc/train/config.h>
+#include <pfc/train/trainer.h>
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <exception>
 #include <iostream>
+#include <memory>
+#include <string>
+#include <variant>
 #include <vector>
 
-int main() {
-  constexpr std::int64_t kClasses = 20'000, kInputs = 64, kEmbedding = 32, kBatch = 64,
-                         kSteps = 200;
-  torch::manual_seed(0);
-  const torch::Tensor means = torch::randn({kClasses, kInputs});
-  torch::nn::Sequential network(torch::nn::Linear(kInputs, 128), torch::nn::PReLU(),
-                                torch::nn::Linear(128, kEmbedding));
-  torch::optim::SGD optimizer(network->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
+namespace {
 
-  const auto comm = pfc::make_self_communicator();
-  const pfc::ClassShard shard(kClasses, comm->rank(), comm->world());
-  const pfc::ClassSampler sampler({.sample_rate = 0.1}, shard);
-  pfc::PartialFcOptions options;
-  options.table.dim = kEmbedding;
-  options.scale = 16;
-  pfc::PartialFc head(options, shard);
+/// Four convolutions, each of which halves the image: 112 to 7 pixels.
+class SmallNetwork : public pfc::Backbone {
+ public:
+  /// `slope`: what the PReLUs begin with.
+  SmallNetwork(std::int64_t embedding_size, std::int64_t width, double slope) {
+    std::int64_t channels = 3;
+    for (std::int64_t next = width; next <= 8 * width; next *= 2) {
+      layers_->push_back(torch::nn::Conv2d(
+          torch::nn::Conv2dOptions(channels, next, 3).stride(2).padding(1).bias(false)));
+      layers_->push_back(torch::nn::BatchNorm2d(next));
+      layers_->push_back(
+          torch::nn::PReLU(torch::nn::PReLUOptions().num_parameters(next).init(slope)));
+      channels = next;
+    }
+    register_module("layers", layers_);
+    linear_ = register_module("linear", torch::nn::Linear(channels * 7 * 7, embedding_size));
+  }
 
-  for (std::int64_t step = 0; step < kSteps; ++step) {
-    std::vector<pfc::GlobalClass> labels;
-    for (std::int64_t i = 0; i < kBatch; ++i) labels.push_back({(step * kBatch + i) % 500});
-    torch::Tensor inputs = torch::randn({kBatch, kInputs}) / 4;
-    for (std::int64_t i = 0; i < kBatch; ++i)
-      inputs[i] += means[labels[static_cast<std::size_t>(i)].v];
+  torch::Tensor forward(torch::Tensor images) override {
+    return linear_->forward(layers_->forward(images).flatten(1));
+  }
 
-    const torch::Tensor x = torch::nn::functional::normalize(network->forward(inputs));
-    head.begin(sampler.draw(step, labels), torch::ones(kBatch));
-    head.forward({comm->all_gather(x.detach()).wait()}, *comm);
-    head.exchange(*comm);
-    pfc::Pending dx = comm->reduce_scatter(head.d_embeddings());
-    head.update(/*lr=*/0.1, dx);  // updates the centres while the embeddings' gradient is under way
-    optimizer.zero_grad();
-    x.backward(dx.wait());
-    optimizer.step();
-    if (step % 50 == 0 || step == kSteps - 1)
-      std::cout << "step " << step << "  loss " << head.loss() << "\n";
+ private:
+  torch::nn::Sequential layers_;
+  torch::nn::Linear linear_ = nullptr;
+};
+
+std::shared_ptr<pfc::Backbone> make_small_network(const pfc::NetworkArguments& arguments) {
+  torch::manual_seed(arguments.seed);  // what the constructors of torch::nn draw from
+  return std::make_shared<SmallNetwork>(arguments.embedding_size,
+                                        std::get<std::int64_t>(arguments.options.at("width")),
+                                        std::get<double>(arguments.options.at("slope")));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::cerr << "usage: own_network CONFIG.toml [KEY=VALUE]...\n";
+    return 2;
+  }
+  try {
+    pfc::register_network({.name = "small",
+                           .options = {{"width", std::int64_t{16}}, {"slope", 0.25}},
+                           .make = make_small_network});
+    const pfc::Config config =
+        pfc::load_config(argv[1], std::vector<std::string>(argv + 2, argv + argc));
+    const auto comm = pfc::join_ranks(pfc::find_launch(), config.train.device);
+    pfc::train(config, *comm);
+  } catch (const std::exception& error) {
+    std::cerr << "own_network: " << error.what() << "\n";
+    return 1;
   }
 }

@@ -52,6 +52,9 @@ std::string toml(const std::vector<T>& values) {
   for (const T& value : values) text += (text.size() > 1 ? ", " : "") + toml(value);
   return text + "]";
 }
+std::string toml(const NamedValues& values) {
+  return toml_table(values);
+}
 std::string toml(const EnumSlot& slot) {
   return toml_string(slot.get(slot.value));
 }
@@ -69,11 +72,17 @@ Field choice(std::string key, std::string& value, OnResume on_resume,
   return {std::move(key), &value, on_resume, {}, std::move(choices), std::move(meaning)};
 }
 
-Field number(std::string key, Slot slot, OnResume on_resume, Range range, std::string meaning) {
+Field choices(std::string key, std::vector<std::string>& values, OnResume on_resume,
+              std::vector<std::string_view> choices, std::string meaning) {
+  return {std::move(key), &values, on_resume, {}, std::move(choices), std::move(meaning)};
+}
+
+Field number(std::string key, ValueSlot slot, OnResume on_resume, Range range,
+             std::string meaning) {
   return {std::move(key), slot, on_resume, range, {}, std::move(meaning)};
 }
 
-Field any(std::string key, Slot slot, OnResume on_resume, std::string meaning) {
+Field any(std::string key, ValueSlot slot, OnResume on_resume, std::string meaning) {
   return {std::move(key), slot, on_resume, {}, {}, std::move(meaning)};
 }
 
@@ -100,6 +109,8 @@ std::string wanted(const Field& field) {
         if constexpr (std::is_same_v<T, std::string>) return "a string";
         if constexpr (std::is_same_v<T, std::vector<std::int64_t>>)
           return "a list of integers, each" + range;
+        if constexpr (std::is_same_v<T, NamedValues>)
+          return "a table whose values are booleans, numbers or strings";
         return "a list of strings";
       },
       field.slot);
@@ -107,6 +118,21 @@ std::string wanted(const Field& field) {
 
 std::string literal(const Field& field) {
   return std::visit([](auto slot) { return toml(slot); }, field.slot);
+}
+
+std::string toml_table(const NamedValues& values) {
+  std::string text;
+  for (const auto& [name, value] : values) {
+    text += (text.empty() ? " " : ", ") + name + " = " +
+            std::visit([](const auto& each) { return toml(each); }, value);
+  }
+  return text.empty() ? "{}" : "{" + text + " }";
+}
+
+std::string_view kind_of(const NamedValue& value) {
+  if (std::holds_alternative<bool>(value)) return "true or false";
+  if (std::holds_alternative<std::int64_t>(value)) return "an integer";
+  return std::holds_alternative<double>(value) ? "a number" : "a string";
 }
 
 std::string toml_number(double value) {

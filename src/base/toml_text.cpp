@@ -1,9 +1,13 @@
 #include "base/toml_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
+#include <utility>
 
+#include "base/named_values.h"
 #include "pfc/base/file_kind.h"
+#include "pfc/base/files.h"
 
 namespace pfc {
 
@@ -25,6 +29,28 @@ toml::table parse_toml(std::string_view text, std::string_view file) {
         what, [](unsigned char c) { return c < 0x20; }, ' ');
     place_of(file, error.source()).fail(what);
   }
+}
+
+std::optional<NamedValue> named_value(const toml::node& node) {
+  if (const auto value = node.value_exact<bool>()) return *value;
+  if (const auto value = node.value_exact<std::int64_t>()) return *value;
+  if (const auto value = node.value_exact<double>(); value && std::isfinite(*value)) return *value;
+  if (auto value = node.value_exact<std::string>()) return expand_home(std::move(*value));
+  return std::nullopt;
+}
+
+NamedValues parse_named_values(std::string_view text, std::string_view file) {
+  const toml::table table = parse_toml("values = " + std::string(text), file);
+  const toml::node* values = table.get("values");
+  if (table.size() != 1 || !values->is_table())
+    throw DataError(std::string(file), "options", "want a table");
+  NamedValues read;
+  for (const auto& [name, node] : *values->as_table()) {
+    const auto value = named_value(node);
+    if (!value) throw DataError(std::string(file), "options", "want booleans, numbers and strings");
+    read.emplace(name.str(), *value);
+  }
+  return read;
 }
 
 }  // namespace pfc

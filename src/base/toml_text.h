@@ -2,10 +2,12 @@
 
 #include <toml++/toml.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "pfc/base/error.h"
+#include "pfc/base/field.h"
 
 namespace pfc {
 
@@ -20,5 +22,8 @@ Place place_of(std::string_view file, const toml::source_region& source);
 
 /// Parses a TOML text; `file` stands for it in messages. Throws DataError with the line.
 toml::table parse_toml(std::string_view text, std::string_view file);
+
+/// The node's value; nothing for a list, a table, a date, or a number that is not finite.
+std::optional<NamedValue> named_value(const toml::node& node);
 
 }  // namespace pfc

@@ -224,6 +224,8 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
     return reject(error);
   }
   if (job.plan.mirror[place] != 0) mirror(pixels);
+  options_.augmenter.apply({pixels, kFaceSize, kFaceSize}, job.plan.step,
+                           static_cast<std::int64_t>(place));
   return std::nullopt;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/named_values.h"
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
@@ -66,7 +67,10 @@ SavedState read_state(const std::filesystem::path& path, std::string_view likely
     throw DataError(path.string(), "__metadata__",
                     "format '" + format->second + "', want '" + kFormat + "'");
   }
-  return {{file->metadata("network"), file->integer("embedding_size")},
+  const auto options = file->metadata().find("options");
+  return {{file->metadata("network"), file->integer("embedding_size"),
+           options == file->metadata().end() ? NamedValues{}
+                                             : parse_named_values(options->second, path.string())},
           std::move(dict.tensors),
           {},
           {}};
@@ -188,10 +192,12 @@ Checksums save_backbone(const Backbone& backbone, std::string_view name,
          tensor.sizes().vec(),
          {static_cast<const std::byte*>(alive.back().const_data_ptr()), alive.back().nbytes()}});
   }
-  return write_safetensors(path, views,
-                           {{"format", kFormat},
-                            {"network", std::string(name)},
-                            {"embedding_size", std::to_string(embedding_size)}});
+  std::map<std::string, std::string> metadata = {
+      {"format", kFormat},
+      {"network", std::string(name)},
+      {"embedding_size", std::to_string(embedding_size)}};
+  if (!backbone.options().empty()) metadata["options"] = toml_table(backbone.options());
+  return write_safetensors(path, views, metadata);
 }
 
 BackboneName name_of_backbone(const std::filesystem::path& path, std::string_view likely) {
@@ -207,7 +213,8 @@ SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view 
   }
   SavedBackbone saved{state.name, nullptr, {}};
   try {
-    saved.backbone = make_backbone(state.name.network, state.name.embedding_size, /*seed=*/0);
+    saved.backbone = make_backbone(state.name.network, state.name.embedding_size, /*seed=*/0,
+                                   state.name.options);
   } catch (const Error& error) {
     throw DataError(path.string(), "network", error.what());
   }

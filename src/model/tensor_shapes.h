@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "pfc/model/backbone_file.h"
+#include "pfc/model/network.h"
 
 namespace pfc {
-
-/// Shapes by name. A network is recognised by the shapes of its tensors in a file.
-using TensorShapes = std::map<std::string, std::vector<std::int64_t>>;
 
 /// Nothing if there is no such tensor or axis.
 inline std::optional<std::int64_t> extent(const TensorShapes& tensors, const std::string& name,

@@ -116,6 +116,15 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
   }
 }
 
+/// The name of an option, which is written without quotes.
+bool is_bare(std::string_view name) {
+  const auto belongs = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && std::ranges::all_of(name, belongs);
+}
+
 /// Whether the node is what the field accepts; then the slot has its value.
 template <typename T>
 bool take(const toml::node& node, const Field& field, T* slot) {
@@ -129,7 +138,31 @@ bool take(const toml::node& node, const Field& field, const EnumSlot& slot) {
   return name.has_value();
 }
 
+bool take(const toml::node&, const Field&, NamedValues*) {
+  return false;  // assign_named
+}
+
+/// `name` in the field's table.
+void assign_named(const Field& field, const std::string& name, const toml::node& node,
+                  const Place& place) {
+  if (!is_bare(name)) {
+    place.fail(field.key + " has the name " + excerpt(name) + ", want letters, digits, - and _");
+  }
+  const auto value = named_value(node);
+  if (!value) {
+    place.fail(field.key + "." + name + " is " + shown(node) +
+               ", want true or false, a number or a string");
+  }
+  (*std::get<NamedValues*>(field.slot))[name] = *value;
+}
+
 void assign(const Field& field, const toml::node& node, const Place& place) {
+  if (const toml::table* table = node.as_table();
+      table != nullptr && std::holds_alternative<NamedValues*>(field.slot)) {
+    for (const auto& [name, each] : *table)
+      assign_named(field, std::string(name.str()), each, place_of(place.file, name.source()));
+    return;
+  }
   if (!std::visit([&](auto slot) { return take(node, field, slot); }, field.slot))
     place.fail(field.key + " is " + shown(node) + ", want " + wanted(field));
 }
@@ -144,10 +177,18 @@ class Source {
     const auto found = std::ranges::find(fields_, key, &Field::key);
     return found == fields_.end() ? nullptr : &*found;
   }
-  bool is_section(std::string_view name) const {
-    return std::ranges::any_of(fields_, [&](const Field& field) {
-      return field.section().size() == name.size() + 1 && field.section().starts_with(name);
-    });
+  bool is_section(const std::string& name) const {
+    return std::ranges::any_of(
+        fields_, [&](const Field& field) { return field.key.starts_with(name + "."); });
+  }
+  /// The field of whose table `key` names an entry, or nothing.
+  const Field* find_table(std::string_view key) const {
+    const auto holds = [&](const Field& field) {
+      return std::holds_alternative<NamedValues*>(field.slot) && key.size() > field.key.size() &&
+             key.starts_with(field.key) && key[field.key.size()] == '.';
+    };
+    const auto found = std::ranges::find_if(fields_, holds);
+    return found == fields_.end() ? nullptr : &*found;
   }
   const std::vector<Field>& known() const { return fields_; }
 
@@ -177,29 +218,31 @@ class Source {
   std::optional<Place> epochs_, steps_;
 };
 
-void apply_table(const toml::table& table, std::string_view file, Config& config) {
-  Source source(config);
+/// `prefix`: the section that the table is, with the dot.
+void apply_section(const toml::table& table, const std::string& prefix, std::string_view file,
+                   Source& source) {
   for (const auto& [key, node] : table) {
-    const std::string name(key.str());
+    const std::string name(key.str()), path = prefix + name;
     const Place place = place_of(file, key.source());
-    if (name == "base") continue;
-    if (const Field* field = source.find(name); field && field->section().empty()) {
+    if (path == "base") continue;
+    const bool is_one_name = name.find('.') == name.npos;  // "a.b" in quotes is no key of [a]
+    if (const Field* field = source.find(path); field && is_one_name) {
       source.set(*field, node, place);
-    } else if (!source.is_section(name)) {
-      if (node.is_table()) fail_unknown_section(name, source.known(), place);
-      fail_unknown(name, source.known(), place);
-    } else if (const toml::table* section = node.as_table()) {
-      for (const auto& [inner, value] : *section) {
-        const std::string path = name + "." + std::string(inner.str());
-        const Place inside = place_of(file, inner.source());
-        const Field* known = source.find(path);
-        if (!known) fail_unknown(path, source.known(), inside);
-        source.set(*known, value, inside);
-      }
+    } else if (is_one_name && source.is_section(path)) {
+      const toml::table* section = node.as_table();
+      if (!section) place.fail(path + " is " + shown(node) + ", want a section [" + path + "]");
+      apply_section(*section, path + ".", file, source);
+    } else if (prefix.empty() && node.is_table()) {
+      fail_unknown_section(name, source.known(), place);
     } else {
-      place.fail(name + " is " + shown(node) + ", want a section [" + name + "]");
+      fail_unknown(path, source.known(), place);
     }
   }
+}
+
+void apply_table(const toml::table& table, std::string_view file, Config& config) {
+  Source source(config);
+  apply_section(table, "", file, source);
   source.settle_length();
 }
 
@@ -229,7 +272,7 @@ void apply_file(const std::filesystem::path& path, std::vector<std::filesystem::
 std::optional<toml::table> parse_value(const std::string& text) {
   try {
     toml::table table = parse_toml("value = " + text, "--set");
-    if (table.size() == 1 && !table.get("value")->is_table()) return table;
+    if (table.size() == 1) return table;
   } catch (const DataError&) {  // no TOML, so a bare string
   }
   return std::nullopt;
@@ -251,7 +294,8 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
     const std::string key = trimmed(each.substr(0, equals)),
                       text = trimmed(each.substr(equals + 1));
     const Place place{"--set", excerpt(each)};
-    const Field* field = source.find(key);
+    const Field* table = source.find_table(key);
+    const Field* field = table ? table : source.find(key);
     if (!field) fail_unknown(key, source.known(), place);
 
     const bool text_is_wanted = std::holds_alternative<std::string*>(field->slot) ||
@@ -263,7 +307,11 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
                                  !value->get("value")->is_array());
     if (bare) value = parse_value(toml_string(text));
     if (!value) place.fail("the value cannot be read as text");
-    source.set(*field, *value->get("value"), place);
+    if (table) {
+      assign_named(*table, key.substr(table->key.size() + 1), *value->get("value"), place);
+    } else {
+      source.set(*field, *value->get("value"), place);
+    }
   }
   source.settle_length();
 }
@@ -274,6 +322,10 @@ void check(const Config& config, std::string_view name) {
   const Loss loss = loss_named(config.head.margin, config.head.losses, config.head.m);
   if (const std::string wrong = wrong_with(loss); !wrong.empty())
     throw DataError(name, "head.margin", wrong);
+  for (const std::string& each : config.data.augment) {
+    if (std::ranges::count(config.data.augment, each) > 1)
+      throw DataError(name, "data.augment", "has " + each + " more than once");
+  }
   const auto& milestones = config.schedule.milestones;
   if (std::ranges::adjacent_find(milestones, std::greater_equal{}) != milestones.end()) {
     throw DataError(name, "schedule.milestones", "are not ascending");

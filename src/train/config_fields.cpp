@@ -7,7 +7,33 @@
 
 namespace pfc {
 
-std::vector<Field> fields(Config& c) {
+namespace {
+
+std::vector<std::string_view> augmentation_names() {
+  std::vector<std::string_view> names;
+  for (const Augmentation* each : augmentations()) names.push_back(each->name);
+  return names;
+}
+
+/// The settings of all augmentations.
+std::vector<Field> augmentation_fields(AugmentationValues& values) {
+  std::vector<Field> all;
+  const auto add = [&](const std::string& name, double usual, const Range& range,
+                       const std::string& meaning) {
+    double& value = values.try_emplace(name, usual).first->second;
+    all.push_back(key::number("augment." + name, &value, OnResume::kTold, range, meaning));
+  };
+  for (const Augmentation* each : augmentations()) {
+    add(each->name + ".probability", each->probability, key::from_to(0, 1),
+        "how often " + each->meaning);
+    for (const AugmentationSetting& setting : each->settings)
+      add(each->name + "." + setting.name, setting.usual, setting.range, setting.meaning);
+  }
+  return all;
+}
+
+/// The keys of Config's own values.
+std::vector<Field> own_fields(Config& c) {
   constexpr double kPi = 3.14159;
   using namespace key;
   using enum OnResume;
@@ -27,6 +53,9 @@ std::vector<Field> fields(Config& c) {
       number("data.max_corrupt_share", &c.data.max_corrupt_share, kFree, from_to(0, 1),
              "a larger share of images that do not decode stops the run"),
       any("data.mirror", &c.data.mirror, kFixed, "flip half of the images left to right"),
+      choices("data.augment", c.data.augment, kTold, augmentation_names(),
+              "random changes to training images, made after the flip in this order; each has a "
+              "section [augment.NAME]"),
       number("data.shuffle_window", &c.data.shuffle_window, kFixed, from(0),
              "for disks that are slow at small reads: images are read in blocks of 1024, and this "
              "many are mixed, for example 100000; 0: images come in any order"),
@@ -34,13 +63,14 @@ std::vector<Field> fields(Config& c) {
       any("model.network", &c.model.network, kFixed,
           "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
           "published variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
-          "vit_l_dp005_mask_005"),
-      number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 65536),
+          "vit_l_dp005_mask_005; or one that a program registered"),
+      number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 8192),
              "length of an embedding"),
       any("model.sync_bn", &c.model.sync_bn, kTold,
           "normalise over the images of all ranks in batch normalisation, not over each rank's "
           "own"),
-
+      any("model.options", &c.model.options, kFixed,
+          "settings of a network that a program registered, by the names that it gives them"),
       any("model.freeze", &c.model.freeze, kFixed,
           "parts of the network that do not train, batch normalisation included: conv1, layer1, "
           "layer2.0, …"),
@@ -148,6 +178,14 @@ std::vector<Field> fields(Config& c) {
   const auto shared = std::ranges::find(all, "head.m", &Field::key);
   all.insert(shared + 1, std::make_move_iterator(of_losses.begin()),
              std::make_move_iterator(of_losses.end()));
+  return all;
+}
+
+}  // namespace
+
+std::vector<Field> fields(Config& config) {
+  std::vector<Field> all = own_fields(config);
+  std::ranges::move(augmentation_fields(config.augment), std::back_inserter(all));
   return all;
 }
 

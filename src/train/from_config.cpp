@@ -49,8 +49,8 @@ StepPlannerOptions planner_options(const Config& config) {
 
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
                                        Communicator& comm) {
-  auto backbone =
-      make_backbone(config.model.network, config.model.embedding_size, config.train.seed);
+  auto backbone = make_backbone(config.model.network, config.model.embedding_size,
+                                config.train.seed, config.model.options);
   if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
   move_to(device, *backbone);
   backbone->freeze(config.model.freeze);

@@ -19,6 +19,7 @@
 #include "pfc/data/dataset.h"
 #include "pfc/data/loader.h"
 #include "pfc/model/backbone.h"
+#include "pfc/model/network.h"
 #include "pfc/train/checkpoint.h"
 #include "pfc/train/metrics.h"
 #include "pfc/train/schedule.h"
@@ -152,9 +153,11 @@ class Run {
           return planner_.at(step);
         },
         done(), comm.rank(), comm.world(),
-        LoaderOptions{.threads = worker_threads(config, place_),
-                      .prefetch = static_cast<int>(config.data.prefetch),
-                      .most_corrupt_share = config.data.max_corrupt_share});
+        LoaderOptions{
+            .threads = worker_threads(config, place_),
+            .prefetch = static_cast<int>(config.data.prefetch),
+            .most_corrupt_share = config.data.max_corrupt_share,
+            .augmenter = Augmenter(config.data.augment, config.augment, config.train.seed)});
   }
 
   void go() {
@@ -355,6 +358,7 @@ void train(const Config& config, Communicator& comm, Start start) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
+  require_network(config.model.network, config.model.options);
   require_whole_batch(config.train.batch_size, comm.world(), config.train.micro_batches);
   try {
     Run(config, comm, start).go();

@@ -104,6 +104,36 @@ std::vector<std::uint8_t> image_of(const Batch& batch, std::size_t i) {
   return {first, first + kImageBytes};
 }
 
+/// The pixels of a step's global batch in the order of the plan, loaded by `world` ranks that began
+/// at `first_step`.
+std::vector<std::uint8_t> augmented_batch(std::int64_t step, std::int64_t first_step, int world,
+                                          int threads) {
+  AugmentationValues values = usual_augmentation_values();
+  std::vector<std::string> names;
+  for (const Augmentation* each : augmentations()) {
+    names.push_back(each->name);
+    values[each->name + ".probability"] = 0.5;
+  }
+  std::vector<std::uint8_t> all;
+  for (int rank = 0; rank < world; ++rank) {
+    Pictures pictures;
+    Loader loader(pictures, plan_at, first_step, rank, world,
+                  {.threads = threads, .prefetch = 2, .augmenter = Augmenter(names, values, 3)});
+    for (std::int64_t before = first_step; before < step; ++before) loader.next();
+    const Batch batch = loader.next().second;
+    all.insert(all.end(), batch.pixels.begin(), batch.pixels.end());
+  }
+  return all;
+}
+
+TEST(Loader, AugmentsAlikeOnAnyThreadsAndRanksAndAfterAResume) {
+  const auto want = augmented_batch(4, 0, 1, 1);
+  EXPECT_EQ(augmented_batch(4, 0, 1, 4), want);
+  EXPECT_EQ(augmented_batch(4, 4, 1, 2), want);
+  EXPECT_EQ(augmented_batch(4, 3, 3, 2), want);
+  EXPECT_NE(augmented_batch(20, 20, 1, 1), want);  // the same images, sixteen steps later
+}
+
 TEST(Loader, GivesThePlannedImagesInOrderOfSteps) {
   Pictures pictures;
   Loader loader(pictures, plan_at, 7, 0, 1, {.threads = 3, .prefetch = 2});

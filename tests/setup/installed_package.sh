@@ -20,9 +20,15 @@ example() {
 }
 loss_falls() { awk '/loss/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' "$1"; }
 
+# It trains its own network by a configuration, and goes on from what it saved.
 example own_network
-"$folder/own_network/own_network" | tee "$folder/printed"
+"$folder/pfc/bin/pfc" data synth "$folder/synthetic" --identities 20 --images 4 --unseen 2 --pairs 20 >/dev/null
+"$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" \
+  data.train="$folder/synthetic/train.rec" output="$folder/output"
+grep -o '"loss":[^,}]*' "$folder/output/metrics.jsonl" | tr ':' ' ' | awk '{ print "step", NR, "loss", $2 }' | tee "$folder/printed"
 loss_falls "$folder/printed"
+if "$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" model.options.widht=8 2>"$folder/said"; then exit 1; fi
+grep -q 'the nearest is width' "$folder/said"
 
 example own_head MPI OpenSSL PNG Protobuf ONNX tomlplusplus PkgConfig nlohmann_json
 "$folder/own_head/own_head" | tee "$folder/printed"

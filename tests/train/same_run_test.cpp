@@ -46,11 +46,11 @@ TEST(SameRun, KeepsThePlanAndTheShapesOfWhatWasSaved) {
   std::vector<std::string> fixed;
   for (const Field& field : fields(config))
     if (field.on_resume == OnResume::kFixed) fixed.push_back(field.key);
-  EXPECT_THAT(fixed,
-              ElementsAre("data.min_images", "data.mirror", "data.shuffle_window", "model.network",
-                          "model.embedding_size", "model.freeze", "head.sub_centers", "head.update",
-                          "head.center_type", "head.state_type", "optimizer.kind",
-                          "optimizer.momentum", "train.batch_size", "train.seed"));
+  EXPECT_THAT(
+      fixed, ElementsAre("data.min_images", "data.mirror", "data.shuffle_window", "model.network",
+                         "model.embedding_size", "model.options", "model.freeze",
+                         "head.sub_centers", "head.update", "head.center_type", "head.state_type",
+                         "optimizer.kind", "optimizer.momentum", "train.batch_size", "train.seed"));
 }
 
 TEST(SameRun, RefusesAnotherPlanOrAnotherShape) {

@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
 
 #include <sstream>
 
@@ -11,6 +14,7 @@
 #include "pfc/formats/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
+#include "pfc/model/network.h"
 #include "train/output_folder.h"
 #include "train/same_data.h"
 #include "train/small_run.h"
@@ -88,6 +92,61 @@ TEST_F(Train, LearnsWithABackboneInBFloat16) {
   config_.eval.sets = {};
   run();
   EXPECT_LT(losses().back(), losses().front());
+}
+
+/// With batch normalisation of LibTorch's, and a factor that the configuration sets.
+class OwnNetwork : public Backbone {
+ public:
+  OwnNetwork(std::int64_t embedding_size, std::uint64_t seed, double factor) : factor_(factor) {
+    norm_ = register_module("norm", torch::nn::BatchNorm2d(3));
+    linear_ = register_module("linear", torch::nn::Linear(3 * 7 * 7, embedding_size));
+    auto generator = at::detail::createCPUGenerator(seed);
+    const torch::NoGradGuard no_grad;
+    linear_->weight.normal_(0, 0.1, generator);
+    linear_->bias.zero_();
+  }
+  torch::Tensor forward(torch::Tensor images) override {
+    const auto small = torch::avg_pool2d(norm_->forward(images), 16);
+    return linear_->forward(small.flatten(1)) * factor_;
+  }
+
+ private:
+  double factor_;
+  torch::nn::BatchNorm2d norm_ = nullptr;
+  torch::nn::Linear linear_ = nullptr;
+};
+
+const bool kIsRegistered = [] {
+  register_network({.name = "train_test_own",
+                    .options = {{"factor", 1.0}},
+                    .make = [](const NetworkArguments& a) -> std::shared_ptr<Backbone> {
+                      return std::make_shared<OwnNetwork>(a.embedding_size, a.seed,
+                                                          std::get<double>(a.options.at("factor")));
+                    }});
+  return true;
+}();
+
+TEST_F(Train, ANetworkOfTheProgramsOwnIsTrainedSavedAndResumed) {
+  ASSERT_TRUE(kIsRegistered);
+  config_.model.network = "train_test_own";
+  config_.model.options = {{"factor", std::int64_t{2}}};
+  config_.model.sync_bn = true;
+  run();
+  EXPECT_LT(losses().back(), losses().front());
+  const SavedBackbone saved = open_backbone(fs::path(config_.output) / "last.safetensors");
+  EXPECT_EQ(saved.name.options, (NamedValues{{"factor", 2.0}}));
+  const auto images = torch::rand({2, 3, kFaceSize, kFaceSize});
+  saved.backbone->eval();
+  const auto bigger = saved.backbone->forward(images);
+  const auto one = make_backbone("train_test_own", 32, 0);
+  load_backbone(fs::path(config_.output) / "last.safetensors", *one);
+  one->eval();
+  EXPECT_TRUE(torch::allclose(bigger, 2 * one->forward(images)));
+
+  config_.train.steps += 2;
+  EXPECT_NO_THROW(run(Start::kResume));
+  config_.model.options = {};
+  EXPECT_THAT([&] { run(Start::kResume); }, ThrowsMessage<Error>(HasSubstr("model.options is {}")));
 }
 
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {
@@ -316,7 +375,12 @@ TEST_F(Train, WhatIsWrongIsSaidBeforeTheTrainingSetIsIndexed) {
     return std::string("nothing");
   };
   EXPECT_THAT(said([](Config& c) { c.model.network = "r51"; }),
-              HasSubstr("network 'r51' is unknown; known: r18"));
+              HasSubstr("network 'r51' is unknown; the nearest known one is r50; known: r18"));
+  EXPECT_THAT(said([](Config& c) {
+                c.model.options = {{"depth", true}};
+              }),
+              HasSubstr("model.options.depth: network 'tiny' has no such option, and no other"));
+  EXPECT_FALSE(fs::exists(right.output));
   EXPECT_THAT(said([](Config& c) { c.model.freeze = {"layer9"}; }), HasSubstr("no part 'layer9'"));
   EXPECT_THAT(said([](Config& c) { c.model.embedding_size = 9000; }), HasSubstr("want 1 to 8192"));
   EXPECT_THAT(said([](Config& c) { c.train.micro_batches = 3; }), HasSubstr("does not divide"));

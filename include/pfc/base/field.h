@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,9 +39,15 @@ EnumSlot enum_slot(E& value) {
           [](void* at, std::string_view name) { *static_cast<E*>(at) = *value_named<E>(name); }};
 }
 
+/// Values by names that the configuration does not know, such as the settings of a network that a
+/// program registered.
+using NamedValue = std::variant<bool, std::int64_t, double, std::string>;
+using NamedValues = std::map<std::string, NamedValue, std::less<>>;
+
 /// Where a key's value lives; its type is the type that the key wants.
-using Slot = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, EnumSlot,
-                          std::vector<std::int64_t>*, std::vector<std::string>*>;
+using ValueSlot =
+    std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, EnumSlot,
+                 std::vector<std::int64_t>*, std::vector<std::string>*, NamedValues*>;
 
 /// What a resumed run may do with a key.
 enum class OnResume {
@@ -51,15 +59,16 @@ enum class OnResume {
 /// One key of a configuration: everything that parsing, writing, resuming and the reference need to
 /// know.
 struct Field {
-  std::string key;  ///< `section.name`, or `name` for what stands before the sections
-  Slot slot;
+  std::string
+      key;  ///< `section.name`, `section.part.name`, or `name` for what stands before the sections
+  ValueSlot slot;
   OnResume on_resume;                          ///< has no default, so that no key can forget it
   Range range = {};                            ///< for numbers
   std::vector<std::string_view> choices = {};  ///< for strings and enums; empty: any string
   std::string meaning;
 
   std::string_view section() const {  ///< with the dot
-    return std::string_view(key).substr(0, key.find('.') + 1);
+    return std::string_view(key).substr(0, key.rfind('.') + 1);
   }
   std::string_view name() const { return std::string_view(key).substr(section().size()); }
 };
@@ -88,10 +97,13 @@ Field choice(std::string key, E& value, OnResume on_resume, std::string meaning)
 /// A key whose value is one of a few strings.
 Field choice(std::string key, std::string& value, OnResume on_resume,
              std::vector<std::string_view> choices, std::string meaning);
+/// A key whose value is a list of strings out of a few.
+Field choices(std::string key, std::vector<std::string>& values, OnResume on_resume,
+              std::vector<std::string_view> choices, std::string meaning);
 /// A key whose value is a number, or a list of them.
-Field number(std::string key, Slot slot, OnResume on_resume, Range range, std::string meaning);
+Field number(std::string key, ValueSlot slot, OnResume on_resume, Range range, std::string meaning);
 /// A key that takes every value of its slot's type.
-Field any(std::string key, Slot slot, OnResume on_resume, std::string meaning);
+Field any(std::string key, ValueSlot slot, OnResume on_resume, std::string meaning);
 
 }  // namespace key
 
@@ -102,6 +114,11 @@ std::string literal(const Field& field);
 
 /// A basic TOML string: one line, whatever the text contains.
 std::string toml_string(std::string_view text);
+/// As a table in a line: "{ depth = 3 }".
+std::string toml_table(const NamedValues& values);
+/// What kind of value it is, in words: "an integer".
+std::string_view kind_of(const NamedValue& value);
+
 /// A TOML float that reads back as the same number.
 std::string toml_number(double value);
 

@@ -30,6 +30,7 @@ enum class RandomStream : std::uint32_t {
   kHeldOut = 19,
   kSheet = 20,
   kFeatureNoise = 21,
+  kAugmentation = 22,
   kLoss = 30,
 };
 

@@ -7,12 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "pfc/data/augmentation.h"
 #include "pfc/data/dataset.h"
 #include "pfc/plan/step_plan.h"
 
 namespace pfc {
 
-/// One rank's images of a step, decoded and mirrored.
+/// One rank's images of a step: decoded, mirrored and augmented.
 struct Batch {
   std::int64_t step = 0;
   /// [b, 112, 112, 3] RGB; zeros for an image that did not decode.
@@ -28,6 +29,7 @@ struct LoaderOptions {
   /// The run stops if a larger share of the images so far was corrupt. Each corrupt image counts
   /// once; while there are fewer than 1000 images, the share is taken of 1000.
   double most_corrupt_share = 1e-3;
+  Augmenter augmenter = {};  ///< changes images after they are mirrored
 };
 
 /// Decodes ahead what the plan will ask for. Batches come in the order of steps, beginning with

@@ -10,6 +10,7 @@
 // NOLINTNEXTLINE: torch::nn::Module is the type that users build on
 #include <torch/nn/module.h>
 
+#include "pfc/base/field.h"
 #include "pfc/comm/communicator.h"
 
 namespace pfc {
@@ -39,8 +40,13 @@ class Backbone : public torch::nn::Module {
   std::string title() const { return title_.empty() ? name() : title_; }
   void set_title(std::string title) { title_ = std::move(title); }
 
+  /// What make_backbone made it with, its usual values included; saved with its weights.
+  const NamedValues& options() const { return options_; }
+  void set_options(NamedValues options) { options_ = std::move(options); }
+
  private:
   std::string title_;
+  NamedValues options_;
   std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
 };
 
@@ -51,14 +57,19 @@ class Backbone : public torch::nn::Module {
 /// - vit_t vit_s vit_b vit_l vit_h, and vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005
 ///   vit_l_dp005_mask_005: vision transformers and the variants that are trained on WebFace42M
 ///
-/// Initial values depend only on `seed`. Throws Error, naming the known ones, for other names.
+/// Others are those of register_network (network.h), which may have options. Initial values depend
+/// only on `seed`. Throws Error, naming the known ones, for other names
+/// and options.
 std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
-                                        std::uint64_t seed);
+                                        std::uint64_t seed, const NamedValues& options = {});
+/// The names of the networks that are built in.
 const std::vector<std::string>& backbone_names();
 
 /// From now on, batch normalisation in training normalises over the images of all ranks, which must
 /// train together; by default it uses a rank's own images. `comm` must outlive the backbone's
-/// training. For networks of make_backbone.
+/// training. It holds for torch::nn::BatchNorm1d, 2d and 3d too, and for every call of LibTorch's
+/// batch normalisation with a buffer of the network. Throws Error for a batch normalisation that
+/// keeps no running statistics.
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
 
 /// Moves a backbone to a device. On a GPU the weights of convolutions are put into channels_last,

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "pfc/base/checksum.h"
+#include "pfc/base/field.h"
 
 namespace pfc {
 
@@ -25,6 +26,7 @@ void save_state_dict(const Backbone& backbone, const std::filesystem::path& path
 struct BackboneName {
   std::string network;
   std::int64_t embedding_size = 0;
+  NamedValues options = {};  ///< of a network that has some
 };
 /// A network of make_backbone with the weights of a file.
 struct SavedBackbone {

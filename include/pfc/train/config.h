@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "pfc/base/field.h"
 #include "pfc/base/names.h"
 #include "pfc/comm/launch.h"
+#include "pfc/data/augmentation.h"
 #include "pfc/head/center_optimizer.h"
 #include "pfc/head/gemm_input.h"
 #include "pfc/head/loss.h"
@@ -69,14 +71,17 @@ struct Config {
     double max_corrupt_share =
         1e-3;            ///< of images that do not decode; a larger share stops the run
     bool mirror = true;  ///< flip half of the images left to right
-    std::int64_t shuffle_window = 0;  ///< images mixed while a file is read in order; 0: all
+    std::vector<std::string> augment = {};  ///< augmentations, in the order in which they are made
+    std::int64_t shuffle_window = 0;        ///< images mixed while a file is read in order; 0: all
 
     bool operator==(const Data&) const = default;
   } data;
+  AugmentationValues augment = usual_augmentation_values();  ///< what `data.augment` names uses
   struct Model {
     std::string network = "r50";
     std::int64_t embedding_size = 512;
     bool sync_bn = false;                  ///< batch normalisation over the images of all ranks
+    NamedValues options = {};              ///< of the network, by the names that it knows
     std::vector<std::string> freeze = {};  ///< parts that do not train: "conv1", "layer1", …
 
     bool operator==(const Model&) const = default;

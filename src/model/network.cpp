@@ -1,0 +1,149 @@
+#include "pfc/model/network.h"
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <utility>
+
+#include "base/edit_distance.h"
+#include "model/iresnet.h"
+#include "model/mobilefacenet.h"
+#include "model/tensor_shapes.h"
+#include "model/vit.h"
+#include "pfc/base/error.h"
+
+namespace pfc {
+namespace {
+
+/// Far beyond any use; a damaged file must not ask for more memory than there is.
+constexpr std::int64_t kMaxEmbeddingSize = 8192;
+
+template <class Shape, class Make, class Recognise>
+Network built_in(std::string name, const Shape& shape, Make make, Recognise recognise) {
+  return {.name = std::move(name),
+          .make =
+              [shape, make](const NetworkArguments& arguments) {
+                return make(shape, arguments.embedding_size, arguments.seed);
+              },
+          .recognise = std::bind_front(recognise, shape)};
+}
+
+Network iresnet(std::string name, const IResNetShape& shape) {
+  return built_in(std::move(name), shape, make_iresnet, iresnet_embedding_size);
+}
+
+Network mobilefacenet(std::string name, const MobileFaceNetShape& shape) {
+  return built_in(std::move(name), shape, make_mobilefacenet, mobilefacenet_embedding_size);
+}
+
+std::deque<Network> built_in_networks() {
+  std::deque<Network> all = {
+      iresnet("r18", {.blocks = {2, 2, 2, 2}}),
+      iresnet("r34", {.blocks = {3, 4, 6, 3}}),
+      iresnet("r50", {.blocks = {3, 4, 14, 3}}),
+      iresnet("r100", {.blocks = {3, 13, 30, 3}}),
+      iresnet("r124", {.blocks = {3, 13, 40, 5}}),
+      iresnet("r200", {.blocks = {6, 26, 60, 6}}),
+      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
+      // 7 × 7 as in the family: 0.11 GMAC, 3.61 M parameters.
+      iresnet("tiny", {.blocks = {1, 2, 2, 1},
+                       .widths = {16, 32, 64, 128},
+                       .strides = {1, 2, 2, 2},
+                       .stem_stride = 2}),
+      mobilefacenet("mbf", {.blocks = {1, 4, 6, 2}, .scale = 2}),
+      mobilefacenet("mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}),
+  };
+  for (const auto& [name, shape] : named_vits())
+    all.push_back(built_in(name, shape, make_vit, vit_embedding_size));
+  return all;
+}
+
+/// A network stays where it is when others are added.
+std::deque<Network>& networks() {
+  static std::deque<Network> all = built_in_networks();
+  return all;
+}
+
+std::vector<std::string> names_in(const std::deque<Network>& all) {
+  std::vector<std::string> names;
+  for (const Network& network : all) names.push_back(network.name);
+  return names;
+}
+
+const Network& named_network(std::string_view name) {
+  const auto found = std::ranges::find(networks(), name, &Network::name);
+  if (found != networks().end()) return *found;
+  const std::vector<std::string> names = names_in(networks());
+  std::string known;
+  for (const std::string& each : names) known += " " + each;
+  throw Error("network '" + std::string(name) + "' is unknown; the nearest known one is " +
+              std::string(nearest_name(name, names)) + "; known:" + known);
+}
+
+/// The network's options, with the given values where there are any.
+NamedValues options_of(const Network& network, const NamedValues& given) {
+  NamedValues options = network.options;
+  for (const auto& [name, value] : given) {
+    const auto found = options.find(name);
+    if (found == options.end()) {
+      std::vector<std::string_view> known;
+      for (const auto& [each, usual] : options) known.push_back(each);
+      throw Error("model.options." + name + ": network '" + network.name + "' has no such option" +
+                  (known.empty() ? ", and no other"
+                                 : "; the nearest is " + std::string(nearest_name(name, known))));
+    }
+    if (const auto* whole = std::get_if<std::int64_t>(&value);
+        whole && std::holds_alternative<double>(found->second)) {
+      found->second = static_cast<double>(*whole);
+    } else if (value.index() == found->second.index()) {
+      found->second = value;
+    } else {
+      throw Error("model.options." + name + ": found " + std::string(kind_of(value)) +
+                  ", network '" + network.name + "' wants " + std::string(kind_of(found->second)));
+    }
+  }
+  return options;
+}
+
+}  // namespace
+
+void register_network(Network network) {
+  if (std::ranges::find(networks(), network.name, &Network::name) != networks().end())
+    throw Error("network '" + network.name + "' is registered already");
+  networks().push_back(std::move(network));
+}
+
+void require_network(std::string_view name, const NamedValues& options) {
+  options_of(named_network(name), options);
+}
+
+const std::vector<std::string>& backbone_names() {
+  static const std::vector<std::string> names = names_in(built_in_networks());
+  return names;
+}
+
+std::shared_ptr<Backbone> make_backbone(std::string_view name, std::int64_t embedding_size,
+                                        std::uint64_t seed, const NamedValues& options) {
+  if (embedding_size < 1 || embedding_size > kMaxEmbeddingSize) {
+    throw Error("embedding size " + std::to_string(embedding_size) + ", want 1 to " +
+                std::to_string(kMaxEmbeddingSize));
+  }
+  const Network& network = named_network(name);
+  const NamedValues all = options_of(network, options);
+  auto backbone = network.make({embedding_size, seed, all});
+  backbone->set_title(network.name);
+  backbone->set_options(all);
+  return backbone;
+}
+
+std::optional<BackboneName> recognise_network(const TensorShapes& tensors,
+                                              std::string_view likely) {
+  std::optional<BackboneName> recognised;
+  for (const Network& network : networks()) {
+    if (!network.recognise || (recognised && network.name != likely)) continue;
+    if (const auto size = network.recognise(tensors)) recognised = {network.name, *size, {}};
+  }
+  return recognised;
+}
+
+}  // namespace pfc
