@@ -14,9 +14,18 @@ labels=(-LE slow) lint=()
 case "${1:-}" in
   --fast)
     scripts/setup.sh --preset dev
-    for suite in core portable torch; do
+    export OMP_WAIT_POLICY=passive GTEST_BRIEF=1
+    build/dev/bin/portable_tests
+    GTEST_TOTAL_SHARDS=$(nproc)
+    export GTEST_TOTAL_SHARDS
+    for suite in core torch; do
       echo "== ${suite}_tests"
-      OMP_WAIT_POLICY=passive "build/dev/bin/${suite}_tests" --gtest_brief=1
+      parts=()
+      for ((part = 0; part < GTEST_TOTAL_SHARDS; ++part)); do
+        GTEST_SHARD_INDEX=$part "build/dev/bin/${suite}_tests" &
+        parts+=($!)
+      done
+      for part in "${parts[@]}"; do wait "$part"; done
     done
     exec python3 tests/setup/folder_order.py . ;;
   "") ;;

@@ -23,7 +23,7 @@ using torch::nn::BatchNorm1dOptions;
 using torch::nn::BatchNorm2d;
 using torch::nn::BatchNorm2dOptions;
 
-constexpr std::int64_t kImages = 12;  // shared by 1, 2, 3 and 4 ranks
+constexpr std::int64_t kAllImages = 12;  // shared by 1, 2, 3 and 4 ranks
 
 /// Batch normalisation in all the ways in which a network may hold it: a typed member, in a
 /// Sequential, without a weight, with a cumulative average, and as a plain function.
@@ -59,13 +59,13 @@ class OwnNetwork : public Backbone {
 /// What two steps of training come to: embeddings, gradients and buffers.
 std::vector<torch::Tensor> two_steps(OwnNetwork& network, Communicator* comm) {
   network.train();
-  const std::int64_t images = kImages / (comm ? comm->world() : 1);
+  const std::int64_t images = kAllImages / (comm ? comm->world() : 1);
   const std::int64_t first = comm ? comm->rank() * images : 0;
   auto generator = at::detail::createCPUGenerator(1);
   std::vector<torch::Tensor> results;
   for (int step = 0; step < 2; ++step) {
-    const auto all = torch::randn({kImages, 3, 4, 4}, generator, torch::kFloat64) * 3 + 1;
-    const auto upstream = torch::randn({kImages, 36}, generator, torch::kFloat64);
+    const auto all = torch::randn({kAllImages, 3, 4, 4}, generator, torch::kFloat64) * 3 + 1;
+    const auto upstream = torch::randn({kAllImages, 36}, generator, torch::kFloat64);
     const auto x = all.narrow(0, first, images).clone().requires_grad_();
     const auto y = network.forward(x);
     y.backward(upstream.narrow(0, first, images));

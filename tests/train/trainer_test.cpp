@@ -323,9 +323,10 @@ void write_set(const fs::path& path, std::uint64_t identities, std::uint64_t ima
 TEST_F(Train, RefusesASetOfOneIdentity) {
   config_.data.train = folder_ / "one.rec";
   write_set(config_.data.train, 1, 20);
-  EXPECT_THAT([&] { run(); }, ThrowsMessage<Error>(testing::AllOf(
-                                  HasSubstr("one.rec: holds 20 images of 1 identity, want two"),
-                                  HasSubstr("one level too high"))));
+  EXPECT_THAT([&] { run(); },
+              ThrowsMessage<Error>(testing::AllOf(
+                  HasSubstr("one.rec: holds 20 images of 1 identity, want at least two"),
+                  HasSubstr("one level too high"))));
 }
 
 TEST_F(Train, SaysWhereIdentitiesHaveOneImageAndABatchHoldsTheSetTwice) {
