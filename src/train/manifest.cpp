@@ -184,12 +184,12 @@ std::string to_json(const Manifest& manifest) {
     files[file] = {{"bytes", sums.bytes}, {"xxh3_of_8_mib", std::move(blocks)}};
   }
   OrderedJson state = OrderedJson::object();
-  for (const auto& [name, numbers] : manifest.state) {
+  for (const auto& entry : manifest.state) {
     std::visit(
         [&](const auto& list) {
-          state[name] = list.size() == 1 ? OrderedJson(list.front()) : OrderedJson(list);
+          state[entry.first] = list.size() == 1 ? OrderedJson(list.front()) : OrderedJson(list);
         },
-        numbers);
+        entry.second);
   }
   const OrderedJson json = {{"format", kFormat},
                             {"step", manifest.step},

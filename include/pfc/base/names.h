@@ -67,6 +67,7 @@ constexpr std::optional<E> value_named(std::string_view name) {
 template <HasNames E>
 std::vector<std::string_view> names_of() {
   std::vector<std::string_view> names;
+  names.reserve(Names<E>::kAll.size());
   for (const auto& [value, name] : Names<E>::kAll) names.push_back(name);
   return names;
 }
