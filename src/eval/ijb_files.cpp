@@ -139,12 +139,12 @@ IjbImages parse_ijb_images(std::span<const std::byte> tid_mid, const std::string
   TextLines places(landmarks, landmarks_name), owners(tid_mid, tid_mid_name);
   while (places.next()) {
     const auto& f = places.fields();
-    constexpr const char* kWanted = "\"NAME X1 Y1 X2 Y2 X3 Y3 X4 Y4 X5 Y5 SCORE\"";
-    if (f.size() != 12) places.fail(kWanted);
+    constexpr const char* kWantedImage = "\"NAME X1 Y1 X2 Y2 X3 Y3 X4 Y4 X5 Y5 SCORE\"";
+    if (f.size() != 12) places.fail(kWantedImage);
     Landmarks& points = images.landmarks.emplace_back();
     for (std::size_t i = 0; i < points.size(); ++i) {
       const auto x = real_number<double>(f[1 + 2 * i]), y = real_number<double>(f[2 + 2 * i]);
-      if (!x || !y) places.fail(kWanted);
+      if (!x || !y) places.fail(kWantedImage);
       points[i] = {*x, *y};
     }
     const auto score = real_number<float>(f[11]);
