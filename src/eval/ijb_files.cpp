@@ -148,7 +148,7 @@ IjbImages parse_ijb_images(std::span<const std::byte> tid_mid, const std::string
       points[i] = {*x, *y};
     }
     const auto score = real_number<float>(f[11]);
-    if (!score) places.fail(kWanted);
+    if (!score) places.fail(kWantedImage);
     images.scores.push_back(*score);
     images.names.emplace_back(f[0]);
 
