@@ -229,13 +229,16 @@ class GpuHead final : public HeadSteps {
         options_.loss);
   }
 
+  /// Whether every rank must know the own cosines of all samples.
+  bool shares_cosines() const {
+    return std::visit([]<class L>(const L&) { return kLossSharesCosines<L>; }, options_.loss);
+  }
+
   void own_cosines() { gpu::own_cosines(table(), sampled(0, 0), samples(), own(), current()); }
 
   void prepare_own_classes(Communicator& comm) {
     own_cosines();
-    const bool shares =
-        std::visit([]<class L>(const L&) { return kLossSharesCosines<L>; }, options_.loss);
-    if (shares) {
+    if (shares_cosines()) {
       shared_cosines_.copy_(own_cosine_);  // a sample has one owner: sums with zeros are exact
       comm.all_reduce(shared_cosines_).wait();
     }
@@ -405,10 +408,8 @@ class GpuHead final : public HeadSteps {
             .d_center = d_own_center_.data_ptr<float>()};
   }
   gpu::LossState loss_state() const {
-    const bool shares =
-        std::visit([]<class L>(const L&) { return kLossSharesCosines<L>; }, options_.loss);
     return {.samples = samples_,
-            .cosines = (shares ? shared_cosines_ : own_cosine_).const_data_ptr<double>(),
+            .cosines = (shares_cosines() ? shared_cosines_ : own_cosine_).const_data_ptr<double>(),
             .lengths = lengths_.defined() ? lengths_.const_data_ptr<float>() : nullptr,
             .valid = valid_.const_data_ptr<float>() + first_,
             .step = inputs_.scalars(),
