@@ -105,13 +105,13 @@ std::vector<Contest> fixed_contests() {
 }
 
 Contest one_contest(const HeadCase& c) {
-  if (c.table == "float32" && c.rule == "sampled") return {c, {"dense", "gather"}};
+  if (c.table == "float32" && c.update == "sampled") return {c, {"dense", "gather"}};
   return {c, {"dense", "gather", "plain"}};
 }
 
 std::string described(const HeadCase& c) {
   return format("%s identities, rate %g, batch %lld, %s, %s", grouped(c.identities).c_str(), c.rate,
-                static_cast<long long>(c.batch), c.table.c_str(), c.rule.c_str());
+                static_cast<long long>(c.batch), c.table.c_str(), c.update.c_str());
 }
 
 /// Nothing if it does not fit.
@@ -122,7 +122,7 @@ std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
   const auto printed =
       run_self({"measure", "--way", way, "--identities", std::to_string(c.identities), "--rate",
                 format("%.17g", c.rate), "--batch", std::to_string(c.batch), "--table", c.table,
-                "--rule", c.rule, "--steps", std::to_string(options.steps), "--threads",
+                "--update", c.update, "--steps", std::to_string(options.steps), "--threads",
                 std::to_string(options.threads)});
   if (!printed) return std::nullopt;
   return json::parse(*printed);
@@ -172,7 +172,7 @@ void print_header(const Options& options) {
       "ways, and in ours with float32 and sampled; floor: the share of our step that the "
       "machine's\n"
       "own best rates would leave.\n\n"
-      "identities   rate  batch  table     rule                    s/step         dense"
+      "identities   rate  batch  table     update                  s/step         dense"
       "        gather         plain  floor  bytes an identity\n",
       static_cast<long long>(kHeadDim), options.threads);
 }
@@ -190,7 +190,7 @@ void print_row(const Contest& contest, const Outcome& outcome) {
   std::printf(
       "%10s  %5.3g  %5lld  %-8s  %-16s  %12s  %12s  %12s  %12s  %5s  %17s\n",
       grouped(c.identities).c_str(), c.rate, static_cast<long long>(c.batch), c.table.c_str(),
-      c.rule.c_str(), fits ? format("%.4f", *outcome.step_seconds()).c_str() : "does not fit",
+      c.update.c_str(), fits ? format("%.4f", *outcome.step_seconds()).c_str() : "does not fit",
       ratio_cell(contest, outcome, "dense").c_str(), ratio_cell(contest, outcome, "gather").c_str(),
       ratio_cell(contest, outcome, "plain").c_str(),
       fits ? format("%.0f %%", 100 * *outcome.floor_share()).c_str() : "-",
@@ -212,7 +212,7 @@ json json_line(const Contest& contest, const Outcome& outcome, const Options& op
           {"rate", c.rate},
           {"batch", c.batch},
           {"table", c.table},
-          {"rule", c.rule},
+          {"update", c.update},
           {"threads", options.threads},
           {"seconds", or_null(outcome.step_seconds())},
           {"speedup", or_null(dense && gather ? std::min(dense, gather)
@@ -266,7 +266,7 @@ CLI::Option* add_case(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->needs(identities)
       ->capture_default_str();
-  app.add_option("--rule", options.one.rule, "What happens to centres that are not sampled")
+  app.add_option("--update", options.one.update, "What happens to centres that are not sampled")
       ->check(CLI::IsMember({"sampled", "dense_equivalent"}))
       ->needs(identities)
       ->capture_default_str();

@@ -27,7 +27,7 @@ PartialFcOptions head_options(const HeadCase& c) {
   PartialFcOptions options;
   options.table.dim = kHeadDim;
   options.table.weights = options.table.state = *value_named<NumberType>(c.table);
-  options.table.optimizer.rule = *value_named<CenterOptimizer::Rule>(c.rule);
+  options.table.optimizer.update = *value_named<CenterOptimizer::Update>(c.update);
   return options;
 }
 

@@ -12,7 +12,7 @@ struct HeadCase {
   std::int64_t identities = 1'000'000;
   double rate = 0.1;
   std::int64_t batch = 128;
-  std::string table = "float32", rule = "sampled";
+  std::string table = "float32", update = "sampled";
 };
 
 /// A way of making a step: "ours"; "plain", which is ours with float32 tables and sampled updates;

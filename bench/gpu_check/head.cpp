@@ -128,7 +128,7 @@ at::Tensor head_step(PartialFc& head, const SampledClasses& classes, const at::T
 }
 
 void check_heads() {
-  using Rule = CenterOptimizer::Rule;
+  using Update = CenterOptimizer::Update;
   PartialFcOptions head;
   head.table.dim = kDim;
   head.gemm = GemmInput::kFloat32;
@@ -141,7 +141,7 @@ void check_heads() {
   head.interclass_filter = 0.15;
   check_head("head, float32, ArcFace, filter, tiles of 1000", {.head = head}, 1e-4);
   head.workspace_bytes = 0;
-  head.table.optimizer.rule = Rule::kDenseEquivalent;
+  head.table.optimizer.update = Update::kDenseEquivalent;
   check_head("head, float32, dense_equivalent, nothing kept", {.head = head}, 1e-4);
   check_head("the same, the table in host memory", {.head = head, .in_host_memory = true}, 1e-4);
   head = {};

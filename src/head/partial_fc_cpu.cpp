@@ -262,8 +262,7 @@ void CpuHead::apply_loss(const L& loss, const at::Tensor& cosines, Communicator&
 
 kernels::Others CpuHead::others() const {
   return {.loss = options_.loss,
-          .filter = options_.interclass_filter > 0 ? static_cast<float>(options_.interclass_filter)
-                                                   : kNoFilter,
+          .filter = options_.filter(),
           .bounds = bounds_.defined() ? bounds_.const_data_ptr<float>() : nullptr,
           .moving = moving_.const_data_ptr<double>()};
 }

@@ -389,9 +389,7 @@ class GpuHead final : public HeadSteps {
   gpu::Logits logits(const Lane& lane) const {
     return {.cosines = lane.cosines.data_ptr<float>(),
             .scale = scale(),
-            .filter = options_.interclass_filter > 0
-                          ? static_cast<float>(options_.interclass_filter)
-                          : kNoFilter,
+            .filter = options_.filter(),
             .centers = centers_,
             .bounds = bounds_.const_data_ptr<float>(),
             .moving = moving_.const_data_ptr<double>()};

@@ -14,18 +14,18 @@ namespace pfc {
 
 /// Whether rows are brought through the steps that they missed.
 inline bool is_dense(const CenterOptimizer& optimizer) {
-  return optimizer.rule == CenterOptimizer::Rule::kDenseEquivalent;
+  return optimizer.update == CenterOptimizer::Update::kDenseEquivalent;
 }
 
 /// The steps since all rows of a table were last caught up, as a saved table has them
-/// (CenterOptimizer::Rule::kDenseEquivalent; else there are none).
+/// (CenterOptimizer::Update::kDenseEquivalent; else there are none).
 struct MissedSteps {
   std::vector<double> learning_rates = {};
   double momentum = 0, weight_decay = 0;
 };
 
 /// The steps of a table and, where rows are to be brought through those that they missed
-/// (CenterOptimizer::Rule::kDenseEquivalent), which steps each row has been through.
+/// (CenterOptimizer::Update::kDenseEquivalent), which steps each row has been through.
 class StepHistory {
  public:
   StepHistory() = default;

@@ -319,7 +319,7 @@ void apply_overrides(const std::vector<std::string>& overrides, Config& config) 
 /// Checks that concern more than one key.
 void check(const Config& config, std::string_view name) {
   if (config.output.empty()) throw DataError(name, "output", "is empty, want a folder");
-  const Loss loss = loss_named(config.head.margin, config.head.losses, config.head.m);
+  const Loss loss = config.head.loss();
   if (const std::string wrong = wrong_with(loss); !wrong.empty())
     throw DataError(name, "head.margin", wrong);
   for (const std::string& each : config.data.augment) {
@@ -334,7 +334,7 @@ void check(const Config& config, std::string_view name) {
     throw DataError(name, "schedule.milestones", "are empty, but schedule.kind is step");
   }
   if (config.optimizer.kind == CenterOptimizer::Kind::kAdamW &&
-      config.head.update == CenterOptimizer::Rule::kDenseEquivalent) {
+      config.head.update == CenterOptimizer::Update::kDenseEquivalent) {
     throw DataError(name, "head.update",
                     "is dense_equivalent, which is SGD's, but optimizer.kind is adamw; use "
                     "head.update=sampled");

@@ -36,7 +36,7 @@ at::ScalarType usual_precision(at::Device device) {
 ComputeOn choose_device(const Config& config, const Communicator& comm) {
   const at::Device device = device_of(config, comm);
   const at::ScalarType precision = precision_of(config, device);
-  if (precision == at::kHalf && config.head.update == CenterOptimizer::Rule::kDenseEquivalent) {
+  if (precision == at::kHalf && config.head.update == CenterOptimizer::Update::kDenseEquivalent) {
     throw Error(
         "train.precision is float16, whose steps may be skipped, which head.update = "
         "\"dense_equivalent\" does not allow for; use train.precision=bfloat16");

@@ -14,7 +14,7 @@ CenterTableOptions table_options(const Config& config, at::Device device) {
           .optimizer = {.kind = config.optimizer.kind,
                         .momentum = config.optimizer.momentum,
                         .weight_decay = config.optimizer.weight_decay,
-                        .rule = config.head.update},
+                        .update = config.head.update},
           .weights = config.head.center_type,
           .state = config.head.state_type,
           .seed = config.train.seed,
@@ -26,7 +26,7 @@ CenterTableOptions table_options(const Config& config, at::Device device) {
 
 PartialFcOptions head_options(const Config& config, at::Device device) {
   return {.table = table_options(config, device),
-          .loss = loss_named(config.head.margin, config.head.losses, config.head.m),
+          .loss = config.head.loss(),
           .scale = config.head.scale,
           .interclass_filter = config.head.interclass_filter,
           .workspace_bytes = config.head.workspace_mb << 20,

@@ -210,8 +210,7 @@ SavedCenters open_centers(const Config& config) {
     throw Error(config.init.from + ": its class centres have " + std::to_string(saved.dim()) +
                 " numbers, this run's " + std::to_string(config.model.embedding_size));
   }
-  const std::int64_t centers =
-      centers_a_class(loss_named(config.head.margin, config.head.losses, config.head.m));
+  const std::int64_t centers = centers_a_class(config.head.loss());
   if (saved.centers_a_class() != centers) {
     throw Error(config.init.from + ": has " + counted(saved.centers_a_class(), "centre") +
                 " a class, this run's loss (head.margin, head.sub_centers) " +

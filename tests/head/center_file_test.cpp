@@ -21,7 +21,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-using Rule = CenterOptimizer::Rule;
+using Update = CenterOptimizer::Update;
 
 constexpr std::int64_t kClasses = 11, kDim = 5;
 
@@ -35,7 +35,7 @@ std::map<std::string, CenterTableOptions> tables() {
   all["bfloat16"] = sgd;
   all["bfloat16"].weights = all["bfloat16"].state = NumberType::kBFloat16;
   all["dense_equivalent"] = sgd;
-  all["dense_equivalent"].optimizer = {.weight_decay = 0.1, .rule = Rule::kDenseEquivalent};
+  all["dense_equivalent"].optimizer = {.weight_decay = 0.1, .update = Update::kDenseEquivalent};
   all["dense_equivalent without momentum"] = all["dense_equivalent"];
   all["dense_equivalent without momentum"].optimizer.momentum = 0;
   all["adamw"] = sgd;

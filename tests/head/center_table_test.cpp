@@ -105,7 +105,7 @@ TEST(CenterTable, ARowOfAdamWGoesWhereTorchTakesItInTheStepsThatSampleIt) {
       });
 }
 
-constexpr auto kDense = CenterOptimizer::Rule::kDenseEquivalent;
+constexpr auto kDense = CenterOptimizer::Update::kDenseEquivalent;
 
 std::vector<LocalRow> every_third(std::int64_t step, std::int64_t rows) {
   std::vector<LocalRow> sampled;
@@ -129,7 +129,7 @@ void expect_equals_sgd_over_the_whole_table(double momentum) {
   constexpr std::int64_t kRows = 40, kDim = 16, kSteps = 500;
   CenterTable table(
       ClassShard(kRows, 0, 1),
-      {.dim = kDim, .optimizer = {.momentum = momentum, .weight_decay = 0.01, .rule = kDense}});
+      {.dim = kDim, .optimizer = {.momentum = momentum, .weight_decay = 0.01, .update = kDense}});
   at::Tensor weights = table.weights().to(at::kDouble).requires_grad_();
   torch::optim::SGD sgd({weights},
                         torch::optim::SGDOptions(1).momentum(momentum).weight_decay(0.01));
@@ -209,9 +209,9 @@ TEST(CenterTable, BFloat16LosesNoSmallUpdate) {
 }
 
 TEST(CenterTable, BFloat16FollowsFloat32) {
-  for (const auto rule : {CenterOptimizer::Rule::kSampled, kDense}) {
+  for (const auto update : {CenterOptimizer::Update::kSampled, kDense}) {
     CenterTableOptions options = in_bfloat16(64);
-    options.optimizer.rule = rule;
+    options.optimizer.update = update;
     CenterTable half(ClassShard(30, 0, 1), options);
     options.weights = options.state = NumberType::kFloat32;
     CenterTable whole(ClassShard(30, 0, 1), options);
@@ -252,7 +252,7 @@ TEST(CenterTable, RefusesWhatMakesNoSense) {
   EXPECT_THROW(CenterTable(ClassShard(5, 0, 1), {.dim = 0}), Error);
   EXPECT_THROW(
       CenterTable(ClassShard(5, 0, 1),
-                  {.dim = 8, .optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .rule = kDense}}),
+                  {.dim = 8, .optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .update = kDense}}),
       Error);
 }
 

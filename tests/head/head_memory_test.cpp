@@ -20,7 +20,7 @@ TEST(HeadMemory, OfTheTableIsWhatItsTypesTake) {
   EXPECT_EQ(bytes_a_row(options), 512 * (2 + 4));
   options.state = NumberType::kBFloat16;
   EXPECT_EQ(bytes_a_row(options), 512 * (2 + 2));
-  options.optimizer.rule = CenterOptimizer::Rule::kDenseEquivalent;
+  options.optimizer.update = CenterOptimizer::Update::kDenseEquivalent;
   EXPECT_EQ(bytes_a_row(options), 512 * (2 + 2) + 4);
   options.optimizer = {.momentum = 0};
   EXPECT_EQ(bytes_a_row(options), 512 * 2);

@@ -154,7 +154,7 @@ TEST(RanksHead, ShardedEqualsUnshardedForEveryLoss) {
 TEST(RanksHead, ShardedEqualsUnshardedWithMicroBatchesAndWithEveryStepsDecay) {
   Case c{.name = "micro-batches, dense_equivalent"};
   c.micro_batches = 2;
-  c.head.table.optimizer.rule = CenterOptimizer::Rule::kDenseEquivalent;
+  c.head.table.optimizer.update = CenterOptimizer::Update::kDenseEquivalent;
   expect_equals_one_rank(c);
 }
 

@@ -80,7 +80,7 @@ TEST_F(Resume, IsBitEqualWithAdamW) {
 
 TEST_F(Resume, IsBitEqualWithCentresInBFloat16ThatEveryStepMoves) {
   config_.head.center_type = config_.head.state_type = NumberType::kBFloat16;
-  config_.head.update = CenterOptimizer::Rule::kDenseEquivalent;
+  config_.head.update = CenterOptimizer::Update::kDenseEquivalent;
   expect_bit_equal_resume();
 }
 

@@ -77,7 +77,7 @@ TEST_F(Train, LearnsWithAdamWAndMicroBatches) {
 TEST_F(Train, LearnsWithCentresInBFloat16ThatEveryStepMoves) {
   config_.head.sample_rate = 0.5;
   config_.head.center_type = config_.head.state_type = NumberType::kBFloat16;
-  config_.head.update = CenterOptimizer::Rule::kDenseEquivalent;
+  config_.head.update = CenterOptimizer::Update::kDenseEquivalent;
   run();
   EXPECT_LT(losses().back(), losses().front());
   const SafetensorsFile centers(at_the_end("centers-00001-of-00001.safetensors"));

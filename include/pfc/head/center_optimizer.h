@@ -8,7 +8,7 @@ namespace pfc {
 /// 0.999) and ε = 1e-8.
 struct CenterOptimizer {
   enum class Kind { kSgd, kAdamW };
-  enum class Rule {
+  enum class Update {
     kSampled,          ///< A step changes only sampled rows (the paper's way). A row goes where the
                        ///< optimizer takes it in the steps that sample it.
     kDenseEquivalent,  ///< A row goes where an optimizer over the whole table would take it in all
@@ -19,7 +19,7 @@ struct CenterOptimizer {
   Kind kind = Kind::kSgd;
   double momentum = 0.9;       ///< of SGD; 0: no optimizer state
   double weight_decay = 5e-4;  ///< of both; AdamW's is decoupled
-  Rule rule = Rule::kSampled;
+  Update update = Update::kSampled;
 };
 
 template <>
@@ -29,10 +29,10 @@ struct Names<CenterOptimizer::Kind> {
 };
 
 template <>
-struct Names<CenterOptimizer::Rule> {
-  static constexpr auto kAll = named_values<CenterOptimizer::Rule>(
-      {{CenterOptimizer::Rule::kSampled, "sampled"},
-       {CenterOptimizer::Rule::kDenseEquivalent, "dense_equivalent"}});
+struct Names<CenterOptimizer::Update> {
+  static constexpr auto kAll = named_values<CenterOptimizer::Update>(
+      {{CenterOptimizer::Update::kSampled, "sampled"},
+       {CenterOptimizer::Update::kDenseEquivalent, "dense_equivalent"}});
 };
 
 }  // namespace pfc

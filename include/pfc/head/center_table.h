@@ -61,7 +61,7 @@ class CenterTable {
   /// [rows, …]. The first is "centers". What the optimizer keeps comes next: "momentum" of SGD with
   /// momentum, "momentum" and "squares" of AdamW (the means of gradients and of their squares).
   /// Then "updates" [rows] int32 where it is counted how often each row was updated (AdamW), and
-  /// with Rule::kDenseEquivalent "steps_seen" [rows] int32: how many of the steps since all rows
+  /// with Update::kDenseEquivalent "steps_seen" [rows] int32: how many of the steps since all rows
   /// were last caught up the row has been through.
   std::vector<std::pair<std::string, at::Tensor>> parts() const;
   /// One of them; undefined where the table has none of this name.
@@ -71,7 +71,7 @@ class CenterTable {
 
   /// [n, dim] float32 in host memory: the rows as they are now, with the steps that they missed.
   at::Tensor rows(std::span<const LocalRow> rows) const;
-  /// Brings every row through the steps it missed (Rule::kDenseEquivalent; else there are none), so
+  /// Brings every row through the steps it missed (Update::kDenseEquivalent; else there are none), so
   /// that the parts hold what they should. Costs a pass over the table.
   void catch_up();
 

@@ -20,6 +20,10 @@ struct PartialFcOptions {
   double scale = 64;  ///< s
   /// Negatives with a larger cosine are left out of the softmax, for noisy sets; 0: off.
   double interclass_filter = 0;
+  /// The cosine above which the filter leaves a negative out.
+  float filter() const {
+    return interclass_filter > 0 ? static_cast<float>(interclass_filter) : kNoFilter;
+  }
   /// Class centres that a thread, or a GPU, processes at a time. 0: chosen from a thread's cache,
   /// or 16,384 on a GPU, fewer for more than 1,024 samples.
   std::int64_t tile_rows = 0;

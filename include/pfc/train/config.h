@@ -102,7 +102,7 @@ struct Config {
     double scale = 64.0;             ///< s
     double interclass_filter = 0.0;  ///< negatives above this cosine are masked; 0: off
     /// What steps that do not sample a centre do to it: nothing, or decay and momentum.
-    CenterOptimizer::Rule update = CenterOptimizer::Rule::kSampled;
+    CenterOptimizer::Update update = CenterOptimizer::Update::kSampled;
     NumberType center_type = NumberType::kFloat32;  ///< how class centres are stored
     NumberType state_type = NumberType::kFloat32;   ///< how their optimizer's state is stored
     CenterMemory center_memory = CenterMemory::kDevice;
@@ -110,6 +110,8 @@ struct Config {
     std::int64_t workspace_mb = 512;          ///< for keeping probabilities between the two passes
     std::optional<GemmInput> gemm_type = {};  ///< none: chosen for the GPU
 
+    /// The loss that `margin` names, with its settings.
+    Loss loss() const { return loss_named(margin, losses, m); }
     bool operator==(const Head&) const = default;
   } head;
   struct Optimizer {
