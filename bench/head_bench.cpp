@@ -4,6 +4,7 @@
 //
 //   head_bench                                      the standard cases
 //   head_bench --fixed                              100,000 centres a step of ever more identities
+//   head_bench --losses                             every loss beside CosFace
 //   head_bench --identities 1000000 --rate 0.1      one case; --help tells the rest
 //
 // A step draws its classes and gives the loss, the gradient of the embeddings, and the updated
@@ -26,6 +27,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
+#include "pfc/head/loss.h"
 #include "pfc/train/machine_ceilings.h"
 #include "run_self.h"
 
@@ -40,7 +42,7 @@ using nlohmann::json;
 
 struct Options {
   HeadCase one;  ///< the case, if only one is run or measured
-  bool fixed = false;
+  bool fixed = false, losses = false;
   int rounds = 3;
   std::int64_t steps = 5;
   int threads = at::get_num_threads();
@@ -104,14 +106,27 @@ std::vector<Contest> fixed_contests() {
   return contests;
 }
 
+/// What each loss costs beside CosFace.
+std::vector<Contest> loss_contests() {
+  std::vector<Contest> contests;
+  for (const std::string_view loss : loss_names()) {
+    HeadCase c{.identities = 100'000};
+    c.loss = loss;
+    contests.push_back({c, {"plain"}});
+  }
+  return contests;
+}
+
 Contest one_contest(const HeadCase& c) {
-  if (c.table == "float32" && c.update == "sampled") return {c, {"dense", "gather"}};
+  if (c.table == "float32" && c.update == "sampled" && c.loss == "cosface")
+    return {c, {"dense", "gather"}};
   return {c, {"dense", "gather", "plain"}};
 }
 
 std::string described(const HeadCase& c) {
-  return format("%s identities, rate %g, batch %lld, %s, %s", grouped(c.identities).c_str(), c.rate,
-                static_cast<long long>(c.batch), c.table.c_str(), c.update.c_str());
+  return format("%s identities, rate %g, batch %lld, %s, %s, %s", grouped(c.identities).c_str(),
+                c.rate, static_cast<long long>(c.batch), c.table.c_str(), c.update.c_str(),
+                c.loss.c_str());
 }
 
 /// Nothing if it does not fit.
@@ -122,8 +137,8 @@ std::optional<json> measure_apart(const HeadCase& c, const std::string& way,
   const auto printed =
       run_self({"measure", "--way", way, "--identities", std::to_string(c.identities), "--rate",
                 format("%.17g", c.rate), "--batch", std::to_string(c.batch), "--table", c.table,
-                "--update", c.update, "--steps", std::to_string(options.steps), "--threads",
-                std::to_string(options.threads)});
+                "--update", c.update, "--loss", c.loss, "--steps", std::to_string(options.steps),
+                "--threads", std::to_string(options.threads)});
   if (!printed) return std::nullopt;
   return json::parse(*printed);
 }
@@ -167,12 +182,13 @@ Outcome run(const Contest& contest, const Options& options) {
 
 void print_header(const Options& options) {
   std::printf(
-      "The head alone: embeddings of %lld, CosFace, SGD with momentum, %d threads.\n"
+      "The head alone: embeddings of %lld, SGD with momentum, %d threads.\n"
       "dense, gather, plain: how many times as long a step takes in plain LibTorch, in its two\n"
-      "ways, and in ours with float32 and sampled; floor: the share of our step that the "
+      "ways, and in ours with float32, sampled and cosface; floor: the share of our step that the "
       "machine's\n"
       "own best rates would leave.\n\n"
-      "identities   rate  batch  table     update                  s/step         dense"
+      "identities   rate  batch  table     update            loss                     s/step       "
+      "  dense"
       "        gather         plain  floor  bytes an identity\n",
       static_cast<long long>(kHeadDim), options.threads);
 }
@@ -187,14 +203,15 @@ std::string ratio_cell(const Contest& contest, const Outcome& outcome, const std
 void print_row(const Contest& contest, const Outcome& outcome) {
   const HeadCase& c = contest.head;
   const bool fits = outcome.fits("ours");
-  std::printf(
-      "%10s  %5.3g  %5lld  %-8s  %-16s  %12s  %12s  %12s  %12s  %5s  %17s\n",
-      grouped(c.identities).c_str(), c.rate, static_cast<long long>(c.batch), c.table.c_str(),
-      c.update.c_str(), fits ? format("%.4f", *outcome.step_seconds()).c_str() : "does not fit",
-      ratio_cell(contest, outcome, "dense").c_str(), ratio_cell(contest, outcome, "gather").c_str(),
-      ratio_cell(contest, outcome, "plain").c_str(),
-      fits ? format("%.0f %%", 100 * *outcome.floor_share()).c_str() : "-",
-      fits ? format("%.0f", outcome.bytes_per_identity).c_str() : "-");
+  std::printf("%10s  %5.3g  %5lld  %-8s  %-16s  %-18s  %12s  %12s  %12s  %12s  %5s  %17s\n",
+              grouped(c.identities).c_str(), c.rate, static_cast<long long>(c.batch),
+              c.table.c_str(), c.update.c_str(), c.loss.c_str(),
+              fits ? format("%.4f", *outcome.step_seconds()).c_str() : "does not fit",
+              ratio_cell(contest, outcome, "dense").c_str(),
+              ratio_cell(contest, outcome, "gather").c_str(),
+              ratio_cell(contest, outcome, "plain").c_str(),
+              fits ? format("%.0f %%", 100 * *outcome.floor_share()).c_str() : "-",
+              fits ? format("%.0f", outcome.bytes_per_identity).c_str() : "-");
   std::fflush(stdout);
 }
 
@@ -213,6 +230,7 @@ json json_line(const Contest& contest, const Outcome& outcome, const Options& op
           {"batch", c.batch},
           {"table", c.table},
           {"update", c.update},
+          {"loss", c.loss},
           {"threads", options.threads},
           {"seconds", or_null(outcome.step_seconds())},
           {"speedup", or_null(dense && gather ? std::min(dense, gather)
@@ -270,6 +288,10 @@ CLI::Option* add_case(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"sampled", "dense_equivalent"}))
       ->needs(identities)
       ->capture_default_str();
+  app.add_option("--loss", options.one.loss, "The loss, with its usual settings and m = 0.4")
+      ->check(CLI::IsMember(loss_names()))
+      ->needs(identities)
+      ->capture_default_str();
   app.add_option("--steps", options.steps, "Steps to take the median of")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -287,6 +309,8 @@ int bench(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--fixed", options.fixed, "100,000 centres a step of 1, 3 and 10 million identities")
       ->excludes(one);
+  app.add_flag("--losses", options.losses, "Every loss, beside CosFace, with 100,000 identities")
+      ->excludes(one);
   app.add_option("--json", options.json_file, "Adds a line for every case to this file");
   CLI::App* child = app.add_subcommand("measure", "One way of one case, in this process");
   child->group("");  // for this program itself
@@ -300,7 +324,10 @@ int bench(int argc, char** argv) {
   } else if (*one) {
     run_contests({one_contest(options.one)}, options);
   } else {
-    run_contests(options.fixed ? fixed_contests() : standard_contests(), options);
+    run_contests(options.fixed    ? fixed_contests()
+                 : options.losses ? loss_contests()
+                                  : standard_contests(),
+                 options);
   }
   return 0;
 }

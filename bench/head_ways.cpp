@@ -23,8 +23,13 @@ constexpr double kLearningRate = 0.1;
 
 using Step = std::function<void(std::int64_t step, const std::vector<GlobalClass>& labels)>;
 
+Loss loss_of(const HeadCase& c) {
+  return loss_named(c.loss, Losses(), /*m=*/0.4);
+}
+
 PartialFcOptions head_options(const HeadCase& c) {
   PartialFcOptions options;
+  options.loss = loss_of(c);
   options.table.dim = kHeadDim;
   options.table.weights = options.table.state = *value_named<NumberType>(c.table);
   options.table.optimizer.update = *value_named<CenterOptimizer::Update>(c.update);
@@ -50,9 +55,10 @@ Step our_step(const HeadCase& c, const at::Tensor& embeddings) {
   const auto head = std::make_shared<PartialFc>(head_options(c), sampler.shard());
   const std::shared_ptr<Communicator> comm = make_self_communicator();
   const at::Tensor valid = torch::ones(c.batch);
+  const at::Tensor lengths = torch::empty(c.batch).normal_(/*mean=*/20, /*std=*/4);
   return [=](std::int64_t step, const std::vector<GlobalClass>& labels) {
     head->begin(sampler.draw(step, labels), valid);
-    head->forward({embeddings}, *comm);
+    head->forward({embeddings, lengths}, *comm);
     head->exchange(*comm);
     Pending dx = comm->reduce_scatter(head->d_embeddings());
     head->update(kLearningRate, dx);
@@ -108,7 +114,8 @@ std::int64_t element_bytes(const HeadCase& c) {
 }
 
 double least_bytes(const HeadCase& c, const std::string& way) {
-  const double elements = static_cast<double>(c.identities) * static_cast<double>(kHeadDim);
+  const double elements = static_cast<double>(c.identities * centers_a_class(loss_of(c))) *
+                          static_cast<double>(kHeadDim);
   if (way == "ours") return 2 * elements * static_cast<double>(element_bytes(c));
   const double table = elements * sizeof(float);
   if (way == "plain") return 2 * table;
@@ -119,7 +126,8 @@ double least_bytes(const HeadCase& c, const std::string& way) {
 }
 
 std::int64_t centers_a_step(const HeadCase& c) {
-  return sampler_of(c).draw(/*step=*/0, random_labels(c, /*step=*/0)).count();
+  return sampler_of(c).draw(/*step=*/0, random_labels(c, /*step=*/0)).count() *
+         centers_a_class(loss_of(c));
 }
 
 }  // namespace pfc

@@ -7,16 +7,16 @@ namespace pfc {
 
 constexpr std::int64_t kHeadDim = 512;
 
-/// A head to be measured: CosFace with m = 0.4 and s = 64, SGD with momentum.
+/// A head to be measured: s = 64, m = 0.4, SGD with momentum.
 struct HeadCase {
   std::int64_t identities = 1'000'000;
   double rate = 0.1;
   std::int64_t batch = 128;
-  std::string table = "float32", update = "sampled";
+  std::string table = "float32", update = "sampled", loss = "cosface";
 };
 
-/// A way of making a step: "ours"; "plain", which is ours with float32 tables and sampled updates;
-/// "dense" and "gather", the baselines, which have no other settings.
+/// A way of making a step: "ours"; "plain", which is ours with float32 tables, sampled updates and
+/// CosFace; "dense" and "gather", the baselines, which have no other settings.
 struct HeadMeasurement {
   double seconds = 0;      ///< seconds of a step including the drawing of its classes, the median
   std::int64_t bytes = 0;  ///< the most resident memory, minus that of the process without a head

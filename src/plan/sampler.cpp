@@ -24,12 +24,12 @@ std::int64_t classes_drawn(double rate, std::int64_t classes) {
 }  // namespace
 
 ClassSampler::ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard)
-    : options_(options), shard_(shard) {
+    : options_(options), shard_(shard.of_centers(1)) {
   if (!(options.sample_rate >= 0 && options.sample_rate <= 1)) {
     throw Error("the sample rate is " + std::to_string(options.sample_rate) +
                 ", want a number from 0 to 1");
   }
-  drawn_ = classes_drawn(options.sample_rate, shard.classes());
+  drawn_ = classes_drawn(options.sample_rate, shard_.classes());
 }
 
 std::int64_t ClassSampler::most_rows(std::int64_t batch_size) const {

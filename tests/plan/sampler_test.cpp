@@ -54,6 +54,14 @@ TEST_P(AnySampling, DoesNotDependOnTheNumberOfRanks) {
   }
 }
 
+TEST_P(AnySampling, DrawsClassesHoweverManyCentresEachHas) {
+  const ClassShard shard(1000, 1, 3);
+  const auto labels = some_labels(1000, 50, 1);
+  const ClassSamplerOptions options{.sample_rate = 0.1, .sampling = GetParam()};
+  EXPECT_EQ(ClassSampler(options, shard.of_centers(3)).draw(4, labels).rows(),
+            ClassSampler(options, shard).draw(4, labels).rows());
+}
+
 TEST_P(AnySampling, HoldsEveryPositiveAndNoDuplicate) {
   const std::int64_t classes = 500, batch = 100;
   const auto labels = some_labels(classes, batch, 2);

@@ -107,7 +107,8 @@ struct ClassSamplerOptions {
 /// ranks. A stratified draw costs O(B log B) and listing it O(S); nothing costs O(C).
 class ClassSampler {
  public:
-  /// Throws Error if the rate is not within [0, 1].
+  /// Classes are drawn, however many centres each has in `shard`. Throws Error if the rate is not
+  /// within [0, 1].
   ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard);
 
   SampledClasses draw(std::int64_t step, std::span<const GlobalClass> labels) const;
