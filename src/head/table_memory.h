@@ -17,17 +17,18 @@ bool lies_on_gpu(const CenterTableOptions& options);
 /// lies in the host's memory it is pinned.
 class TableMemory {
  public:
-  /// Throws Error where it cannot be had.
+  /// Throws Error if the memory cannot be reserved.
   TableMemory(std::int64_t bytes, const CenterTableOptions& options);
 
   std::int64_t bytes() const { return bytes_; }
-  /// The next part of it.
+  /// A tensor in the memory that no earlier call has taken. Throws nothing: the caller asked for
+  /// enough bytes.
   at::Tensor take(at::IntArrayRef shape, at::ScalarType type);
 
  private:
   std::int64_t bytes_, taken_ = 0;
   std::shared_ptr<std::byte> on_host_;
-  std::shared_ptr<void> pinned_;  ///< as long as this lives
+  std::shared_ptr<void> pinned_;  ///< keeps the memory pinned while this lives
   at::Tensor on_gpu_;             ///< [bytes]
 };
 
