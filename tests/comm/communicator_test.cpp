@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 
+#include "comm/gloo_ranks.h"
 #include "comm/thread_communicator.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/join_ranks.h"
@@ -24,8 +25,17 @@ at::Tensor of_rank(int rank, at::IntArrayRef sizes, at::ScalarType type = at::kF
   return (torch::arange(size) % 50 + 10 * rank).view(sizes).to(type);
 }
 
+/// On threads or processes, as all tests of ranks, and on threads that talk through gloo.
+void on_all_back_ends(const std::function<void(Communicator& comm)>& body) {
+  on_ranks(body);
+  for (const int world : {1, 2, 3, 4}) {
+    SCOPED_TRACE("gloo, " + std::to_string(world));
+    run_gloo_ranks(world, body);
+  }
+}
+
 TEST(RanksCommunicator, AllGatherPutsTheRanksInOrder) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     for (const auto type : {at::kFloat, at::kDouble, at::kLong, at::kByte, at::kBFloat16}) {
       const at::Tensor all = comm.all_gather(of_rank(comm.rank(), {3, 5}, type)).wait();
       std::vector<at::Tensor> want;
@@ -36,7 +46,7 @@ TEST(RanksCommunicator, AllGatherPutsTheRanksInOrder) {
 }
 
 TEST(RanksCommunicator, ReduceScatterGivesEachRankItsPartOfTheSum) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
       const std::int64_t rows = 2 * comm.world();
       at::Tensor sum = torch::zeros({rows, 3}, type);
@@ -48,7 +58,7 @@ TEST(RanksCommunicator, ReduceScatterGivesEachRankItsPartOfTheSum) {
 }
 
 TEST(RanksCommunicator, AllReduceSumsInPlace) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
       at::Tensor tensor = of_rank(comm.rank(), {70'000}, type);
       at::Tensor sum = torch::zeros({70'000}, type);
@@ -60,7 +70,7 @@ TEST(RanksCommunicator, AllReduceSumsInPlace) {
 }
 
 TEST(RanksCommunicator, BroadcastGivesTheFirstRanksValuesAlsoOfAScalar) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     at::Tensor tensor = of_rank(comm.rank(), {4}), scalar = torch::tensor(comm.rank(), at::kLong);
     comm.broadcast(tensor).wait();
     comm.broadcast(scalar).wait();
@@ -70,7 +80,7 @@ TEST(RanksCommunicator, BroadcastGivesTheFirstRanksValuesAlsoOfAScalar) {
 }
 
 TEST(RanksCommunicator, SeveralCollectivesMayBeUnderWayAtOnce) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     std::vector<at::Tensor> tensors;
     std::vector<Pending> pending;
     for (int i = 0; i < 8; ++i) {
@@ -89,7 +99,7 @@ TEST(RanksCommunicator, SeveralCollectivesMayBeUnderWayAtOnce) {
 }
 
 TEST(RanksCommunicator, ADroppedCollectiveIsStillJoined) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     at::Tensor tensor = torch::ones({10});
     { const Pending dropped = comm.all_reduce(tensor); }
     EXPECT_EQ(tensor[0].item<float>(), static_cast<float>(comm.world()));
@@ -97,7 +107,7 @@ TEST(RanksCommunicator, ADroppedCollectiveIsStillJoined) {
 }
 
 TEST(RanksCommunicator, CountsWhatARingWouldSend) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     const std::int64_t world = comm.world();
     const TrafficByCollective before = comm.traffic();
     at::Tensor tensor = torch::zeros({12, 25});  // 1,200 bytes
@@ -117,7 +127,7 @@ TEST(RanksCommunicator, CountsWhatARingWouldSend) {
 }
 
 TEST(RanksCommunicator, RefusesATensorThatIsNotContiguous) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     EXPECT_THAT(
         [&] {
           (void)comm.all_gather(torch::zeros({3, 4}).t());
@@ -127,7 +137,7 @@ TEST(RanksCommunicator, RefusesATensorThatIsNotContiguous) {
 }
 
 TEST(RanksCommunicator, RefusesAReduceScatterThatDoesNotDivide) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     if (comm.world() == 1) return;
     EXPECT_THAT(
         [&] {
@@ -141,7 +151,7 @@ TEST(RanksCommunicator, RefusesAReduceScatterThatDoesNotDivide) {
 
 // The build for tests compares every call over the ranks.
 TEST(RanksCommunicator, CallsThatDifferThrowOnAllRanksNamingRankAndCall) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     if (comm.world() == 1) return;
     const bool last = comm.rank() == comm.world() - 1;
     const std::string rank = "rank " + std::to_string(comm.world() - 1);
@@ -168,7 +178,7 @@ TEST(RanksCommunicator, CallsThatDifferThrowOnAllRanksNamingRankAndCall) {
 }
 
 TEST(RanksCommunicator, RanksKnowWhichOthersShareTheirMachine) {
-  on_ranks([](Communicator& comm) {
+  on_all_back_ends([](Communicator& comm) {
     const Placement place = place_ranks(comm);
     EXPECT_EQ(place.machines, 1);
     EXPECT_EQ(place.local_rank, comm.rank());

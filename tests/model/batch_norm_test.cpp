@@ -8,7 +8,7 @@
 namespace pfc {
 namespace {
 
-struct Result {
+struct Normalised {
   torch::Tensor y, dx, d_weight, d_bias, d_slope, running_mean, running_var;
 };
 
@@ -21,7 +21,7 @@ struct Case {
 /// One step of batch_norm_prelu in `dtype` on a problem that depends only on the case. With `comm`
 /// its ranks share the images, and the result is put together: gradients of parameters are sums
 /// over ranks.
-Result run(const Case& c, torch::Dtype dtype, Communicator* comm = nullptr) {
+Normalised run(const Case& c, torch::Dtype dtype, Communicator* comm = nullptr) {
   auto generator = at::detail::createCPUGenerator(1);
   const auto normal = [&](torch::IntArrayRef shape) { return torch::randn(shape, generator); };
   const auto in = [&](const torch::Tensor& value) {
@@ -66,7 +66,7 @@ void expect_close(const torch::Tensor& got, const torch::Tensor& want, const cha
   EXPECT_LE((got.to(torch::kFloat64) - want).abs().max().item<double>(), 1e-5 * scale) << what;
 }
 
-void expect_close(const Result& got, const Result& want) {
+void expect_close(const Normalised& got, const Normalised& want) {
   expect_close(got.y, want.y, "y");
   expect_close(got.dx, want.dx, "dx");
   expect_close(got.d_weight, want.d_weight, "d_weight");

@@ -9,7 +9,15 @@
 #include <string>
 #include <string_view>
 
+#include "pfc/base/error.h"
+
 namespace pfc {
+
+/// Another rank has ended, or cannot be reached. Why it ended is for that rank to tell.
+class RankLost : public Error {
+ public:
+  using Error::Error;
+};
 
 /// A collective under way. It cannot be dropped by mistake: `wait` returns its result, and the
 /// destructor waits too.
