@@ -1,4 +1,5 @@
-// The tests that need LibTorch. Under mpirun every process runs them, on its rank of one world.
+// The tests that need LibTorch. Under mpirun or torchrun every process runs them, on its rank of
+// one world.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,12 +10,12 @@
 namespace pfc {
 namespace {
 
-Communicator* g_mpi = nullptr;
+Communicator* g_launched = nullptr;
 
 }  // namespace
 
 void on_ranks(const std::function<void(Communicator& comm)>& body) {
-  if (g_mpi != nullptr) return body(*g_mpi);
+  if (g_launched != nullptr) return body(*g_launched);
   for (const int world : {1, 2, 3, 4}) {
     SCOPED_TRACE(world);
     run_ranks(world, body);
@@ -26,9 +27,9 @@ void on_ranks(const std::function<void(Communicator& comm)>& body) {
 int main(int argc, char** argv) {
   testing::InitGoogleMock(&argc, argv);
   const pfc::Launch launch = pfc::find_launch();
-  if (launch.way != pfc::Launch::Way::kMpi) return RUN_ALL_TESTS();
+  if (launch.way == pfc::Launch::Way::kAlone) return RUN_ALL_TESTS();
   const auto comm = pfc::join_ranks(launch, pfc::UseGpus::kNever, std::chrono::seconds(60));
-  pfc::g_mpi = comm.get();
+  pfc::g_launched = comm.get();
   const int status = RUN_ALL_TESTS();
   if (status != 0) pfc::end_all_ranks(status);
   return status;

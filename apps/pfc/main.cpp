@@ -15,6 +15,7 @@
 #include "pfc/base/memory.h"
 #include "pfc/base/program.h"
 #include "pfc/base/progress.h"
+#include "pfc/comm/communicator.h"
 #include "pfc/comm/join_ranks.h"
 
 namespace {
@@ -35,6 +36,13 @@ int complain(std::string_view sentence, int status, const pfc::Launch& launch) {
   pfc::tell(who + std::string(sentence));
   if (launch.world > 1) pfc::end_all_ranks(status);
   return status;
+}
+
+/// Another rank has ended. The launcher ends this one too if it has noticed; only otherwise, on
+/// another machine for example, is there something to say.
+int complain_later(std::string_view sentence, const pfc::Launch& launch) {
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  return complain(sentence, kFailed, launch);
 }
 
 /// LibTorch's messages continue with a stack trace.
@@ -119,6 +127,8 @@ int main(int argc, char** argv) {
                     kFailed, launch);
   } catch (const std::bad_alloc&) {
     return complain("out of memory", kFailed, launch);
+  } catch (const pfc::RankLost& error) {
+    return complain_later(error.what(), launch);
   } catch (const pfc::Error& error) {
     return complain(error.what(), kFailed, launch);
   } catch (const std::exception& error) {

@@ -35,6 +35,8 @@ void add_train(CLI::App& app) {
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec --set "
            "head.sample_rate=0.1\n"
            "  mpirun -np 4 pfc train configs/faces_tiny.toml --set data.train=faces/train.rec\n"
+           "  torchrun --no-python --nproc-per-node 4 pfc train configs/faces_tiny.toml --set "
+           "data.train=faces/train.rec\n"
            "  pfc train configs/faces_tiny.toml --set data.train=faces/train.rec --resume\n"
            "  pfc train mine.toml --set init.from=output/best.safetensors --set "
            "schedule.lr=0.01\n\n"

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "comm/gloo_communicator.h"
 #include "comm/mpi_communicator.h"
 #include "pfc/base/error.h"
 #include "pfc/base/progress.h"
@@ -36,27 +37,17 @@ void end_with(const std::string& sentence) {
 
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout) {
-  switch (launch.way) {
-    case Launch::Way::kAlone:
-      return decide_on_gpus(use, use != UseGpus::kNever && gpus() > 0 ? 1 : 0, 1)
-                 ? make_self_communicator({at::kCUDA, 0})
-                 : make_self_communicator();
-    case Launch::Way::kMpi: {
-      auto host = make_mpi_communicator(timeout);
-      if (use == UseGpus::kNever) return host;
-      const int with_gpu = ranks_with_own_gpu(ids_of_gpus(launch, *host));
-      if (!decide_on_gpus(use, with_gpu, launch.world)) return host;
-      return make_nccl_communicator(launch, std::move(host), timeout, end_with);
-    }
-    case Launch::Way::kRendezvous:
-      if (use == UseGpus::kNever) {
-        throw Error(
-            "torchrun, and srun without PMIx, start ranks that meet on GPUs, but the ranks of this "
-            "command meet through MPI: start them with mpirun, or srun --mpi=pmix");
-      }
-      return make_nccl_communicator(launch, nullptr, timeout, end_with);
+  if (launch.way == Launch::Way::kAlone) {
+    return decide_on_gpus(use, use != UseGpus::kNever && gpus() > 0 ? 1 : 0, 1)
+               ? make_self_communicator({at::kCUDA, 0})
+               : make_self_communicator();
   }
-  return nullptr;
+  auto host = launch.way == Launch::Way::kMpi ? make_mpi_communicator(timeout)
+                                              : make_gloo_communicator(launch, timeout);
+  if (use == UseGpus::kNever) return host;
+  const int with_gpu = ranks_with_own_gpu(ids_of_gpus(launch, *host));
+  if (!decide_on_gpus(use, with_gpu, launch.world)) return host;
+  return make_nccl_communicator(launch, std::move(host), timeout, end_with);
 }
 
 void end_all_ranks(int status) {

@@ -43,31 +43,47 @@ void check(const Launch& launch) {
   if (launch.rank >= launch.world) refuse("rank", launch.rank, launch.world);
   if (launch.local_rank >= launch.local_world)
     refuse("local rank", launch.local_rank, launch.local_world);
+  if (launch.way != Launch::Way::kRendezvous || launch.world == 1) return;
+  if (launch.address.empty())
+    throw Error("environment: MASTER_ADDR does not name the machine where the ranks meet");
+  constexpr int kPorts = 65536;
+  if (launch.port == 0 || launch.port >= kPorts) {
+    throw Error("environment: MASTER_PORT is " + std::to_string(launch.port) +
+                ", want a port from 1 to " + std::to_string(kPorts - 1));
+  }
 }
 
 }  // namespace
 
 Launch find_launch(const Variable& variable) {
   const auto set = [&](const char* name) { return variable(name) != nullptr; };
+  const auto number_or = [&](const char* name, int otherwise) {
+    return set(name) ? number(variable, name) : otherwise;
+  };
   Launch launch;
+  if (set("OMPI_COMM_WORLD_SIZE") && set("TORCHELASTIC_RUN_ID")) {
+    throw Error(
+        "environment: this process was started by mpirun and by torchrun (OMPI_COMM_WORLD_SIZE and "
+        "TORCHELASTIC_RUN_ID are both set): start the ranks with one of them");
+  }
   if (set("OMPI_COMM_WORLD_SIZE")) {
     launch.way = Launch::Way::kMpi;
     launch.rank = number(variable, "OMPI_COMM_WORLD_RANK");
     launch.world = number(variable, "OMPI_COMM_WORLD_SIZE");
     launch.local_rank = number(variable, "OMPI_COMM_WORLD_LOCAL_RANK");
     launch.local_world = number(variable, "OMPI_COMM_WORLD_LOCAL_SIZE");
-  } else if (set("TORCHELASTIC_RUN_ID")) {
+  } else if (set("TORCHELASTIC_RUN_ID") ||
+             (set("RANK") && set("WORLD_SIZE") && set("MASTER_ADDR") && set("MASTER_PORT"))) {
     launch.way = Launch::Way::kRendezvous;
     launch.rank = number(variable, "RANK");
     launch.world = number(variable, "WORLD_SIZE");
-    launch.local_rank = number(variable, "LOCAL_RANK");
-    launch.local_world = number(variable, "LOCAL_WORLD_SIZE");
+    launch.local_rank = number_or("LOCAL_RANK", 0);
+    launch.local_world = number_or("LOCAL_WORLD_SIZE", launch.local_rank + 1);
     launch.address = set("MASTER_ADDR") ? variable("MASTER_ADDR") : "";
     launch.port = number(variable, "MASTER_PORT");
     launch.is_served = set("TORCHELASTIC_USE_AGENT_STORE") &&
                        variable("TORCHELASTIC_USE_AGENT_STORE") == std::string("True");
-    if (set("TORCHELASTIC_RESTART_COUNT"))
-      launch.attempt = number(variable, "TORCHELASTIC_RESTART_COUNT");
+    launch.attempt = number_or("TORCHELASTIC_RESTART_COUNT", 0);
   } else if (set("SLURM_STEP_NUM_TASKS")) {  // an sbatch script itself is not a task of a step
     launch.way = set("PMIX_RANK") ? Launch::Way::kMpi : Launch::Way::kRendezvous;
     launch.rank = number(variable, "SLURM_PROCID");

@@ -6,7 +6,6 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <atomic>
 #include <condition_variable>
@@ -15,7 +14,6 @@
 #include <functional>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
@@ -246,7 +244,7 @@ class NcclCommunicator final : public Communicator {
   ncclComm_t comm_;
 };
 
-ncclUniqueId share_through_mpi(Communicator& host) {
+ncclUniqueId share_id(Communicator& host) {
   ncclUniqueId id{};
   if (host.is_first()) check(ncclGetUniqueId(&id), "start");
   at::Tensor bytes = at::empty({sizeof(id)}, at::kByte);
@@ -256,75 +254,6 @@ ncclUniqueId share_through_mpi(Communicator& host) {
   return id;
 }
 
-/// What ranks tell each other at an address before NCCL runs. If the launcher does not serve the
-/// address, rank 0 does; it must live until all have read, which NCCL's start guarantees.
-class Rendezvous {
- public:
-  Rendezvous(const Launch& launch, std::chrono::seconds timeout) : launch_(launch) {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<std::uint16_t>(launch.port);
-    options.isServer = launch.rank == 0 && !launch.is_served;
-    options.waitWorkers = false;
-    options.timeout = timeout;
-    store_ = told([&] { return c10::make_intrusive<c10d::TCPStore>(launch.address, options); });
-  }
-
-  /// Gathers one id from each rank.
-  std::vector<GpuId> gather(const GpuId& mine) {
-    set("gpu/" + std::to_string(launch_.rank), mine);
-    std::vector<GpuId> ids;
-    for (int rank = 0; rank < launch_.world; ++rank)
-      ids.push_back(get<GpuId>("gpu/" + std::to_string(rank)));
-    return ids;
-  }
-
-  ncclUniqueId share_id() {
-    if (launch_.rank == 0) {
-      ncclUniqueId id{};
-      check(ncclGetUniqueId(&id), "start");
-      set("nccl", id);
-    }
-    return get<ncclUniqueId>("nccl");
-  }
-
- private:
-  std::string full(const std::string& key) const {
-    return "pfc/" + std::to_string(launch_.attempt) + "/" + key;
-  }
-  template <class T>
-  void set(const std::string& key, const T& value) {
-    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&value);
-    told([&] { store_->set(full(key), {bytes, bytes + sizeof(T)}); });
-  }
-  /// Waits for the value of a key.
-  template <class T>
-  T get(const std::string& key) {
-    const std::vector<std::uint8_t> bytes = told([&] { return store_->get(full(key)); });
-    T value{};
-    if (bytes.size() != sizeof(T)) fail("another program answers there");
-    std::memcpy(&value, bytes.data(), sizeof(T));
-    return value;
-  }
-
-  template <class Call>
-  std::invoke_result_t<Call> told(const Call& call) const {
-    try {
-      return call();
-    } catch (const c10::Error& error) {
-      const std::string reason = error.what_without_backtrace();
-      fail(reason.substr(0, reason.find('\n')));
-    }
-  }
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw Error("rank " + std::to_string(launch_.rank) + ": did not meet the other ranks at " +
-                launch_.address + ":" + std::to_string(launch_.port) +
-                ", where rank 0's machine must be reached: " + reason);
-  }
-
-  const Launch& launch_;
-  c10::intrusive_ptr<c10d::TCPStore> store_;
-};
-
 }  // namespace
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
@@ -333,15 +262,8 @@ std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch,
                                                      WhenStuck when_stuck) {
   if (gpus() == 0)
     throw Error("rank " + std::to_string(launch.rank) + ": found no GPU on its machine");
-  if (host) {
-    const ncclUniqueId id = share_through_mpi(*host);
-    return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout,
-                                              std::move(when_stuck));
-  }
-  Rendezvous others(launch, timeout);
-  const auto ids = others.gather(gpu_properties(gpu_of(launch.local_rank)).id);
-  decide_on_gpus(UseGpus::kAlways, ranks_with_own_gpu(ids), launch.world);
-  return std::make_unique<NcclCommunicator>(launch, others.share_id(), nullptr, timeout,
+  const ncclUniqueId id = share_id(*host);
+  return std::make_unique<NcclCommunicator>(launch, id, std::move(host), timeout,
                                             std::move(when_stuck));
 }
 

@@ -25,8 +25,7 @@ std::int64_t peak_gpu_memory(int) {
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch&, std::unique_ptr<Communicator>,
                                                      std::chrono::seconds,
                                                      std::function<void(const std::string&)>) {
-  throw Error(
-      "this program was built without CUDA: its ranks work on CPUs, start them with mpirun");
+  throw Error("this program was built without CUDA");
 }
 
 }  // namespace pfc

@@ -6,6 +6,7 @@
 #include <torch/types.h>
 
 #include <cstdlib>
+#include <thread>
 
 #include "comm/gloo_ranks.h"
 #include "comm/thread_communicator.h"
@@ -188,9 +189,36 @@ TEST(RanksCommunicator, RanksKnowWhichOthersShareTheirMachine) {
   });
 }
 
-TEST(JoinRanks, RanksThatAreStartedForGpusAreToldHowToStartOnCpus) {
-  EXPECT_THAT([] { join_ranks({.way = Launch::Way::kRendezvous, .world = 2}, UseGpus::kNever); },
-              ThrowsMessage<Error>(HasSubstr("start them with mpirun, or srun --mpi=pmix")));
+/// Both ranks of a launch as torchrun would start them, as threads.
+Launch of_two(int rank, int port) {
+  return {.way = Launch::Way::kRendezvous,
+          .rank = rank,
+          .world = 2,
+          .address = "127.0.0.1",
+          .port = port};
+}
+
+TEST(JoinRanks, RanksThatMeetAtAnAddressWorkOnCpus) {
+  constexpr int kPort = 29521;
+  std::jthread other([] {
+    const auto comm = join_ranks(of_two(1, kPort), UseGpus::kNever, std::chrono::seconds(60));
+    comm->all_gather(torch::full({1}, 7)).wait();
+  });
+  const auto comm = join_ranks(of_two(0, kPort), UseGpus::kNever, std::chrono::seconds(60));
+  EXPECT_TRUE(comm->device().is_cpu());
+  EXPECT_EQ(comm->world(), 2);
+  EXPECT_TRUE(comm->all_gather(torch::full({1}, 5)).wait().equal(torch::tensor({5, 7})));
+}
+
+TEST(JoinRanks, ARankThatNobodyServesSaysWhereItLooked) {
+  EXPECT_THAT([] { join_ranks(of_two(1, 29522), UseGpus::kNever, std::chrono::seconds(1)); },
+              ThrowsMessage<Error>(HasSubstr(
+                  "rank 1: did not meet the other ranks at 127.0.0.1:29522, where rank 0")));
+}
+
+TEST(JoinRanks, ARankThatIsAwaitedInVainIsToldAsOne) {
+  EXPECT_THAT([] { join_ranks(of_two(0, 29523), UseGpus::kNever, std::chrono::seconds(1)); },
+              ThrowsMessage<Error>(HasSubstr("rank 0: did not meet the other ranks at")));
 }
 
 TEST(Placement, ARankComputesOnTheThreadsItIsGivenOrOnItsShareOfTheCores) {

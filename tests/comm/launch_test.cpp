@@ -77,6 +77,23 @@ TEST(Launch, KnowsWhetherTorchrunServesAndHowOftenItHasStarted) {
   EXPECT_EQ(found.attempt, 2);
 }
 
+TEST(Launch, UnderstandsTheVariablesOfTorchrunFromOthersToo) {
+  Variables variables = kTorchrun;
+  for (const char* const name : {"TORCHELASTIC_RUN_ID", "LOCAL_RANK", "LOCAL_WORLD_SIZE"})
+    variables.erase(name);
+  const Launch found = launch(variables);
+  EXPECT_EQ(found.way, Launch::Way::kRendezvous);
+  EXPECT_EQ(found.rank, 9);
+  EXPECT_EQ(found.local_rank, 0);
+  EXPECT_EQ(found.local_world, 1);
+  EXPECT_EQ(found.port, 29400);
+  for (const char* const name : {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}) {
+    Variables some = variables;
+    some.erase(name);
+    EXPECT_EQ(launch(some).way, Launch::Way::kAlone) << name;
+  }
+}
+
 TEST(Launch, UnderstandsSrun) {
   const Launch found = launch(kSrun);
   EXPECT_EQ(found.way, Launch::Way::kRendezvous);
@@ -122,6 +139,19 @@ TEST(Launch, RefusesVariablesThatMakeNoSense) {
   Variables cut = kTorchrun;
   cut.erase("WORLD_SIZE");
   EXPECT_THAT([&] { launch(cut); }, ThrowsMessage<Error>(HasSubstr("WORLD_SIZE is not set")));
+  EXPECT_THAT([] { launch(with(kTorchrun, "RANK", "16")); },
+              ThrowsMessage<Error>(HasSubstr("rank 16 of 16")));
+  EXPECT_THAT([] { launch(with(kTorchrun, "MASTER_PORT", "70000")); },
+              ThrowsMessage<Error>(HasSubstr("MASTER_PORT is 70000, want a port from 1 to 65535")));
+  EXPECT_THAT([] { launch(with(kTorchrun, "MASTER_ADDR", "")); },
+              ThrowsMessage<Error>(HasSubstr("MASTER_ADDR does not name the machine")));
+}
+
+TEST(Launch, RefusesTwoLaunchersAtOnce) {
+  Variables both = kMpirun;
+  both.insert(kTorchrun.begin(), kTorchrun.end());
+  EXPECT_THAT([&] { launch(both); },
+              ThrowsMessage<Error>(HasSubstr("started by mpirun and by torchrun")));
 }
 
 TEST(RanksWithOwnGpu, CountsAGpuThatSeveralRanksSeeOnce) {

@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
 # One of three ranks fails while they train: all must end within ten seconds, and say why.
 #
-#   tests/ranks/failures.sh killed|raises|full_disk|stuck|slow PFC
+#   tests/ranks/failures.sh killed|raises|full_disk|stuck|slow PFC [PYTHON]
+#
+# mpirun starts the ranks, or torchrun if a PYTHON with torch is given (killed, raises).
 #
 # killed: a rank gets SIGKILL. raises: one rank meets a broken image that is one too many. full_disk: the disk is full
 # when a model is saved. stuck: a rank is stopped, and the others have a timeout. slow: a rank reads for longer than the
 # timeout, and nobody fails. Exits with 77 (skipped) where there is no mpirun, or no right to mount a small disk.
 set -euo pipefail
-case=$1 pfc=$2
-command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
+case=$1 pfc=$2 python=${3:-}
+if [ -n "$python" ]; then
+  "$python" -c 'import torch.distributed.run' 2>/dev/null || { echo "skipped: $python has no torch"; exit 77; }
+  start=("$python" -m torch.distributed.run --no-python --standalone --nproc-per-node 3)
+else
+  command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
+  start=(mpirun -np 3 --oversubscribe)
+fi
 if [ "$case" = full_disk ] && [ "${PFC_MAY_MOUNT:-}" != yes ]; then
   unshare --mount true 2>/dev/null || { echo "skipped: unshare --mount is not permitted here"; exit 77; }
   exec unshare --mount env PFC_MAY_MOUNT=yes "$0" "$@"
@@ -36,7 +44,7 @@ TOML
 mkdir "$folder/disk"
 
 begin() {
-  mpirun -np 3 --oversubscribe "$pfc" train "$folder/run.toml" "$@" >"$folder/log" 2>&1 &
+  "${start[@]}" "$pfc" train "$folder/run.toml" "$@" >"$folder/log" 2>&1 &
   launcher=$!
 }
 # Waits until a command succeeds, as long as the run goes on.
@@ -56,9 +64,9 @@ a_rank() { pgrep -f "^$pfc train $folder/run.toml" | sed -n "$1p"; }
 
 # From here on all end within so many seconds, not with success, and the log says what it should.
 expect_end() {
-  local seconds=$1 sentence=$2 start=$SECONDS
+  local seconds=$1 sentence=$2 begun=$SECONDS
   while kill -0 "$launcher" 2>/dev/null; do
-    if [ $((SECONDS - start)) -gt "$seconds" ]; then
+    if [ $((SECONDS - begun)) -gt "$seconds" ]; then
       cat "$folder/log"
       echo "FAILED: still running after $seconds s"
       exit 1
@@ -68,7 +76,7 @@ expect_end() {
   local status=0
   wait "$launcher" || status=$?
   sed 's/^/  | /' "$folder/log" | grep -v 'step [0-9,]*/' | tail -20
-  [ "$status" -ne 0 ] || { echo "FAILED: mpirun ended with status 0"; exit 1; }
+  [ "$status" -ne 0 ] || { echo "FAILED: the launcher ended with status 0"; exit 1; }
   grep -Eq "$sentence" "$folder/log" || { echo "FAILED: the log does not say: $sentence"; exit 1; }
   for _ in $(seq 20); do
     if [ -z "$(a_rank 1)" ]; then break; fi
@@ -76,7 +84,7 @@ expect_end() {
   done
   [ -z "$(a_rank 1)" ] || { echo "FAILED: a rank is left"; exit 1; }
   [ "$(grep -c '^pfc: ' "$folder/log")" -le 1 ] || { echo "FAILED: more than one rank complains"; exit 1; }
-  echo "ended within $((SECONDS - start)) s with status $status"
+  echo "ended within $((SECONDS - begun)) s with status $status"
 }
 
 case "$case" in
@@ -84,7 +92,7 @@ case "$case" in
     begin
     wait_until has_stepped
     kill -KILL "$(a_rank 2)"
-    expect_end 10 'exited on signal 9'
+    expect_end 10 'exited on signal 9|Signal 9 \(SIGKILL\)'
     ;;
   raises)
     # The first bytes of the last image's JPEG: one rank meets it, and no broken image is allowed.

@@ -14,7 +14,8 @@ struct Launch {
   enum class Way {
     kAlone,
     kMpi,         ///< mpirun, or srun with PMIx
-    kRendezvous,  ///< torchrun --no-python, or srun without PMIx: ranks meet at an address
+    kRendezvous,  ///< torchrun, who sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as it does,
+                  ///< or srun without PMIx: ranks meet at an address
   };
 
   Way way = Way::kAlone;

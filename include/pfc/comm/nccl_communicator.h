@@ -10,10 +10,9 @@
 
 namespace pfc {
 
-/// All ranks of a launch, each on its GPU (gpu_of). They meet through `host`, an MPI communicator,
-/// which is kept as long as the result; its ranks must be known to have a GPU each. If `host` is
-/// null, they meet at the launch's address, and this throws Error if two ranks have the same GPU.
-/// Throws Error if pfc was built without CUDA.
+/// All ranks of a launch, each on its GPU (gpu_of). They meet through `host`, a communicator of the
+/// same ranks for host memory, which is kept as long as the result; its ranks must be known to have
+/// a GPU each. Throws Error if pfc was built without CUDA.
 ///
 /// Collectives run on a stream of their own, after the work that the current stream had when they
 /// began. `wait` makes the current stream wait for them, not the host. If a collective (or NCCL's
