@@ -1,5 +1,4 @@
 # cmake --install: the program, the libraries, the headers, and a package for find_package(pfc).
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/pfc)
@@ -9,6 +8,9 @@ foreach(library pfc_base pfc_kernels pfc_head pfc_data pfc_core pfc)
   install(EXPORT ${library} NAMESPACE pfc:: DESTINATION ${package})
 endforeach()
 install(TARGETS pfc_app)
+if(TARGET pfc_mpi)
+  install(TARGETS pfc_mpi)
+endif()
 
 configure_package_config_file(cmake/pfcConfig.cmake.in ${PROJECT_BINARY_DIR}/pfcConfig.cmake
                               INSTALL_DESTINATION ${package})

@@ -1,13 +1,14 @@
 #include "comm/mpi_communicator.h"
 
 #include <ATen/Functions.h>
-#include <mpi.h>
+#include <dlfcn.h>
 
 #include <exception>
 #include <limits>
 #include <string>
 #include <thread>
 
+#include "comm/mpi_module.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -15,46 +16,51 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool mpi_runs() {
-  int initialised = 0, finalised = 0;
-  MPI_Initialized(&initialised);
-  MPI_Finalized(&finalised);
-  return initialised != 0 && finalised == 0;
+const MpiModule* g_module = nullptr;
+
+/// The module is looked for in lib beside the program's folder, and where the system looks.
+const MpiModule* load_module() {
+  constexpr const char* kFile = "libpfc_mpi.so";
+  // Open MPI's own modules look for its symbols among those of the whole program.
+  void* const library = ::dlopen(kFile, RTLD_NOW | RTLD_GLOBAL);
+  void* const function = library == nullptr ? nullptr : ::dlsym(library, kMpiModuleFunction);
+  if (function == nullptr) {
+    const std::string reason = ::dlerror();
+    throw Error("mpirun has started this rank, and MPI cannot be loaded: " + reason +
+                " (install the Open MPI of this mpirun, or start the ranks with torchrun)");
+  }
+  return reinterpret_cast<MpiModuleFunction*>(function)();
 }
 
-void check(int status, const std::string& call) {
-  if (status == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING];
-  int length = 0;
-  MPI_Error_string(status, text, &length);
-  throw Error(call + ": MPI: " + std::string(text, static_cast<std::size_t>(length)));
+void check(const char* failure, const std::string& call) {
+  if (failure != nullptr) throw Error(call + ": MPI: " + failure);
 }
 
 /// The type for numbers that are only moved. MPI has no bfloat16.
-MPI_Datatype moved_type(at::ScalarType type, const std::string& call) {
+MpiModule::Type moved_type(at::ScalarType type, const std::string& call) {
   switch (at::elementSize(type)) {
     case 1:
-      return MPI_UINT8_T;
+      return MpiModule::kUint8;
     case 2:
-      return MPI_UINT16_T;
+      return MpiModule::kUint16;
     case 4:
-      return MPI_UINT32_T;
+      return MpiModule::kUint32;
     case 8:
-      return MPI_UINT64_T;
+      return MpiModule::kUint64;
     default:
       throw Error(call + ": MPI cannot carry this type");
   }
 }
 
 /// The type for numbers that are summed.
-MPI_Datatype summed_type(at::ScalarType type, const std::string& call) {
+MpiModule::Type summed_type(at::ScalarType type, const std::string& call) {
   switch (type) {
     case at::kFloat:
-      return MPI_FLOAT;
+      return MpiModule::kFloat;
     case at::kDouble:
-      return MPI_DOUBLE;
+      return MpiModule::kDouble;
     case at::kLong:
-      return MPI_INT64_T;
+      return MpiModule::kInt64;
     default:
       throw Error(call + ": MPI cannot add up this type");
   }
@@ -76,19 +82,18 @@ class Request {
   /// MPI may still write into these tensors, so they must stay alive: a rank that fails leaves its
   /// requests behind.
   ~Request() {
-    if (request_ == MPI_REQUEST_NULL) return;
+    if (request_ == nullptr) return;
     from_.unsafeReleaseTensorImpl();
     to_.unsafeReleaseTensorImpl();
   }
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  MPI_Request* get() { return &request_; }
+  MpiRequest** get() { return &request_; }
 
   bool test() {
-    int done = 0;
-    check(MPI_Test(&request_, &done, MPI_STATUS_IGNORE), call_);
-    return done != 0;
+    if (request_ != nullptr) check(g_module->test(&request_), call_);
+    return request_ == nullptr;
   }
 
   /// MPI's own wait would spin the whole time, and keep a core from the rank that is awaited.
@@ -114,17 +119,15 @@ class Request {
   std::string call_;
   std::chrono::seconds timeout_;
   at::Tensor from_, to_;
-  MPI_Request request_ = MPI_REQUEST_NULL;
+  MpiRequest* request_ = nullptr;
 };
 
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(MPI_Comm comm, int rank, int world, std::chrono::seconds timeout)
-      : Communicator(rank, world), comm_(comm), timeout_(timeout) {}
+  MpiCommunicator(int rank, int world, std::chrono::seconds timeout)
+      : Communicator(rank, world), timeout_(timeout) {}
   ~MpiCommunicator() override {
-    if (std::uncaught_exceptions() > exceptions_) return;
-    MPI_Comm_free(&comm_);
-    MPI_Finalize();
+    if (std::uncaught_exceptions() <= exceptions_) g_module->finish();
   }
 
  private:
@@ -144,51 +147,49 @@ class MpiCommunicator final : public Communicator {
   Pending start_all_gather(const at::Tensor& local, const std::string& what) override {
     const std::string call = named(what);
     const int count = count_of(local, call);
-    const MPI_Datatype type = moved_type(local.scalar_type(), call);
+    const MpiModule::Type type = moved_type(local.scalar_type(), call);
     auto sizes = local.sizes().vec();
     sizes.at(0) *= world();
     const at::Tensor all = at::empty(sizes, local.options());
-    return pending(call, local, all, [&](MPI_Request* request) {
-      return MPI_Iallgather(local.const_data_ptr(), count, type, all.mutable_data_ptr(), count,
-                            type, comm_, request);
+    return pending(call, local, all, [&](MpiRequest** request) {
+      return g_module->all_gather(local.const_data_ptr(), all.mutable_data_ptr(), count, type,
+                                  request);
     });
   }
   Pending start_reduce_scatter(const at::Tensor& full, const std::string& what) override {
     const std::string call = named(what);
     const int count = count_of(full, call) / world();
-    const MPI_Datatype type = summed_type(full.scalar_type(), call);
+    const MpiModule::Type type = summed_type(full.scalar_type(), call);
     auto sizes = full.sizes().vec();
     sizes.at(0) /= world();
     const at::Tensor part = at::empty(sizes, full.options());
-    return pending(call, full, part, [&](MPI_Request* request) {
-      return MPI_Ireduce_scatter_block(full.const_data_ptr(), part.mutable_data_ptr(), count, type,
-                                       MPI_SUM, comm_, request);
+    return pending(call, full, part, [&](MpiRequest** request) {
+      return g_module->reduce_scatter(full.const_data_ptr(), part.mutable_data_ptr(), count, type,
+                                      request);
     });
   }
   Pending start_all_reduce(at::Tensor& tensor, const std::string& what) override {
     const std::string call = named(what);
     const int count = count_of(tensor, call);
-    const MPI_Datatype type = summed_type(tensor.scalar_type(), call);
-    return pending(call, tensor, tensor, [&](MPI_Request* request) {
-      return MPI_Iallreduce(MPI_IN_PLACE, tensor.mutable_data_ptr(), count, type, MPI_SUM, comm_,
-                            request);
+    const MpiModule::Type type = summed_type(tensor.scalar_type(), call);
+    return pending(call, tensor, tensor, [&](MpiRequest** request) {
+      return g_module->all_reduce(tensor.mutable_data_ptr(), count, type, request);
     });
   }
   Pending start_broadcast(at::Tensor& tensor, const std::string& what) override {
     const std::string call = named(what);
     const int count = count_of(tensor, call);
-    const MPI_Datatype type = moved_type(tensor.scalar_type(), call);
-    return pending(call, tensor, tensor, [&](MPI_Request* request) {
-      return MPI_Ibcast(tensor.mutable_data_ptr(), count, type, 0, comm_, request);
+    const MpiModule::Type type = moved_type(tensor.scalar_type(), call);
+    return pending(call, tensor, tensor, [&](MpiRequest** request) {
+      return g_module->broadcast(tensor.mutable_data_ptr(), count, type, request);
     });
   }
   void do_barrier(const std::string& what) override {
-    pending(named(what), {}, {}, [&](MPI_Request* request) {
-      return MPI_Ibarrier(comm_, request);
+    pending(named(what), {}, {}, [&](MpiRequest** request) {
+      return g_module->barrier(request);
     }).wait();
   }
 
-  MPI_Comm comm_;
   std::chrono::seconds timeout_;
   int exceptions_ = std::uncaught_exceptions();
 };
@@ -196,19 +197,14 @@ class MpiCommunicator final : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi_communicator(std::chrono::seconds timeout) {
-  int provided = 0;
-  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "start");
-  MPI_Comm comm = MPI_COMM_NULL;
-  check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "start");
-  MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+  g_module = load_module();
   int rank = 0, world = 1;
-  check(MPI_Comm_rank(comm, &rank), "start");
-  check(MPI_Comm_size(comm, &world), "start");
-  return std::make_unique<MpiCommunicator>(comm, rank, world, timeout);
+  check(g_module->start(&rank, &world), "start");
+  return std::make_unique<MpiCommunicator>(rank, world, timeout);
 }
 
 void end_mpi(int status) {
-  if (mpi_runs()) MPI_Abort(MPI_COMM_WORLD, status);
+  if (g_module != nullptr) g_module->end_all(status);
 }
 
 }  // namespace pfc

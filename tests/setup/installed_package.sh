@@ -10,6 +10,20 @@ trap 'rm -rf "$folder"' EXIT
 cmake --install "$build" --prefix "$folder/pfc" >/dev/null
 "$folder/pfc/bin/pfc" --version
 
+# It needs no MPI. A rank of mpirun does, and says so where it is not there.
+if readelf -d "$folder/pfc/bin/pfc" | grep -i 'NEEDED.*mpi'; then
+  echo "pfc needs MPI" >&2
+  exit 1
+fi
+if [ -e "$folder/pfc/lib/libpfc_mpi.so" ]; then
+  library=$(readelf -d "$folder/pfc/lib/libpfc_mpi.so" | sed -n 's/.*(NEEDED).*\[\(libmpi\.so.*\)\]/\1/p')
+  mkdir "$folder/without"
+  touch "$folder/without/$library"
+  as_rank=(env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_LOCAL_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0)
+  if "${as_rank[@]}" LD_LIBRARY_PATH="$folder/without" "$folder/pfc/bin/pfc" bench 2>"$folder/said"; then exit 1; fi
+  tee /dev/stderr <"$folder/said" | grep -q "^pfc: rank 0: mpirun has started this rank, and MPI cannot be loaded: .*$library"
+fi
+
 # example NAME [packages that it must not look for]...
 example() {
   local name=$1 hidden=()
