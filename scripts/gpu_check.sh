@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Checks the head and training on this machine's NVIDIA GPU: correctness of every kernel, training of r18, speed
-# compared with plain LibTorch and with the card's own ceilings. Takes minutes; the table is printed last.
+# Checks the head and training on this machine's NVIDIA GPU: first the theorems of gpu_tests, for every kernel, the head
+# and training of r18; then speed, compared with plain LibTorch and with the card's own ceilings. Takes minutes; the table
+# is printed last.
 #
 #   scripts/gpu_check.sh [--sanitize | --profile]
 #
-# It needs nvcc, CMake, a C++ compiler and PyTorch 2.11 or later in `python3`, and downloads nothing. With --sanitize
-# the kernels also run under compute-sanitizer; with --profile there are only tables of how long the head's GEMMs and
-# each kernel of a step take, of the head's and of training's. Exit status 77: no GPU.
+# It needs nvcc, CMake, a C++ compiler, PyTorch 2.11 or later in `python3`, and GoogleTest, and downloads nothing. A
+# folder that holds GoogleTest's include/ and lib/ may be carried here and named by GTest_ROOT. With --sanitize the kernels
+# also run under compute-sanitizer; with --profile there are only tables of how long the head's GEMMs and each kernel of a
+# step take, of the head's and of training's. Exit status 77: no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +17,7 @@ case "${1:-}" in
   '') ;;
   --sanitize) sanitize=yes ;;
   --profile) part=(--profile) ;;
-  -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
 
@@ -39,10 +41,21 @@ cmake -S . -B build/gpu_check -G "$generator" -DCMAKE_BUILD_TYPE=Release "-DCMAK
   { cat build/gpu_check/configure.log; exit 1; }
 cmake --build build/gpu_check --parallel >build/gpu_check/build.log 2>&1 || { tail -60 build/gpu_check/build.log; exit 1; }
 
+failed=0
+if [ ${#part[@]} -eq 0 ]; then
+  build/gpu_check/bin/gpu_tests || failed=$?
+  if [ $failed -eq 77 ]; then exit 77; fi
+fi
 build/gpu_check/bin/gpu_check "${part[@]}"
+if [ $failed -ne 0 ]; then
+  echo "CHECKS FAILED: see gpu_tests above"
+  exit 1
+fi
+if [ ${#part[@]} -eq 0 ]; then echo "all checks passed"; fi
 if [ $sanitize = yes ]; then
   for tool in memcheck racecheck; do
     echo "== compute-sanitizer, $tool"
-    compute-sanitizer --tool $tool --error-exitcode 1 build/gpu_check/bin/gpu_check --kernels | tail -3
+    compute-sanitizer --tool $tool --error-exitcode 1 \
+      build/gpu_check/bin/gpu_tests --gtest_brief=1 '--gtest_filter=Kernels.*:GpuKernels.*:StagedTable.*' | tail -3
   done
 fi

@@ -128,7 +128,7 @@ std::string measured(const HeadArguments& arguments) {
 }  // namespace
 
 HeadCase HeadArguments::head_case() const {
-  HeadCase c{.identities = identities, .rate = rate, .batch = 1024, .head = {}};
+  HeadCase c{.identities = identities, .rate = rate};
   c.head.table = {.dim = kDim,
                   .weights = table,
                   .state = table,

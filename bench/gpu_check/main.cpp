@@ -1,6 +1,5 @@
-// What a GPU makes of the head and of training. Compares its kernels with the CPU's and with
-// float64, the head with the CPU's, and the head's speed with plain LibTorch and with the card's
-// own ceilings; trains r18. scripts/gpu_check.sh builds and runs it.
+// How fast a GPU is in training, and with the head beside plain LibTorch and the card's own
+// ceilings. scripts/gpu_check.sh builds and runs it, after gpu_tests.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
@@ -20,7 +19,7 @@ namespace {
 
 int g_failures = 0;
 
-/// Runs a part of the checks. If it cannot continue, the other parts still run.
+/// Runs a part. If it cannot continue, the other parts still run.
 void attempt(void (*part)()) {
   try {
     part();
@@ -32,8 +31,8 @@ void attempt(void (*part)()) {
   std::fflush(stdout);
 }
 
-/// Runs everything, or one part.
-int run_checks(const std::string& part) {
+/// Measures everything, or profiles.
+int measure(const std::string& part) {
   if (gpus() == 0) {
     std::printf("no GPU here: not run\n");
     return 77;
@@ -46,27 +45,12 @@ int run_checks(const std::string& part) {
     attempt(profile);
     return failures() == 0 ? 0 : 1;
   }
-  if (part != "--heads") {
-    attempt(check_row_kernels);
-    attempt(check_softmax_kernels);
-  }
-  if (part == "--kernels") return failures() == 0 ? 0 : 1;
-  attempt(check_heads);
-  if (part == "--heads") return failures() == 0 ? 0 : 1;
-  attempt(check_training);
+  attempt(measure_training);
   attempt(measure_heads);
-  std::printf("%s\n", failures() == 0 ? "all checks passed" : "CHECKS FAILED");
   return failures() == 0 ? 0 : 1;
 }
 
 }  // namespace
-
-void expect_below(const std::string& what, double found, double limit) {
-  const bool good = found <= limit;  // a NaN is not
-  if (!good) ++g_failures;
-  std::printf("%-66s %9.2e  (at most %.0e)%s\n", what.c_str(), found, limit,
-              good ? "" : "  FAILED");
-}
 
 void fail(const std::string& what) {
   ++g_failures;
@@ -75,11 +59,6 @@ void fail(const std::string& what) {
 
 int failures() {
   return g_failures;
-}
-
-double error_of(const at::Tensor& found, const at::Tensor& wanted) {
-  const at::Tensor reference = wanted.to(at::kCPU, at::kDouble);
-  return ((found.to(at::kCPU, at::kDouble) - reference).norm() / reference.norm()).item<double>();
 }
 
 at::Tensor random(at::IntArrayRef shape, at::ScalarType type) {
@@ -115,7 +94,7 @@ int main(int argc, char** argv) {
                    .table = *pfc::value_named<pfc::NumberType>(argv[4]),
                    .way = argv[5]});
     }
-    const int status = run_checks(argc > 1 ? argv[1] : "");
+    const int status = measure(argc > 1 ? argv[1] : "");
     std::fflush(stdout);
     return status;
   } catch (const std::exception& error) {

@@ -37,12 +37,10 @@ class SmallTraining {
     plans_[i].step = steps_;
     plans_[i].classes = sampler_.draw(steps_, plans_[i].labels);
     PendingStep now = train_step(plans_[i], batches_[i], 0.02, training_);
-    if (made_) loss_before_ = made_->wait().loss;  // one step late, as training does
+    if (made_) made_->wait();  // one step late, as training does
     made_.emplace(std::move(now));
     ++steps_;
   }
-  /// The loss of the step before the last one.
-  double loss_before() const { return loss_before_; }
   /// The loss of the last step; waits for it.
   double loss() { return made_->wait().loss; }
 
@@ -93,7 +91,6 @@ class SmallTraining {
   std::vector<Batch> batches_;
   std::optional<PendingStep> made_;
   std::int64_t steps_ = 0;
-  double loss_before_ = 0;
 };
 
 }  // namespace pfc::gpu_check

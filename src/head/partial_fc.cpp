@@ -89,6 +89,7 @@ void PartialFc::begin(const SampledClasses& classes, const at::Tensor& valid) {
   TORCH_CHECK(valid.sizes() == at::IntArrayRef({std::ssize(classes.targets)}),
               "the head wants a weight for each of ", classes.targets.size(), " samples, got ",
               valid.sizes());
+  batch_ = valid.size(0);
   steps_->begin(classes, valid);
 }
 
@@ -106,6 +107,9 @@ void PartialFc::forward(const Embeddings& embeddings, Communicator& comm, std::i
   TORCH_CHECK(unit.dim() == 2 && unit.size(1) == table_.dim() && unit.scalar_type() == at::kFloat,
               "the head wants embeddings [N, ", table_.dim(), "] float32, got ", unit.sizes(), " ",
               unit.scalar_type());
+  TORCH_CHECK(first >= 0 && first + unit.size(0) <= batch_,
+              "the head got the embeddings of samples ", first, " to ", first + unit.size(0) - 1,
+              ", the step has ", batch_);
   if (uses_length(options_.loss)) {
     TORCH_CHECK(embeddings.lengths.defined() && embeddings.lengths.numel() == unit.size(0),
                 std::string(loss_name(options_.loss)), " wants the length of each of the ",

@@ -108,7 +108,7 @@ class CpuHead final : public HeadSteps {
 
   // Of the micro-batch under way: N samples, T tiles, n samples whose own class this rank owns.
   std::int64_t first_ = 0;                 ///< its first sample's place in the batch
-  std::span<const std::int32_t> targets_;  ///< [N] of classes_.targets
+  std::span<const SampledPlace> targets_;  ///< [N] of classes_.targets
   at::Tensor embeddings_;                  ///< [N, d]
   at::Tensor lengths_;                     ///< [N] float64, of a loss that uses them
   at::Tensor valid_;                       ///< [N]
@@ -183,12 +183,12 @@ void CpuHead::prepare_own_classes(Communicator& comm) {
   std::vector<LocalRow> table_rows;
   const auto target = [&](std::int64_t i) { return targets_[static_cast<std::size_t>(i)]; };
   for (std::int64_t i = 0; i < std::ssize(targets_); ++i) {
-    if (target(i) >= 0) samples.push_back(i);
+    if (target(i).is_owned()) samples.push_back(i);
   }
   std::stable_sort(samples.begin(), samples.end(),
                    [&](auto a, auto b) { return target(a) < target(b); });
   for (const std::int64_t i : samples) {
-    places.push_back(target(i) * centers_);
+    places.push_back(target(i).v * centers_);
     for (std::int64_t k = 0; k < centers_; ++k)
       table_rows.push_back(rows_[static_cast<std::size_t>(places.back() + k)]);
   }
@@ -328,9 +328,6 @@ void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
 void CpuHead::forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) {
   const at::NoGradGuard no_grad;
   const std::int64_t samples = embeddings.unit.size(0);
-  TORCH_CHECK(first >= 0 && first + samples <= std::ssize(classes_.targets),
-              "the head got the embeddings of samples ", first, " to ", first + samples - 1,
-              ", the step has ", classes_.targets.size());
   first_ = first;
   embeddings_ = embeddings.unit.contiguous();
   if (uses_length(options_.loss)) lengths_ = embeddings.lengths.to(at::kDouble).contiguous();

@@ -22,9 +22,6 @@ static_assert(sizeof(StepScalars) % sizeof(std::int32_t) == 0);
 void StepInputs::begin(const SampledClasses& classes) {
   scalars_ = {.count = classes.count() * centers_, .step = classes.step};
   own_classes_ = classes.targets;
-  for (std::int32_t& place : own_classes_) {
-    if (place >= 0) place *= static_cast<std::int32_t>(centers_);
-  }
 }
 
 void StepInputs::reserve(std::int64_t samples) {
@@ -36,7 +33,11 @@ void StepInputs::send_samples(std::int64_t first) {
   std::vector<std::int32_t> sent(static_cast<std::size_t>(sent_.size(0)));
   const auto targets = sent.begin() + kScalars, order = targets + samples_,
              places = order + samples_;
-  std::copy_n(own_classes_.begin() + first, samples_, targets);
+  const auto first_row = [&](SampledPlace own) {
+    return own.is_owned() ? own.v * static_cast<std::int32_t>(centers_) : -1;
+  };
+  std::transform(own_classes_.begin() + first, own_classes_.begin() + first + samples_, targets,
+                 first_row);
   auto end = order;
   for (std::int32_t i = 0; i < samples_; ++i) {
     if (targets[i] >= 0) *end++ = i;

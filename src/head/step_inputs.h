@@ -48,7 +48,7 @@ class StepInputs {
   at::Device device_;
   std::int64_t centers_;
   kernels::cuda::StepScalars scalars_;
-  std::vector<std::int32_t> own_classes_;  ///< [B] places of their first rows in the sampled ones
+  std::vector<SampledPlace> own_classes_;  ///< [B] SampledClasses::targets
   std::int64_t samples_ = 0;
   at::Tensor sent_;                ///< int32: the scalars, [3, N] targets, owned samples, places
   std::int32_t missed_steps_ = 0;  ///< n + 1

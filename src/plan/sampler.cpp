@@ -63,13 +63,13 @@ SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass
   sampled.targets.reserve(labels.size());
   for (const GlobalClass label : labels) {
     if (!shard_.owns(label)) {
-      sampled.targets.push_back(-1);
+      sampled.targets.emplace_back();
       continue;
     }
     const LocalRow row = shard_.row(label);
     const auto others_below =
         std::ranges::lower_bound(sampled.others, row) - sampled.others.begin();
-    sampled.targets.push_back(static_cast<std::int32_t>(sampled.drawn.below(row) + others_below));
+    sampled.targets.push_back({static_cast<std::int32_t>(sampled.drawn.below(row) + others_below)});
   }
   return sampled;
 }

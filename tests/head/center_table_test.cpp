@@ -251,8 +251,9 @@ TEST(CenterTable, BFloat16IsRoundedTheSameOnAnyNumberOfRanks) {
 TEST(CenterTable, RefusesWhatMakesNoSense) {
   EXPECT_THROW(CenterTable(ClassShard(5, 0, 1), {.dim = 0}), Error);
   EXPECT_THROW(
-      CenterTable(ClassShard(5, 0, 1),
-                  {.dim = 8, .optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .update = kDense}}),
+      CenterTable(
+          ClassShard(5, 0, 1),
+          {.dim = 8, .optimizer = {.kind = CenterOptimizer::Kind::kAdamW, .update = kDense}}),
       Error);
 }
 

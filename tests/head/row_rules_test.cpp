@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "head/every_instruction_set.h"
 #include "head/kernels/best_target.h"
 
 // A rule of three states that no other file knows, compiled into the kernels for each instruction
@@ -109,19 +110,6 @@ std::vector<double> aggregated(const Numbers& from, std::vector<double> (&veloci
 
 const kernels::RowUpdate kUpdate = {
     .optimizer = {.weight_decay = kDecay}, .lr = kLr, .key = {123, 456}};
-
-template <class Body>
-void on_every_instruction_set(const Body& body) {
-  using kernels::Target;
-  const Target best = kernels::target_of_processor();
-  for (const Target target : {Target::kBaseline, Target::kSse4, Target::kAvx2, Target::kAvx3}) {
-    if (target > best) continue;
-    SCOPED_TRACE(static_cast<int>(target));
-    kernels::target_in_use() = target;
-    body();
-  }
-  kernels::target_in_use() = best;
-}
 
 TEST(RowRules, ANewOneOfThreeStatesIsItsFormulaOnEveryInstructionSet) {
   on_every_instruction_set([] {

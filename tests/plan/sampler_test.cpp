@@ -77,9 +77,9 @@ TEST_P(AnySampling, HoldsEveryPositiveAndNoDuplicate) {
       ASSERT_EQ(std::ssize(drawn.targets), batch);
       for (std::size_t i = 0; i < labels.size(); ++i) {
         if (shard.owns(labels[i])) {
-          EXPECT_EQ(rows.at(static_cast<std::size_t>(drawn.targets[i])), shard.row(labels[i]));
+          EXPECT_EQ(rows.at(static_cast<std::size_t>(drawn.targets[i].v)), shard.row(labels[i]));
         } else {
-          EXPECT_EQ(drawn.targets[i], -1);
+          EXPECT_FALSE(drawn.targets[i].is_owned());
         }
       }
     }
@@ -180,7 +180,7 @@ TEST(ClassSampler, RateOneIsEveryClassAndRateZeroPositivesOnly) {
   const auto positives =
       ClassSampler({0.0, Sampling::kStratified, 0}, ClassShard(10, 0, 1)).draw(0, labels);
   EXPECT_EQ(positives.rows(), (std::vector<LocalRow>{{3}, {9}}));
-  EXPECT_EQ(positives.targets, (std::vector<std::int32_t>{0, 1, 0}));
+  EXPECT_EQ(positives.targets, (std::vector<SampledPlace>{{0}, {1}, {0}}));
 }
 
 TEST(ClassSampler, RefusesARateThatIsNoShare) {

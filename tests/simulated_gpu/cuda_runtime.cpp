@@ -119,7 +119,8 @@ class DeviceMemory {
   std::size_t in_use() const { return in_use_; }
 
  private:
-  static constexpr std::size_t kReserved = std::size_t{64} << 30, kPage = 4096;
+  /// Addresses, of which guards use none twice.
+  static constexpr std::size_t kReserved = std::size_t{1} << 40, kPage = 4096;
 
   static std::size_t rounded(std::size_t bytes, std::size_t multiple) {
     return (bytes + multiple - 1) / multiple * multiple;

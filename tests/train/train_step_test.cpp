@@ -88,8 +88,8 @@ class TrainStep : public testing::Test {
 TEST_F(TrainStep, EqualsAutogradThroughTheWholeModel) {
   // The direct way, in float64: backbone, normalisation, logits of the sampled classes, cross
   // entropy.
-  std::vector<std::int64_t> rows,
-      targets(plan_.classes.targets.begin(), plan_.classes.targets.end());
+  std::vector<std::int64_t> rows, targets;
+  for (const SampledPlace place : plan_.classes.targets) targets.push_back(place.v);
   for (const LocalRow row : plan_.classes.rows()) rows.push_back(row.v);
   const at::Tensor images =
       to_network_input(at::from_blob(batch_.pixels.data(), {kBatch, 112, 112, 3}, at::kByte));

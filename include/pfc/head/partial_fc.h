@@ -131,6 +131,7 @@ class PartialFc {
   PartialFcOptions options_;
   CenterTable table_;
   std::unique_ptr<class HeadSteps> steps_;
+  std::int64_t batch_ = 0;  ///< B of the current step
 };
 
 }  // namespace pfc

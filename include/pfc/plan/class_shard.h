@@ -18,6 +18,13 @@ struct LocalRow {
   auto operator<=>(const LocalRow&) const = default;
 };
 
+/// A class's place among those that a rank uses in a step, which are in the order of their rows.
+struct SampledPlace {
+  std::int32_t v = -1;  ///< −1: another rank owns the class
+  bool is_owned() const { return v >= 0; }
+  auto operator<=>(const SampledPlace&) const = default;
+};
+
 /// Which rank owns which class centres: contiguous ranges whose sizes differ by at most one, the
 /// larger ones first.
 class ClassShard {

@@ -84,8 +84,7 @@ struct SampledClasses {
   StratifiedDraw drawn = {};
   std::vector<LocalRow> others =
       {};  ///< ascending: positives that the strata did not draw, or every class of a uniform draw
-  /// [B] the place of a sample's own class among all sampled rows; −1 if another rank owns it.
-  std::vector<std::int32_t> targets = {};
+  std::vector<SampledPlace> targets = {};  ///< [B] of the samples' own classes
 
   /// S
   std::int64_t count() const { return drawn.count() + std::ssize(others); }

@@ -1,29 +1,113 @@
+// What kernels do on a GPU alone, against float64; kernels_test.cpp has what those of CPUs do too.
+#include <c10/core/ScalarType.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/ceil_divide.h"
-#include "gpu_check/kernel_case.h"
-#include "pfc/base/error.h"
+#include "head/gpu_memory.h"
+#include "head/head_case.h"
+#include "head/table_view.h"
+#include "head/upload.h"
 
-namespace pfc::gpu_check {
+namespace pfc {
 namespace {
 
+constexpr std::int64_t kDim = 512;
+
+std::string name_of_type(at::ScalarType type) {
+  return c10::toString(type);
+}
+double limit_of(at::ScalarType type) {
+  return type == at::kFloat ? 1e-5 : 1e-3;
+}
+at::Tensor random(at::IntArrayRef shape, at::ScalarType type = at::kFloat) {
+  return torch::randn(shape).to(kGpu, type);
+}
+const gpu::StepScalars* pointer(const at::Tensor& scalars) {
+  return static_cast<const gpu::StepScalars*>(scalars.const_data_ptr());
+}
+
+/// A table without states, and some of its rows.
+struct PickedRows {
+  at::Tensor weights, rows, scalars;
+
+  PickedRows(at::ScalarType type, std::int64_t count, std::int64_t picked)
+      : weights(random({count, kDim}, type)),
+        rows(std::get<0>(torch::randperm(count, on_gpu(at::kLong)).narrow(0, 0, picked).sort())),
+        scalars(sent(gpu::StepScalars{.count = picked})) {}
+
+  gpu::Table table() const {
+    return {.weights = weights.data_ptr(), .weight_type = number_type_of(weights), .dim = kDim};
+  }
+  gpu::SampledRows sampled(std::int64_t size) const {
+    return {rows.const_data_ptr<std::int64_t>(), pointer(scalars), 0, size};
+  }
+};
+
+TEST(GpuKernels, ListTheHostsRows) {
+  for (int rank = 0; rank < 3; ++rank) {
+    const ClassShard shard(100'003, rank, 3);
+    for (const double rate : {0.0, 0.1, 0.9}) {
+      const ClassSampler sampler({.sample_rate = rate, .seed = 5}, shard);
+      for (std::int64_t step = 0; step < 20; ++step) {
+        std::vector<GlobalClass> labels;
+        for (std::int64_t i = 0; i < 300; ++i) labels.push_back({(step * 997 + i * i) % 100'003});
+        const SampledClasses classes = sampler.draw(step, labels);
+        for (const std::int64_t centers : {1, 3}) {
+          const at::Tensor rows = torch::full({classes.count() * centers}, -1, on_gpu(at::kLong));
+          list_on_gpu(classes, centers, rows);
+          std::vector<std::int64_t> wanted;
+          for (const LocalRow row : classes.rows()) {
+            for (std::int64_t k = 0; k < centers; ++k) wanted.push_back(row.v * centers + k);
+          }
+          ASSERT_TRUE(rows.cpu().equal(torch::tensor(wanted, at::kLong))) << rate;
+        }
+      }
+    }
+  }
+}
+
+/// With the places beyond the last row, which are empty.
+void expect_gathered(at::ScalarType table_type, at::ScalarType unit_type) {
+  const PickedRows c(table_type, 5000, 1003);
+  const std::int64_t padded = 1008;
+  const at::Tensor unit =
+      torch::full({padded, kDim}, NAN, at::TensorOptions(kGpu).dtype(unit_type));
+  const at::Tensor inverse = torch::full({padded}, NAN, at::TensorOptions(kGpu));
+  gpu::gather_normalize(c.table(), c.sampled(padded), operand(unit), inverse.data_ptr<float>(),
+                        stream());
+  const at::Tensor w = c.weights.index_select(0, c.rows).to(at::kDouble);
+  const at::Tensor wanted = w / w.norm(2, 1, true);
+  const std::string what =
+      "gather_normalize " + name_of_type(table_type) + " to " + name_of_type(unit_type);
+  const double rounding = unit_type == at::kBFloat16 ? 2e-3 : unit_type == at::kHalf ? 3e-4 : 1e-5;
+  EXPECT_LE(error_of(unit.narrow(0, 0, 1003), wanted), rounding) << what + ", of float64";
+  EXPECT_LE(error_of(unit.narrow(0, 0, 1003), wanted.to(at::kFloat).to(unit_type)),
+            limit_of(unit_type))
+      << what + ", of float64 so rounded";
+  if (unit.narrow(0, 1003, 5).to(at::kFloat).abs().sum().item<double>() != 0)
+    ADD_FAILURE() << what + ": rows beyond the last are not 0";
+}
+
 /// Two tiles with the given numbers of classes.
-void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2003,
-                   std::int64_t second = 1500) {
+void expect_softmax(at::ScalarType type, double threshold, std::int64_t first = 2003,
+                    std::int64_t second = 1500) {
   const std::int64_t samples = 96;
   const auto to_width = [](std::int64_t n) { return ceil_divide(n, gpu::kWidth) * gpu::kWidth; };
   const std::int64_t padded[] = {to_width(first), to_width(second)};
   const float scale = 64;
-  const auto on_gpu = at::TensorOptions(kGpu);
-  const at::Tensor cosines = torch::rand({samples, first + second}, on_gpu) * 1.6 - 0.8;
-  const at::Tensor targets = torch::randint(-1, first + second, {samples}, on_gpu.dtype(at::kInt));
-  const at::Tensor maximum = torch::full({samples}, -INFINITY, on_gpu);
-  const at::Tensor sum = torch::zeros({samples}, on_gpu.dtype(at::kDouble));
+  const at::Tensor cosines = torch::rand({samples, first + second}, on_gpu(at::kFloat)) * 1.6 - 0.8;
+  const at::Tensor targets = torch::randint(-1, first + second, {samples}, on_gpu(at::kInt));
+  const at::Tensor maximum = torch::full({samples}, -INFINITY, on_gpu(at::kFloat));
+  const at::Tensor sum = torch::zeros({samples}, on_gpu(at::kDouble));
   constexpr std::int64_t kParts = 3;
-  const at::Tensor d = torch::empty({kParts, samples, kDim}, on_gpu);
-  const at::Tensor tile_maximum = torch::empty({2, samples}, on_gpu);
+  const at::Tensor d = torch::empty({kParts, samples, kDim}, on_gpu(at::kFloat));
+  const at::Tensor tile_maximum = torch::empty({2, samples}, on_gpu(at::kFloat));
   const gpu::SoftmaxState state{maximum.data_ptr<float>(),
                                 sum.data_ptr<double>(),
                                 d.data_ptr<float>(),
@@ -33,13 +117,15 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
   std::vector<at::Tensor> probabilities;
   std::vector<at::Tensor> tiles;
   // Where the classes end, for either tile.
-  const at::Tensor ends[] = {send({.count = first}), send({.count = first + second})};
+  const at::Tensor ends[] = {sent(gpu::StepScalars{.count = first}),
+                             sent(gpu::StepScalars{.count = first + second})};
   for (int t = 0; t < 2; ++t) {
     const std::int64_t begin = t * first, count = t == 0 ? first : second;
-    const at::Tensor z = torch::full({samples, padded[t]}, 0.9, on_gpu);  // beyond the last class
+    const at::Tensor z =
+        torch::full({samples, padded[t]}, 0.9, on_gpu(at::kFloat));  // beyond the last class
     z.narrow(1, 0, count).copy_(cosines.narrow(1, begin, count));
     tiles.push_back(z);
-    probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type)));
+    probabilities.push_back(torch::full({samples, padded[t]}, NAN, on_gpu(type)));
     d.fill_(t == 0 ? NAN : 1);  // before the first tile there is no sum
     gpu::softmax_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}}, CosFace(),
                       {z.data_ptr<float>(), scale, static_cast<float>(threshold)},
@@ -49,16 +135,16 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
   at::Tensor logits = cosines.to(at::kDouble);
   logits = torch::where(logits > threshold, torch::full_like(logits, -INFINITY), logits);
   const at::Tensor own_column =
-      torch::arange(first + second, on_gpu.dtype(at::kInt)).eq(targets.unsqueeze(1));
+      torch::arange(first + second, on_gpu(at::kInt)).eq(targets.unsqueeze(1));
   logits = logits.masked_fill(own_column, -INFINITY) * scale;
   const at::Tensor most = logits.amax(1);
-  const std::string what = "softmax_tile " + name(type) + (threshold < 1 ? ", filtered" : "") +
+  const std::string what = "softmax_tile " + name_of_type(type) +
+                           (threshold < 1 ? ", filtered" : "") +
                            (second > first ? ", large tiles" : "");
-  expect_below(what + ": maximum", error_of(maximum, most), 1e-6);
-  expect_below(what + ": sum", error_of(sum, (logits - most.unsqueeze(1)).exp().sum(1)), 1e-6);
+  EXPECT_LE(error_of(maximum, most), 1e-6) << what + ": maximum";
+  EXPECT_LE(error_of(sum, (logits - most.unsqueeze(1)).exp().sum(1)), 1e-6) << what + ": sum";
   const at::Tensor shrink = (tile_maximum[0] - tile_maximum[1]).to(at::kDouble).exp().view({-1, 1});
-  expect_below(what + ": the sum so far", error_of(d, shrink.expand({kParts, samples, kDim})),
-               1e-6);
+  EXPECT_LE(error_of(d, shrink.expand({kParts, samples, kDim})), 1e-6) << what + ": the sum so far";
   for (int t = 0; t < 2; ++t) {
     const std::int64_t begin = t * first, count = t == 0 ? first : second;
     const at::Tensor wanted =
@@ -67,27 +153,26 @@ void check_softmax(at::ScalarType type, double threshold, std::int64_t first = 2
             .to(at::kFloat)
             .to(type);
     const at::Tensor found = probabilities[static_cast<std::size_t>(t)];
-    expect_below(what + ": probabilities of tile " + std::to_string(t) + " so rounded",
-                 error_of(found.narrow(1, 0, count), wanted), limit_of(type));
+    EXPECT_LE(error_of(found.narrow(1, 0, count), wanted), limit_of(type))
+        << what + ": probabilities of tile " + std::to_string(t) + " so rounded";
     if (found.narrow(1, count, padded[t] - count).to(at::kFloat).abs().sum().item<double>() != 0)
-      throw Error(what + ": columns beyond the last are not 0");
-    const at::Tensor p = torch::full({samples, padded[t]}, NAN, on_gpu.dtype(type));
+      ADD_FAILURE() << what + ": columns beyond the last are not 0";
+    const at::Tensor p = torch::full({samples, padded[t]}, NAN, on_gpu(type));
     gpu::exp_tile({samples, {nullptr, pointer(ends[t]), begin, padded[t]}}, CosFace(),
                   {tiles[static_cast<std::size_t>(t)].data_ptr<float>(), scale,
                    static_cast<float>(threshold)},
                   targets.const_data_ptr<std::int32_t>(), tile_maximum[t].const_data_ptr<float>(),
                   operand(p), stream());
-    expect_below("exp_tile " + name(type) + " so rounded", error_of(p.narrow(1, 0, count), wanted),
-                 limit_of(type));
+    EXPECT_LE(error_of(p.narrow(1, 0, count), wanted), limit_of(type))
+        << "exp_tile " + name_of_type(type) + " so rounded";
   }
 }
 
 /// Three lanes; one of them met no class for the first sample. The class of every other sample
 /// belongs to another rank.
-void check_merge() {
+TEST(GpuKernels, MergeTheSoftmaxesOfLanes) {
   constexpr std::int64_t kLanes = 3, kParts = 2, kSamples = 96;
   constexpr float kScale = 64;
-  const at::TensorOptions on_gpu(kGpu);
   const at::Tensor maximum = random({kLanes, kSamples}) * 20,
                    sum = (random({kLanes, kSamples}).abs() + 1).to(at::kDouble),
                    d = random({kLanes, kParts, kSamples, kDim});
@@ -96,39 +181,38 @@ void check_merge() {
   const at::Tensor factor = (maximum.to(at::kDouble) - most).exp();
   const at::Tensor wanted_sum = (factor * sum).sum(0);
   const at::Tensor wanted_d = (factor.view({kLanes, 1, kSamples, 1}) * d).sum(0).sum(0);
-  const at::Tensor targets = torch::arange(kSamples, on_gpu.dtype(at::kInt)).remainder(2) - 1;
-  const at::Tensor phi = torch::rand({kSamples}, on_gpu.dtype(at::kDouble)),
-                   locals = torch::full({kSamples, 3}, NAN, on_gpu.dtype(at::kDouble));
+  const at::Tensor targets = torch::arange(kSamples, on_gpu(at::kInt)).remainder(2) - 1;
+  const at::Tensor phi = torch::rand({kSamples}, on_gpu(at::kDouble)),
+                   locals = torch::full({kSamples, 3}, NAN, on_gpu(at::kDouble));
   gpu::merge_softmax(
       {maximum.data_ptr<float>(), sum.data_ptr<double>(), d.data_ptr<float>(), kParts, kSamples,
        kDim},
       kLanes, {.targets = targets.const_data_ptr<std::int32_t>(), .phi = phi.data_ptr<double>()},
       kScale, locals.data_ptr<double>(), stream());
-  expect_below("merge_softmax: maximum", error_of(maximum[0], most), 1e-6);
-  expect_below("merge_softmax: sum", error_of(sum[0], wanted_sum), 1e-6);
-  expect_below("merge_softmax: the sum so far", error_of(d[0][0], wanted_d), 1e-6);
+  EXPECT_LE(error_of(maximum[0], most), 1e-6) << "merge_softmax: maximum";
+  EXPECT_LE(error_of(sum[0], wanted_sum), 1e-6) << "merge_softmax: sum";
+  EXPECT_LE(error_of(d[0][0], wanted_d), 1e-6) << "merge_softmax: the sum so far";
   const at::Tensor own = targets.ge(0);
-  expect_below("merge_softmax: what other ranks are told",
-               error_of(locals.masked_select(own.unsqueeze(1)).view({-1, 3}),
-                        at::stack({most, wanted_sum, phi * kScale}, 1)
-                            .masked_select(own.unsqueeze(1))
-                            .view({-1, 3})),
-               1e-6);
+  EXPECT_LE(error_of(locals.masked_select(own.unsqueeze(1)).view({-1, 3}),
+                     at::stack({most, wanted_sum, phi * kScale}, 1)
+                         .masked_select(own.unsqueeze(1))
+                         .view({-1, 3})),
+            1e-6)
+      << "merge_softmax: what other ranks are told";
   if (!locals.select(1, 2).masked_select(own.logical_not()).eq(-INFINITY).all().item<bool>())
-    fail("merge_softmax: classes of other ranks have a logit");
+    ADD_FAILURE() << "merge_softmax: classes of other ranks have a logit";
 }
 
 /// The start of a micro-batch, and how its samples' own classes are treated: 120 rows, and every
 /// third sample's class belongs to another rank.
-void check_own_classes(at::ScalarType type) {
+void expect_own_classes(at::ScalarType type) {
   constexpr std::int64_t kSamples = 96, kLanes = 2;
-  const Case c(type, 500, 120);
-  const at::TensorOptions on_gpu(kGpu);
+  const PickedRows c(type, 500, 120);
   const at::Tensor embeddings = random({kSamples, kDim}) / std::sqrt(double{kDim}),
-                   kept = torch::full({kSamples, kDim}, NAN, on_gpu),
-                   x = torch::full({kSamples, kDim}, NAN, on_gpu.dtype(at::kBFloat16)),
-                   maximum = torch::full({kLanes, kSamples}, NAN, on_gpu),
-                   sum = torch::full({kLanes, kSamples}, NAN, on_gpu.dtype(at::kDouble));
+                   kept = torch::full({kSamples, kDim}, NAN, on_gpu(at::kFloat)),
+                   x = torch::full({kSamples, kDim}, NAN, on_gpu(at::kBFloat16)),
+                   maximum = torch::full({kLanes, kSamples}, NAN, on_gpu(at::kFloat)),
+                   sum = torch::full({kLanes, kSamples}, NAN, on_gpu(at::kDouble));
   const gpu::Samples samples{kept.data_ptr<float>(), operand(x), kSamples};
   gpu::begin_samples(embeddings.const_data_ptr<float>(), samples,
                      {.maximum = maximum.data_ptr<float>(),
@@ -138,15 +222,15 @@ void check_own_classes(at::ScalarType type) {
                      kLanes, stream());
   if (!kept.equal(embeddings) || !x.equal(embeddings.to(at::kBFloat16)) ||
       !maximum.cpu().eq(-INFINITY).all().item<bool>() || !sum.cpu().eq(0).all().item<bool>())
-    fail("begin_samples: not the samples, or a softmax that met a class");
+    ADD_FAILURE() << "begin_samples: not the samples, or a softmax that met a class";
 
   std::vector<std::int32_t> places;
   for (std::int32_t i = 0; i < kSamples; ++i) places.push_back(i % 3 == 0 ? -1 : (5 * i) % 120);
   const at::Tensor targets = torch::tensor(places, at::kInt).to(kGpu);
-  const auto of_samples = [&] { return torch::zeros({kSamples}, on_gpu.dtype(at::kDouble)); };
-  const auto of_rows = [&] { return torch::zeros({kSamples, kDim}, on_gpu); };
+  const auto of_samples = [&] { return torch::zeros({kSamples}, on_gpu(at::kDouble)); };
+  const auto of_rows = [&] { return torch::zeros({kSamples, kDim}, on_gpu(at::kFloat)); };
   const at::Tensor phi = of_samples(), slope = of_samples(), own_cosine = of_samples(),
-                   nearest = torch::zeros({kSamples}, on_gpu.dtype(at::kInt)), d_sample = of_rows(),
+                   nearest = torch::zeros({kSamples}, on_gpu(at::kInt)), d_sample = of_rows(),
                    d_center = of_rows();
   const gpu::OwnClasses own{.targets = targets.const_data_ptr<std::int32_t>(),
                             .nearest = nearest.data_ptr<std::int32_t>(),
@@ -170,22 +254,21 @@ void check_own_classes(at::ScalarType type) {
                                                      0, targets.cpu().clamp_min(0).to(at::kLong))));
   const at::Tensor cosine = (sample * center).sum(at::IntArrayRef{1}, true);
   const at::Tensor theta = cosine.acos();
-  const std::string what = "own_cosines and apply_loss, " + name(type) + ": ";
-  expect_below(what + "margin", error_of(phi, ((theta + 0.5).cos() * owned).squeeze(1)), 1e-12);
-  expect_below(what + "its slope",
-               error_of(slope, ((theta + 0.5).sin() / theta.sin() * owned).squeeze(1)), 1e-12);
-  expect_below(what + "cosine by the sample",
-               error_of(d_sample, (center - cosine * sample) * owned), 1e-5);
-  expect_below(what + "cosine by the centre",
-               error_of(d_center, (sample - cosine * center) * owned), 1e-5);
+  const std::string what = "own_cosines and apply_loss, " + name_of_type(type) + ": ";
+  EXPECT_LE(error_of(phi, ((theta + 0.5).cos() * owned).squeeze(1)), 1e-12) << what + "margin";
+  EXPECT_LE(error_of(slope, ((theta + 0.5).sin() / theta.sin() * owned).squeeze(1)), 1e-12)
+      << what + "its slope";
+  EXPECT_LE(error_of(d_sample, (center - cosine * sample) * owned), 1e-5)
+      << what + "cosine by the sample";
+  EXPECT_LE(error_of(d_center, (sample - cosine * center) * owned), 1e-5)
+      << what + "cosine by the centre";
 }
 
 /// Three ranks' parts of a softmax. This rank owns the class of every third sample; every fifth
 /// sample is not valid.
-void check_join() {
+TEST(GpuKernels, JoinTheSoftmaxesOfRanksAndWeighEmbeddings) {
   constexpr std::int64_t kWorld = 3, kSamples = 95;
   constexpr float kScale = 32;
-  const at::TensorOptions on_gpu(kGpu);
   at::Tensor all = random({kWorld, kSamples, 3}).cpu().to(at::kDouble);
   all.select(2, 1).abs_().add_(1);
   const at::Tensor numbers = torch::arange(kSamples);
@@ -197,11 +280,13 @@ void check_join() {
       slope = torch::rand({kSamples}, at::kDouble).to(kGpu), sums = random({kSamples, kDim}),
       d_sample = random({kSamples, kDim}), d_center = random({kSamples, kDim}),
       parts = all.to(kGpu), maximum = parts.select(2, 0)[0].to(at::kFloat),
-      d = torch::full({kSamples, kDim}, NAN, on_gpu),
-      log_sum = torch::full({kSamples}, NAN, on_gpu.dtype(at::kDouble)),
-      count = torch::full({1}, NAN, on_gpu), worth = torch::full({1}, NAN, on_gpu),
-      skip = torch::full({1}, NAN, on_gpu), loss = torch::full({1}, NAN, on_gpu.dtype(at::kDouble)),
-      losses = torch::full({kSamples}, NAN, on_gpu.dtype(at::kDouble));
+      d = torch::full({kSamples, kDim}, NAN, on_gpu(at::kFloat)),
+      log_sum = torch::full({kSamples}, NAN, on_gpu(at::kDouble)),
+      count = torch::full({1}, NAN, on_gpu(at::kFloat)),
+      worth = torch::full({1}, NAN, on_gpu(at::kFloat)),
+      skip = torch::full({1}, NAN, on_gpu(at::kFloat)),
+      loss = torch::full({1}, NAN, on_gpu(at::kDouble)),
+      losses = torch::full({kSamples}, NAN, on_gpu(at::kDouble));
   const at::Tensor center_before = d_center.cpu().to(at::kDouble);
   gpu::begin_loss(valid.const_data_ptr<float>(), kSamples, count.data_ptr<float>(),
                   loss.data_ptr<double>(), skip.data_ptr<float>(), stream());
@@ -232,27 +317,28 @@ void check_join() {
   const at::Tensor own = rest * slope.cpu() * targets.cpu().ge(0) * v;
   const at::Tensor of_others =
       kScale * share * (all.select(2, 0)[0] - whole).exp() / double{gpu::kRaised};
-  expect_below("begin_loss, join_softmax: loss", error_of(loss, (of_loss * share).sum().view({1})),
-               1e-6);
-  expect_below("join_softmax: its samples'", error_of(losses, of_loss * v), 1e-6);
-  expect_below("join_softmax: gradient of embeddings",
-               error_of(d, of_others.unsqueeze(1) * sums.cpu() -
-                               (kScale * share * own).unsqueeze(1) * d_sample.cpu()),
-               1e-5);
+  EXPECT_LE(error_of(loss, (of_loss * share).sum().view({1})), 1e-6)
+      << "begin_loss, join_softmax: loss";
+  EXPECT_LE(error_of(losses, of_loss * v), 1e-6) << "join_softmax: its samples'";
+  EXPECT_LE(error_of(d, of_others.unsqueeze(1) * sums.cpu() -
+                            (kScale * share * own).unsqueeze(1) * d_sample.cpu()),
+            1e-5)
+      << "join_softmax: gradient of embeddings";
   constexpr double kTwice = double{gpu::kRaised} * gpu::kRaised;
   const at::Tensor is_owned = targets.cpu().ge(0).unsqueeze(1);
-  expect_below("join_softmax: that of own centres",
-               error_of(d_center, at::where(is_owned, (own * kTwice).unsqueeze(1) * center_before,
-                                            center_before)),
-               1e-5);
-  expect_below("join_softmax: what a gradient is worth",
-               error_of(worth, kScale / (v.sum() * kTwice).view({1})), 1e-6);
-  if (skip.cpu().item<float>() != 0) fail("join_softmax: a finite loss is to be skipped");
+  EXPECT_LE(error_of(d_center, at::where(is_owned, (own * kTwice).unsqueeze(1) * center_before,
+                                         center_before)),
+            1e-5)
+      << "join_softmax: that of own centres";
+  EXPECT_LE(error_of(worth, kScale / (v.sum() * kTwice).view({1})), 1e-6)
+      << "join_softmax: what a gradient is worth";
+  if (skip.cpu().item<float>() != 0)
+    ADD_FAILURE() << "join_softmax: a finite loss is to be skipped";
 
   // Weighted for one tile, then for another in which every second maximum is the same.
   const at::Tensor x = random({kSamples, kDim}), before = torch::rand({kSamples}).sub(3).to(kGpu),
                    now = (before.cpu() + 0.25 * numbers.remainder(2)).to(kGpu);
-  const at::Tensor weighted = torch::full({kSamples, kDim}, NAN, on_gpu);
+  const at::Tensor weighted = torch::full({kSamples, kDim}, NAN, on_gpu(at::kFloat));
   const gpu::Samples samples{.embeddings = x.data_ptr<float>(), .count = kSamples};
   const auto weigh = [&](const at::Tensor& maxima, const float* last) {
     gpu::weigh_embeddings(samples, joined, maxima.const_data_ptr<float>(), last, kDim,
@@ -260,22 +346,31 @@ void check_join() {
     const at::Tensor factor = v * (maxima.cpu().to(at::kDouble) - whole).exp();
     return error_of(weighted, (factor * double{gpu::kRaised}).unsqueeze(1) * x.cpu());
   };
-  expect_below("weigh_embeddings", weigh(before, nullptr), 1e-5);
-  expect_below("weigh_embeddings, some maxima are the last tile's",
-               weigh(now, before.const_data_ptr<float>()), 1e-5);
+  EXPECT_LE(weigh(before, nullptr), 1e-5) << "weigh_embeddings";
+  EXPECT_LE(weigh(now, before.const_data_ptr<float>()), 1e-5)
+      << "weigh_embeddings, some maxima are the last tile's";
+}
+
+TEST(GpuKernels, GatherRowsOfAnyTypeInAnyOther) {
+  at::manual_seed(7);
+  for (const auto table : {at::kFloat, at::kBFloat16}) {
+    for (const auto unit : {at::kFloat, at::kBFloat16, at::kHalf}) expect_gathered(table, unit);
+  }
+}
+
+TEST(GpuKernels, MakeTheSoftmaxOfTiles) {
+  at::manual_seed(7);
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    expect_softmax(type, 2);
+    expect_softmax(type, 2, 5003, 9001);
+  }
+  expect_softmax(at::kFloat, 0.3);
+}
+
+TEST(GpuKernels, MakeOwnClassesInFloat64) {
+  at::manual_seed(7);
+  for (const auto type : {at::kFloat, at::kBFloat16}) expect_own_classes(type);
 }
 
 }  // namespace
-
-void check_softmax_kernels() {
-  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    check_softmax(type, 2);
-    check_softmax(type, 2, 5003, 9001);
-  }
-  check_softmax(at::kFloat, 0.3);
-  check_merge();
-  for (const auto type : {at::kFloat, at::kBFloat16}) check_own_classes(type);
-  check_join();
-}
-
-}  // namespace pfc::gpu_check
+}  // namespace pfc
