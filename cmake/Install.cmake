@@ -9,7 +9,7 @@ foreach(library pfc_base pfc_kernels pfc_head pfc_data pfc_core pfc)
 endforeach()
 install(TARGETS pfc_app)
 if(TARGET pfc_mpi)
-  install(TARGETS pfc_mpi)
+  install(TARGETS pfc_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
 configure_package_config_file(cmake/pfcConfig.cmake.in ${PROJECT_BINARY_DIR}/pfcConfig.cmake
