@@ -71,8 +71,8 @@ class CenterTable {
 
   /// [n, dim] float32 in host memory: the rows as they are now, with the steps that they missed.
   at::Tensor rows(std::span<const LocalRow> rows) const;
-  /// Brings every row through the steps it missed (Update::kDenseEquivalent; else there are none), so
-  /// that the parts hold what they should. Costs a pass over the table.
+  /// Brings every row through the steps it missed (Update::kDenseEquivalent; else there are none),
+  /// so that the parts hold what they should. Costs a pass over the table.
   void catch_up();
 
  private:
