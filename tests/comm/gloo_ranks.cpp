@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -12,6 +13,13 @@
 #include "pfc/comm/process_group_communicator.h"
 
 namespace pfc {
+namespace {
+
+// LibTorch records the collectives of a process in one place, and notes a group there without its
+// lock. Ranks that are threads would do so at once, so nothing is recorded.
+[[maybe_unused]] const int g_nothing_is_recorded = ::setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
+
+}  // namespace
 
 void run_gloo_ranks(int world, const std::function<void(Communicator& comm)>& body,
                     std::chrono::milliseconds timeout) {
