@@ -28,12 +28,12 @@ endforeach()
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${set_files})
 configure_file(data/known_sets.h.in ${CMAKE_CURRENT_BINARY_DIR}/generated/data/known_sets.h @ONLY)
 
+file(GLOB augmentations CONFIGURE_DEPENDS data/augmentations/*.cpp)
 pfc_library(pfc_data HEADERS data/*.h SOURCES
   base/toml_text.cpp
   data/assemble.cpp
   data/augmentation.cpp
-  data/augmentations/crop.cpp
-  data/augmentations/grey.cpp
+  ${augmentations}
   data/bmp_reader.cpp
   data/check_parts.cpp
   data/contact_sheet.cpp

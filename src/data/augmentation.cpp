@@ -12,10 +12,7 @@ namespace {
 
 /// One stays where it is when others are added.
 std::deque<Augmentation>& known_augmentations() {
-  static std::deque<Augmentation> all = {
-      crop_augmentation(),
-      grey_augmentation(),
-  };
+  static std::deque<Augmentation> all = built_in_augmentations();
   return all;
 }
 

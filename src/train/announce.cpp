@@ -8,6 +8,7 @@
 #include <string>
 #include <system_error>
 
+#include "head/kernels/row_rules.h"
 #include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/comm/gpus.h"
@@ -55,8 +56,7 @@ void announce_room(const Config& config, const Backbone& backbone, const Partial
   std::int64_t network = 0;
   for (const at::Tensor& parameter : backbone.parameters())
     network += static_cast<std::int64_t>(parameter.nbytes());
-  const std::int64_t copies =
-      config.optimizer.kind == CenterOptimizer::Kind::kAdamW ? 3 : 2;  // itself, and moments
+  const std::int64_t copies = 1 + std::ssize(kernels::states_of(head.options().table.optimizer));
   const std::int64_t bytes = identities * bytes_a_row(head.options().table) + copies * network;
   std::error_code unknown;
   const auto room =

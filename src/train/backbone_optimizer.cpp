@@ -6,22 +6,9 @@
 #include <utility>
 
 #include "pfc/base/error.h"
-#include "train/optimizers.h"
+#include "train/optimizers/built_in.h"
 
 namespace pfc {
-namespace {
-
-/// Here an optimizer is registered.
-constexpr struct {
-  std::string_view name;
-  std::unique_ptr<BackboneOptimizer> (*make)(const BackboneOptimizer::Parameters& parameters,
-                                             const BackboneOptimizerOptions& options);
-} kOptimizers[] = {
-    {"sgd", make_sgd},
-    {"adamw", make_adamw},
-};
-
-}  // namespace
 
 BackboneOptimizer::BackboneOptimizer(std::string name, const Parameters& parameters, Kept kept)
     : name_(std::move(name)), kept_(std::move(kept)) {
@@ -56,7 +43,7 @@ std::unique_ptr<BackboneOptimizer> make_backbone_optimizer(
     std::string_view name, const BackboneOptimizer::Parameters& parameters,
     const BackboneOptimizerOptions& options) {
   std::string known;
-  for (const auto& optimizer : kOptimizers) {
+  for (const auto& optimizer : kBuiltInOptimizers) {
     if (optimizer.name == name) return optimizer.make(parameters, options);
     known += (known.empty() ? "" : ", ") + std::string(optimizer.name);
   }

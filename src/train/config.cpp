@@ -333,11 +333,11 @@ void check(const Config& config, std::string_view name) {
   if (config.schedule.kind == Decay::kStep && milestones.empty()) {
     throw DataError(name, "schedule.milestones", "are empty, but schedule.kind is step");
   }
-  if (config.optimizer.kind == CenterOptimizer::Kind::kAdamW &&
+  if (config.optimizer.kind != CenterOptimizer::Kind::kSgd &&
       config.head.update == CenterOptimizer::Update::kDenseEquivalent) {
     throw DataError(name, "head.update",
-                    "is dense_equivalent, which is SGD's, but optimizer.kind is adamw; use "
-                    "head.update=sampled");
+                    "is dense_equivalent, which is SGD's, but optimizer.kind is " +
+                        std::string(name_of(config.optimizer.kind)) + "; use head.update=sampled");
   }
 }
 

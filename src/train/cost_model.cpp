@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "head/kernels/row_rules.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/plan/sampler.h"
@@ -120,9 +121,7 @@ class Planner {
     return static_cast<double>(bytes_of(request_.head.table.weights));
   }
   double states() const {
-    const CenterOptimizer& optimizer = request_.head.table.optimizer;
-    if (optimizer.kind == CenterOptimizer::Kind::kAdamW) return 2;
-    return optimizer.momentum != 0 ? 1 : 0;
+    return static_cast<double>(kernels::states_of(request_.head.table.optimizer).size());
   }
   HeadStepSize step_size() const {
     return {.rows = sampler_.most_rows(request_.batch_size),

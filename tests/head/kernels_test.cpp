@@ -59,6 +59,8 @@ class Kernels : public ::testing::TestWithParam<KernelDevice*> {
   template <class L>
   static void expect_others_equal_the_formula(const L& loss);
   template <class Rule>
+  static void expect_update_equals_the_formula(const kernels::RowUpdate& update, std::int64_t dim);
+  template <class Rule>
   static void expect_rounded_by_the_formulas_bits(const kernels::RowUpdate& update);
 };
 
@@ -164,45 +166,48 @@ kernels::RowUpdate adamw(double lr, double weight_decay, std::int32_t number) {
   return {{.kind = CenterOptimizer::Kind::kAdamW, .weight_decay = weight_decay}, lr, number};
 }
 
-TEST_P(Kernels, UpdateRowEqualsTheFormula) {
-  for (const std::int64_t dim : fitting({1, 8, 33, 512})) {
-    auto w = random_numbers(dim, -0.1, 0.1, 5);
-    auto v = random_numbers(dim, -1, 1, 6);
-    const auto gradient = random_numbers(dim, -1, 1, 7);
-    auto want_w = w, want_v = v;
-    std::vector<double> unit(w.size());
-    const double inverse = formulas::normalize_row(w.data(), dim, unit.data());
-    rules::update_row(want_w.data(), {want_v.data()}, gradient.data(), inverse, dim,
-                      rules::Sgd(kSgd.optimizer, kSgd.lr, 1));
-    device().update_row({.w = row(w), .states = {row(v)}}, kSgd, kRounding, gradient.data(),
-                        static_cast<float>(inverse), dim);
-    double largest = 0;
-    for (const float x : want_v) largest = std::max(largest, std::abs(static_cast<double>(x)));
-    for (std::size_t j = 0; j < w.size(); ++j) {
-      EXPECT_NEAR(v[j], want_v[j], 2e-6 * std::max(largest, inverse)) << dim;
-      EXPECT_NEAR(w[j], want_w[j], 2e-7 * std::max(largest, inverse)) << dim;
-    }
+/// A row's update against the rule's own formula in float64.
+template <class Rule>
+void Kernels::expect_update_equals_the_formula(const kernels::RowUpdate& update, std::int64_t dim) {
+  constexpr std::size_t kStates = Rule::kStates.size();
+  auto w = random_numbers(dim, -0.1, 0.1, 5);
+  const auto gradient = random_numbers(dim, -1, 1, 7);
+  std::array<std::vector<float>, kStates> states, want_states;
+  std::array<float*, kStates> want = {};
+  kernels::TableRow table_row = {.w = row(w)};
+  for (std::size_t k = 0; k < kStates; ++k) {
+    states[k] = random_numbers(dim, 0, 1, 8 + k);  // some rules take a root
+    want_states[k] = states[k];
+    want[k] = want_states[k].data();
+    table_row.states[k] = row(states[k]);
   }
+  auto want_w = w;
+  std::vector<double> unit(w.size());
+  const double inverse = formulas::normalize_row(w.data(), dim, unit.data());
+  rules::update_row(want_w.data(), want, gradient.data(), inverse, dim,
+                    Rule(update.optimizer, update.lr, update.number));
+  device().update_row(table_row, update, kRounding, gradient.data(), static_cast<float>(inverse),
+                      dim);
+  const auto expect_near = [](const std::vector<float>& found, const std::vector<float>& wanted,
+                              double error) {
+    for (std::size_t j = 0; j < wanted.size(); ++j) EXPECT_NEAR(found[j], wanted[j], error);
+  };
+  // A gradient has the size of the inverse norm, and a state at most its square.
+  expect_near(w, want_w, 2e-7 * std::max(5.0, inverse));
+  for (std::size_t k = 0; k < kStates; ++k)
+    expect_near(states[k], want_states[k], 2e-6 * std::max(1.0, inverse * inverse));
 }
 
-TEST_P(Kernels, UpdateRowAdamWEqualsTheFormula) {
-  for (const std::int64_t dim : fitting({1, 8, 33, 512})) {
-    auto w = random_numbers(dim, -0.1, 0.1, 5), m = random_numbers(dim, -1, 1, 6),
-         v = random_numbers(dim, 0, 1, 8);
-    const auto gradient = random_numbers(dim, -1, 1, 7);
-    auto want_w = w, want_m = m, want_v = v;
-    std::vector<double> unit(w.size());
-    const double inverse = formulas::normalize_row(w.data(), dim, unit.data());
-    const kernels::RowUpdate update = adamw(1e-3, 0.1, 3);
-    rules::update_row(want_w.data(), {want_m.data(), want_v.data()}, gradient.data(), inverse, dim,
-                      rules::AdamW(update.optimizer, update.lr, update.number));
-    device().update_row({.w = row(w), .states = {row(m), row(v)}}, update, kRounding,
-                        gradient.data(), static_cast<float>(inverse), dim);
-    for (std::size_t j = 0; j < w.size(); ++j) {
-      EXPECT_NEAR(m[j], want_m[j], 2e-6 * inverse) << dim;
-      EXPECT_NEAR(v[j], want_v[j], 2e-6 * inverse * inverse) << dim;
-      EXPECT_NEAR(w[j], want_w[j], 1e-6) << dim;
-    }
+TEST_P(Kernels, UpdateRowEqualsTheFormulaOfEveryRule) {
+  for (const auto& known : Names<CenterOptimizer::Kind>::kAll) {
+    const kernels::RowUpdate update = {
+        {.kind = known.first, .momentum = 0.9, .weight_decay = 0.1}, /*lr=*/0.01, /*number=*/3};
+    rules::with_rule(known.first, [&]<class Rule>(std::type_identity<Rule>) {
+      for (const std::int64_t dim : fitting({1, 8, 33, 512})) {
+        SCOPED_TRACE(std::string(known.second) + " of " + std::to_string(dim));
+        expect_update_equals_the_formula<Rule>(update, dim);
+      }
+    });
   }
 }
 

@@ -21,7 +21,7 @@ struct TestRun {
   std::int64_t dim = 16;
 };
 
-struct Result {
+struct Outcome {
   std::vector<double> losses, norms;
   at::Tensor parameters;  ///< of the backbone, one behind another
   at::Tensor buffers;
@@ -67,7 +67,7 @@ at::Tensor joined(const std::vector<at::Tensor>& tensors) {
   return at::cat(flat);
 }
 
-Result train(const TestRun& run, Communicator& comm) {
+Outcome train(const TestRun& run, Communicator& comm) {
   const ClassShard shard(kClasses, comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = 0.5}, shard);
   const auto backbone = make_backbone("tiny", run.dim, 1);
@@ -77,7 +77,7 @@ Result train(const TestRun& run, Communicator& comm) {
   const auto optimizer = make_backbone_optimizer("sgd", backbone->named_parameters(),
                                                  {.momentum = 0.9, .weight_decay = 5e-4});
   Training training{*backbone, head, gradients, *optimizer, comm, 5, run.gather};
-  Result result;
+  Outcome result;
   const TrafficByCollective before = comm.traffic();
   for (std::int64_t step = 0; step < run.steps; ++step) {
     const StepPlan plan = plan_of(step, run, sampler);
@@ -98,9 +98,9 @@ double error(const at::Tensor& found, const at::Tensor& want) {
 }
 
 void expect_equals_one_rank(const TestRun& run, double tolerance) {
-  const Result want = train(run, *make_self_communicator());
+  const Outcome want = train(run, *make_self_communicator());
   on_ranks([&](Communicator& comm) {
-    const Result found = train(run, comm);
+    const Outcome found = train(run, comm);
     for (std::size_t step = 0; step < want.losses.size(); ++step) {
       EXPECT_NEAR(found.losses[step], want.losses[step], tolerance * want.losses[step]) << step;
       EXPECT_NEAR(found.norms[step], want.norms[step], 10 * tolerance * want.norms[step]) << step;
@@ -122,16 +122,16 @@ TEST(RanksTrainStep, WithSynchronisedBatchNormTwentyStepsEqualOneRanks) {
 
 TEST(RanksTrainStep, AllRanksHaveOneBackbone) {
   on_ranks([](Communicator& comm) {
-    const Result mine = train({.synchronised = false, .steps = 3}, comm);
+    const Outcome mine = train({.synchronised = false, .steps = 3}, comm);
     const at::Tensor all = comm.all_gather(mine.parameters.unsqueeze(0)).wait();
     for (int rank = 1; rank < comm.world(); ++rank) EXPECT_TRUE(all[rank].equal(all[0])) << rank;
   });
 }
 
 TEST(RanksTrainStep, EmbeddingsThatTravelInBFloat16MoveTheLossByTheirPrecision) {
-  const Result want = train({.steps = 1}, *make_self_communicator());
+  const Outcome want = train({.steps = 1}, *make_self_communicator());
   on_ranks([&](Communicator& comm) {
-    const Result found = train({.gather = NumberType::kBFloat16, .steps = 1}, comm);
+    const Outcome found = train({.gather = NumberType::kBFloat16, .steps = 1}, comm);
     EXPECT_NEAR(found.losses[0], want.losses[0], want.losses[0] / 256);
     EXPECT_NE(found.losses[0], want.losses[0]);
     EXPECT_LT(error(found.parameters, want.parameters), 1e-3);
@@ -156,7 +156,7 @@ TEST(RanksTrainStep, SendsWhatThePlanOfMemoryNetworkAndTimeSays) {
             planned[static_cast<std::size_t>(collective)] += part.bytes;
         }
       }
-      const Result found = train(run, comm);
+      const Outcome found = train(run, comm);
       for (const Collective collective : kCollectives) {
         const auto i = static_cast<std::size_t>(collective);
         EXPECT_NEAR(static_cast<double>(found.sent[i].bytes), planned[i], 1e-3 * planned[i])

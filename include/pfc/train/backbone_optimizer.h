@@ -76,7 +76,8 @@ struct BackboneOptimizerOptions {
   double weight_decay = 0;
 };
 
-/// The optimizer that the configuration calls `name`: sgd or adamw. Throws Error for another name.
+/// The optimizer that the configuration calls `name`. Throws Error, with the names that there are,
+/// for another one.
 std::unique_ptr<BackboneOptimizer> make_backbone_optimizer(
     std::string_view name, const BackboneOptimizer::Parameters& parameters,
     const BackboneOptimizerOptions& options);

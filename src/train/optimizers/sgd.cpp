@@ -1,6 +1,6 @@
 #include <ATen/Functions.h>
 
-#include "train/optimizers.h"
+#include "train/optimizers/built_in.h"
 
 namespace pfc {
 namespace {
