@@ -12,4 +12,7 @@ namespace pfc {
 /// names that begin with Ranks.
 void on_ranks(const std::function<void(Communicator& comm)>& body);
 
+/// The same on ranks of each communicator whose theorems are tested.
+void on_all_back_ends(const std::function<void(Communicator& comm)>& body);
+
 }  // namespace pfc

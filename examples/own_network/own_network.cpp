@@ -19,6 +19,8 @@
 #include <variant>
 #include <vector>
 
+#include "upside_down.h"
+
 namespace {
 
 /// Four convolutions, each of which halves the image: 112 to 7 pixels.
@@ -66,6 +68,7 @@ int main(int argc, char** argv) {
     pfc::register_network({.name = "small",
                            .options = {{"width", std::int64_t{16}}, {"slope", 0.25}},
                            .make = make_small_network});
+    register_upside_down();
     const pfc::Config config =
         pfc::load_config(argv[1], std::vector<std::string>(argv + 2, argv + argc));
     const auto comm = pfc::join_ranks(pfc::find_launch(), config.train.device);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a build into an empty folder, builds the examples against what was installed, and runs them.
+# Installs a build into an empty folder, builds the examples against what was installed, and runs them and their tests.
 #
 #   tests/setup/installed_package.sh SOURCE BUILD
 set -euo pipefail
@@ -28,21 +28,44 @@ fi
 example() {
   local name=$1 hidden=()
   for package in "${@:2}"; do hidden+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
-  cmake -S "$source/examples/$name" -B "$folder/$name" -G Ninja -DCMAKE_PREFIX_PATH="$folder/pfc" \
+  cmake -S "$source/examples/$name" -B "$folder/$name" -G Ninja -DCMAKE_PREFIX_PATH="$folder/pfc" -DPFC_SOURCE="$source" \
     -DCMAKE_BUILD_TYPE=None --no-warn-unused-cli "${hidden[@]}" >/dev/null
   cmake --build "$folder/$name"
 }
+# theorems NAME: those of an example.
+theorems() { ctest --test-dir "$folder/$1" --output-on-failure --no-tests=error; }
 loss_falls() { awk '/loss/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' "$1"; }
+losses() { grep -o '"loss":[^,}]*' "$1" | tr ':' ' ' | awk '{ print "step", NR, "loss", $2 }'; }
 
-# It trains its own network by a configuration, and goes on from what it saved.
-example own_network
 "$folder/pfc/bin/pfc" data synth "$folder/synthetic" --identities 20 --images 4 --unseen 2 --pairs 20 >/dev/null
-"$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" \
-  data.train="$folder/synthetic/train.rec" output="$folder/output"
-grep -o '"loss":[^,}]*' "$folder/output/metrics.jsonl" | tr ':' ' ' | awk '{ print "step", NR, "loss", $2 }' | tee "$folder/printed"
+set=data.train="$folder/synthetic/train.rec"
+
+# It trains its own network on images that its own augmentation changes, by a configuration.
+example own_network
+theorems own_network
+"$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" "$set" output="$folder/output"
+losses "$folder/output/metrics.jsonl" | tee "$folder/printed"
 loss_falls "$folder/printed"
-if "$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" model.options.widht=8 2>"$folder/said"; then exit 1; fi
-grep -q 'the nearest is width' "$folder/said"
+for wrong in model.options.widht=8 augment.upside_down.probabilty=1; do
+  if "$folder/own_network/own_network" "$source/examples/own_network/own_network.toml" $wrong 2>"$folder/said"; then exit 1; fi
+  grep -q 'the nearest .*\(width\|upside_down.probability\)' "$folder/said"
+done
+
+# Its ranks meet in their own way, and their sums are those of one rank but for their order.
+example own_communicator
+theorems own_communicator
+for ranks in 1 2; do
+  "$folder/own_communicator/own_communicator" $ranks "$source/examples/own_communicator/own_communicator.toml" "$set" \
+    output="$folder/ranks$ranks"
+  losses "$folder/ranks$ranks/metrics.jsonl" | tee "$folder/printed$ranks"
+done
+paste "$folder/printed1" "$folder/printed2" | awk '{ d = $4 / $8 - 1; if (d * d > 1e-6) exit 1 } END { exit NR == 0 }'
+
+# Its own protocol judges what was trained.
+example own_evaluation
+theorems own_evaluation
+"$folder/own_evaluation/own_evaluation" "$folder/ranks1/last.safetensors" "$folder/synthetic/train.rec" | tee "$folder/printed"
+grep -q ' of 60 probes .* 20 people' "$folder/printed"
 
 example own_head MPI OpenSSL PNG Protobuf ONNX tomlplusplus PkgConfig nlohmann_json
 "$folder/own_head/own_head" | tee "$folder/printed"

@@ -1,0 +1,4 @@
+#pragma once
+
+/// Makes the augmentation `upside_down` known: `data.augment = ["upside_down"]`.
+void register_upside_down();
