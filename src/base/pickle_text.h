@@ -14,7 +14,7 @@ namespace pfc::pickle {
 bool is_ascii(std::span<const std::byte> text);
 /// UTF-8, the text of protocols 1 and up.
 std::optional<std::vector<std::byte>> latin1_from_utf8(std::span<const std::byte> text);
-/// The text of protocol 0: \uXXXX is replaced by its character, everything else stays as it is.
+/// The text of protocol 0, where \u and four hexadecimal digits stand for a character.
 std::optional<std::vector<std::byte>> latin1_from_raw_escapes(std::span<const std::byte> text);
 /// A quoted string as Python 2 prints it: the bytes of protocol 0.
 std::optional<std::vector<std::byte>> bytes_from_repr(std::span<const std::byte> text);

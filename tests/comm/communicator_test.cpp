@@ -11,6 +11,7 @@
 
 #include "comm/gloo_ranks.h"
 #include "comm/thread_communicator.h"
+#include "comm/two_ranks.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/join_ranks.h"
 #include "pfc/comm/placement.h"
@@ -31,15 +32,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-/// Both ranks of a launch as torchrun would start them, as threads.
-Launch of_two(int rank, int port) {
-  return {.way = Launch::Way::kRendezvous,
-          .rank = rank,
-          .world = 2,
-          .address = "127.0.0.1",
-          .port = port};
-}
 
 TEST(JoinRanks, RanksThatMeetAtAnAddressWorkOnCpus) {
   constexpr int kPort = 29521;

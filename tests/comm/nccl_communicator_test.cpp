@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/gloo_communicator.h"
+#include "comm/two_ranks.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/join_ranks.h"
@@ -69,14 +70,6 @@ TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
   comm->broadcast(values).wait();
   EXPECT_TRUE(values.equal(sum));
   comm->barrier();
-}
-
-Launch of_two(int rank, int port) {
-  return {.way = Launch::Way::kRendezvous,
-          .rank = rank,
-          .world = 2,
-          .address = "127.0.0.1",
-          .port = port};
 }
 
 TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {

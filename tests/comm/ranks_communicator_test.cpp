@@ -1,5 +1,5 @@
-// What holds of every communicator. It needs public headers alone and `on_ranks`, so that one that
-// is written elsewhere can be tested by it (docs/extending.md).
+// What holds of every communicator. It needs public headers and `on_all_back_ends` alone, so a
+// communicator that is written elsewhere can be tested by it (docs/extending.md).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

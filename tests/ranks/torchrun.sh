@@ -12,7 +12,7 @@ command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-torchrun() { "$python" -m torch.distributed.run --no-python --standalone --nproc-per-node "$@"; }
+torchrun() { "$(dirname "$0")/../torchrun.sh" "$python" "$@"; }
 
 "$pfc" data synth "$folder/faces" --identities 12 --images 5 --unseen 4 --pairs 20 >/dev/null 2>&1
 cat >"$folder/run.toml" <<TOML
@@ -29,11 +29,8 @@ torchrun 3 "$pfc" train "$folder/run.toml" --set "output=$folder/gloo" >"$folder
   { cat "$folder/log"; echo "FAILED: torchrun's ranks do not train"; exit 1; }
 grep -q 'ranks: 3 on' "$folder/log" || { cat "$folder/log"; echo "FAILED: not on three ranks"; exit 1; }
 
-losses() { sed -n 's/.*"loss":\([0-9.e+-]*\).*/\1/p' "$1/metrics.jsonl"; }
-paste <(losses "$folder/mpi") <(losses "$folder/gloo") | tee "$folder/losses"
-awk 'function abs(x) { return x < 0 ? -x : x }
-     { n++; if (abs($1 - $2) > 1e-3 * $1) bad = 1 }
-     END { exit n != 5 || bad }' "$folder/losses" || { echo "FAILED: the losses differ"; exit 1; }
+source "$(dirname "$0")/losses.sh"
+same_losses "$folder/mpi" "$folder/gloo"
 [ -s "$folder/gloo/checkpoints/step-000000005/centers-00003-of-00003.safetensors" ] ||
   { echo "FAILED: the third rank saved no class centres"; exit 1; }
 

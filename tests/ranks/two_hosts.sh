@@ -64,11 +64,7 @@ sent=$(ip -s link show cable-a | awk '/TX:/ { getline; print $1 }')
 echo "through the cable, from host-a: $sent bytes"
 [ "$sent" -gt 10000000 ] || { echo "FAILED: the gradients did not go through the cable"; exit 1; }
 
-# Losses of the five steps, side by side.
-losses() { sed -n 's/.*"loss":\([0-9.e+-]*\).*/\1/p' "$1/metrics.jsonl"; }
-paste <(losses "$folder/one") <(losses "$folder/two") | tee "$folder/losses"
-awk 'function abs(x) { return x < 0 ? -x : x }
-     { n++; if (abs($1 - $2) > 1e-3 * $1) bad = 1 }
-     END { exit n != 5 || bad }' "$folder/losses" || { echo "FAILED: the losses differ"; exit 1; }
+source "$(dirname "$0")/losses.sh"
+same_losses "$folder/one" "$folder/two"
 [ -s "$folder/two/checkpoints/step-000000005/centers-00002-of-00002.safetensors" ] ||
   { echo "FAILED: the second host saved no class centres"; exit 1; }
