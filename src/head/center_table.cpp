@@ -28,7 +28,7 @@ const CenterOptimizer& CenterTable::optimizer() const {
   return state_->optimizer();
 }
 std::int64_t CenterTable::bytes() const {
-  return state_->memory.bytes();
+  return state_->bytes();
 }
 std::int64_t CenterTable::steps() const {
   return state_->history.steps();

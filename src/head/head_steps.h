@@ -23,15 +23,19 @@ class HeadSteps {
  public:
   virtual ~HeadSteps() = default;
   virtual void begin(const SampledClasses& classes, const at::Tensor& valid) = 0;
+  virtual void extend(const SampledClasses& classes, const at::Tensor& valid) = 0;
   virtual void prefetch(const SampledClasses&) {}
   /// Afterwards the table holds all updates.
   virtual void settle() {}
+  /// Rows were caught up, or the table's parts lie elsewhere now too.
+  virtual void table_changed(bool moved) = 0;
   virtual void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) = 0;
   virtual void exchange(Communicator& comm) = 0;
   virtual at::Tensor loss() const = 0;
   virtual const at::Tensor& d_embeddings() const = 0;
   virtual const at::Tensor& d_lengths() const = 0;
   virtual at::Tensor moving_numbers() const = 0;
+  virtual void weigh(const at::Tensor& factor, PartialFc::GradientsOf what) = 0;
   virtual void update(double lr, Pending& in_flight, const at::Tensor& skip) = 0;
   virtual void accumulate(Pending& in_flight) = 0;
 };

@@ -9,6 +9,7 @@
 
 #include "base/ceil_divide.h"
 #include "head/head_steps.h"
+#include "head/table_state.h"
 #include "pfc/base/error.h"
 
 namespace pfc {
@@ -31,6 +32,12 @@ std::int64_t rows_in_cache(std::int64_t dim) {
   const std::int64_t cache = found > 0 ? found : kUsualCache;
   const std::int64_t rows = cache / (dim * bytes_of(NumberType::kFloat32));
   return std::clamp(rows / kMultiple * kMultiple, kLeast, kMost);
+}
+
+void require_weights(const SampledClasses& classes, const at::Tensor& valid) {
+  TORCH_CHECK(valid.sizes() == at::IntArrayRef({std::ssize(classes.targets)}),
+              "the head wants a weight for each of ", classes.targets.size(), " samples, got ",
+              valid.sizes());
 }
 
 }  // namespace
@@ -86,11 +93,15 @@ std::int64_t PartialFc::kept_bytes(const PartialFcOptions& options, std::int64_t
 }
 
 void PartialFc::begin(const SampledClasses& classes, const at::Tensor& valid) {
-  TORCH_CHECK(valid.sizes() == at::IntArrayRef({std::ssize(classes.targets)}),
-              "the head wants a weight for each of ", classes.targets.size(), " samples, got ",
-              valid.sizes());
+  require_weights(classes, valid);
   batch_ = valid.size(0);
   steps_->begin(classes, valid);
+}
+
+void PartialFc::extend(const SampledClasses& classes, const at::Tensor& valid) {
+  require_weights(classes, valid);
+  batch_ = valid.size(0);
+  steps_->extend(classes, valid);
 }
 
 void PartialFc::prefetch(const SampledClasses& next) {
@@ -138,6 +149,18 @@ at::Tensor PartialFc::moving_numbers() const {
   return steps_->moving_numbers();
 }
 
+void PartialFc::catch_up() {
+  settled_table().catch_up();
+  steps_->table_changed(/*moved=*/false);
+}
+
+void PartialFc::weigh(const at::Tensor& factor, GradientsOf what) {
+  TORCH_CHECK(factor.numel() == 1 && factor.scalar_type() == at::kFloat,
+              "the head wants one float32 number to multiply gradients by, got ", factor.sizes(),
+              " ", factor.scalar_type());
+  steps_->weigh(factor, what);
+}
+
 void PartialFc::update(double lr, Pending& in_flight, const at::Tensor& skip) {
   steps_->update(lr, in_flight, skip);
 }
@@ -149,6 +172,18 @@ void PartialFc::update(double lr, const at::Tensor& skip) {
 
 void PartialFc::accumulate(Pending& in_flight) {
   steps_->accumulate(in_flight);
+}
+
+void PartialFc::set_optimizer(const CenterOptimizer& optimizer) {
+  TableState& table = TableState::of(table_);
+  options_.table.optimizer = optimizer;
+  if (table.goes_on_with(optimizer)) {
+    table.options.optimizer = optimizer;
+    return;
+  }
+  steps_->settle();
+  table.change_optimizer(optimizer);
+  steps_->table_changed(/*moved=*/true);
 }
 
 }  // namespace pfc

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -46,17 +47,20 @@ class CpuHead final : public HeadSteps {
   CpuHead(const PartialFcOptions& options, CenterTable& table)
       : options_(options),
         table_(table),
-        host_rows_(TableState::of(table)),
+        host_rows_(std::in_place, TableState::of(table)),
         centers_(centers_a_class(options.loss)),
         moving_(at::tensor(first_moving_numbers(options.loss), at::kDouble)) {}
 
   void begin(const SampledClasses& classes, const at::Tensor& valid) override;
+  void extend(const SampledClasses& classes, const at::Tensor& valid) override;
+  void table_changed(bool) override { host_rows_.emplace(TableState::of(table_)); }
   void forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) override;
   void exchange(Communicator& comm) override;
   at::Tensor loss() const override { return at::scalar_tensor(loss_, at::kDouble); }
   const at::Tensor& d_embeddings() const override { return d_embeddings_; }
   const at::Tensor& d_lengths() const override { return d_lengths_; }
   at::Tensor moving_numbers() const override { return moving_; }
+  void weigh(const at::Tensor& factor, PartialFc::GradientsOf what) override;
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override;
   void accumulate(Pending& in_flight) override;
 
@@ -70,6 +74,7 @@ class CpuHead final : public HeadSteps {
   };
 
   void list_rows();
+  void move_accumulated(std::span<const LocalRow> before);
   void reserve();
   void prepare_own_classes(Communicator& comm);
   /// What the loss `L` makes of the samples' own cosines, [n] those of the owned ones.
@@ -93,8 +98,8 @@ class CpuHead final : public HeadSteps {
 
   const PartialFcOptions& options_;
   CenterTable& table_;
-  HostRows host_rows_;    ///< of it
-  std::int64_t centers_;  ///< K, rows that a class has, one after another
+  std::optional<HostRows> host_rows_;  ///< of it
+  std::int64_t centers_;               ///< K, rows that a class has, one after another
   std::int64_t tile_rows_ = 0;
   at::Tensor moving_;  ///< the loss's numbers, in the order of its Moving
 
@@ -105,6 +110,7 @@ class CpuHead final : public HeadSteps {
   at::Tensor d_unit_so_far_;    ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
   double loss_ = 0;
+  bool skip_ = false;  ///< a loss of the step was not finite
 
   // Of the micro-batch under way: N samples, T tiles, n samples whose own class this rank owns.
   std::int64_t first_ = 0;                 ///< its first sample's place in the batch
@@ -300,7 +306,7 @@ std::span<const LocalRow> CpuHead::rows(const Tile& tile) const {
 /// where they are kept, if in this type. worker.unit holds the unit centres.
 at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
   const at::Tensor unit = worker.unit.narrow(0, 0, tile.rows());
-  host_rows_.gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
+  host_rows_->gather_normalize(rows(tile), unit, inverse_norm_.narrow(0, tile.begin, tile.rows()));
   at::Tensor z = keep_ == Keep::kFloat32 ? kept_.narrow(0, tile.begin, tile.rows())
                                          : worker.logits.narrow(0, 0, tile.rows());
   at::mm_out(z, unit, embeddings_.t());
@@ -323,6 +329,35 @@ void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
   step_valid_ = valid;
   accumulating_ = false;
   loss_ = 0;
+  skip_ = false;
+}
+
+void CpuHead::extend(const SampledClasses& classes, const at::Tensor& valid) {
+  const at::NoGradGuard no_grad;
+  const std::vector<LocalRow> before = std::move(rows_);
+  classes_ = classes;
+  list_rows();
+  step_valid_ = valid;
+  loss_ = 0;
+  if (accumulating_ && rows_.size() > before.size()) move_accumulated(before);
+}
+
+/// To the places that the rows have now; `before` are some of them.
+void CpuHead::move_accumulated(std::span<const LocalRow> before) {
+  const std::int64_t dim = table_.dim();
+  const at::Tensor moved = at::zeros({std::ssize(rows_), dim}, at::kFloat);
+  const float* from = d_unit_so_far_.const_data_ptr<float>();
+  float* to = moved.data_ptr<float>();
+  std::size_t i = 0;
+  for (const LocalRow row : rows_) {
+    if (i < before.size() && before[i] == row) {
+      std::copy_n(from, dim, to);
+      from += dim;
+      ++i;
+    }
+    to += dim;
+  }
+  d_unit_so_far_ = moved;
 }
 
 void CpuHead::forward(const Embeddings& embeddings, Communicator& comm, std::int64_t first) {
@@ -374,6 +409,7 @@ void CpuHead::exchange(Communicator& comm) {
   d_own_center_.mul_(own_weight);
   d_embeddings_.index_add_(0, own_samples_, d_own_sample_.mul_(own_weight), -1);
   std::visit([&](const auto& loss) { add_lengths(loss); }, options_.loss);
+  skip_ = skip_ || !std::isfinite(loss_);
 }
 
 /// What the lengths alone make of the loss, and its gradient by them. A sample's owner has it all.
@@ -475,19 +511,30 @@ void CpuHead::for_each_gradient(Pending& in_flight, const Body& body) {
   });
 }
 
+void CpuHead::weigh(const at::Tensor& factor, PartialFc::GradientsOf what) {
+  const at::NoGradGuard no_grad;
+  if (factor.item<float>() == 1) return;
+  if (what == PartialFc::GradientsOf::kEarlierOnes) {
+    if (accumulating_) d_unit_so_far_.mul_(factor);
+    return;
+  }
+  weight_.mul_(factor);
+  d_own_center_.mul_(factor);
+}
+
 void CpuHead::update(double lr, Pending& in_flight, const at::Tensor& skip) {
-  if (!std::isfinite(loss_) || (skip.defined() && skip.item<float>() != 0)) return;
+  if (skip_ || (skip.defined() && skip.item<float>() != 0)) return;
   for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     if (accumulating_) d_unit.add_(d_unit_so_far_.narrow(0, tile.begin, tile.rows()));
-    host_rows_.update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
+    host_rows_->update(rows(tile), d_unit, inverse_norm_.narrow(0, tile.begin, tile.rows()), lr);
   });
   TableState::of(table_).end_step(lr);
 }
 
 void CpuHead::accumulate(Pending& in_flight) {
-  if (!std::isfinite(loss_)) return;
+  if (skip_) return;
   const std::int64_t most = inverse_norm_.size(0);
-  if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
+  if (!accumulating_ && (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most))
     d_unit_so_far_ = at::empty({most, table_.dim()}, at::kFloat);
   for_each_gradient(in_flight, [&](const Tile& tile, const at::Tensor& d_unit) {
     at::Tensor so_far = d_unit_so_far_.narrow(0, tile.begin, tile.rows());

@@ -22,6 +22,7 @@
 #include "head/step_inputs.h"
 #include "head/table_view.h"
 #include "head/upload.h"
+#include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
 
 namespace pfc {
@@ -96,16 +97,39 @@ class GpuHead final : public HeadSteps {
     } else {
       list_on_gpu(classes, centers_, rows_);
     }
-    valid_ = valid.to(device_, /*non_blocking=*/true);
     if (inputs_.send_missed(TableState::of(table_).history)) forget_graphs();
-    loss_ = at::empty({}, on_gpu(at::kDouble));
-    gpu::begin_loss(valid_.const_data_ptr<float>(), valid_.size(0), valid_count_.data_ptr<float>(),
-                    loss_.data_ptr<double>(), skip_.data_ptr<float>(), current());
+    begin_loss(valid, skip_);
     accumulating_ = false;
   }
 
+  void extend(const SampledClasses& classes, const at::Tensor& valid) override {
+    if (staged_) {
+      throw Error(
+          "class centres in host memory get the samples of a step all at once; keep them "
+          "in the GPU's memory to accumulate gradients");
+    }
+    const at::NoGradGuard no_grad;
+    const at::Tensor before = rows_.narrow(0, 0, inputs_.rows()).clone();
+    inputs_.begin(classes);
+    reserve_rows();
+    list_on_gpu(classes, centers_, rows_);
+    begin_loss(valid, /*skip=*/at::empty_like(skip_));  // what has been skipped stays so
+    if (!accumulating_ || inputs_.rows() == before.size(0)) return;
+    const at::Tensor places = at::searchsorted(rows_.narrow(0, 0, inputs_.rows()), before);
+    const at::Tensor moved = at::zeros({inverse_norm_.size(0), table_.dim()}, on_gpu(at::kFloat));
+    d_unit_so_far_ = moved.index_copy_(0, places, d_unit_so_far_.narrow(0, 0, before.size(0)));
+  }
+
+  void table_changed(bool moved) override {
+    const at::NoGradGuard no_grad;
+    if (inputs_.send_missed(TableState::of(table_).history) || moved) forget_graphs();
+    if (staged_ && moved)
+      inverse_norm_ = at::Tensor();  // the next step makes slots of the new kind
+  }
+
   void prefetch(const SampledClasses& next) override {
-    if (!staged_ || next.count() * centers_ > inverse_norm_.size(0)) return;
+    if (!staged_ || !inverse_norm_.defined() || next.count() * centers_ > inverse_norm_.size(0))
+      return;
     const at::NoGradGuard no_grad;
     staged_->prefetch(next);
   }
@@ -143,6 +167,15 @@ class GpuHead final : public HeadSteps {
   const at::Tensor& d_lengths() const override { return d_lengths_; }
   at::Tensor moving_numbers() const override { return moving_; }
 
+  void weigh(const at::Tensor& factor, PartialFc::GradientsOf what) override {
+    const at::NoGradGuard no_grad;
+    if (what == PartialFc::GradientsOf::kMicroBatch) {
+      worth_.mul_(factor);
+    } else if (accumulating_) {
+      d_unit_so_far_.mul_(factor);
+    }
+  }
+
   void update(double lr, Pending& in_flight, const at::Tensor& skip) override {
     const at::NoGradGuard no_grad;
     if (skip.defined()) at::maximum_out(skip_, skip_, skip.view({1}));
@@ -165,7 +198,7 @@ class GpuHead final : public HeadSteps {
   void accumulate(Pending& in_flight) override {
     const at::NoGradGuard no_grad;
     const std::int64_t most = inverse_norm_.size(0);
-    if (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most)
+    if (!accumulating_ && (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most))
       d_unit_so_far_ = at::empty({most, table_.dim()}, on_gpu(at::kFloat));
     in_flight.poll();
     on_own_stream([&] { pass2(/*last=*/false); });
@@ -217,6 +250,14 @@ class GpuHead final : public HeadSteps {
     }
     after.record(stream_.unwrap());
     after.block(outside);
+  }
+
+  /// skip [1] becomes 0.
+  void begin_loss(const at::Tensor& valid, const at::Tensor& skip) {
+    valid_ = valid.to(device_, /*non_blocking=*/true);
+    loss_ = at::empty({}, on_gpu(at::kDouble));
+    gpu::begin_loss(valid_.const_data_ptr<float>(), valid_.size(0), valid_count_.data_ptr<float>(),
+                    loss_.data_ptr<double>(), skip.data_ptr<float>(), current());
   }
 
   // ---- The passes

@@ -20,6 +20,7 @@ TableMemory::TableMemory(std::int64_t bytes, const CenterTableOptions& options) 
   }
   // In huge pages where the system offers them: a step touches rows all over the table, and with
   // small pages each row would cost a walk of the page table.
+  if (bytes == 0) return;
   const auto size = static_cast<std::size_t>(bytes);
   void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) {
@@ -27,9 +28,10 @@ TableMemory::TableMemory(std::int64_t bytes, const CenterTableOptions& options) 
                 " for the class centres; use more ranks");
   }
   ::madvise(address, size, MADV_HUGEPAGE);  // advice: small ones serve
-  on_host_.reset(static_cast<std::byte*>(address),
-                 [size](std::byte* begin) { ::munmap(begin, size); });
-  if (options.device.is_cuda()) pinned_ = pin_for_gpus(on_host_.get(), bytes);
+  const std::shared_ptr<std::byte> begin(static_cast<std::byte*>(address),
+                                         [size](std::byte* mapped) { ::munmap(mapped, size); });
+  on_host_ = std::make_shared<const OnHost>(
+      OnHost{begin, options.device.is_cuda() ? pin_for_gpus(begin.get(), bytes) : nullptr});
 }
 
 at::Tensor TableMemory::take(at::IntArrayRef shape, at::ScalarType type) {
@@ -38,7 +40,8 @@ at::Tensor TableMemory::take(at::IntArrayRef shape, at::ScalarType type) {
   const std::int64_t begin = taken_;
   taken_ += size;
   if (on_gpu_.defined()) return on_gpu_.narrow(0, begin, size).view(type).view(shape);
-  return at::from_blob(on_host_.get() + begin, shape, type);
+  return at::from_blob(
+      on_host_->begin.get() + begin, shape, [owner = on_host_](void*) {}, type);
 }
 
 }  // namespace pfc

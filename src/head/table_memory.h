@@ -26,10 +26,14 @@ class TableMemory {
   at::Tensor take(at::IntArrayRef shape, at::ScalarType type);
 
  private:
+  struct OnHost {
+    std::shared_ptr<std::byte> begin;
+    std::shared_ptr<void> pinned;  ///< keeps it pinned while this lives; ends before it
+  };
+
   std::int64_t bytes_, taken_ = 0;
-  std::shared_ptr<std::byte> on_host_;
-  std::shared_ptr<void> pinned_;  ///< keeps the memory pinned while this lives
-  at::Tensor on_gpu_;             ///< [bytes]
+  std::shared_ptr<const OnHost> on_host_;  ///< its parts have a share: they may outlive the table
+  at::Tensor on_gpu_;                      ///< [bytes]
 };
 
 }  // namespace pfc

@@ -33,20 +33,61 @@ at::ScalarType scalar_type(NumberType type) {
   return type == NumberType::kFloat32 ? at::kFloat : at::kBFloat16;
 }
 
+std::int64_t bytes_of_weights(const CenterTableOptions& options) {
+  return options.dim * bytes_of(options.weights);
+}
+
 }  // namespace
 
 TableState::TableState(const ClassShard& of_rank, const CenterTableOptions& asked)
     : shard(of_rank),
       options(checked(asked, of_rank)),
-      memory(of_rank.rows() * bytes_a_row(asked), asked),
-      weights(memory.take({shard.rows(), options.dim}, scalar_type(options.weights))) {
-  for (std::size_t i = 0; i < kernels::states_of(optimizer()).size(); ++i)
-    states.push_back(memory.take({shard.rows(), options.dim}, scalar_type(options.state)));
-  if (kernels::counts_updates(optimizer())) updates = memory.take({shard.rows()}, at::kInt);
-  if (is_dense(optimizer()))
-    history = StepHistory(optimizer(), memory.take({shard.rows()}, at::kInt));
-  rows = lies_on_gpu(options) ? make_gpu_rows(*this) : std::make_unique<HostRows>(*this);
+      weight_memory(of_rank.rows() * bytes_of_weights(asked), asked),
+      state_memory(of_rank.rows() * (bytes_a_row(asked) - bytes_of_weights(asked)), asked),
+      weights(weight_memory.take({shard.rows(), options.dim}, scalar_type(options.weights))) {
+  take_state();
   rows->fill_normal(CenterTable::kInitialDeviation);
+}
+
+void TableState::take_state() {
+  states.clear();
+  for (std::size_t i = 0; i < kernels::states_of(optimizer()).size(); ++i)
+    states.push_back(state_memory.take({shard.rows(), options.dim}, scalar_type(options.state)));
+  updates = kernels::counts_updates(optimizer()) ? state_memory.take({shard.rows()}, at::kInt)
+                                                 : at::Tensor();
+  const std::int64_t steps = history.steps();
+  history = is_dense(optimizer())
+                ? StepHistory(optimizer(), state_memory.take({shard.rows()}, at::kInt))
+                : StepHistory();
+  history.resume(steps, optimizer(), {});
+  rows = lies_on_gpu(options) ? make_gpu_rows(*this) : std::make_unique<HostRows>(*this);
+}
+
+bool TableState::keeps_the_same(const CenterOptimizer& next) const {
+  return next.kind == optimizer().kind && next.update == optimizer().update &&
+         kernels::states_of(next).size() <= states.size();
+}
+
+bool TableState::goes_on_with(const CenterOptimizer& next) const {
+  const bool misses_the_same =
+      next.momentum == optimizer().momentum && next.weight_decay == optimizer().weight_decay;
+  return keeps_the_same(next) && (misses_the_same || !history.is_kept());
+}
+
+void TableState::change_optimizer(const CenterOptimizer& next) {
+  CenterTableOptions changed = options;
+  changed.optimizer = next;
+  checked(changed, shard);
+  catch_up();
+  const bool keeps_the_same = this->keeps_the_same(next);
+  options = changed;
+  if (keeps_the_same) {
+    history.resume(history.steps(), next, {});
+    return;
+  }
+  state_memory =
+      TableMemory(shard.rows() * (bytes_a_row(options) - bytes_of_weights(options)), options);
+  take_state();
 }
 
 void TableState::end_step(double lr) {

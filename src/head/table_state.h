@@ -31,7 +31,7 @@ class TableRows {
 struct TableState {
   ClassShard shard;
   CenterTableOptions options;
-  TableMemory memory;
+  TableMemory weight_memory, state_memory;
   at::Tensor weights;              ///< [rows, dim]
   std::vector<at::Tensor> states;  ///< each [rows, dim]: what the optimizer keeps beside them
   at::Tensor updates;              ///< [rows] int32: how often each was updated, if that is counted
@@ -46,6 +46,12 @@ struct TableState {
   static const TableState& of(const CenterTable& table) { return *table.state_; }
 
   const CenterOptimizer& optimizer() const { return options.optimizer; }
+  std::int64_t bytes() const { return weight_memory.bytes() + state_memory.bytes(); }
+
+  /// Whether another optimizer can take over as the table is.
+  bool goes_on_with(const CenterOptimizer& next) const;
+  /// Else: catches all rows up, and makes room for what it keeps, zeros, if that is something else.
+  void change_optimizer(const CenterOptimizer& next);
 
   /// After the step's updates, with their learning rate.
   void end_step(double lr);
@@ -56,6 +62,10 @@ struct TableState {
   /// rows have missed `missed`: goes on from there. What was missed stays what it was: where this
   /// table's momentum or decay differ from it, all rows are caught up first.
   void resume(std::int64_t steps, const MissedSteps& missed);
+
+ private:
+  bool keeps_the_same(const CenterOptimizer& next) const;
+  void take_state();
 };
 
 }  // namespace pfc

@@ -121,7 +121,7 @@ class GpuDevice final : public KernelDevice {
                      nothing = at::zeros_like(gradient);
     const at::Tensor d_unit_parts = at::stack({gradient * 1.5, nothing}),
                      d_center = at::stack({gradient / 4, nothing + 7, gradient / 2}),
-                     so_far = at::stack({gradient / 4, nothing}),
+                     so_far = at::stack({gradient / 4 * kWorth, nothing}),
                      inverse = at::full({2}, inverse_norm, on_gpu(at::kFloat)),
                      worth = at::full({1}, kWorth, on_gpu(at::kFloat)),
                      skip = at::ones({1}, on_gpu(at::kFloat)),
@@ -160,7 +160,7 @@ class GpuDevice final : public KernelDevice {
     rows.store();
 
     gpu::sum_gradients(sampled, gradients, dim, so_far.data_ptr<float>(), stream());
-    EXPECT_TRUE(so_far[0].allclose(gradient, 1e-6, 0));
+    EXPECT_TRUE(so_far[0].allclose(gradient * kWorth, 1e-6, 0));
   }
 
   void catch_up_row(const kernels::TableRow& row, std::int64_t dim,

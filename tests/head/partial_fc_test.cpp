@@ -301,6 +301,99 @@ TEST_P(Head, GivesTheSameBitsInTheSameRun) {
   EXPECT_TRUE(first.state().weights.equal(second.state().weights));
 }
 
+TEST_P(Head, GoesOnWithSamplesThatBecomeKnownLater) {
+  if (GetParam().in_host_memory) GTEST_SKIP() << "its rows come to the GPU all at once";
+  HeadCase first = usual_case("first"), both = usual_case("both");
+  first.head.table.optimizer.weight_decay = both.head.table.optimizer.weight_decay = 0;
+  // Of three neighbours the step draws two at most.
+  both.labels.insert(both.labels.end(), {30, 31, 32});
+  both.valid = {0, 0, 0, 0, 0, 0, 0, 1, 1, 1};
+  ASSERT_GT(draw(both, 0).count(), draw(first, 0).count());
+  HeadOnDevice on_device(GetParam(), both);
+  PartialFc& head = on_device.head();
+  const HeadState before = on_device.state();
+  const at::Tensor all = on_device.embeddings();
+  const HeadResult of_first = by_formula(first, all.narrow(0, 0, 7), before, 0, 0.1);
+  const HeadResult of_later = by_formula(both, all, before, 0, 0.1);
+
+  const auto comm = make_self_communicator();
+  const auto pass = [&](std::int64_t from, std::int64_t count, float by) {
+    head.forward({unit_rows(all.narrow(0, from, count)).to(head.device())}, *comm, from);
+    head.exchange(*comm);
+    head.weigh(at::full({1}, by, at::kFloat).to(head.device()));
+    return head.loss();
+  };
+  Pending nothing(at::Tensor(), nullptr, nullptr);
+  head.begin(draw(first, 0), torch::ones({7}).to(head.device()));
+  EXPECT_NEAR(pass(0, 7, 0.75f), of_first.loss, 1e-5 * of_first.loss);
+  head.accumulate(nothing);
+  head.extend(draw(both, 0), at::tensor(both.valid).to(head.device()));
+  EXPECT_NEAR(pass(7, 3, 0.5f), of_later.loss, 1e-5 * of_later.loss);
+  head.weigh(at::full({1}, 2, at::kFloat).to(head.device()), PartialFc::GradientsOf::kEarlierOnes);
+  head.update(0.1, nothing);
+  // After one step the momentum is the gradient.
+  expect_close(on_device.state().momentum,
+               1.5 * of_first.after.momentum + 0.5 * of_later.after.momentum, "gradient",
+               GetParam().tolerance);
+}
+
+TEST_P(Head, GoesOnWithAnotherOptimizer) {
+  HeadCase sgd = usual_case("SGD"), adamw = usual_case("AdamW");
+  adamw.head.table.optimizer = {.kind = CenterOptimizer::Kind::kAdamW,
+                                .weight_decay = 0.05,
+                                .beta1 = 0.8,
+                                .beta2 = 0.95,
+                                .epsilon = 1e-6};
+  HeadOnDevice changed(GetParam(), sgd), made(GetParam(), adamw);
+  changed.step(0, 0.1);
+  changed.head().set_optimizer(adamw.head.table.optimizer);
+  made.head().settled_table().weights().copy_(changed.state().weights);
+  for (std::int64_t step = 1; step < 4; ++step) {
+    for (HeadOnDevice* const head : {&changed, &made}) head->step(step, 0.01);
+  }
+  const HeadState found = changed.state(), want = made.state();
+  EXPECT_TRUE(found.weights.equal(want.weights));
+  EXPECT_TRUE(found.momentum.equal(want.momentum));
+  EXPECT_TRUE(found.squares.equal(want.squares));
+  EXPECT_TRUE(found.updates.equal(want.updates));
+  CenterTable& table = changed.head().settled_table();
+  EXPECT_EQ(table.bytes(), made.head().settled_table().bytes());
+  EXPECT_EQ(table.steps(), 4);
+  EXPECT_THROW(changed.head().set_optimizer({.kind = CenterOptimizer::Kind::kAdamW,
+                                             .update = CenterOptimizer::Update::kDenseEquivalent}),
+               Error);
+}
+
+TEST_P(Head, EqualsItsFormulaWithMomentumAndDecayThatChange) {
+  for (const auto update :
+       {CenterOptimizer::Update::kSampled, CenterOptimizer::Update::kDenseEquivalent}) {
+    HeadCase c = usual_case("changes");
+    c.sample_rate = 0.1;
+    c.head.table.optimizer.update = update;
+    HeadOnDevice head(GetParam(), c);
+    HeadState state = head.state();
+    for (std::int64_t step = 0; step < 6; ++step) {
+      c.head.table.optimizer.momentum = 0.9 - 0.1 * static_cast<double>(step / 2);
+      c.head.table.optimizer.weight_decay = 0.01 * static_cast<double>(step / 3);
+      state = by_formula(c, head.embeddings(), state, step, 0.1).after;
+      head.head().set_optimizer(c.head.table.optimizer);
+      head.step(step, 0.1);
+    }
+    expect_close(head.state().weights, state.weights, "weights", GetParam().tolerance);
+    expect_close(head.state().momentum, state.momentum, "momentum", GetParam().tolerance);
+  }
+}
+
+TEST_P(Head, PartsOutliveIt) {
+  at::Tensor weights, copy;
+  {
+    HeadOnDevice head(GetParam(), usual_case(""));
+    weights = head.head().settled_table().weights();
+    copy = weights.clone();
+  }
+  EXPECT_TRUE(weights.equal(copy));
+}
+
 TEST_P(Head, RefusesEmbeddingsThatAreNotTheSteps) {
   const HeadCase c = usual_case("");
   HeadOnDevice on_device(GetParam(), c);

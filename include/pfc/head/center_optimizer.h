@@ -4,8 +4,7 @@
 
 namespace pfc {
 
-/// The optimizer of class centres: torch.optim's SGD with momentum, or its AdamW with β = (0.9,
-/// 0.999) and ε = 1e-8.
+/// The optimizer of class centres: torch.optim's SGD with momentum, or its AdamW.
 struct CenterOptimizer {
   enum class Kind { kSgd, kAdamW };
   enum class Update {
@@ -20,6 +19,7 @@ struct CenterOptimizer {
   double momentum = 0.9;       ///< of SGD; 0: no optimizer state
   double weight_decay = 5e-4;  ///< of both; AdamW's is decoupled
   Update update = Update::kSampled;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< of AdamW
 };
 
 template <>

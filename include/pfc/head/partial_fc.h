@@ -72,6 +72,12 @@ class PartialFc {
   /// float32, the same on every rank: 1, or 0 for a sample with no weight.
   void begin(const SampledClasses& classes, const at::Tensor& valid);
 
+  /// Goes on with the step for samples that were not known when it began. Call it after
+  /// `accumulate`. classes: the same step's draw for all of its samples so far. valid: as for
+  /// `begin`, and 0 for the samples of earlier parts. The loss begins anew: it is the mean over the
+  /// new samples. A GPU's table in host memory cannot do this (Error).
+  void extend(const SampledClasses& classes, const at::Tensor& valid);
+
   /// Tells what the next step will use; call it when the current step is over. If the table lies in
   /// host memory, the rows are copied to the GPU meanwhile; otherwise it does nothing.
   void prefetch(const SampledClasses& next);
@@ -101,6 +107,11 @@ class PartialFc {
   /// losses/contract.h), the same on every rank. Empty for most losses. A resumed run needs them.
   at::Tensor moving_numbers() const;
 
+  /// Multiplies the centres' gradients by factor [1] float32, for a loss that was multiplied by it
+  /// after `exchange`: those of the current micro-batch, or those that were accumulated before.
+  enum class GradientsOf { kMicroBatch, kEarlierOnes };
+  void weigh(const at::Tensor& factor, GradientsOf what = GradientsOf::kMicroBatch);
+
   /// Pass 2: takes the gradients of a tile's centres, with those that were accumulated, through the
   /// normalisation straight into the optimizer's step. `in_flight` is polled between tiles. If the
   /// loss is not finite, nothing is updated. If `skip` [1] float32 is given and not 0, nothing is
@@ -111,6 +122,14 @@ class PartialFc {
   /// Pass 2 of a micro-batch that is not the last of the step: adds up the gradients.
   void accumulate(Pending& in_flight);
 
+  /// The optimizer of the updates to come, also of the current step's. What it keeps beside the
+  /// centres begins with zeros if the optimizer before kept something else. Under
+  /// CenterOptimizer::Update::kDenseEquivalent rows first go through the steps that they missed, if
+  /// momentum or decay change; that is a pass over the table. Where a GPU's table lies in host
+  /// memory, a change of either kind is only possible between steps. Throws Error if the optimizer
+  /// cannot do its update.
+  void set_optimizer(const CenterOptimizer& optimizer);
+
   /// How many class centres a thread, or a GPU, processes at a time for this number of samples.
   static std::int64_t tile_rows(const PartialFcOptions& options, std::int64_t samples);
   /// The bytes kept between the passes for these numbers of sampled rows and samples.
@@ -120,6 +139,9 @@ class PartialFc {
   /// The table with the updates of every step. Where a GPU's table lies in host memory, this waits
   /// for them.
   CenterTable& settled_table();
+  /// CenterTable::catch_up, also between a forward pass and its update; but not there where a GPU's
+  /// table lies in host memory.
+  void catch_up();
   at::Device device() const { return options_.table.device; }
   const PartialFcOptions& options() const { return options_; }
 

@@ -247,8 +247,8 @@ struct OwnedOrder {
 /// Fills order.first, which must be −1 everywhere. `most` is at least step->owned.
 void find_owned(const OwnedOrder& order, const StepScalars* step, std::int64_t most, Stream stream);
 
-/// The loss's gradients by the unit centres of a tile: worth times d_unit, minus the owned samples'
-/// d_center, plus so_far.
+/// The loss's gradients by the unit centres of a tile: worth·(d_unit − d_center of the owned
+/// samples) + so_far.
 struct CenterGradients {
   const float* d_unit = nullptr;  ///< [size, dim]
   OwnedOrder owned = {};
@@ -258,7 +258,7 @@ struct CenterGradients {
   const float* inverse_norm = nullptr;  ///< [size] 1 / ‖centre‖
 };
 
-/// total [size, dim] = the gradients / worth. It may be `so_far`.
+/// total [size, dim] = the gradients. It may be `so_far`.
 void sum_gradients(const SampledRows& sampled, const CenterGradients& gradients, std::int64_t dim,
                    float* total, Stream stream);
 

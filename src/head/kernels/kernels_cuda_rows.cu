@@ -203,7 +203,7 @@ __global__ void read_rows_kernel(Table table, const W* weights, const V* state,
     store4(values + i * table.dim + j, row.weight(j));
 }
 
-/// The loss's gradient by a tile's i-th unit centre, divided by worth.
+/// The loss's gradient by a tile's i-th unit centre.
 struct CenterGradient {
   const CenterGradients& all;
   const SampledRows& sampled;
@@ -227,7 +227,9 @@ struct CenterGradient {
       if (!is_nearest(k)) continue;
       d = sum_of(1, d, -1, load4(all.d_center + all.owned.samples[k] * dim + j));
     }
-    return all.so_far == nullptr ? d : sum_of(1, d, 1, load4(all.so_far + i * dim + j));
+    const float worth = all.worth[0];
+    return all.so_far == nullptr ? times(d, worth)
+                                 : sum_of(worth, d, 1, load4(all.so_far + i * dim + j));
   }
   __device__ float4 operator()(std::int64_t j) const { return finish(load(j), j); }
 
@@ -263,7 +265,7 @@ __global__ void update_rows_kernel(std::type_identity<Rule>, Table table, W* wei
   const std::int32_t number = Rule::kCountsUpdates ? table.updates[row] + 1 : 1;
   const Rule rule(step.optimizer, step.lr, number);
   const CaughtUp old(table, weights, state, row);
-  const float inverse = gradients.inverse_norm[i], worth = gradients.worth[0];
+  const float inverse = gradients.inverse_norm[i];
   const auto state_at = [&](std::size_t k, std::int64_t j) {
     return static_cast<V*>(table.states[k]) + begin + j;
   };
@@ -276,7 +278,7 @@ __global__ void update_rows_kernel(std::type_identity<Rule>, Table table, W* wei
   };
   const CenterGradient gradient(gradients, sampled, table.dim, i);
   const auto load_d_unit = [&](std::int64_t j) { return gradient.load(j); };
-  const auto finish = [&](float4 d, std::int64_t j) { return times(gradient.finish(d, j), worth); };
+  const auto finish = [&](float4 d, std::int64_t j) { return gradient.finish(d, j); };
   const auto x = held<kHeldVectors>(table.dim, load_weight);
   const auto y = held<kHeldVectors>(table.dim, load_states);
   const auto g = held<kHeldVectors>(table.dim, load_d_unit, finish);

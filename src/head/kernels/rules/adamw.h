@@ -7,18 +7,20 @@ struct AdamW {
   static constexpr std::array<const char*, 2> kStates = {"momentum", "squares"};
   static constexpr bool kCountsUpdates = true;
 
-  static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-  /// β appears only as 1 − β, as a double, because 1 − 0.999f is 1.3e-5 below 0.001.
-  static constexpr double kRest1 = 1 - kBeta1, kRest2 = 1 - kBeta2;
-
   float taken;            ///< ηλ, the share of w that the decoupled decay removes
   float rate;             ///< η / (1 − β₁ⁿ)
   float root_correction;  ///< 1 / √(1 − β₂ⁿ)
+  /// 1 − β, taken from a double, because 1 − 0.999f is 1.3e-5 below 0.001.
+  float rest1, rest2;
+  float epsilon;
 
   PFC_RULE AdamW(const CenterOptimizer& optimizer, double lr, std::int32_t n)
       : taken(static_cast<float>(lr * optimizer.weight_decay)),
-        rate(static_cast<float>(lr / (1 - std::pow(kBeta1, n)))),
-        root_correction(static_cast<float>(1 / std::sqrt(1 - std::pow(kBeta2, n)))) {}
+        rate(static_cast<float>(lr / (1 - std::pow(optimizer.beta1, n)))),
+        root_correction(static_cast<float>(1 / std::sqrt(1 - std::pow(optimizer.beta2, n)))),
+        rest1(static_cast<float>(1 - optimizer.beta1)),
+        rest2(static_cast<float>(1 - optimizer.beta2)),
+        epsilon(static_cast<float>(optimizer.epsilon)) {}
 
   static bool keeps_states(const CenterOptimizer&) { return true; }
 
@@ -29,9 +31,9 @@ struct AdamW {
     const T dw = gradient.value();
     T& mean = states[0];
     T& square = states[1];
-    mean = mul_add(dw - mean, T(kRest1), mean);
-    square = mul_add(mul_sub(dw, dw, square), T(kRest2), square);
-    const T root = mul_add(sqrt(square), T(root_correction), T(kEpsilon));
+    mean = mul_add(dw - mean, T(rest1), mean);
+    square = mul_add(mul_sub(dw, dw, square), T(rest2), square);
+    const T root = mul_add(sqrt(square), T(root_correction), T(epsilon));
     w = w - mul_add(w, T(taken), mean * T(rate) / root);
   }
 };
