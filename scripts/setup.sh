@@ -25,7 +25,7 @@ packages=(g++ cmake ninja-build ccache pkg-config python3-venv
           libxxhash-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev libprotobuf-dev
           protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
-  dev) packages+=(g++-aarch64-linux-gnu iproute2 procps chromium) ;;
+  dev) packages+=(python3-dev g++-aarch64-linux-gnu iproute2 procps chromium) ;;
   asan-ubsan) packages+=(clang libclang-rt-14-dev) ;;
   lint*) packages+=(clang-format clang-tidy) ;;
 esac
@@ -61,7 +61,7 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
   if [ "$preset" = dev ]; then  # what the tests read our files back with
-    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn"
+    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn pytest mypy"
     if [ "$(cat "$venv/test-packages" 2>/dev/null)" != "$test_packages" ]; then
       # shellcheck disable=SC2086
       "$venv/bin/pip" install --quiet --disable-pip-version-check $test_packages
@@ -75,7 +75,7 @@ fi
 export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 configure=(cmake --preset "$preset")
 if [ -n "${PFC_LIBTORCH:-}" ]; then configure+=("-DPFC_LIBTORCH=$PFC_LIBTORCH"); fi
-if [ -n "${python:-}" ]; then configure+=("-DPFC_PYTHON=$python"); fi
+if [ -n "${python:-}" ]; then configure+=("-DPFC_PYTHON=$python" -DPFC_PYTHON_MODULE=ON); fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 "${configure[@]}" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }

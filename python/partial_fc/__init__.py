@@ -1,0 +1,50 @@
+"""Partial FC for PyTorch: the last layer of face recognition with millions of identities.
+
+    head = partial_fc.PartialFC(512, num_classes, margin=partial_fc.CosFace(0.4), sample_rate=0.1)
+    optimizer = head.optimizer(lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    loss = head(backbone(images), labels)
+    loss.backward()
+    optimizer.step()
+
+``PartialFC`` is the head, ``load_sharded`` loads what another number of ranks saved, and the losses are ``CosFace``,
+``ArcFace``, ``CombinedMargin``, ``AdaFace``, ``CurricularFace``, ``ElasticFace``, ``MagFace`` and ``SubCenterArcFace``.
+``partial_fc.insightface.PartialFC_V2`` takes the place of the class of that name. docs/python.md is the manual.
+"""
+
+import torch as _torch
+
+from ._torch_version import require_torch as _require_torch
+
+_require_torch(_torch.__version__)
+
+from .head import PartialFC  # noqa: E402
+from .losses import (  # noqa: E402
+    AdaFace,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    ElasticFace,
+    Loss,
+    MagFace,
+    SubCenterArcFace,
+)
+from .optimizer import CenterOptimizer  # noqa: E402
+from .sharded_state import load_sharded  # noqa: E402
+
+__version__ = "0.1.0"
+__all__ = [
+    "AdaFace",
+    "ArcFace",
+    "CenterOptimizer",
+    "CombinedMargin",
+    "CosFace",
+    "CurricularFace",
+    "ElasticFace",
+    "Loss",
+    "MagFace",
+    "PartialFC",
+    "SubCenterArcFace",
+    "load_sharded",
+]
