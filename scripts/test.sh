@@ -43,3 +43,4 @@ scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-10}"
 scripts/setup.sh --preset dev
 echo "== all tests"
 ctest --preset dev -j "$(nproc)" "${labels[@]}"
+if [ -e build/dev/python/pytest.log ]; then tail -n 1 build/dev/python/pytest.log; fi  # of Python.Tests
