@@ -1,5 +1,5 @@
-// The head as `pfc train` steps it, for a test of the Python package: reads embeddings-N (unit rows) and labels-N of each
-// step in a folder and writes rows-N, loss-N and, at the end, centers.
+// The head as `pfc train` steps it, for a test of the Python package: reads embeddings-N (unit
+// rows) and labels-N of each step in a folder and writes rows-N, loss-N and, at the end, centers.
 #include <ATen/Functions.h>
 
 #include <filesystem>
