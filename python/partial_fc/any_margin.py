@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Callable, List, Optional, Tuple
 
 import torch
@@ -50,6 +51,7 @@ class AnyMarginHead(torch.nn.Module):
         own = all_labels - self.class_start
         is_here = (own >= 0) & (own < self.num_local)
         rows = self._draw(torch.unique(own[is_here]))
+        self.step += 1
         self.weight_index = rows
         places = torch.where(is_here, torch.searchsorted(rows, own.clamp(0, self.num_local - 1)), -1)
         cosines = linear(normalize(all_embeddings), normalize(self.weight[rows])).clamp(-1, 1)
@@ -64,8 +66,7 @@ class AnyMarginHead(torch.nn.Module):
             return torch.arange(self.num_local, device=positives.device)
         if wanted <= len(positives):
             return positives
-        random = torch.Generator().manual_seed(hash((self.seed, self.rank, self.step)) & (2**63 - 1))
-        self.step += 1
+        random = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {self.rank} {self.step}".encode()))
         order = torch.rand(self.num_local, generator=random).to(positives.device)
         order[positives] = 2.0
         return order.topk(wanted).indices.sort().values
@@ -98,7 +99,7 @@ class _Gather(torch.autograd.Function):
         if ctx.group is None:
             return gradients[0], None
         world = dist.get_world_size(ctx.group)
-        total = _reduced(gradients[0].contiguous(), ctx.group)
+        total = _reduced(gradients[0].clone(), ctx.group)
         return total.chunk(world)[dist.get_rank(ctx.group)] * world, None
 
 

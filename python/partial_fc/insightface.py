@@ -196,13 +196,15 @@ class PartialFC_V2(torch.nn.Module):
         The momentum is in the state_dict of the optimizer that the weight was given to.
         """
         state = super().state_dict(*args, **kwargs)
-        if self._shard is not None:
-            prefix = kwargs.get("prefix", args[1] if len(args) > 1 else "")
-            state._metadata[prefix[:-1]]["progress"] = {
-                "step": self._shard.step,
-                "updates": self._shard._native.updates,
-            }
+        prefix = kwargs.get("prefix", args[1] if len(args) > 1 else "")
+        state._metadata[prefix[:-1]]["progress"] = self._progress()
         return state
+
+    def _progress(self) -> Dict[str, int]:
+        if self._any_margin is not None:
+            return {"step": self._any_margin.step}
+        assert self._shard is not None
+        return {"step": self._shard.step, "updates": self._shard._native.updates}
 
     def _load_from_state_dict(
         self,
@@ -220,7 +222,11 @@ class PartialFC_V2(torch.nn.Module):
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
         progress = local_metadata.get("progress")
-        if self._shard is not None and progress is not None:
+        if progress is None:
+            return
+        if self._any_margin is not None:
+            self._any_margin.step = progress["step"]
+        elif self._shard is not None:
             self._shard._native.resume(progress["step"], progress["updates"])
 
     # ---- Steps of the user's optimizer

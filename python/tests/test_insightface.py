@@ -227,11 +227,12 @@ def test_attributes_and_state_are_those_of_the_class() -> None:
     assert len(head.weight_index) >= CLASSES // 2
 
 
+@pytest.mark.parametrize("margin", [CosFace(16.0), Doubled(16.0, 0.4)], ids=["cosface", "any margin"])
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
-@pytest.mark.filterwarnings("ignore:AdamW changes every centre")
-def test_a_resumed_script_goes_on_where_it_stopped(kind: str, tmp_path: Any) -> None:
+@pytest.mark.filterwarnings("ignore:AdamW changes every centre", "ignore:Doubled is no margin loss")
+def test_a_resumed_script_goes_on_where_it_stopped(kind: str, margin: Any, tmp_path: Any) -> None:
     def make() -> Any:
-        head = PartialFC_V2(CosFace(16.0), DIM, CLASSES, 0.2)
+        head = PartialFC_V2(margin, DIM, CLASSES, 0.2)
         return head, SETTINGS[kind](head.parameters())
 
     def train(head: PartialFC_V2, optimizer: torch.optim.Optimizer, steps: range) -> None:
