@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import torch
 
 from .center_shard import PROGRESS, WEIGHT, CenterShard
+from .insightface import PartialFC_V2
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -19,7 +20,7 @@ Path = Union[str, "os.PathLike[str]"]
 _INSIGHTFACE = ("checkpoint_gpu_*.pt", "rank_*_softmax_weight.pt")
 
 
-def load_sharded(head: CenterShard, files: Union[Path, Sequence[Path]]) -> None:
+def load_sharded(head: Union[CenterShard, PartialFC_V2], files: Union[Path, Sequence[Path]]) -> None:
     """Load what any number of ranks saved, each rank of now the part that it owns.
 
     Parameters
@@ -34,20 +35,24 @@ def load_sharded(head: CenterShard, files: Union[Path, Sequence[Path]]) -> None:
     Raises
     ------
     ValueError
-        If the files do not hold the centres of as many classes, or a folder holds none.
+        If the files do not hold the centres of as many classes, or a folder holds none; if the head is a PartialFC_V2
+        whose margin partial_fc does not know.
     FileNotFoundError
         If a file is not there.
     """
+    own = head._shard if isinstance(head, PartialFC_V2) else head
+    if own is None:
+        raise ValueError("load_sharded cannot fill a PartialFC_V2 with a margin that partial_fc does not know")
     if isinstance(files, (str, os.PathLike)):
         folder = pathlib.Path(files)
         if (folder / "manifest.json").exists():
-            _load_checkpoint(head, folder)
+            _load_checkpoint(own, folder)
             return
         files = _torch_files(folder)
-    shards = [_Shard(pathlib.Path(file)) for file in files]
+    shards = [_SavedShard(pathlib.Path(file)) for file in files]
     if not shards:
         raise ValueError("load_sharded was given no files")
-    _load_shards(head, shards)
+    _load_shards(own, shards)
 
 
 def _torch_files(folder: pathlib.Path) -> List[pathlib.Path]:
@@ -60,7 +65,7 @@ def _torch_files(folder: pathlib.Path) -> List[pathlib.Path]:
     raise ValueError(f"{folder}: holds neither a manifest.json nor {' nor '.join(_INSIGHTFACE)}")
 
 
-class _Shard:
+class _SavedShard:
     """What one rank saved."""
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -114,8 +119,8 @@ def _momentum_in(saved: Any, shape: torch.Size) -> Dict[str, torch.Tensor]:
     return {} if momentum is None or momentum.shape != shape else {"momentum": momentum}
 
 
-def _load_shards(head: CenterShard, shards: List[_Shard]) -> None:
-    shards.sort(key=_Shard.order)
+def _load_shards(head: CenterShard, shards: List[_SavedShard]) -> None:
+    shards.sort(key=_SavedShard.order)
     own = head._centers.shape[0]
     centers_a_class = own // head.num_local
     rows = sum(shard.rows for shard in shards)
@@ -144,7 +149,7 @@ def _load_shards(head: CenterShard, shards: List[_Shard]) -> None:
     head._fill({name: part for name, part in parts.items() if name in filled}, shards[0].progress)
 
 
-def _kind_of(shard: _Shard) -> Optional[str]:
+def _kind_of(shard: _SavedShard) -> Optional[str]:
     if "squares" in shard.parts:
         return "adamw"
     return "sgd" if "momentum" in shard.parts else None

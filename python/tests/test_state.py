@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import partial_fc
+from partial_fc.insightface import PartialFC_V2
 from faces import CLASSES, DIM, batch, part_of
 from ranks import run_ranks
 
@@ -118,6 +119,15 @@ def test_shards_of_insightface_are_loaded(tmp_path: Any) -> None:
     partial_fc.load_sharded(head, tmp_path)
     assert torch.equal(head.weight, centers)
     assert torch.equal(head.state_dict()["momentum"], 2 * centers)
+    same = PartialFC_V2(partial_fc.CosFace(), DIM, CLASSES)
+    partial_fc.load_sharded(same, tmp_path)
+    assert torch.equal(same.weight, centers)
+    embeddings, labels = batch(0)
+    optimizer = torch.optim.SGD(same.parameters(), lr=0.0, momentum=1.0)
+    same(embeddings.requires_grad_(), labels).backward()
+    optimizer.step()
+    momentum = optimizer.state[same.weight]["momentum_buffer"]
+    assert (momentum - 2 * centers).abs().max() < 0.5 * centers.abs().max()  # it had been loaded
 
 
 def test_files_of_other_centres_are_refused(tmp_path: Any) -> None:
