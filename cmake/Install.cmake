@@ -1,4 +1,4 @@
-# cmake --install: the program, the libraries, the headers, and a package for find_package(pfc).
+# cmake --install: the program, its recipes, the libraries, the headers, and a package for find_package(pfc).
 include(CMakePackageConfigHelpers)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/pfc)
@@ -8,6 +8,7 @@ foreach(library pfc_base pfc_kernels pfc_head pfc_data pfc_core pfc)
   install(EXPORT ${library} NAMESPACE pfc:: DESTINATION ${package})
 endforeach()
 install(TARGETS pfc_app)
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/pfc)
 if(TARGET pfc_mpi)
   install(TARGETS pfc_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()

@@ -116,8 +116,6 @@ void translate_errors() {
 
 PYBIND11_MODULE(_native, m) {
   translate_errors();
-  m.attr("BUILT_FOR_TORCH") =
-      std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR);
   m.attr("HAS_CUDA") = PFC_PYTHON_HAS_CUDA != 0;
   m.def("losses", &list_losses);
 

@@ -12,11 +12,9 @@
 ``partial_fc.insightface.PartialFC_V2`` takes the place of the class of that name. docs/python.md is the manual.
 """
 
-import torch as _torch
+from _partial_fc.installed_torch import torch_folder as _torch_folder
 
-from ._torch_version import require_torch as _require_torch
-
-_require_torch(_torch.__version__)
+_torch_folder()  # says in one sentence if it is missing or another than the extension module needs
 
 from .head import PartialFC  # noqa: E402
 from .losses import (  # noqa: E402

@@ -2,7 +2,6 @@ from typing import Dict, List, Optional, Sequence, Tuple, TypedDict, Union
 
 import torch
 
-BUILT_FOR_TORCH: str
 HAS_CUDA: bool
 
 class LossField(TypedDict):

@@ -18,7 +18,8 @@ using Clock = std::chrono::steady_clock;
 
 const MpiModule* g_module = nullptr;
 
-/// The module is looked for in lib beside the program's folder, and where the system looks.
+/// The module is looked for in lib beside the program's folder, and where the system looks. It is
+/// not there if pfc was built without MPI.
 const MpiModule* load_module() {
   constexpr const char* kFile = "libpfc_mpi.so";
   // Open MPI's own modules look for its symbols among those of the whole program.
@@ -26,8 +27,15 @@ const MpiModule* load_module() {
   void* const function = library == nullptr ? nullptr : ::dlsym(library, kMpiModuleFunction);
   if (function == nullptr) {
     const std::string reason = ::dlerror();
+    // It names the file that is missing: the module itself, or the MPI that the module needs.
+    if (reason.starts_with(std::string(kFile) + ": cannot open"))
+      throw Error(
+          std::string(
+              "mpirun has started this rank, and this pfc was built without MPI: there is no ") +
+          kFile + " (start the ranks with torchrun, or build pfc where MPI is installed)");
     throw Error("mpirun has started this rank, and MPI cannot be loaded: " + reason +
-                " (install the Open MPI of this mpirun, or start the ranks with torchrun)");
+                " (install the MPI that this pfc was built with, and use its mpirun; or start the "
+                "ranks with torchrun)");
   }
   return reinterpret_cast<MpiModuleFunction*>(function)();
 }

@@ -21,7 +21,13 @@ if [ -e "$folder/pfc/lib/libpfc_mpi.so" ]; then
   touch "$folder/without/$library"
   as_rank=(env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_LOCAL_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0)
   if "${as_rank[@]}" LD_LIBRARY_PATH="$folder/without" "$folder/pfc/bin/pfc" bench 2>"$folder/said"; then exit 1; fi
-  tee /dev/stderr <"$folder/said" | grep -q "^pfc: rank 0: mpirun has started this rank, and MPI cannot be loaded: .*$library"
+  tee /dev/stderr <"$folder/said" |
+    grep -q "^pfc: rank 0: mpirun has started this rank, and MPI cannot be loaded: .*$library.*(install the MPI that"
+  mv "$folder/pfc/lib/libpfc_mpi.so" "$folder/without"
+  if "${as_rank[@]}" "$folder/pfc/bin/pfc" bench 2>"$folder/said"; then exit 1; fi
+  tee /dev/stderr <"$folder/said" |
+    grep -q "^pfc: rank 0: mpirun has started this rank, and this pfc was built without MPI: .*(start the ranks with torchrun"
+  mv "$folder/without/libpfc_mpi.so" "$folder/pfc/lib"
 fi
 
 # example NAME [packages that it must not look for]...

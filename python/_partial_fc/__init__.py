@@ -1,0 +1,1 @@
+"""What ``import partial_fc`` and the command ``pfc`` share. Importing it imports no torch: ``pfc`` starts at once."""
