@@ -3,7 +3,11 @@
 if(PFC_PYTHON AND NOT Python_EXECUTABLE)
   set(Python_EXECUTABLE ${PFC_PYTHON})
 endif()
-find_package(Python 3.9 REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(Python 3.9 QUIET COMPONENTS Interpreter Development.Module)
+if(NOT Python_FOUND)
+  message(FATAL_ERROR "Python 3.9 or newer with its headers was not found (looked at: ${Python_EXECUTABLE}). On Debian 12, "
+                      "scripts/setup.sh installs the headers of the system's Python.")
+endif()
 if(NOT PFC_LIBTORCH)
   execute_process(COMMAND ${Python_EXECUTABLE} -c "import torch; print(torch.__path__[0])"
                   OUTPUT_VARIABLE torch_folder OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)

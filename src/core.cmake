@@ -1,22 +1,5 @@
 # pfc_data and pfc_core: what parses outside bytes, draws, measures or plans, and needs no LibTorch, so that it builds fast
 # and runs under sanitizers and fuzzers.
-find_package(PNG REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-set_target_properties(OpenSSL::Crypto PROPERTIES IMPORTED_GLOBAL ON)
-find_package(tomlplusplus REQUIRED)
-find_package(PkgConfig REQUIRED)
-find_package(Protobuf REQUIRED GLOBAL)  # before ONNX, whose package names its target
-find_package(ONNX REQUIRED GLOBAL)
-pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET GLOBAL libjpeg)
-pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET GLOBAL libwebp libwebpdemux)
-pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET GLOBAL libturbojpeg)
-pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET GLOBAL libzip)
-pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET GLOBAL libarchive)
-# By the paths of its libraries: the package that finds OpenCV brings a hundred more.
-find_path(OPENCV_INCLUDE opencv2/imgproc.hpp PATH_SUFFIXES opencv4 REQUIRED)
-find_library(OPENCV_CORE opencv_core REQUIRED)
-find_library(OPENCV_IMGPROC opencv_imgproc REQUIRED)
-find_library(OPENCV_DNN opencv_dnn REQUIRED)
 
 # The distributed sets that `pfc data check` knows are built in.
 file(GLOB set_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/configs/datasets/*.toml)
