@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict, List, Mapping
 
 import torch
 
 
-def dynamic_metadata(field: str, settings: dict[str, Any]) -> list[str]:
+def dynamic_metadata(settings: Mapping[str, Any], project: Mapping[str, Any]) -> Dict[str, List[str]]:
     """`torch==2.11.*`, where torch 2.11 is installed."""
-    assert field == "dependencies", field
     major, minor = torch.__version__.split(".")[:2]
-    return [f"torch=={major}.{minor}.*"]
+    return {"dependencies": [f"torch=={major}.{minor}.*"]}
