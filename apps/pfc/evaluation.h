@@ -67,16 +67,6 @@ void require_faces(const ImageSource& images, const std::string& set, Communicat
 /// Joins the ranks and sets the number of this rank's threads.
 std::unique_ptr<Communicator> join_evaluation();
 
-std::vector<std::string> names_of(const ImageSource& images);
-
-/// Decodes images by number; nothing for images that cannot be read or decoded.
-ImageOfRow pictures_of(const ImageSource& images);
-/// Finds the image of a row by its name, if the source has an image of that name. Both must outlive
-/// the result.
-ImageOfRow pictures_by_name(const ImageSource& images, const Features& features);
-/// Returns no image.
-std::optional<RgbImage> no_picture(std::int64_t row);
-
 /// A progress callback that prints on the first rank: "WHAT: 3,000 of 5,000 UNITs".
 std::function<void(std::int64_t done, std::int64_t total)> show_progress(const std::string& what,
                                                                          const std::string& unit,

@@ -1,39 +1,21 @@
-"""Trains a face recogniser on aligned photos, one folder for each identity, with a network of your own.
+"""Trains a face recogniser with a network of your own, and measures it on pairs of people whom it has not seen.
 
-pfc data synth faces --identities 200 && pfc data unpack faces -o photos     # or your photos
-python train.py photos
-torchrun --nproc-per-node 2 train.py photos                                  # the same on two processes
+pfc data synth faces --identities 200        # drawn faces; or a set of yours with its unseen.bin
+python train.py faces
+torchrun --nproc-per-node 2 train.py faces   # the same on two processes
 """
 
 import argparse
 import os
 import pathlib
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from PIL import Image
 from torch import nn
 
 import partial_fc
 
 BATCH = 64  # of all processes
-
-
-class Photos(torch.utils.data.Dataset):
-    def __init__(self, folder):
-        people = sorted(path for path in pathlib.Path(folder).iterdir() if path.is_dir())
-        self.items = [(file, label) for label, person in enumerate(people) for file in sorted(person.iterdir())]
-        self.classes = len(people)
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, i):
-        file, label = self.items[i]
-        pixels = torch.from_numpy(np.array(Image.open(file).convert("RGB").resize((112, 112))))
-        image = pixels.permute(2, 0, 1).float() / 127.5 - 1
-        return image.flip(2) if torch.rand(()) < 0.5 else image, label
 
 
 def network(embedding_size=128):
@@ -52,54 +34,49 @@ def network(embedding_size=128):
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("photos")
+    arguments.add_argument("faces", type=pathlib.Path)
     arguments.add_argument("--epochs", type=int, default=4)
     arguments.add_argument("--output", type=pathlib.Path, default=pathlib.Path("output/python"))
     arguments = arguments.parse_args()
 
-    device = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if on_gpu else torch.device("cpu")
     rank, world = 0, 1
     if "RANK" in os.environ:  # torchrun
         dist.init_process_group()
         rank, world = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(0)
 
-    photos = Photos(arguments.photos)
-    shuffled = torch.utils.data.DistributedSampler(photos, world, rank, drop_last=True)
-    loader = torch.utils.data.DataLoader(photos, BATCH // world, sampler=shuffled, num_workers=1, drop_last=True)
+    loader = partial_fc.RecordLoader(arguments.faces, BATCH // world, device=device, memory_format=torch.channels_last)
+    pairs = partial_fc.VerificationSet(arguments.faces / "unseen.bin")
 
-    backbone = model = network().to(device)
+    backbone = model = network().to(device, memory_format=torch.channels_last)
     if world > 1:
         model = nn.parallel.DistributedDataParallel(backbone)
-    head = partial_fc.PartialFC(128, photos.classes, margin=partial_fc.CosFace(0.4), sample_rate=0.3, device=device)
+    head = partial_fc.PartialFC(128, loader.num_classes, margin=partial_fc.CosFace(0.4), sample_rate=0.3, device=device)
     optimizers = [torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4), head.optimizer(lr=0.1)]
     steps = arguments.epochs * len(loader)
     schedulers = [
         torch.optim.lr_scheduler.OneCycleLR(each, max_lr=0.1, total_steps=steps, cycle_momentum=False)
         for each in optimizers
     ]
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-    parts = {"model": backbone, "head": head, "scaler": scaler}
+    scaler = torch.amp.GradScaler(device.type, enabled=on_gpu)
+    parts = {"model": backbone, "head": head, "loader": loader, "scaler": scaler}
     parts.update({f"optimizer{i}": each for i, each in enumerate(optimizers)})
     parts.update({f"scheduler{i}": each for i, each in enumerate(schedulers)})
 
     arguments.output.mkdir(parents=True, exist_ok=True)
-    checkpoint, first = arguments.output / f"rank{rank}.pt", 0
+    checkpoint = arguments.output / f"rank{rank}.pt"
     if checkpoint.exists():  # resume; on another number of processes: partial_fc.load_sharded(head, all the files)
-        saved = torch.load(checkpoint, map_location=device)
-        first = saved.pop("epoch")
-        for name, state in saved.items():
+        for name, state in torch.load(checkpoint, map_location=device).items():
             parts[name].load_state_dict(state)
 
-    for epoch in range(first, arguments.epochs):
-        shuffled.set_epoch(epoch)
-        total = 0.0
-        for images, labels in loader:
-            with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-                embeddings = model(images.to(device))
-            loss = head(embeddings, labels.to(device))
+    while loader.step < steps:
+        total, first = 0.0, loader.step
+        for images, labels in loader:  # an epoch
+            with torch.autocast(device.type, torch.float16, enabled=on_gpu):
+                embeddings = model(images)
+            loss = head(embeddings, labels)
             scaler.scale(loss).backward()
             for optimizer in optimizers:
                 scaler.step(optimizer)
@@ -108,9 +85,12 @@ def main():
                 optimizer.zero_grad()
                 scheduler.step()
             total += loss.item()
-        torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, checkpoint)
+        torch.save({name: part.state_dict() for name, part in parts.items()}, checkpoint)
         if rank == 0:
-            print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}", flush=True)
+            accuracy = partial_fc.verification(backbone, pairs, report=arguments.output)["accuracy"]
+            mean = total / (loader.step - first)
+            print(f"epoch {loader.step // len(loader)}: loss {mean:.3f}, accuracy {accuracy:.2%}", flush=True)
+    loader.close()
     if world > 1:
         dist.destroy_process_group()
 

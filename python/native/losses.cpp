@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "native/fields.h"
+
 namespace pfc::python {
 namespace {
 
@@ -44,28 +46,6 @@ py::object value_of(const Field& field) {
         }
       },
       field.slot);
-}
-
-[[noreturn]] void refuse(const Field& field, const std::string& name, py::handle value) {
-  throw std::invalid_argument(name + " is " + std::string(py::repr(value)) + ", want " +
-                              wanted(field));
-}
-
-void set(const Field& field, const std::string& name, py::handle value) {
-  if (auto* const* number = std::get_if<double*>(&field.slot)) {
-    if (!py::isinstance<py::float_>(value) && !py::isinstance<py::int_>(value))
-      refuse(field, name, value);
-    **number = value.cast<double>();
-    if (!field.range.holds(**number)) refuse(field, name, value);
-  } else if (auto* const* integer = std::get_if<std::int64_t*>(&field.slot)) {
-    if (!py::isinstance<py::int_>(value)) refuse(field, name, value);
-    **integer = value.cast<std::int64_t>();
-    if (!field.range.holds(static_cast<double>(**integer))) refuse(field, name, value);
-  } else if (const auto* choice = std::get_if<EnumSlot>(&field.slot)) {
-    const std::string text = py::str(value);
-    if (std::ranges::find(field.choices, text) == field.choices.end()) refuse(field, name, value);
-    choice->set(choice->value, text);
-  }
 }
 
 }  // namespace

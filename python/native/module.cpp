@@ -9,14 +9,23 @@
 #include <tuple>
 #include <vector>
 
+#include "native/data.h"
+#include "native/errors.h"
+#include "native/evaluation.h"
+#include "native/join.h"
 #include "native/losses.h"
 #include "native/training_head.h"
-#include "pfc/base/error.h"
 #include "pfc/comm/process_group_communicator.h"
 #include "pfc/head/center_file.h"
 
 /// partial_fc._native: what the package's Python files are made of. Users see those.
 namespace pfc::python {
+
+std::unique_ptr<Communicator> join(const std::optional<std::string>& group, at::Device device) {
+  if (!group) return make_self_communicator(device);
+  return make_process_group_communicator(c10d::resolve_process_group(*group), device);
+}
+
 namespace {
 
 constexpr py::call_guard<py::gil_scoped_release> kWithoutLock;
@@ -28,21 +37,6 @@ E named(const std::string& what, const std::string& name) {
   for (const std::string_view each : names_of<E>())
     all += (all.empty() ? "" : ", ") + std::string(each);
   throw std::invalid_argument(what + " is '" + name + "', want one of " + all);
-}
-
-/// What users set wrongly is a ValueError.
-template <class Body>
-auto refusing(const Body& body) {
-  try {
-    return body();
-  } catch (const Error& error) {
-    throw std::invalid_argument(error.what());
-  }
-}
-
-std::unique_ptr<Communicator> join(const std::optional<std::string>& group, at::Device device) {
-  if (!group) return make_self_communicator(device);
-  return make_process_group_communicator(c10d::resolve_process_group(*group), device);
 }
 
 CenterOptimizer make_optimizer(const std::string& kind, const std::string& update, double momentum,
@@ -108,6 +102,10 @@ void translate_errors() {
       if (thrown) std::rethrow_exception(thrown);
     } catch (const c10::Error& error) {
       py::set_error(PyExc_RuntimeError, error.what_without_backtrace());
+    } catch (const NotFound& error) {
+      py::set_error(PyExc_FileNotFoundError, error.what());
+    } catch (const SystemRefused& error) {
+      py::set_error(PyExc_OSError, error.what());
     }
   });
 }
@@ -118,6 +116,8 @@ PYBIND11_MODULE(_native, m) {
   translate_errors();
   m.attr("HAS_CUDA") = PFC_PYTHON_HAS_CUDA != 0;
   m.def("losses", &list_losses);
+  bind_data(m);
+  bind_evaluation(m);
 
   py::class_<CenterOptimizer>(m, "CenterOptimizer")
       .def(py::init(&make_optimizer), py::arg("kind"), py::arg("update"), py::arg("momentum") = 0.9,

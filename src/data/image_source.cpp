@@ -101,6 +101,13 @@ std::unique_ptr<ImageSource> list_images(const fs::path& folder, std::vector<std
   return std::make_unique<ImageFiles>(folder, std::move(names));
 }
 
+std::vector<std::string> names_of(const ImageSource& images) {
+  std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(images.size()));
+  for (std::int64_t i = 0; i < images.size(); ++i) names.push_back(images.name(i));
+  return names;
+}
+
 std::unique_ptr<ImageSource> images_of_pairs(const VerificationSet& set) {
   return std::make_unique<PairImages>(set);
 }

@@ -17,6 +17,7 @@
 #include "pfc/base/format.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/data/image_codec.h"
+#include "pfc/data/list_name.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 
@@ -211,6 +212,25 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options) {
   embed(network, images, sink, options, *make_self_communicator());
+}
+
+std::unique_ptr<Features> embed_images(
+    Backbone& network, const ImageSource& images,
+    const std::function<void(std::int64_t image, const std::string& reason)>& left_out,
+    const EmbedOptions& options, Communicator& comm) {
+  std::vector<float> rows;
+  std::int64_t dim = 0;
+  std::vector<std::string> names;
+  const auto keep = [&](std::int64_t image, std::span<const float> row) {
+    dim = std::ssize(row);
+    if (rows.empty()) rows.reserve(static_cast<std::size_t>(images.size() * dim));
+    rows.insert(rows.end(), row.begin(), row.end());
+    names.push_back(list_name(images.name(image)));
+  };
+  embed(network, images, {.embedding = keep, .left_out = left_out}, options, comm);
+  if (names.empty())
+    throw Error("none of " + counted(images.size(), "image") + " could be embedded");
+  return make_features(std::move(rows), dim, std::move(names));
 }
 
 PairEmbeddings embed_pairs(Backbone& network, const VerificationSet& set,

@@ -12,6 +12,7 @@
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
+#include "pfc/base/paths.h"
 
 namespace pfc {
 namespace {
@@ -90,6 +91,25 @@ class MegafaceFeatures final : public Features {
 };
 
 }  // namespace
+
+MegafaceFolder megaface_folder(const fs::path& folder) {
+  const auto found = [&](const char* name) {
+    return is_there(folder / name) ? folder / name : fs::path();
+  };
+  return {.probe_images = folder / "facescrub_images",
+          .distractor_images = folder / "megaface_images",
+          .probe_list = found("facescrub_lst"),
+          .distractor_list = found("megaface_lst"),
+          .probe_noises = found("facescrub_noises.txt"),
+          .distractor_noises = found("megaface_noises.txt")};
+}
+
+void require_images(const MegafaceFolder& folder) {
+  for (const fs::path& images : {folder.probe_images, folder.distractor_images}) {
+    if (!is_folder(images))
+      throw Error(images.string() + ": not found; this should be the folder of the images");
+  }
+}
 
 std::vector<std::string> parse_megaface_list(std::span<const std::byte> text,
                                              const std::string& name, int parts,

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
+#include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/data/list_name.h"
 #include "pfc/eval/impostor_scores.h"
 #include "pfc/eval/roc_svg.h"
 
@@ -102,9 +106,9 @@ void add_pair(ReportPictures& pictures, std::string text, std::optional<RgbImage
 }
 
 /// Pairs of rows of two sets of features.
-ReportPictures pictures_of(std::string title, std::span<const NamedPair> pairs,
-                           const Features& firsts, const ImageOfRow& first, const Features& seconds,
-                           const ImageOfRow& second) {
+ReportPictures pair_pictures(std::string title, std::span<const NamedPair> pairs,
+                             const Features& firsts, const ImageOfRow& first,
+                             const Features& seconds, const ImageOfRow& second) {
   ReportPictures pictures{std::move(title), {}};
   for (const NamedPair& pair : pairs) {
     add_pair(pictures, caption(pair.score, firsts.name(pair.first), seconds.name(pair.second)),
@@ -171,6 +175,34 @@ void add_set(Report& report, const VerificationResult& result, const ImageOfRow&
 }
 
 }  // namespace
+
+ImageOfRow pictures_of(const ImageSource& images) {
+  return [&images](std::int64_t number) -> std::optional<RgbImage> {
+    RgbImage face{kFaceSize, kFaceSize,
+                  std::vector<std::uint8_t>(std::size_t{3} * kFaceSize * kFaceSize)};
+    std::vector<std::byte> scratch;
+    try {
+      images.face(number, scratch, face.pixels.data());
+    } catch (const Error&) {  // not available, or not an image: the figures do not depend on it
+      return std::nullopt;
+    }
+    return face;
+  };
+}
+
+ImageOfRow pictures_by_name(const ImageSource& images, const Features& features) {
+  auto numbers = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
+  for (std::int64_t i = 0; i < images.size(); ++i) numbers->emplace(list_name(images.name(i)), i);
+  return [picture = pictures_of(images), &features,
+          numbers](std::int64_t row) -> std::optional<RgbImage> {
+    const auto found = numbers->find(features.name(row));
+    return found == numbers->end() ? std::nullopt : picture(found->second);
+  };
+}
+
+std::optional<RgbImage> no_picture(std::int64_t) {
+  return std::nullopt;
+}
 
 Report verification_report(std::span<const VerificationResult> results,
                            std::span<const ImageOfRow> images, std::string subtitle) {
@@ -315,11 +347,12 @@ Report ifrt_report(const IfrtResult& result, const Features& features, const Ima
   if (!roc.curves.empty()) report.charts.push_back(std::move(roc));
   const GroupResult& all = result.groups.back();
   report.charts.push_back(score_chart(all.genuine_histogram, all.impostor_histogram, all.name));
-  report.pictures.push_back(pictures_of(std::string(kOnePerson) + ", " + all.name,
-                                        result.hardest_genuine, features, image, features, image));
-  report.pictures.push_back(pictures_of(std::string(kTwoPeople) + ", " + all.name,
-                                        result.hardest_impostors, features, image, features,
-                                        image));
+  report.pictures.push_back(pair_pictures(std::string(kOnePerson) + ", " + all.name,
+                                          result.hardest_genuine, features, image, features,
+                                          image));
+  report.pictures.push_back(pair_pictures(std::string(kTwoPeople) + ", " + all.name,
+                                          result.hardest_impostors, features, image, features,
+                                          image));
   return report;
 }
 
@@ -374,10 +407,10 @@ Report megaface_report(const MegafaceResult& result, const Features& probes,
   report.charts.push_back(std::move(roc));
   report.charts.push_back(score_chart(result.genuine_histogram, result.impostor_histogram, ""));
   report.pictures.push_back(
-      pictures_of(kOnePerson, result.hardest_genuine, probes, probe, probes, probe));
-  report.pictures.push_back(pictures_of("A probe and a distractor, highest scores",
-                                        result.hardest_impostors, probes, probe, distractors,
-                                        distractor));
+      pair_pictures(kOnePerson, result.hardest_genuine, probes, probe, probes, probe));
+  report.pictures.push_back(pair_pictures("A probe and a distractor, highest scores",
+                                          result.hardest_impostors, probes, probe, distractors,
+                                          distractor));
   return report;
 }
 

@@ -1,5 +1,6 @@
 #include "train/from_config.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "pfc/head/head_memory.h"
@@ -45,6 +46,14 @@ StepPlannerOptions planner_options(const Config& config) {
           .micro_batches = config.train.micro_batches,
           .mirror = config.data.mirror,
           .window = config.data.shuffle_window};
+}
+
+LoaderOptions loader_options(const Config& config, const Placement& place) {
+  const auto workers = static_cast<int>(config.data.workers);
+  return {.threads = workers > 0 ? workers : std::clamp(place.threads() / 2, 1, 8),
+          .prefetch = static_cast<int>(config.data.prefetch),
+          .most_corrupt_share = config.data.max_corrupt_share,
+          .augmenter = Augmenter(config.data.augment, config.augment, config.train.seed)};
 }
 
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,

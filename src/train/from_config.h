@@ -4,6 +4,7 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/placement.h"
+#include "pfc/data/loader.h"
 #include "pfc/head/partial_fc.h"
 #include "pfc/model/backbone.h"
 #include "pfc/plan/sampler.h"
@@ -16,6 +17,8 @@ namespace pfc {
 PartialFcOptions head_options(const Config& config, at::Device device);
 
 StepPlannerOptions planner_options(const Config& config);
+
+LoaderOptions loader_options(const Config& config, const Placement& place);
 
 /// Makes the network. If the run is not resumed, it gets its initial weights (start_network).
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,

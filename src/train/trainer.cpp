@@ -1,6 +1,5 @@
 #include "pfc/train/trainer.h"
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -47,11 +46,6 @@ Placement place_and_set_threads(const Config& config, Communicator& comm) {
   const Placement place = place_ranks(comm);
   set_threads(config.train.threads, place);
   return place;
-}
-
-int worker_threads(const Config& config, const Placement& place) {
-  if (config.data.workers > 0) return static_cast<int>(config.data.workers);
-  return std::clamp(place.threads() / 2, 1, 8);
 }
 
 Config configuration_in(const Manifest& manifest) {
@@ -152,12 +146,7 @@ class Run {
           read_ahead_.before(step);
           return planner_.at(step);
         },
-        done(), comm.rank(), comm.world(),
-        LoaderOptions{
-            .threads = worker_threads(config, place_),
-            .prefetch = static_cast<int>(config.data.prefetch),
-            .most_corrupt_share = config.data.max_corrupt_share,
-            .augmenter = Augmenter(config.data.augment, config.augment, config.train.seed)});
+        done(), comm.rank(), comm.world(), loader_options(config, place_));
   }
 
   void go() {

@@ -44,6 +44,9 @@ std::unique_ptr<ImageSource> open_images(const std::filesystem::path& path,
 std::unique_ptr<ImageSource> list_images(const std::filesystem::path& folder,
                                          std::vector<std::string> names);
 
+/// The names of all images of a source.
+std::vector<std::string> names_of(const ImageSource& images);
+
 /// The images of a verification set, which must outlive them. Images 2i and 2i + 1 are pair i.
 std::unique_ptr<ImageSource> images_of_pairs(const VerificationSet& set);
 

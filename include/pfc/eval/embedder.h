@@ -13,6 +13,7 @@
 #include "pfc/comm/launch.h"
 #include "pfc/data/image_source.h"
 #include "pfc/data/verification_set.h"
+#include "pfc/eval/features.h"
 #include "pfc/eval/verification.h"
 
 namespace pfc {
@@ -58,6 +59,14 @@ void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& si
 /// The same for one rank.
 void embed(Backbone& network, const ImageSource& images, const EmbeddingSink& sink,
            const EmbedOptions& options = {});
+
+/// Embeds every image of a source, as `embed` does, and keeps the rows under the images' names as
+/// lists have them (list_name). Every rank gets them all. Throws Error if no image has an
+/// embedding.
+std::unique_ptr<Features> embed_images(
+    Backbone& network, const ImageSource& images,
+    const std::function<void(std::int64_t image, const std::string& reason)>& left_out,
+    const EmbedOptions& options, Communicator& comm);
 
 /// Embeds every image of a set and its mirror image, shared out as in `embed`; every rank gets all
 /// embeddings. Throws DataError, naming the set and the image, if an image does not decode as 112 ×

@@ -13,6 +13,17 @@
 
 namespace pfc {
 
+/// The parts of a folder that has the layout of InsightFace's megaface_testpack. A list that is not
+/// there has an empty path.
+struct MegafaceFolder {
+  std::filesystem::path probe_images, distractor_images;
+  std::filesystem::path probe_list, distractor_list;
+  std::filesystem::path probe_noises, distractor_noises;
+};
+MegafaceFolder megaface_folder(const std::filesystem::path& folder);
+/// Throws Error, naming it, if a folder of images is not there.
+void require_images(const MegafaceFolder& folder);
+
 /// Reads a list of paths, one a line, and returns the last `parts` components of each. Lines that
 /// begin with # are skipped. `facescrub_lst` and `facescrub_noises.txt` name an image by two
 /// components (person and file) and by one; `megaface_lst` and `megaface_noises.txt` by three. If a
