@@ -15,12 +15,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::vector<std::string> names_of(const ImageSource& images) {
-  std::vector<std::string> names;
-  for (std::int64_t i = 0; i < images.size(); ++i) names.push_back(images.name(i));
-  return names;
-}
-
 std::string bytes_as_text(const ImageSource& images, std::int64_t i) {
   std::vector<std::byte> scratch;
   const auto bytes = images.image(i, scratch);
