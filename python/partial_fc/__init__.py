@@ -9,8 +9,9 @@
 
 ``PartialFC`` is the head, ``load_sharded`` loads what another number of ranks saved, and the losses are ``CosFace``,
 ``ArcFace``, ``CombinedMargin``, ``AdaFace``, ``CurricularFace``, ``ElasticFace``, ``MagFace`` and ``SubCenterArcFace``.
-``RecordLoader`` and ``RecordDataset`` read training sets, ``verification``, ``ijb``, ``megaface`` and ``all_pairs`` measure a
-network, and ``draw_faces`` makes a set to try things on. ``partial_fc.insightface.PartialFC_V2`` takes the place of the class of that name. docs/python.md is the manual.
+``RecordLoader`` and ``RecordDataset`` read training sets, ``verification``, ``ijb``, ``megaface`` and ``all_pairs``
+measure a network, and ``draw_faces`` makes a set to try things on. ``partial_fc.insightface.PartialFC_V2`` takes the
+place of the class of that name. docs/python.md is the manual.
 """
 
 from _partial_fc.installed_torch import torch_folder as _torch_folder

@@ -45,11 +45,11 @@ class RecordLoader:
     """Batches of a training set, decoded ahead by threads, in the order of ``pfc train``.
 
     Iterating over it is one epoch, ``len(loader)`` batches; the next iteration is the next epoch. Images are shuffled,
-    mirrored and augmented as a function of (seed, step) alone. So a run of ``pfc train`` with the same settings sees the
-    same batches, and so does a resumed run. A loop that is left early is continued by the next one.
+    mirrored and augmented as a function of (seed, step) alone. So a run of ``pfc train`` with the same settings sees
+    the same batches, and so does a resumed run. A loop that is left early is continued by the next one.
 
-    Images are decoded by C++ threads of this process, without Python's lock; there are no worker processes. A fork of the
-    process cannot use the loader. Threads begin with the first batch and end with ``close`` or with the loader.
+    Images are decoded by C++ threads of this process, without Python's lock; there are no worker processes. A fork of
+    the process cannot use the loader. Threads begin with the first batch and end with ``close`` or with the loader.
 
     Parameters
     ----------
@@ -63,19 +63,20 @@ class RecordLoader:
     mirror : bool
         Flip half of the images left to right.
     augment : str, sequence of str, or mapping
-        What else changes images: names that ``pfc train`` knows ("crop", "grey"), in the order in which they are applied.
-        A mapping gives settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
+        What else changes images: names that ``pfc train`` knows ("crop", "grey"), in the order in which they are
+        applied. A mapping gives settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
     min_images : int
         Identities with fewer images are dropped and the others renumbered.
     shuffle_window : int
-        For disks that are slow at small reads: about so many images are mixed, and the file is read in large pieces. 0: all
-        images are mixed.
+        For disks that are slow at small reads: about so many images are mixed, and the file is read in large pieces. 0:
+        all images are mixed.
     dtype : {torch.float32, torch.uint8}
         float32: [b, 3, 112, 112], normalised to (x / 255 - 0.5) / 0.5. uint8: [b, 112, 112, 3]. Both are RGB.
     memory_format : {torch.contiguous_format, torch.channels_last}
         Of float32 images.
     device : torch.device or str
-        Where images and labels go. They are copied to a GPU asynchronously, from pinned memory and on the current stream.
+        Where images and labels go. They are copied to a GPU asynchronously, from pinned memory and on the current
+        stream.
     pin_memory : bool
         Put batches that stay on the CPU into pinned memory.
     workers : int
@@ -95,9 +96,9 @@ class RecordLoader:
     Warns
     -----
     RuntimeWarning
-        For each image that does not decode (``corrupt`` lists them). Its place in the batch has the next image of the batch.
-        The set notes it (``.pfcbad``), and later runs leave it out. Also for images that were left out when the set was
-        opened.
+        For each image that does not decode (``corrupt`` lists them). Its place in the batch has the next image of the
+        batch. The set notes it (``.pfcbad``), and later runs leave it out. Also for images that were left out when the
+        set was opened.
 
     Raises
     ------
@@ -227,8 +228,8 @@ class RecordLoader:
         """What was found when the set was opened, and what was left out.
 
         ``images_found``, ``identities_found``; ``identities_dropped`` for having fewer than ``min_images`` images, and
-        ``images_dropped`` with them; ``images_excluded``, which did not decode in an earlier run; ``passed_over``, what a
-        folder holds besides images, in words.
+        ``images_dropped`` with them; ``images_excluded``, which did not decode in an earlier run; ``passed_over``, what
+        a folder holds besides images, in words.
         """
         return self._stream.summary()
 
@@ -243,18 +244,20 @@ class RecordLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the step of a state, in the middle of an epoch too.
 
-        The number of ranks may differ if the batch of all ranks together is the same. Images that were found corrupt since
-        the state's run began are part of the set again, as they were then.
+        The number of ranks may differ if the batch of all ranks together is the same. Images that were found corrupt
+        since the state's run began are part of the set again, as they were then.
 
         Raises
         ------
         ValueError
-            If the state is of a loader with another set, seed, batch or mirroring. Other augmentations are a RuntimeWarning.
+            If the state is of a loader with another set, seed, batch or mirroring. Other augmentations are a
+            RuntimeWarning.
         """
         for name, value in self._fixed.items():
             if state[name] != value:
                 raise ValueError(
-                    f"{name} is {value}, but the state has {state[name]}: a resumed run needs the value that it began with"
+                    f"{name} is {value}, but the state has {state[name]}: "
+                    "a resumed run needs the value that it began with"
                 )
         self._stream.resume(state["step"], state["set"])
         if state["augment"] != self._augment:

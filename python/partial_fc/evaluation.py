@@ -21,8 +21,8 @@ Embed = Callable[[torch.Tensor], torch.Tensor]
 class VerificationSet:
     """Pairs of faces: ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin`` and others of that format.
 
-    Its length is the number of pairs, P. ``set[p]`` is the p-th: two images [112, 112, 3] uint8 RGB, and whether they show
-    one person.
+    Its length is the number of pairs, P. ``set[p]`` is the p-th: two images [112, 112, 3] uint8 RGB, and whether they
+    show one person.
 
     Parameters
     ----------
@@ -169,8 +169,8 @@ def verification(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the set or an image cannot be read, if ``embed`` gives something else than floats [n, d], or if an embedding is
-        not finite.
+        If the set or an image cannot be read, if ``embed`` gives something else than floats [n, d], or if an embedding
+        is not finite.
 
     Examples
     --------
@@ -220,8 +220,8 @@ def ijb(
     -------
     dict
         ``set``, ``images``, ``templates``, ``genuine_pairs``, ``impostor_pairs``;
-        ``tar_at_far``: {far: tar} from 1e-6 to 1e-1, at the corner of the ROC curve whose FAR is nearest, as InsightFace's
-        scripts have it; ``tar_at_far_of_every_score``: among all its points;
+        ``tar_at_far``: {far: tar} from 1e-6 to 1e-1, at the corner of the ROC curve whose FAR is nearest, as
+        InsightFace's scripts have it; ``tar_at_far_of_every_score``: among all its points;
         ``identification``: a dict for each way of counting and gallery, with ``count``, ``gallery``, ``mated`` and
         ``non_mated`` probes, ``rank_rates`` ({rank: rate}) and ``tpir_at_fpir`` ({fpir: rate or None}). Empty for a set
         without galleries.
@@ -254,8 +254,8 @@ def megaface(
     embed, batch_size, flip, device, process_group
         As for ``verification``.
     folder : str or os.PathLike
-        InsightFace's ``megaface_testpack``: ``facescrub_images``, ``megaface_images``, their lists ``facescrub_lst`` and
-        ``megaface_lst`` and, for the cleaned protocol, ``facescrub_noises.txt`` and ``megaface_noises.txt``.
+        InsightFace's ``megaface_testpack``: ``facescrub_images``, ``megaface_images``, their lists ``facescrub_lst``
+        and ``megaface_lst`` and, for the cleaned protocol, ``facescrub_noises.txt`` and ``megaface_noises.txt``.
     far : float
         The false accept rate of the verification, an upper bound.
     report : str or os.PathLike, optional
@@ -313,9 +313,9 @@ def all_pairs(
     Returns
     -------
     dict
-        ``groups``: for each group, and for ``"ALL"``, a dict with ``identities``, ``images``, ``genuine_pairs``,
-        ``impostor_pairs``, ``tar_at_far`` ({far: tar}; empty if one kind of pairs is missing) and ``operating_points``
-        (``far``, ``tar``, ``measured_far``, ``score``, ``resolved``);
+        ``groups``: for each group where there are several, and for ``"ALL"``, a dict with ``identities``, ``images``,
+        ``genuine_pairs``, ``impostor_pairs``, ``tar_at_far`` ({far: tar}; empty if one kind of pairs is missing) and
+        ``operating_points`` (``far``, ``tar``, ``measured_far``, ``score``, ``resolved``);
         ``single``: identities with one image; ``zeros``: embeddings that are all zeros;
         ``hardest_genuine``, ``hardest_impostors``: (score, name, name);
         ``left_out``: lines about images that do not decode and files that are no images, with a RuntimeWarning.

@@ -225,7 +225,8 @@ def test_all_pairs_gives_the_numbers_and_files_of_pfc_eval(
     pfc("eval", "ifrt", photos / "groups", "--model", file, *options)
     found = all_pairs(network, photos / "groups", fars=(0.01, 0.1), report=tmp_path)
     assert_close(figures(tmp_path / "pfc.json"), figures(tmp_path / "all_pairs.json"))
-    group = found["groups"]["all"]
+    assert list(found["groups"]) == ["ALL"]  # there is one group
+    group = found["groups"]["ALL"]
     assert (group["identities"], group["images"], group["genuine_pairs"], group["impostor_pairs"]) == (8, 32, 48, 448)
     assert group["tar_at_far"] == {point["far"]: point["tar"] for point in group["operating_points"]}
     score, first, second = found["hardest_impostors"][0]
@@ -362,7 +363,7 @@ def test_images_that_do_not_decode_are_left_out_with_a_warning(photos: pathlib.P
     with pytest.warns(RuntimeWarning, match="^left out: .*0_1.jpg"):
         found = all_pairs(thumbnail, tmp_path / "groups")
     assert len(found["left_out"]) == 1
-    assert found["groups"]["all" if "all" in found["groups"] else "ALL"]["images"] == 31
+    assert found["groups"]["ALL"]["images"] == 31
 
 
 @pytest.fixture(autouse=True)
