@@ -1,6 +1,4 @@
-#include <ATen/Version.h>
 #include <torch/csrc/utils/pybind.h>
-#include <torch/version.h>
 #include <torch/csrc/distributed/c10d/GroupRegistry.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
@@ -114,7 +112,6 @@ void translate_errors() {
 
 PYBIND11_MODULE(_native, m) {
   translate_errors();
-  m.attr("HAS_CUDA") = PFC_PYTHON_HAS_CUDA != 0;
   m.def("losses", &list_losses);
   bind_data(m);
   bind_evaluation(m);

@@ -2,8 +2,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
-HAS_CUDA: bool
-
 class LossField(TypedDict):
     name: str
     default: Union[float, int, str]
