@@ -3,8 +3,9 @@
     PYTHONPATH=build/dev/python python3 bench/python_head.py build/dev/bin/head_bench [--reference FOLDER]
 
 FOLDER has InsightFace's partial_fc_v2.py and losses.py (its recognition/arcface_torch). Every measurement has a process
-of its own, and the ways take turns. A step gives the loss, the gradient of the embeddings, and the updated centres. Two
-tables are printed: times and memory of the cases, and what the Python layer costs a step of a head with nothing to do.
+of its own, and the ways take turns. A step gives the loss, the gradient of the embeddings, and the updated centres.
+Printed are times and memory of the cases, and what the Python layer costs: a step of a head with nothing to do, less
+what the C++ head needs for it, and less what PyTorch's own loop (module, backward, optimizer) takes without a head.
 """
 
 import argparse
@@ -27,7 +28,18 @@ def make_step(way, identities, rate, reference):
     """A function of (embeddings, labels) that takes one training step."""
     import torch
 
-    if way == "python":
+    if way == "loop":
+
+        class NoHead(torch.nn.Module):
+            def forward(self, embeddings, labels):
+                return embeddings.sum()
+
+        class NoStep(torch.optim.Optimizer):
+            def step(self, closure=None):
+                pass
+
+        head, optimizer = NoHead(), NoStep([torch.nn.Parameter(torch.zeros(1))], {})
+    elif way == "python":
         import partial_fc
 
         head = partial_fc.PartialFC(DIM, identities, margin=partial_fc.CosFace(0.4), sample_rate=rate)
@@ -80,24 +92,25 @@ def measure(way, identities, rate, batch, steps, reference):
     print(json.dumps({"seconds": statistics.median(seconds), "bytes": 1024 * kilobytes}))
 
 
-def measure_apart(way, identities, rate, batch, steps, options):
+def measure_apart(way, identities, rate, batch, steps, options, threads=os.cpu_count()):
     if way == "c++":
         command = [options.head_bench, "measure", "--way", "ours"]
         command += ["--identities", str(identities), "--rate", str(rate), "--batch", str(batch), "--steps", str(steps)]
     else:
         command = [sys.executable, __file__, options.head_bench, "--reference", options.reference or ""]
         command += ["--measure", way, str(identities), str(rate), str(batch), str(steps)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+    # Waiting threads spin as long as pfc's do; on a busy machine, PyTorch's longer spinning would be what is measured.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "10000"}
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def rounds_of(ways, identities, rate, batch, steps, options):
+def rounds_of(ways, identities, rate, batch, steps, options, **more):
     """{way: its measurements}, one a round."""
     found = {way: [] for way in ways}
     for _ in range(options.rounds):
         for way in ways:
-            found[way].append(measure_apart(way, identities, rate, batch, steps, options))
+            found[way].append(measure_apart(way, identities, rate, batch, steps, options, **more))
     return found
 
 
@@ -127,9 +140,10 @@ def main():
             memory = statistics.median(each["bytes"] for each in found[way]) / 1e9
             ratio = median_ratio(found, way, "c++")
             print(f"| {identities:,} | {rate} | {way} | {seconds:.4f} | {ratio:.2f} | {memory:.2f} |", flush=True)
-    idle = rounds_of(["python", "c++"], *IDLE, IDLE_BATCH, 500, options)
-    layer = statistics.median(a["seconds"] - b["seconds"] for a, b in zip(idle["python"], idle["c++"]))
-    print(f"the Python layer: {1e3 * layer:.3f} ms a step")
+    idle = rounds_of(["python", "c++", "loop"], *IDLE, IDLE_BATCH, 500, options, threads=1)
+    python, head, loop = (1e3 * statistics.median(each["seconds"] for each in idle[way]) for way in idle)
+    print(f"a step with nothing to do: {python:.3f} ms from Python, {head:.3f} in C++, {loop:.3f} of PyTorch's loop")
+    print(f"the Python layer: {python - head - loop:.3f} ms a step")
 
 
 if __name__ == "__main__":

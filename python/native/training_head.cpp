@@ -108,6 +108,7 @@ std::pair<std::vector<GlobalClass>, bool> TrainingHead::agree(const at::Tensor& 
     greeting.samples = own.size(0);
   }
   const int world = comm_->world();
+  if (world == 1 && wrong.empty()) return {classes_of(own), wants_gradient};
   // Every rank sends as much as it did before, so that a batch of another size meets no collective
   // of another size.
   const at::Tensor sent = at::zeros({1, kGreeting + most_labels_}, at::kLong);
@@ -158,11 +159,17 @@ std::pair<std::vector<GlobalClass>, bool> TrainingHead::agree(const at::Tensor& 
     gathered = comm_->all_gather(own).wait().view({world, samples});
     most_labels_ = samples;
   }
-  gathered = gathered.contiguous();
+  return {classes_of(gathered.contiguous()),
+          any([](const Greeting& each) { return each.wants_gradient != 0; }) >= 0};
+}
+
+/// labels [W, b] or, of one rank, [b].
+std::vector<GlobalClass> TrainingHead::classes_of(const at::Tensor& labels) const {
+  const std::int64_t samples = labels.size(-1);
   std::vector<GlobalClass> found;
-  found.reserve(static_cast<std::size_t>(world * samples));
-  for (std::int64_t i = 0; i < world * samples; ++i) {
-    const std::int64_t label = gathered.const_data_ptr<std::int64_t>()[i];
+  found.reserve(static_cast<std::size_t>(labels.numel()));
+  for (std::int64_t i = 0; i < labels.numel(); ++i) {
+    const std::int64_t label = labels.const_data_ptr<std::int64_t>()[i];
     if (label < 0 || label >= options_.classes) {
       throw std::invalid_argument("label " + std::to_string(label) + " of rank " +
                                   std::to_string(i / samples) + "'s sample " +
@@ -171,8 +178,7 @@ std::pair<std::vector<GlobalClass>, bool> TrainingHead::agree(const at::Tensor& 
     }
     found.push_back({label});
   }
-  return {std::move(found),
-          any([](const Greeting& each) { return each.wants_gradient != 0; }) >= 0};
+  return found;
 }
 
 at::Tensor TrainingHead::forward(const at::Tensor& embeddings, const at::Tensor& labels) {
@@ -293,10 +299,11 @@ at::Tensor TrainingHead::backward(std::int64_t number, const at::Tensor& d_loss)
 }
 
 void TrainingHead::set_mark(const at::Tensor& value) {
-  const at::Tensor place = at::zeros({2, 1}, at::TensorOptions(weight_.device()).dtype(at::kLong));
+  if (!mark_place_.defined())
+    mark_place_ = at::zeros({2, 1}, at::TensorOptions(weight_.device()).dtype(at::kLong));
   const at::Tensor there = value.to(weight_.device());
   weight_.mutable_grad() = at::_sparse_coo_tensor_unsafe(
-      place, there, weight_.sizes(), there.options().layout(at::kSparse), /*is_coalesced=*/true);
+      mark_place_, there, weight_.sizes(), there.options().layout(at::kSparse), /*is_coalesced=*/true);
 }
 
 void TrainingHead::forget_gradient() {
@@ -322,7 +329,7 @@ void TrainingHead::update(double lr, const CenterOptimizer& optimizer, const at:
   }
   if (!waits_for_step_) head_.weigh(at::zeros({1}, as_factor));  // a forward without backward
   head_.weigh(factor);
-  head_.weigh(factor, PartialFc::GradientsOf::kEarlierOnes);
+  if (accumulated_) head_.weigh(factor, PartialFc::GradientsOf::kEarlierOnes);
   head_.set_optimizer(optimizer);
   head_.update(lr, skip);
   ++step_;

@@ -92,6 +92,8 @@ class TrainingHead final : public torch::CustomClassHolder {
   /// All ranks' labels; whether any rank wants a gradient.
   std::pair<std::vector<GlobalClass>, bool> agree(const at::Tensor& embeddings,
                                                   const at::Tensor& labels, bool wants_gradient);
+  /// Throws std::invalid_argument for a label that is no class.
+  std::vector<GlobalClass> classes_of(const at::Tensor& labels) const;
   at::Tensor run(const at::Tensor& embeddings, const at::Tensor& labels, bool wants_gradient);
   void begin(std::vector<GlobalClass> labels, bool trains);
   at::Tensor backward(std::int64_t number, const at::Tensor& d_loss);
@@ -106,6 +108,7 @@ class TrainingHead final : public torch::CustomClassHolder {
   ClassSampler sampler_;
   PartialFc head_;
   at::Tensor weight_;
+  at::Tensor mark_place_;  ///< [2, 1] of the mark's value in the sparse tensor
   pid_t process_ = ::getpid();
 
   std::int64_t step_ = 0;

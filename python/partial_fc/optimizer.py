@@ -64,6 +64,8 @@ class CenterOptimizer(torch.optim.Optimizer):
         defaults.update({"momentum": momentum} if kind == "sgd" else {"betas": betas, "eps": eps})
         self.kind = kind
         self.head = head
+        self._update: Optional[Update] = None  # that of the last step, so that it is converted once
+        self._native_update: Any = None
         head._set_update(update_of(defaults, kind))
         super().__init__([head._centers], defaults)
 
@@ -82,9 +84,12 @@ class CenterOptimizer(torch.optim.Optimizer):
                 loss = closure()
         group = self.param_groups[0]
         update = update_of(group, self.kind)
+        if update != self._update:
+            self._update = update
+            self._native_update = update.to_native(self.head._rows_update(update))
         self.head._native.update(
             float(group["lr"]),
-            update.to_native(self.head._rows_update(update)),
+            self._native_update,
             _tensor(getattr(self, "grad_scale", None)),
             _tensor(getattr(self, "found_inf", None)),
         )
