@@ -66,8 +66,8 @@ def main():
     parts.update({f"scheduler{i}": each for i, each in enumerate(schedulers)})
 
     arguments.output.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.output / f"rank{rank}.pt"
-    if checkpoint.exists():  # resume; on another number of processes: partial_fc.load_sharded(head, all the files)
+    checkpoint = arguments.output / f"rank{rank}_of_{world}.pt"
+    if checkpoint.exists():  # resume; from another number of processes: partial_fc.load_sharded(head, all their files)
         for name, state in torch.load(checkpoint, map_location=device).items():
             parts[name].load_state_dict(state)
 

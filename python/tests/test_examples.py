@@ -46,7 +46,7 @@ def test_train_py_learns_and_resumes(faces: pathlib.Path, tmp_path: pathlib.Path
     script = [EXAMPLES / "train.py", faces, "--output", tmp_path]
     found = accuracies(run(*script, "--epochs", "5"))
     assert len(found) == 5 and max(found[-2:]) > 55
-    assert {"rank0.pt", "unseen.html", "unseen.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"rank0_of_1.pt", "unseen.html", "unseen.json"} <= {path.name for path in tmp_path.iterdir()}
     assert accuracies(run(*script, "--epochs", "5")) == []  # all is done
 
 
