@@ -9,95 +9,10 @@ import time
 
 import torch
 import torch.nn.functional as F
+from plain_networks import NETWORKS
 from torch import nn
 
 CLASSES, WARM_UP = 3642, 2
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.prelu = nn.PReLU(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, x):
-        y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
-        y = self.bn3(self.conv2(y))
-        return y + (x if self.downsample is None else self.downsample(x))
-
-
-def iresnet(blocks, widths, strides, stem_stride):
-    layers = [nn.Conv2d(3, widths[0], 3, stem_stride, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0])]
-    inputs = widths[0]
-    for count, width, stride in zip(blocks, widths, strides):
-        for i in range(count):
-            layers.append(Block(inputs, width, stride if i == 0 else 1))
-            inputs = width
-    layers += [nn.BatchNorm2d(inputs), nn.Flatten(), nn.Linear(inputs * 7 * 7, 512), nn.BatchNorm1d(512)]
-    for layer in layers:
-        for module in layer.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0, 0.1)
-    layers[-1].weight.requires_grad_(False)
-    return nn.Sequential(*layers)
-
-
-def conv_block(inputs, outputs, kernel, stride=1, padding=0, groups=1, activation=True):
-    layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
-    return nn.Sequential(*layers, *([nn.PReLU(outputs)] if activation else []))
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, inputs, outputs, inner, stride=1):
-        super().__init__()
-        self.residual = stride == 1
-        self.layers = nn.Sequential(
-            conv_block(inputs, inner, 1),
-            conv_block(inner, inner, 3, stride, 1, groups=inner),
-            conv_block(inner, outputs, 1, activation=False),
-        )
-
-    def forward(self, x):
-        return x + self.layers(x) if self.residual else self.layers(x)
-
-
-def mobilefacenet():
-    network = nn.Sequential(
-        conv_block(3, 128, 3, 2, 1),
-        conv_block(128, 128, 3, 1, 1, groups=64),
-        Bottleneck(128, 128, 128, 2),
-        *(Bottleneck(128, 128, 128) for _ in range(4)),
-        Bottleneck(128, 256, 256, 2),
-        *(Bottleneck(256, 256, 256) for _ in range(6)),
-        Bottleneck(256, 256, 512, 2),
-        *(Bottleneck(256, 256, 256) for _ in range(2)),
-        conv_block(256, 512, 1),
-        conv_block(512, 512, 7, groups=512, activation=False),
-        nn.Flatten(),
-        nn.Linear(512, 512, bias=False),
-        nn.BatchNorm1d(512),
-    )
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    return network
-
-
-NETWORKS = {
-    "tiny": lambda: iresnet((1, 2, 2, 1), (16, 32, 64, 128), (1, 2, 2, 2), stem_stride=2),
-    "r18": lambda: iresnet((2, 2, 2, 2), (64, 128, 256, 512), (2, 2, 2, 2), stem_stride=1),
-    "r50": lambda: iresnet((3, 4, 14, 3), (64, 128, 256, 512), (2, 2, 2, 2), stem_stride=1),
-    "mbf": mobilefacenet,
-}
 
 
 def main(network, threads, steps, memory_format="channels_last"):
