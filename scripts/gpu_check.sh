@@ -45,6 +45,10 @@ failed=0
 if [ ${#part[@]} -eq 0 ]; then
   build/gpu_check/bin/gpu_tests || failed=$?
   if [ $failed -eq 77 ]; then exit 77; fi
+  for ranks in 2 4; do
+    echo "== $ranks ranks that share the GPU"
+    tests/start_ranks.sh $ranks build/gpu_check/bin/gpu_tests --gtest_brief=1 '--gtest_filter=RanksGpuTraining.*' || failed=1
+  done
 fi
 build/gpu_check/bin/gpu_check "${part[@]}"
 if [ $failed -ne 0 ]; then

@@ -13,15 +13,16 @@
 namespace pfc::gpu_check {
 
 /// Steps of r18 on random pixels. Each identity has a picture of its own with noise, so that there
-/// is something to learn.
+/// is something to learn. Several ranks synchronise their batch normalisation.
 class SmallTraining {
  public:
-  SmallTraining(at::ScalarType precision, std::int64_t batch)
-      : shard_(kIdentities, 0, 1),
+  SmallTraining(at::ScalarType precision, std::int64_t batch,
+                std::unique_ptr<Communicator> comm = make_self_communicator())
+      : comm_(std::move(comm)),
+        shard_(kIdentities, comm_->rank(), comm_->world()),
         sampler_({.sample_rate = 0.3}, shard_),
-        backbone_(on_gpu()),
+        backbone_(on_gpu(*comm_)),
         head_(head_options(), shard_),
-        comm_(make_self_communicator()),
         gradients_(backbone_->parameters(), *comm_),
         optimizer_(make_backbone_optimizer("sgd", backbone_->named_parameters(),
                                            {.momentum = 0.9, .weight_decay = 5e-4})),
@@ -47,8 +48,9 @@ class SmallTraining {
  private:
   static constexpr std::int64_t kIdentities = 1000, kShown = 100, kBatches = 10;
 
-  static std::shared_ptr<Backbone> on_gpu() {
+  static std::shared_ptr<Backbone> on_gpu(Communicator& comm) {
     auto backbone = make_backbone("r18", kDim, 1);
+    if (comm.world() > 1) synchronise_batch_norm(*backbone, comm);
     move_to(kGpu, *backbone);
     return backbone;
   }
@@ -71,18 +73,20 @@ class SmallTraining {
       }
       const at::Tensor noisy = pictures.index_select(0, torch::tensor(identities)) * 200 +
                                torch::rand({batch, 112, 112, 3}) * 55;
-      const at::Tensor pixels = noisy.to(at::kByte).contiguous();
+      const std::int64_t share = batch / comm_->world();
+      const at::Tensor pixels =
+          noisy.narrow(0, comm_->rank() * share, share).to(at::kByte).contiguous();
       const auto* const first = pixels.const_data_ptr<std::uint8_t>();
       batches_.emplace_back().pixels.assign(first, first + pixels.numel());
-      batches_.back().valid.assign(static_cast<std::size_t>(batch), 1);
+      batches_.back().valid.assign(static_cast<std::size_t>(share), 1);
     }
   }
 
+  std::unique_ptr<Communicator> comm_;
   ClassShard shard_;
   ClassSampler sampler_;
   std::shared_ptr<Backbone> backbone_;
   PartialFc head_;
-  std::unique_ptr<Communicator> comm_;
   GradientBuckets gradients_;
   std::unique_ptr<BackboneOptimizer> optimizer_;
   std::optional<LossScaler> scaler_;

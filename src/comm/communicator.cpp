@@ -86,7 +86,7 @@ std::string Communicator::begin(Collective collective, const at::Tensor& tensor)
   }
   call += " (call " + std::to_string(++calls_) + ")";
 #ifdef PFC_CHECK_COLLECTIVES
-  if (world_ > 1) compare_calls(call, tensor);
+  if (world_ > 1) compare_calls(call);
 #endif
   if (tensor.defined() && !tensor.is_contiguous())
     throw Error("rank " + std::to_string(rank_) + ": " + call + ": the tensor is not contiguous");
@@ -99,15 +99,13 @@ std::string Communicator::begin(Collective collective, const at::Tensor& tensor)
 
 /// An all-gather of the calls' names before the calls. It has the same shape on all ranks, whatever
 /// they are about to call.
-void Communicator::compare_calls(const std::string& call, const at::Tensor& tensor) {
+void Communicator::compare_calls(const std::string& call) {
   constexpr std::int64_t kLength = 160;
   std::string text = call;
   text.resize(kLength, '\0');
-  at::Tensor mine = at::empty({1, kLength}, at::kByte);
-  std::copy(text.begin(), text.end(), mine.data_ptr<std::uint8_t>());
-  if (tensor.defined()) mine = mine.to(tensor.device());
-  const at::Tensor all =
-      start_all_gather(mine, "comparison of calls, " + call).wait().to(at::kCPU).contiguous();
+  const at::Tensor mine = at::empty({1, kLength}, at::kByte);
+  std::copy(text.begin(), text.end(), mine.mutable_data_ptr<std::uint8_t>());
+  const at::Tensor all = start_all_gather(mine, "comparison of calls, " + call).wait();
   const auto call_of = [&](std::int64_t rank) {
     const char* const name =
         reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * kLength;

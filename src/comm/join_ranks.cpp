@@ -8,11 +8,13 @@
 #include "comm/gloo_communicator.h"
 #include "comm/mpi_communicator.h"
 #include "pfc/base/error.h"
+#include "pfc/base/format.h"
 #include "pfc/base/progress.h"
 #include "pfc/comm/communicator.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/join_ranks.h"
 #include "pfc/comm/nccl_communicator.h"
+#include "pfc/comm/staged_communicator.h"
 
 namespace pfc {
 namespace {
@@ -45,9 +47,16 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
   auto host = launch.way == Launch::Way::kMpi ? make_mpi_communicator(timeout)
                                               : make_gloo_communicator(launch, timeout);
   if (use == UseGpus::kNever) return host;
-  const int with_gpu = ranks_with_own_gpu(ids_of_gpus(launch, *host));
-  if (!decide_on_gpus(use, with_gpu, launch.world)) return host;
-  return make_nccl_communicator(launch, std::move(host), timeout, end_with);
+  const FoundGpus found = count_gpus(ids_of_gpus(launch, *host));
+  if (!decide_on_gpus(use, found.ranks, launch.world)) return host;
+  if (found.gpus == launch.world)
+    return make_nccl_communicator(launch, std::move(host), timeout, end_with);
+  if (host->is_first()) {
+    tell("note: " + counted(launch.world, "rank") + " share " + counted(found.gpus, "GPU") +
+         " and exchange tensors through host memory; a rank for each GPU would be faster");
+  }
+  return make_staged_communicator(
+      std::move(host), {at::kCUDA, static_cast<c10::DeviceIndex>(gpu_of(launch.local_rank))});
 }
 
 void end_all_ranks(int status) {

@@ -113,10 +113,11 @@ Launch find_launch() {
   return find_launch([](const char* name) -> const char* { return std::getenv(name); });
 }
 
-int ranks_with_own_gpu(std::span<const GpuId> ids) {
-  std::set<GpuId> own(ids.begin(), ids.end());
-  own.erase(GpuId{});
-  return static_cast<int>(own.size());
+FoundGpus count_gpus(std::span<const GpuId> ids) {
+  std::multiset<GpuId> found(ids.begin(), ids.end());
+  found.erase(GpuId{});
+  const std::set<GpuId> different(found.begin(), found.end());
+  return {.ranks = static_cast<int>(found.size()), .gpus = static_cast<int>(different.size())};
 }
 
 bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
@@ -131,8 +132,8 @@ bool decide_on_gpus(UseGpus use, int with_gpu, int world) {
   throw Error(
       "GPUs were asked for, but " + std::to_string(world - with_gpu) + " of " +
       counted(world, "rank") +
-      " found no GPU of their own: start as many ranks on a machine as it has GPUs, each of "
-      "which sees all of them or one that no other rank sees");
+      " found none: there is none on the machine, its driver is missing, or it is not shown to "
+      "the rank (CUDA_VISIBLE_DEVICES)");
 }
 
 }  // namespace pfc

@@ -52,6 +52,12 @@ ncclDataType_t type_of(at::ScalarType type, const std::string& call) {
   }
 }
 
+bool is_recorded(cudaStream_t stream) {
+  cudaStreamCaptureStatus status{};
+  check(cudaStreamIsCapturing(stream, &status), "stream");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 /// A point in a stream.
 class Event {
  public:
@@ -183,7 +189,8 @@ class NcclCommunicator final : public Communicator {
     for (const at::Tensor& used : {source, target})
       c10::cuda::CUDACachingAllocator::recordStream(used.storage().data_ptr(), stream_);
     const auto over = std::make_shared<Event>(stream_);
-    watch_.add([over] { return over->is_over(); }, call);
+    // Nobody may ask an event of a graph that is being recorded, which has no time of its own.
+    if (!is_recorded(stream_)) watch_.add([over] { return over->is_over(); }, call);
     const auto finish = [over, current, target, to] {
       over->hold(current);
       if (to.is_cpu()) to.copy_(target);

@@ -11,6 +11,8 @@
 #include <set>
 #include <string>
 
+#include "pfc/comm/gpus.h"
+
 namespace pfc {
 namespace {
 
@@ -18,6 +20,7 @@ namespace {
 struct Place {
   std::array<char, 256> host;
   cpu_set_t cores;
+  GpuId gpu;  ///< zeros on a CPU
 };
 
 bool bound_without_being_asked() {
@@ -40,6 +43,7 @@ Placement place_ranks(Communicator& comm) {
   Place here{};
   ::gethostname(here.host.data(), here.host.size() - 1);
   ::sched_getaffinity(0, sizeof(here.cores), &here.cores);
+  if (comm.device().is_cuda()) here.gpu = gpu_properties(comm.device().index()).id;
 
   const at::Tensor mine = at::empty({1, sizeof(Place)}, at::kByte);
   std::memcpy(mine.mutable_data_ptr(), &here, sizeof(Place));
@@ -51,6 +55,7 @@ Placement place_ranks(Communicator& comm) {
     Place other{};
     std::memcpy(&other, all[rank].const_data_ptr(), sizeof(Place));
     hosts.insert(other.host.data());
+    if (here.gpu != GpuId{} && other.gpu == here.gpu) ++placement.ranks_on_gpu;
     if (other.host != here.host) continue;
     if (rank < comm.rank()) ++placement.local_rank;
     ++placement.local_world;

@@ -76,8 +76,8 @@ void announce_device(const Config& config, const ComputeOn& place, const Communi
   }
   if (config.train.device != UseGpus::kWhereThereAre) return;
   if (const int found = gpus(); found > 0) {
-    tell("device: the CPU; each of " + counted(comm.world(), "rank") +
-         " would want a GPU of its own, found here: " + grouped(found));
+    tell("device: the CPU; found here: " + counted(found, "GPU") +
+         ", but not every rank has found one");
   } else if (comm.world() == 1) {
     tell("device: the CPU; no GPU was found");
   }

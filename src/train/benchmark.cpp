@@ -146,7 +146,7 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
   const at::Device device = comm.device();
   options.head.table.device = device;
   reset_peak_memory();
-  const int ranks_here = place_ranks(comm).local_world;
+  const Placement place = place_ranks(comm);
   const ClassShard shard(options.identities, comm.rank(), comm.world());
   const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.table.seed},
                              shard);
@@ -155,7 +155,7 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
                       {.rows = sampler.most_rows(options.batch_size),
                        .samples = options.batch_size,
                        .threads = tiles_at_once(device)},
-                      free_memory(device, ranks_here));
+                      free_memory(device, place));
   comm.barrier();  // all ranks must have read the free memory before one takes some
   at::manual_seed(options.head.table.seed);
   PartialFc head(options.head, shard);

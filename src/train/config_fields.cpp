@@ -145,7 +145,8 @@ std::vector<Field> own_fields(Config& c) {
              "length of the run in steps; the one that is not 0 counts"),
       number("train.seed", &c.train.seed, kFixed, from(0), "seed of everything random"),
       choice("train.device", c.train.device, kTold,
-             "where a run computes; auto: on a GPU if there is one"),
+             "where a run computes; auto: on a GPU if there is one. Ranks share GPUs if there are "
+             "fewer"),
       choice(
           "train.precision", c.train.precision, kTold,
           "the type in which the backbone computes; its parameters and last layers are always "

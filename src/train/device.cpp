@@ -48,10 +48,10 @@ ComputeOn choose_device(const Config& config, const Communicator& comm) {
   return {device, precision};
 }
 
-FreeMemory free_memory(at::Device device, int ranks_here) {
-  const std::int64_t host = available_memory() / ranks_here;
-  return {.device = device.is_cuda() ? gpu_properties(device.index()).free_bytes : host,
-          .host = host};
+FreeMemory free_memory(at::Device device, const Placement& place) {
+  const std::int64_t host = available_memory() / place.local_world;
+  if (device.is_cpu()) return {.device = host, .host = host};
+  return {.device = gpu_properties(device.index()).free_bytes / place.ranks_on_gpu, .host = host};
 }
 
 std::string out_of_memory(const std::string& thrown) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "pfc/comm/communicator.h"
+#include "pfc/comm/placement.h"
 #include "pfc/head/head_memory.h"
 #include "pfc/train/config.h"
 
@@ -24,8 +25,8 @@ ComputeOn choose_device(const Config& config, const Communicator& comm);
 /// The usual type for training a backbone on a device: the fastest that its hardware has.
 at::ScalarType usual_precision(at::Device device);
 
-/// The memory that one of `ranks_here` ranks of this machine may take.
-FreeMemory free_memory(at::Device device, int ranks_here);
+/// The memory that this rank may take: its share of the machine's and of its GPU's.
+FreeMemory free_memory(at::Device device, const Placement& place);
 
 /// out_of_gpu_memory, with what training can do about it.
 std::string out_of_memory(const std::string& thrown);

@@ -75,7 +75,7 @@ PartialFc make_head(const Config& config, at::Device device, const ClassSampler&
                        .samples = config.train.batch_size / config.train.micro_batches,
                        .accumulates = config.train.micro_batches > 1,
                        .threads = tiles_at_once(device)},
-                      free_memory(device, place.local_world));
+                      free_memory(device, place));
   comm.barrier();  // all ranks must have read the free memory before one takes some
   return PartialFc(options, sampler.shard());
 }

@@ -154,20 +154,25 @@ TEST(Launch, RefusesTwoLaunchersAtOnce) {
               ThrowsMessage<Error>(HasSubstr("started by mpirun and by torchrun")));
 }
 
-TEST(RanksWithOwnGpu, CountsAGpuThatSeveralRanksSeeOnce) {
+TEST(CountGpus, CountsAGpuThatSeveralRanksSeeOnce) {
   const GpuId none{}, one{1}, other{2};
-  EXPECT_EQ(ranks_with_own_gpu(std::array{one, other}), 2);
-  EXPECT_EQ(ranks_with_own_gpu(std::array{one, one, other, one}), 2);
-  EXPECT_EQ(ranks_with_own_gpu(std::array{none, other, none}), 1);
+  const auto expect = [](std::span<const GpuId> ids, int ranks, int gpus) {
+    EXPECT_EQ(count_gpus(ids).ranks, ranks);
+    EXPECT_EQ(count_gpus(ids).gpus, gpus);
+  };
+  expect(std::array{one, other}, 2, 2);
+  expect(std::array{one, one, other, one}, 4, 2);
+  expect(std::array{none, other, none}, 1, 1);
+  expect(std::array{none, none}, 0, 0);
 }
 
-TEST(DecideOnGpus, RanksUseThemWhereEveryOneHasItsOwn) {
+TEST(DecideOnGpus, RanksUseThemWhereEveryOneFindsOne) {
   EXPECT_FALSE(decide_on_gpus(UseGpus::kNever, 4, 4));
   EXPECT_TRUE(decide_on_gpus(UseGpus::kWhereThereAre, 4, 4));
   EXPECT_FALSE(decide_on_gpus(UseGpus::kWhereThereAre, 3, 4));
   EXPECT_TRUE(decide_on_gpus(UseGpus::kAlways, 4, 4));
   EXPECT_THAT([] { decide_on_gpus(UseGpus::kAlways, 3, 4); },
-              ThrowsMessage<Error>(HasSubstr("1 of 4 ranks found no GPU of their own")));
+              ThrowsMessage<Error>(HasSubstr("1 of 4 ranks found none")));
   EXPECT_THAT([] { decide_on_gpus(UseGpus::kAlways, 0, 1); },
               ThrowsMessage<Error>(HasSubstr("no GPU was found")));
 }

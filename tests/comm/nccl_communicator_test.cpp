@@ -15,6 +15,8 @@
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/join_ranks.h"
+#include "pfc/comm/placement.h"
+#include "pfc/comm/staged_communicator.h"
 
 namespace pfc {
 namespace {
@@ -50,10 +52,8 @@ TEST(NcclCommunicator, WithoutAGpuItSaysSo) {
                                           HasSubstr("built without CUDA"))));
 }
 
-TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
-  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
-  const auto comm = over_nccl(meeting_at(29512), std::chrono::seconds(60));
-  const std::int64_t rank = comm->rank(), world = comm->world();
+void expect_collectives(Communicator& comm) {
+  const std::int64_t rank = comm.rank(), world = comm.world();
   const at::Tensor first = torch::arange(6 * world, at::kFloat).view({2 * world, 3}).cuda();
   const auto of_rank = [&](std::int64_t r) { return at::Tensor(first + 100 * r); };
   std::vector<at::Tensor> all;
@@ -61,15 +61,28 @@ TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
   const at::Tensor gathered = at::cat(all), sum = at::stack(all).sum(0);
 
   at::Tensor values = of_rank(rank);
-  EXPECT_TRUE(comm->all_gather(values).wait().equal(gathered));
-  EXPECT_TRUE(comm->reduce_scatter(values).wait().equal(sum.narrow(0, 2 * rank, 2)));
-  EXPECT_TRUE(comm->all_gather(values.cpu()).wait().equal(gathered.cpu()));
-  comm->all_reduce(values).wait();
+  EXPECT_TRUE(comm.all_gather(values).wait().equal(gathered));
+  EXPECT_TRUE(comm.reduce_scatter(values).wait().equal(sum.narrow(0, 2 * rank, 2)));
+  EXPECT_TRUE(comm.all_gather(values.cpu()).wait().equal(gathered.cpu()));
+  comm.all_reduce(values).wait();
   EXPECT_TRUE(values.equal(sum));
   values.add_(rank);
-  comm->broadcast(values).wait();
+  comm.broadcast(values).wait();
   EXPECT_TRUE(values.equal(sum));
-  comm->barrier();
+  comm.barrier();
+}
+
+TEST(NcclCommunicator, ItsCollectivesAreTheOthers) {
+  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
+  expect_collectives(*over_nccl(meeting_at(29512), std::chrono::seconds(60)));
+}
+
+TEST(StagedCommunicator, ItsCollectivesAreTheOthersWhicheverGpuARankHas) {
+  if (gpus() == 0) GTEST_SKIP() << "no GPU";
+  const Launch launch = meeting_at(29515);
+  const auto number = static_cast<c10::DeviceIndex>(gpu_of(launch.local_rank));
+  expect_collectives(*make_staged_communicator(
+      make_gloo_communicator(launch, std::chrono::seconds(60)), {at::kCUDA, number}));
 }
 
 TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
@@ -89,14 +102,18 @@ TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
       "rank 0: the start of NCCL was not joined by all ranks within 2 s");
 }
 
-TEST(NcclCommunicator, TwoRanksOnOneGpuAreRefused) {
-  if (gpus() == 0) GTEST_SKIP() << "no GPU: NCCL is compiled and linked, not run";
-  const auto told = ThrowsMessage<Error>(HasSubstr("1 of 2 ranks found no GPU of their own"));
+TEST(JoinRanks, RanksThatFindOneGpuShareIt) {
+  if (gpus() != 1) GTEST_SKIP() << "it wants one GPU";
   const auto join = [](int rank) {
-    return [rank] { join_ranks(of_two(rank, 29514), UseGpus::kAlways, std::chrono::seconds(20)); };
+    const auto comm =
+        join_ranks(of_two(rank, 29514), UseGpus::kWhereThereAre, std::chrono::seconds(20));
+    EXPECT_TRUE(comm->device().is_cuda());
+    EXPECT_EQ(place_ranks(*comm).ranks_on_gpu, 2);
+    at::Tensor tensor = torch::full({3}, 5 + rank, comm->device());
+    EXPECT_EQ(comm->all_reduce(tensor).wait().sum().item<int>(), 3 * 11);
   };
-  std::jthread other([&] { EXPECT_THAT(join(1), told); });
-  EXPECT_THAT(join(0), told);
+  std::jthread other(join, 1);
+  join(0);
 }
 
 }  // namespace

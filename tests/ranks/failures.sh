@@ -3,7 +3,7 @@
 #
 #   tests/ranks/failures.sh killed|raises|full_disk|stuck|slow PFC [PYTHON]
 #
-# mpirun starts the ranks, or torchrun if a PYTHON with torch is given (killed, raises).
+# mpirun starts the ranks, or torchrun if a PYTHON with torch is given (killed, raises). PFC_DEVICE=cuda: they share a GPU.
 #
 # killed: a rank gets SIGKILL. raises: one rank meets a broken image that is one too many. full_disk: the disk is full
 # when a model is saved. stuck: a rank is stopped, and the others have a timeout. slow: a rank reads for longer than the
@@ -38,7 +38,7 @@ cat >"$folder/run.toml" <<TOML
 output = "$folder/disk/run"
 data = { train = "$folder/faces", workers = 1 }
 model = { network = "tiny", embedding_size = 64 }
-train = { batch_size = 6, steps = 1000000, threads = 1, timeout = 600 }
+train = { batch_size = 6, steps = 1000000, threads = 1, timeout = 600, device = "${PFC_DEVICE:-auto}" }
 log = { every = 1 }
 TOML
 mkdir "$folder/disk"

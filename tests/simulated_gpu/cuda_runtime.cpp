@@ -397,6 +397,10 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   const Event& there = at(event);
+  if (there.of != nullptr && there.of != &streams) {
+    std::fprintf(stderr, "simulated GPU: an event of a graph is asked whether it is over\n");
+    std::abort();
+  }
   if (there.device != current_device) {
     std::fprintf(
         stderr,
@@ -415,6 +419,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Event& there = at(event);
+  if (there.of != nullptr && there.of != &streams) return cudaErrorCapturedEvent;
   if (there.of == &streams) get_on([&] { streams.advance(there.stream, there.count); });
   return cudaSuccess;
 }

@@ -99,10 +99,32 @@ def ranks_train_as_one_does():
     expect_close(train("two_host", *same, "head.center_memory=host", ranks=2, gpus=2), want)
     expect_close(train("each_its_own", *same, ranks=2, seen=(5, 3)), want)
     bench = [pfc, "bench", "--identities", 100, "--rates", 1, "--steps", 1, "--device"]
-    said = run(*bench, "cuda", ranks=2, seen=(3, 3), fails=True)
-    expect("1 of 2 ranks found no GPU of their own" in said, said)
-    said = run(*bench, "auto", ranks=2, seen=(3, 3))
+    said = run(*bench, "cuda", ranks=2, seen=("", 3), fails=True)
+    expect("1 of 2 ranks found none" in said, said)
+    said = run(*bench, "auto", ranks=2, seen=("", 3))
     expect("simulated GPU" not in said, said)
+
+
+def ranks_of_one_gpu_train_as_one_does():
+    same = [*EXACT, "model.sync_bn=true", "checkpoint.every=2"]
+    want = train("one", *same)
+    expect_close(train("two", *same, ranks=2), want)
+    four = train("four", *same, ranks=4)
+    expect_close(four, want)
+    shutil.rmtree(four / "checkpoints/step-000000006")
+    expect_close(train("four", *same, resume=True, ranks=2), want)
+    bench = [pfc, "bench", "--identities", 100, "--rates", 1, "--steps", 1]
+    for ranks, options, shared in (2, dict(seen=(3, 3)), "1 GPU"), (3, dict(gpus=2), "2 GPUs"):
+        said = run(*bench, "--batch", 12, ranks=ranks, **options)
+        expect(f"note: {ranks} ranks share {shared} and" in said and "simulated GPU" in said, said)
+
+
+def ranks_of_one_gpu_wait_for_what_they_need():
+    same = [*EXACT, "model.sync_bn=true", "train.micro_batches=2"]
+    want = train("one", *same)
+    for late in "all", "default", "random":
+        print(late)
+        expect_close(train(late, *same, ranks=2, SIMULATED_GPU_LATE=late), want)
 
 
 def half_precision_trains_too():

@@ -1,8 +1,17 @@
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "comm/gloo_communicator.h"
 #include "gpu_check/small_training.h"
 #include "head/head_case.h"
+#include "pfc/comm/launch.h"
+#include "pfc/comm/staged_communicator.h"
 
 namespace pfc {
 namespace {
@@ -27,6 +36,30 @@ TEST(GpuTraining, AHundredStepsOfR18HalveTheLossInEveryPrecision) {
     for (int step = 1; step < 100; ++step) run.step();
     EXPECT_LT(run.loss(), 0.5 * first_loss);
   }
+}
+
+/// Of five steps. Rounding grows from step to step, so the rate is low.
+std::vector<double> losses_of_r18(std::unique_ptr<Communicator> comm) {
+  gpu_check::SmallTraining run(at::kFloat, /*batch=*/16, std::move(comm));
+  std::vector<double> losses;
+  for (int step = 0; step < 5; ++step) {
+    run.step();
+    losses.push_back(run.loss());
+  }
+  return losses;
+}
+
+/// On each of several ranks, which tests/start_ranks.sh starts.
+TEST(RanksGpuTraining, R18OnRanksThatShareAGpuLosesAsOnOneRank) {
+  const Launch launch = find_launch();
+  if (launch.way != Launch::Way::kRendezvous) GTEST_SKIP() << "one rank alone";
+  at::globalContext().setAllowTF32CuDNN(false);
+  const std::vector<double> found = losses_of_r18(make_staged_communicator(
+      make_gloo_communicator(launch, std::chrono::seconds(60)), gpu_check::kGpu));
+  if (launch.rank > 0) return;
+  const std::vector<double> want = losses_of_r18(make_self_communicator());
+  for (std::size_t step = 0; step < want.size(); ++step)
+    EXPECT_NEAR(found[step] / want[step], 1, 1e-4) << "step " << step;
 }
 
 }  // namespace

@@ -12,9 +12,10 @@ class Communicator;
 /// How long a rank waits for the others by default.
 inline constexpr std::chrono::minutes kUsualTimeout{10};
 
-/// Meets the other ranks. The communicator's device is a GPU of this rank's own (gpu_of), or all
-/// ranks are on CPUs. If a rank does not join a collective within `timeout`, it throws Error. Call
-/// this once.
+/// Meets the other ranks. The communicator's device is this rank's GPU (gpu_of), or all ranks are
+/// on CPUs. Where each rank has a GPU of its own, they talk through NCCL; where ranks share GPUs,
+/// through host memory, which the first rank tells. If a rank does not join a collective within
+/// `timeout`, it throws Error. Call this once.
 std::unique_ptr<Communicator> join_ranks(const Launch& launch, UseGpus use,
                                          std::chrono::seconds timeout = kUsualTimeout);
 

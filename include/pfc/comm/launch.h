@@ -37,7 +37,7 @@ Launch find_launch();
 
 enum class UseGpus {
   kNever,
-  kWhereThereAre,  ///< if every rank has a GPU of its own; otherwise all ranks work on CPUs
+  kWhereThereAre,  ///< if every rank finds one; otherwise all ranks work on CPUs
   kAlways,
 };
 
@@ -50,12 +50,16 @@ struct Names<UseGpus> {
 /// A GPU's UUID, unique over all machines; zeros: no GPU.
 using GpuId = std::array<char, 16>;
 
-/// How many ranks have a GPU that no earlier rank has; `ids` are those of all ranks. Collectives of
-/// two ranks on one GPU would wait for each other forever.
-int ranks_with_own_gpu(std::span<const GpuId> ids);
+/// What GPUs the ranks have found.
+struct FoundGpus {
+  int ranks = 0;  ///< that have found one
+  int gpus = 0;   ///< fewer, if ranks share some
+};
+/// `ids` are those of all ranks.
+FoundGpus count_gpus(std::span<const GpuId> ids);
 
-/// Whether `world` ranks work on GPUs, if `with_gpu` of them have one of their own. Throws Error if
-/// they should and cannot.
+/// Whether `world` ranks work on GPUs, if `with_gpu` of them have found one. Throws Error if they
+/// should and cannot.
 bool decide_on_gpus(UseGpus use, int with_gpu, int world);
 
 }  // namespace pfc

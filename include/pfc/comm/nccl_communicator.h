@@ -19,6 +19,8 @@ namespace pfc {
 /// start) is not over after `timeout`, or NCCL reports an error, `when_stuck` is called once, on a
 /// thread of its own, with a sentence that names rank and call. It should end the process: other
 /// threads may wait for the GPU forever, where no exception reaches them.
+///
+/// Collectives can be a part of a CUDA graph. Nobody watches those when the graph is launched.
 std::unique_ptr<Communicator> make_nccl_communicator(
     const Launch& launch, std::unique_ptr<Communicator> host, std::chrono::seconds timeout,
     std::function<void(const std::string&)> when_stuck);

@@ -10,6 +10,7 @@ namespace pfc {
 struct Placement {
   int machines = 1;
   int local_rank = 0, local_world = 1;  ///< among the ranks of this machine
+  int ranks_on_gpu = 0;                 ///< that work on this rank's GPU, if it has one
   int cores = 1;                        ///< cores that this machine's ranks may use, together
 
   /// Threads for arithmetic: the cores, shared evenly.
