@@ -82,8 +82,9 @@ TEST(StagedCommunicator, TakesWhatTheGpuHasYetToComputeAndGivesWhatItCanComputeW
       Pending summed = comm.all_reduce(sum);
       given.fill_(comm.rank() + step);
       Pending all = comm.all_gather(given);
-      given = at::empty_like(given);  // not where the one before is still read
-      given.fill_(-1);
+      given.reset();
+      at::Tensor next = at::empty_like(sum);  // must not lie where `given` is still read
+      next.fill_(-1);
       summed.poll();
       summed.wait();
       sums.add_(sum);
