@@ -44,6 +44,8 @@ class SmallNetwork : public pfc::Backbone {
   torch::Tensor forward(torch::Tensor images) override {
     return linear_->forward(layers_->forward(images).flatten(1));
   }
+  /// On a GPU its passes may be recorded: it never waits for the GPU.
+  bool is_recordable() const override { return true; }
 
  private:
   torch::nn::Sequential layers_;

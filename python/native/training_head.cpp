@@ -302,8 +302,9 @@ void TrainingHead::set_mark(const at::Tensor& value) {
   if (!mark_place_.defined())
     mark_place_ = at::zeros({2, 1}, at::TensorOptions(weight_.device()).dtype(at::kLong));
   const at::Tensor there = value.to(weight_.device());
-  weight_.mutable_grad() = at::_sparse_coo_tensor_unsafe(
-      mark_place_, there, weight_.sizes(), there.options().layout(at::kSparse), /*is_coalesced=*/true);
+  weight_.mutable_grad() =
+      at::_sparse_coo_tensor_unsafe(mark_place_, there, weight_.sizes(),
+                                    there.options().layout(at::kSparse), /*is_coalesced=*/true);
 }
 
 void TrainingHead::forget_gradient() {

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -50,12 +51,6 @@ ncclDataType_t type_of(at::ScalarType type, const std::string& call) {
     default:
       throw Error(call + ": NCCL cannot carry this type");
   }
-}
-
-bool is_recorded(cudaStream_t stream) {
-  cudaStreamCaptureStatus status{};
-  check(cudaStreamIsCapturing(stream, &status), "stream");
-  return status != cudaStreamCaptureStatusNone;
 }
 
 /// A point in a stream.
@@ -160,6 +155,7 @@ class NcclCommunicator final : public Communicator {
     watch_.stop();  // the watch uses what is aborted next
     ncclCommAbort(comm_);
   }
+  bool is_recordable() const override { return true; }
 
  private:
   static ncclComm_t join(const Launch& launch, const ncclUniqueId& id, Watch& watch) {
@@ -189,8 +185,8 @@ class NcclCommunicator final : public Communicator {
     for (const at::Tensor& used : {source, target})
       c10::cuda::CUDACachingAllocator::recordStream(used.storage().data_ptr(), stream_);
     const auto over = std::make_shared<Event>(stream_);
-    // Nobody may ask an event of a graph that is being recorded, which has no time of its own.
-    if (!is_recorded(stream_)) watch_.add([over] { return over->is_over(); }, call);
+    // While a graph is recorded nothing is under way: its launches are watched.
+    if (!is_recording()) watch_.add([over] { return over->is_over(); }, call);
     const auto finish = [over, current, target, to] {
       over->hold(current);
       if (to.is_cpu()) to.copy_(target);
@@ -238,6 +234,16 @@ class NcclCommunicator final : public Communicator {
     at::Tensor one = at::ones({1}, at::TensorOptions(device()));
     start_all_reduce(one, call).wait();
     check(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device().index())), call);
+  }
+
+  bool is_recording() const override {
+    return c10::cuda::currentStreamCaptureStatusMayInitCtx() != c10::cuda::CaptureStatus::None;
+  }
+  void watch_relaunched() override {
+    const auto over =
+        std::make_shared<Event>(c10::cuda::getCurrentCUDAStream(device().index()).stream());
+    watch_.add([over] { return over->is_over(); },
+               "rank " + std::to_string(rank()) + ": the recorded collectives of a step");
   }
 
   static std::size_t count(const at::Tensor& tensor) {

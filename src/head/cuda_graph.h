@@ -5,14 +5,29 @@
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <memory>
+#include <utility>
 
 namespace pfc {
+
+/// Memory for what is allocated during recordings. Graphs that share it are launched in the order
+/// in which they were recorded, because what one has freed the next ones use.
+class GraphMemory {
+ public:
+  GraphMemory();
+  c10::cuda::MempoolId_t id() const { return id_; }
+
+ private:
+  c10::cuda::MempoolId_t id_;
+};
 
 /// GPU work that is the same each time. It is recorded once and then launched as a whole, which
 /// costs the host one call and not hundreds.
 class CudaGraph {
  public:
-  explicit CudaGraph(const c10::cuda::CUDAStream& stream) : stream_(stream) {}
+  explicit CudaGraph(const c10::cuda::CUDAStream& stream,
+                     std::shared_ptr<GraphMemory> memory = std::make_shared<GraphMemory>())
+      : stream_(stream), memory_(std::move(memory)) {}
   ~CudaGraph() { forget(); }
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
@@ -22,6 +37,10 @@ class CudaGraph {
   /// from then on the record is launched. What `work` reads and writes must stay at the same
   /// address; otherwise call `forget`.
   void run(const std::function<void()>& work);
+  /// Whether the next `run` launches the record, and does not call `work`.
+  bool is_recorded() const { return recorded_ != nullptr; }
+  /// Whether the next `run` records.
+  bool is_to_be_recorded() const { return has_run_ && !is_recorded(); }
   void forget();
 
  private:
@@ -30,7 +49,7 @@ class CudaGraph {
   c10::cuda::CUDAStream stream_;
   bool has_run_ = false;
   cudaGraphExec_t recorded_ = nullptr;
-  c10::cuda::MempoolId_t pool_ = {0, 0};  ///< for memory that was allocated during recording
+  std::shared_ptr<GraphMemory> memory_;
 };
 
 }  // namespace pfc

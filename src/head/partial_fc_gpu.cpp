@@ -18,6 +18,7 @@
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
 #include "head/kernels/kernels_cuda.h"
+#include "head/on_stream.h"
 #include "head/staged_table.h"
 #include "head/step_inputs.h"
 #include "head/table_view.h"
@@ -145,7 +146,7 @@ class GpuHead final : public HeadSteps {
     inputs_.send_samples(first);
     const at::Tensor rows = embeddings.unit.contiguous();
     if (lengths_.defined()) lengths_.copy_(embeddings.lengths);
-    on_own_stream([&] {
+    on_stream(stream_, [&] {
       gpu::begin_samples(rows.const_data_ptr<float>(), samples(), state(0), kGpuLanes, current());
       if (own_classes_come_first()) prepare_own_classes(comm);
       passes().first.run([&] { pass1(); });
@@ -181,7 +182,7 @@ class GpuHead final : public HeadSteps {
     if (skip.defined()) at::maximum_out(skip_, skip_, skip.view({1}));
     inputs_.send_rule(TableState::of(table_), lr);
     in_flight.poll();
-    on_own_stream([&] {
+    on_stream(stream_, [&] {
       if (accumulating_) {
         pass2(/*last=*/true);
       } else {
@@ -201,7 +202,7 @@ class GpuHead final : public HeadSteps {
     if (!accumulating_ && (!d_unit_so_far_.defined() || d_unit_so_far_.size(0) < most))
       d_unit_so_far_ = at::empty({most, table_.dim()}, on_gpu(at::kFloat));
     in_flight.poll();
-    on_own_stream([&] { pass2(/*last=*/false); });
+    on_stream(stream_, [&] { pass2(/*last=*/false); });
     accumulating_ = true;
   }
 
@@ -235,22 +236,6 @@ class GpuHead final : public HeadSteps {
   }
   /// The stream that work is put on.
   gpu::Stream current() const { return c10::cuda::getCurrentCUDAStream(device_.index()).stream(); }
-
-  /// `work` runs on the head's stream, after the current stream's earlier work and before its later
-  /// work.
-  template <class Work>
-  void on_own_stream(const Work& work) {
-    const c10::Stream outside = c10::cuda::getCurrentCUDAStream(device_.index()).unwrap();
-    c10::Event before(at::kCUDA), after(at::kCUDA);
-    before.record(outside);
-    before.block(stream_.unwrap());
-    {
-      const c10::cuda::CUDAStreamGuard here(stream_);
-      work();
-    }
-    after.record(stream_.unwrap());
-    after.block(outside);
-  }
 
   /// skip [1] becomes 0.
   void begin_loss(const at::Tensor& valid, const at::Tensor& skip) {

@@ -8,7 +8,9 @@
 #include <cmath>
 #include <vector>
 
+#include "model/batch_norm_gpu.h"
 #include "model/batch_norm_kernels.h"
+#include "model/saved_communicator.h"
 
 namespace pfc {
 namespace {
@@ -91,15 +93,6 @@ at::Tensor sum_over_ranks(const at::Tensor& local, Communicator* comm) {
   if (comm == nullptr) return local;
   at::Tensor sum = local.clone();
   return comm->all_reduce(sum).wait();
-}
-
-// An autograd context can keep only values and tensors. The communicator outlives the step.
-std::int64_t as_value(Communicator* comm) {
-  return reinterpret_cast<std::int64_t>(comm);
-}
-Communicator* as_communicator(const c10::IValue& value) {
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): it was one
-  return reinterpret_cast<Communicator*>(value.toInt());
 }
 
 class BatchNormPRelu : public torch::autograd::Function<BatchNormPRelu> {
@@ -251,16 +244,7 @@ bool has_kernels(const at::Tensor& x) {
          x.is_contiguous(at::MemoryFormat::ChannelsLast) && rows_of(x).count > 1;
 }
 
-}  // namespace
-
-at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
-                            const at::Tensor& slope) {
-  if (has_kernels(x)) {
-    // With a slope of 1 a PReLU does nothing.
-    return BatchNormPRelu::apply(x, state.weight, state.bias,
-                                 slope.defined() ? slope : at::ones_like(state.running_mean),
-                                 state);
-  }
+at::Tensor plain(const at::Tensor& x, const BatchNormState& state, const at::Tensor& slope) {
   const auto y =
       state.comm != nullptr
           ? SynchronisedBatchNorm::apply(x, state.weight, state.bias, state)
@@ -268,6 +252,28 @@ at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
                            /*training=*/true, state.momentum, state.epsilon,
                            /*cudnn_enabled=*/true);
   return slope.defined() ? at::prelu(y, slope) : y;
+}
+
+}  // namespace
+
+at::Tensor batch_norm_prelu(const at::Tensor& x, const BatchNormState& state,
+                            const at::Tensor& slope, const at::Tensor& residual) {
+  if (gpu_norm::takes(x, state, slope)) return gpu_norm::batch_norm(x, state, slope, residual);
+  // With a slope of 1 a PReLU does nothing.
+  const at::Tensor y = has_kernels(x)
+                           ? BatchNormPRelu::apply(
+                                 x, state.weight, state.bias,
+                                 slope.defined() ? slope : at::ones_like(state.running_mean), state)
+                           : plain(x, state, slope);
+  return residual.defined() ? y + residual : y;
+}
+
+NormedSum norm_add_norm(const at::Tensor& x, const BatchNormState& state,
+                        const at::Tensor& residual, const BatchNormState& next) {
+  if (gpu_norm::takes(x, state) && gpu_norm::takes(x, next))
+    return gpu_norm::norm_add_norm(x, state, residual, next);
+  const at::Tensor sum = batch_norm_prelu(x, state, /*slope=*/{}, residual);
+  return {sum, batch_norm_prelu(sum, next)};
 }
 
 }  // namespace pfc

@@ -32,12 +32,17 @@ class ResidualBlock : public torch::nn::Module {
     shortcut_bn_ = add<BatchNorm>(*downsample, "1", out);
   }
 
-  /// x [b, in, h, w] -> [b, out, h / stride, w / stride]
-  torch::Tensor forward(const torch::Tensor& x) {
-    auto y = conv1_->forward(bn1_->forward(x));
-    y = conv2_->forward(bn2_->forward(y, prelu_->weight));
-    y = bn3_->forward(y);
-    return y + (shortcut_conv_ ? shortcut_bn_->forward(shortcut_conv_->forward(x)) : x);
+  /// Between its opening normalisation and the one of the block behind it.
+  BatchNorm& opening() { return *bn1_; }
+
+  /// x [b, in, h, w] and what `opening` makes of it -> the same for the block that `next` opens,
+  /// [b, out, h / stride, w / stride].
+  NormedSum forward(const NormedSum& x, BatchNorm& next) {
+    auto y = conv1_->forward(x.normalised);
+    y = bn2_->forward(y, prelu_->weight);
+    y = conv2_->forward(y);
+    return bn3_->forward_into(
+        next, y, shortcut_conv_ ? shortcut_bn_->forward(shortcut_conv_->forward(x.sum)) : x.sum);
   }
 
  private:
@@ -78,12 +83,17 @@ class IResNet : public Backbone {
     initialise(seed);
   }
 
+  bool is_recordable() const override { return true; }
+
   torch::Tensor forward(torch::Tensor images) override {
-    auto x = bn1_->forward(conv1_->forward(images), prelu_->weight);
-    for (const auto& block : blocks_) x = block->forward(x);
-    x = in_float32(bn2_->forward(x).flatten(1));
-    const Autocast off(x.device(), torch::kFloat);  // the embedding is not rounded
-    return features_->forward(fc_->forward(x));
+    const auto stem = bn1_->forward(conv1_->forward(images), prelu_->weight);
+    // Each block ends in the normalisation that opens the next one, because the two share a pass.
+    NormedSum x{stem, blocks_.front()->opening().forward(stem)};
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      x = blocks_[i]->forward(x, i + 1 < blocks_.size() ? blocks_[i + 1]->opening() : *bn2_);
+    const auto last = in_float32(x.normalised.flatten(1));
+    const Autocast off(last.device(), torch::kFloat);  // the embedding is not rounded
+    return features_->forward(fc_->forward(last));
   }
 
  private:

@@ -2,8 +2,6 @@
 
 #include <torch/types.h>
 
-#include "model/batch_norm.h"
-
 namespace pfc {
 namespace {
 
@@ -29,15 +27,26 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
       epsilon_(epsilon) {}
 
-torch::Tensor BatchNorm::forward(const torch::Tensor& x, const torch::Tensor& slope) {
-  if (is_training()) {
-    num_batches_tracked.add_(1);
-    return batch_norm_prelu(
-        x, {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_}, slope);
-  }
-  const auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false,
-                                kMomentum, epsilon_, /*cudnn_enabled=*/true);
-  return slope.defined() ? at::prelu(y, slope) : y;
+BatchNormState BatchNorm::begin_training() {
+  num_batches_tracked.add_(1);
+  return {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_};
+}
+
+torch::Tensor BatchNorm::forward(const torch::Tensor& x, const torch::Tensor& slope,
+                                 const torch::Tensor& residual) {
+  if (is_training()) return batch_norm_prelu(x, begin_training(), slope, residual);
+  auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, kMomentum,
+                          epsilon_, /*cudnn_enabled=*/true);
+  if (slope.defined()) y = at::prelu(y, slope);
+  return residual.defined() ? y + residual : y;
+}
+
+NormedSum BatchNorm::forward_into(BatchNorm& next, const torch::Tensor& x,
+                                  const torch::Tensor& residual) {
+  if (is_training() && next.is_training())
+    return norm_add_norm(x, begin_training(), residual, next.begin_training());
+  const auto sum = forward(x, /*slope=*/{}, residual);
+  return {sum, next.forward(sum)};
 }
 
 PRelu::PRelu(std::int64_t channels)

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "model/batch_norm.h"
 #include "pfc/comm/communicator.h"
 
 namespace pfc {
@@ -47,8 +48,11 @@ class Conv : public torch::nn::Module {
 class BatchNorm : public torch::nn::Module {
  public:
   explicit BatchNorm(std::int64_t channels, double epsilon = 1e-5);
-  /// Followed by a PReLU of `slope` [channels] if one is given.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {});
+  /// Followed by a PReLU of `slope` [channels] and the sum with `residual`, where they are given.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {},
+                        const torch::Tensor& residual = {});
+  /// The sum with `residual`, and what `next` makes of it.
+  NormedSum forward_into(BatchNorm& next, const torch::Tensor& x, const torch::Tensor& residual);
   /// From now on, training normalises over the images of all ranks of `comm`, which must outlive
   /// this.
   void synchronise(Communicator& comm) { comm_ = &comm; }
@@ -58,6 +62,9 @@ class BatchNorm : public torch::nn::Module {
   torch::Tensor num_batches_tracked;        ///< [] int64
 
  private:
+  /// Counts a batch.
+  BatchNormState begin_training();
+
   double epsilon_;
   Communicator* comm_ = nullptr;
 };

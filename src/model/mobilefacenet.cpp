@@ -34,8 +34,9 @@ class ConvBlock : public Part {
     if (activation == Activation::kPRelu) prelu_ = add<PRelu>(*layers, "2", shape.out);
   }
 
-  torch::Tensor forward(const torch::Tensor& x) override {
-    return bn_->forward(conv_->forward(x), prelu_ ? prelu_->weight : torch::Tensor());
+  torch::Tensor forward(const torch::Tensor& x) override { return forward(x, /*residual=*/{}); }
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual) {
+    return bn_->forward(conv_->forward(x), prelu_ ? prelu_->weight : torch::Tensor(), residual);
   }
 
  private:
@@ -71,8 +72,8 @@ class Bottleneck : public Part {
   }
 
   torch::Tensor forward(const torch::Tensor& x) override {
-    const auto y = project_->forward(depthwise_->forward(expand_->forward(x)));
-    return residual_ ? x + y : y;
+    const auto y = depthwise_->forward(expand_->forward(x));
+    return project_->forward(y, residual_ ? x : torch::Tensor());
   }
 
  private:
@@ -153,6 +154,8 @@ class MobileFaceNet : public Backbone {
     features_ = add<Head>(*this, "features", embedding_size);
     initialise(seed);
   }
+
+  bool is_recordable() const override { return true; }
 
   torch::Tensor forward(torch::Tensor images) override {
     auto x = images;

@@ -21,7 +21,7 @@ namespace {
 constexpr std::int64_t kPatch = 9, kTokens = 12 * 12, kMlpRatio = 4;
 constexpr double kHeadEpsilon = 2e-5;
 
-/// The random draws of a forward pass in training, for consecutive images of the global batch.
+/// The random numbers of a forward pass in training, for consecutive images of the global batch.
 class Draws {
  public:
   Draws(std::uint64_t seed, std::int64_t step, std::int64_t first_image)
@@ -66,6 +66,24 @@ class Draws {
   std::uint64_t seed_, step_;
   std::int64_t first_image_;
 };
+
+/// What was drawn, on the network's device.
+struct Drawn {
+  at::Tensor tokens;  ///< [images, count] see Draws::tokens; undefined if all tokens are seen
+  at::Tensor scales;  ///< [branches, images, 1, 1] see Draws::branch_scales; undefined if none drop
+};
+
+/// A recorded forward pass reads the numbers where they were when it was recorded.
+void put(const at::Tensor& drawn, at::Device device, at::Tensor& place) {
+  const at::NoGradGuard no_grad;
+  if (device.is_cpu()) {
+    place = drawn;
+    return;
+  }
+  if (!place.defined() || place.sizes() != drawn.sizes() || place.device() != device)
+    place = at::empty_like(drawn, device);
+  place.copy_(send(drawn, device));
+}
 
 class PatchProjection : public torch::nn::Module {
  public:
@@ -128,18 +146,18 @@ class TransformerBlock : public torch::nn::Module {
         attn_(add<Attention>(*this, "attn", shape.dim, shape.heads)),
         mlp_(add<Mlp>(*this, "mlp", shape.dim)) {}
 
-  /// x [b, n, dim] -> [b, n, dim]; no branch is dropped if `draws` is empty.
-  torch::Tensor forward(const torch::Tensor& x, const std::optional<Draws>& draws) const {
-    const auto y = sum(x, attn_->forward(norm1_->forward(x)), draws, 2 * number_);
-    return sum(y, mlp_->forward(norm2_->forward(y)), draws, 2 * number_ + 1);
+  /// x [b, n, dim] -> [b, n, dim]; no branch is dropped if `scales` (Drawn's) is undefined.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& scales) const {
+    const auto y = sum(x, attn_->forward(norm1_->forward(x)), scales, 2 * number_);
+    return sum(y, mlp_->forward(norm2_->forward(y)), scales, 2 * number_ + 1);
   }
+  double rate() const { return rate_; }
 
  private:
-  torch::Tensor sum(const torch::Tensor& x, const torch::Tensor& value,
-                    const std::optional<Draws>& draws, std::int64_t branch) const {
-    if (!draws || rate_ == 0) return x + value;
-    const auto scales = send(draws->branch_scales(x.size(0), rate_, branch), x.device());
-    return x.addcmul(value, scales.to(x.scalar_type()));
+  torch::Tensor sum(const torch::Tensor& x, const torch::Tensor& value, const torch::Tensor& scales,
+                    std::int64_t branch) const {
+    if (!scales.defined() || rate_ == 0) return x + value;
+    return x.addcmul(value, scales[branch].to(x.scalar_type()));
   }
 
   std::int64_t number_;
@@ -174,37 +192,52 @@ class Vit : public Backbone {
     initialise();
   }
 
+  bool is_recordable() const override { return true; }
+
   torch::Tensor forward(torch::Tensor images) override {
-    const auto draws = is_training() ? take_draws() : std::nullopt;
+    const Drawn drawn = is_training() ? take_draws() : Drawn();
     auto x = patches_->forward(images) + pos_embed_;
-    x = draws && seen_tokens_ < kTokens ? features_of_some(x, *draws) : features(x, draws);
+    x = drawn.tokens.defined() ? features_of_some(x, drawn) : features(x, drawn);
     x = in_float32(x.flatten(1));
     const Autocast off(x.device(), torch::kFloat);  // the embedding is not rounded
     return bn2_->forward(fc2_->forward(bn1_->forward(fc1_->forward(x))));
   }
 
-  void set_draws(std::int64_t step, std::int64_t first_image) override {
-    draws_.emplace(seed_, step, first_image);
+  void set_draws(std::int64_t step, std::int64_t first_image, std::int64_t images) override {
+    const Draws draws(seed_, step, first_image);
+    if (seen_tokens_ < kTokens)
+      put(draws.tokens(images, seen_tokens_), pos_embed_.device(), drawn_.tokens);
+    if (blocks_.back()->rate() > 0)
+      put(branch_scales(draws, images), pos_embed_.device(), drawn_.scales);
+    has_draws_ = true;
   }
 
  private:
-  std::optional<Draws> take_draws() {
-    if (!draws_) throw std::logic_error("a forward in training needs set_draws before it");
-    return std::exchange(draws_, std::nullopt);  // a second forward pass would repeat the draws
+  const Drawn& take_draws() {
+    if (!std::exchange(has_draws_, false))  // a second forward pass would repeat the draws
+      throw std::logic_error("a forward in training needs set_draws before it");
+    return drawn_;
+  }
+
+  at::Tensor branch_scales(const Draws& draws, std::int64_t images) const {
+    std::vector<at::Tensor> all;
+    for (const auto& block : blocks_) {
+      for (std::int64_t of_two = 0; of_two < 2; ++of_two)
+        all.push_back(draws.branch_scales(images, block->rate(), std::ssize(all)));
+    }
+    return at::stack(all);
   }
 
   /// x [b, n, dim] -> [b, n, dim]
-  torch::Tensor features(torch::Tensor x, const std::optional<Draws>& draws) const {
-    for (const auto& block : blocks_) x = block->forward(x, draws);
+  torch::Tensor features(torch::Tensor x, const Drawn& drawn) const {
+    for (const auto& block : blocks_) x = block->forward(x, drawn.scales);
     return norm_->forward(x);
   }
 
   /// The same from some of the tokens; the mask token takes the places of the others.
-  torch::Tensor features_of_some(const torch::Tensor& x, const Draws& draws) const {
-    const auto places = send(draws.tokens(x.size(0), seen_tokens_), x.device())
-                            .unsqueeze(2)
-                            .expand({-1, -1, x.size(2)});
-    return mask_token_.expand_as(x).scatter(1, places, features(x.gather(1, places), draws));
+  torch::Tensor features_of_some(const torch::Tensor& x, const Drawn& drawn) const {
+    const auto places = drawn.tokens.unsqueeze(2).expand({-1, -1, x.size(2)});
+    return mask_token_.expand_as(x).scatter(1, places, features(x.gather(1, places), drawn));
   }
 
   /// InsightFace's code cuts its normal distributions off at ±2, which is a hundred deviations;
@@ -228,7 +261,8 @@ class Vit : public Backbone {
 
   std::uint64_t seed_;
   std::int64_t seen_tokens_;  ///< of each image in training
-  std::optional<Draws> draws_;
+  Drawn drawn_;
+  bool has_draws_ = false;
   torch::Tensor pos_embed_, mask_token_;
   std::shared_ptr<PatchProjection> patches_;
   std::vector<std::shared_ptr<TransformerBlock>> blocks_;

@@ -1,6 +1,5 @@
 #include "pfc/train/train_step.h"
 
-#include <torch/autograd.h>
 #include <torch/nn/functional/normalization.h>
 
 #include <algorithm>
@@ -8,7 +7,6 @@
 #include <limits>
 
 #include "comm/send.h"
-#include "model/autocast.h"
 #include "pfc/base/error.h"
 #include "train/finite.h"
 
@@ -41,16 +39,6 @@ void require_an_image(std::int64_t decoded, const StepPlan& plan) {
               "anew leaves them out, and of a larger train.batch_size some would decode");
 }
 
-/// images [b, 3, 112, 112] -> [b, d] unit rows, and the lengths [b] where the loss uses them.
-Embeddings embed(const at::Tensor& images, const Training& training) {
-  const Autocast autocast(images.device(), training.precision);
-  const at::Tensor x = training.backbone.forward(images);
-  const Autocast off(images.device(), at::kFloat);
-  const at::Tensor embeddings = x.to(at::kFloat);
-  const bool with_lengths = uses_length(training.head.options().loss);
-  return {normalize(embeddings), with_lengths ? embeddings.norm(2, 1) : at::Tensor()};
-}
-
 /// unit [share, d] -> [W·share, d], unit rows.
 at::Tensor gather_unit_rows(const at::Tensor& unit, const Training& training) {
   if (training.gather == NumberType::kFloat32) return training.comm.all_gather(unit).wait();
@@ -70,16 +58,6 @@ at::Tensor reduce_lengths(const at::Tensor& d_lengths, Communicator& comm) {
   return d_lengths.defined() ? comm.reduce_scatter(d_lengths).wait() : at::Tensor();
 }
 
-/// The backbone's backward, from the loss's gradients by this rank's embeddings.
-void backward(const Embeddings& x, const at::Tensor& d_unit, const at::Tensor& d_lengths,
-              const LossScaler* scaler) {
-  const auto scaled = [&](const at::Tensor& gradient) {
-    return scaler == nullptr ? gradient : scaler->scaled(gradient);
-  };
-  if (!d_lengths.defined()) return x.unit.backward(scaled(d_unit));
-  torch::autograd::backward({x.unit, x.lengths}, {scaled(d_unit), scaled(d_lengths)});
-}
-
 /// [1]: not 0 if a step with these numbers must be skipped.
 at::Tensor not_finite(const at::Tensor& loss, const at::Tensor& norm) {
   return (loss + norm).isfinite().logical_not().to(at::kFloat).view({1});
@@ -92,8 +70,9 @@ void clip(GradientBuckets& gradients, const at::Tensor& norm, double limit) {
 }  // namespace
 
 PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Training& training) {
-  auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather, precision, scaler] =
+  auto& [backbone, head, gradients, optimizer, comm, clip_norm, gather, precision, scaler, pass] =
       training;
+  if (pass == nullptr) pass = make_backbone_pass(training);
   const at::Device device = head.device();
 
   const at::Tensor pixels = send(pixels_of(batch), device);  // [b, 112, 112, 3]
@@ -106,10 +85,9 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
   for (std::int64_t part = 0; part < plan.micro_batches; ++part) {
     const std::int64_t first = part * samples;  // place of the micro-batch in the global batch
     const bool last = part + 1 == plan.micro_batches;
-    const at::Tensor images = to_network_input(pixels.narrow(0, part * share, share));
-    backbone.set_draws(plan.step, first + comm.rank() * share);
-    const Embeddings x = embed(images, training);           // [share, d] unit rows
-    const Embeddings all = gather_embeddings(x, training);  // [samples, d]
+    backbone.set_draws(plan.step, first + comm.rank() * share, share);
+    const Embeddings x = pass->forward(pixels.narrow(0, part * share, share));  // [share, d]
+    const Embeddings all = gather_embeddings(x, training);                      // [samples, d]
 
     head.forward(all, comm, first);  // pass 1: softmax and d_embeddings, tile by tile
     head.exchange(comm);             // 24 bytes a sample; now the loss is known
@@ -117,14 +95,13 @@ PendingStep train_step(const StepPlan& plan, const Batch& batch, double lr, Trai
     Pending dx = comm.reduce_scatter(head.d_embeddings());
     if (!last) {
       head.accumulate(dx);
-    } else {
-      if (scaler == nullptr) head.update(lr, dx);  // pass 2: centres updated, while dx travels
-      gradients.send_when_full();
+    } else if (scaler == nullptr) {
+      head.update(lr, dx);  // pass 2: centres updated, while dx travels
     }
     const at::Tensor d_unit = dx.wait();
-    backward(x, d_unit, reduce_lengths(head.d_lengths(), comm), scaler);
+    // The last one leaves sums over ranks, because the loss is the mean over the global batch.
+    pass->backward(d_unit, reduce_lengths(head.d_lengths(), comm), last);
   }
-  gradients.finish();  // sums over ranks, because the loss is the mean over the global batch
 
   const at::Tensor overflow = scaler == nullptr ? at::Tensor() : scaler->unscale(gradients.flat());
   const at::Tensor loss = head.loss_tensor(), norm = gradients.norm();

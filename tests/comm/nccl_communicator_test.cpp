@@ -92,6 +92,8 @@ TEST(NcclCommunicatorDeathTest, AStartThatARankDoesNotJoinEndsWithASentence) {
       {
         std::jthread other([] {
           const auto comm = make_gloo_communicator(of_two(1, 29513), std::chrono::seconds(60));
+          at::Tensor id = at::empty({128}, at::kByte);  // by which it could join
+          comm->broadcast(id).wait();
           std::this_thread::sleep_for(std::chrono::seconds(60));
         });
         auto host = make_gloo_communicator(of_two(0, 29513), std::chrono::seconds(60));

@@ -43,7 +43,7 @@ TEST_F(BackboneFile, WhatIsSavedIsLoaded) {
   const auto path = folder_ / "model.safetensors";
   for (const std::string name : {"tiny", "mbf", "vit_t"}) {
     const auto saved = make_backbone(name, 8, 1);
-    saved->set_draws(0, 0);
+    saved->set_draws(0, 0, 2);
     saved->forward(torch::randn({2, 3, 112, 112}));  // changes the running statistics
     save_backbone(*saved, name, 8, path);
     const auto want = state_of(*saved), got = state_of(*load_backbone(path));

@@ -28,7 +28,7 @@ std::shared_ptr<Backbone> without_batch_statistics(const VitShape& shape, std::u
 
 torch::Tensor forward(Backbone& backbone, const torch::Tensor& images, std::int64_t step,
                       std::int64_t first_image) {
-  backbone.set_draws(step, first_image);
+  backbone.set_draws(step, first_image, images.size(0));
   return backbone.forward(images);
 }
 

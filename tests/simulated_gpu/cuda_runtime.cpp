@@ -185,7 +185,17 @@ std::recursive_mutex mutex;
 Timeline streams;
 thread_local int current_device = 0;
 thread_local bool at_work = false;  ///< work that is submitted now is part of the running work
-thread_local Graph* recording = nullptr;
+thread_local Graph* recording = nullptr;  ///< begun by this thread
+std::vector<Graph*> recordings;           ///< of all threads
+
+/// The graph that work on this stream becomes a part of, or null. A backward pass puts its work on
+/// the stream from a thread of its own.
+Graph* recording_of(cudaStream_t stream) {
+  for (Graph* const graph : recordings) {
+    if (stream == graph->origin || graph->streams.count(stream) > 0) return graph;
+  }
+  return nullptr;
+}
 
 cudaError_t make(cudaEvent_t* event) {
   *event = reinterpret_cast<cudaEvent_t>(new Event{.device = current_device});
@@ -222,8 +232,10 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t str
   return cudaSuccess;
 }
 
-cudaStreamCaptureStatus capture_status() {
-  return recording == nullptr ? cudaStreamCaptureStatusNone : cudaStreamCaptureStatusActive;
+cudaStreamCaptureStatus capture_status(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  return recording_of(stream) == nullptr ? cudaStreamCaptureStatusNone
+                                         : cudaStreamCaptureStatusActive;
 }
 
 }  // namespace
@@ -237,15 +249,13 @@ Access::~Access() {
 
 void submit(cudaStream_t stream, std::function<void()> work) {
   if (at_work) return work();
-  if (recording != nullptr) {
-    if (stream != recording->origin && recording->streams.count(stream) == 0) {
-      std::fprintf(stderr,
-                   "simulated GPU: a graph is recorded, and work is put on another stream\n");
-      std::abort();
-    }
-    return recording->streams.put(stream, std::move(work));
-  }
   const std::lock_guard lock(mutex);
+  if (Graph* const graph = recording_of(stream); graph != nullptr)
+    return graph->streams.put(stream, std::move(work));
+  if (recording != nullptr) {
+    std::fprintf(stderr, "simulated GPU: a graph is recorded, and work is put on another stream\n");
+    std::abort();
+  }
   streams.put(stream, std::move(work));
   get_on([&] { get_on_by_themselves(stream); });
 }
@@ -253,8 +263,16 @@ void finish(cudaStream_t stream) {
   if (at_work) return;
   get_on([&] { streams.advance(stream); });
 }
-bool is_recording() {
-  return recording != nullptr;
+bool is_recording(cudaStream_t stream) {
+  if (at_work) return false;
+  const std::lock_guard lock(mutex);
+  return recording_of(stream) != nullptr;
+}
+void do_now(const std::function<void()>& work) {
+  get_on([&] {
+    streams.advance_all();
+    work();
+  });
 }
 bool is_device_memory(const void* at) {
   return DeviceMemory::instance().holds(at);
@@ -368,14 +386,18 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   return streams.is_done(stream, streams.count(stream)) ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (recording != nullptr) return cudaErrorStreamCaptureUnsupported;
+  if (is_recording(stream)) return cudaErrorStreamCaptureUnsupported;
   finish(stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::lock_guard lock(mutex);
-  Timeline& here = recording != nullptr ? recording->streams : streams;
   if (at(event).of == nullptr) return cudaSuccess;  // it was never recorded
+  Graph* graph = recording_of(stream);
+  for (Graph* const other : recordings) {
+    if (at(event).of == &other->streams) graph = other;  // the stream joins the graph
+  }
+  Timeline& here = graph != nullptr ? graph->streams : streams;
   if (at(event).of != &here) return cudaErrorStreamCaptureIsolation;
   here.put_wait(stream, at(event).stream, at(event).count);
   return cudaSuccess;
@@ -413,7 +435,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
-  Timeline& here = recording != nullptr ? recording->streams : streams;
+  Graph* const graph = recording_of(stream);
+  Timeline& here = graph != nullptr ? graph->streams : streams;
   at(event) = {&here, stream, here.count(stream), at(event).device};
   return cudaSuccess;
 }
@@ -427,22 +450,26 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
   return cudaSuccess;
 }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = capture_status();
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = capture_status(stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* status,
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
                                      unsigned long long*, cudaGraph_t*, const cudaGraphNode_t**,
                                      const cudaGraphEdgeData**, size_t*) {
-  *status = capture_status();
+  *status = capture_status(stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const std::lock_guard lock(mutex);
   recording = new Graph{.origin = stream};
+  recordings.push_back(recording);
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  const std::lock_guard lock(mutex);
   *graph = reinterpret_cast<cudaGraph_t>(recording);
+  std::erase(recordings, recording);
   recording = nullptr;
   return cudaSuccess;
 }

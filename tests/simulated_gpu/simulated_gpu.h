@@ -25,7 +25,11 @@ namespace simulated_gpu {
 void submit(cudaStream_t stream, std::function<void()> work);
 /// Returns when all work on the stream is done.
 void finish(cudaStream_t stream);
-bool is_recording();
+/// Whether work on the stream is recorded.
+bool is_recording(cudaStream_t stream);
+/// Does work at once, after everything that waits on the streams: for what must be known while a
+/// graph is recorded.
+void do_now(const std::function<void()>& work);
 bool is_device_memory(const void* at);
 
 /// While one of these lives, this thread may touch the GPU's memory.

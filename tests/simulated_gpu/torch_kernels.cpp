@@ -199,7 +199,7 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
   TORCH_CHECK(self.is_cpu() || source.is_cpu() || self.device() == source.device(),
               "a copy between GPUs");
   for (const at::Tensor& end : {self, source}) {
-    TORCH_CHECK(end.is_cuda() || !simulated_gpu::is_recording(),
+    TORCH_CHECK(end.is_cuda() || !simulated_gpu::is_recording(current()),
                 "a graph copies from or to the host");
   }
   // Pinned memory is kept until it was copied; a GPU's memory may belong to somebody else by then.
@@ -222,7 +222,8 @@ at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& to) {
   return on_host(to).copy_(on_host(self));
 }
 at::Scalar item(const at::Tensor& self) {
-  TORCH_CHECK(!simulated_gpu::is_recording(), "a graph is recorded, and the host reads a number");
+  TORCH_CHECK(!simulated_gpu::is_recording(current()),
+              "a graph is recorded, and the host reads a number");
   const Now now;
   return at::_local_scalar_dense(on_host(self));
 }
@@ -255,6 +256,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
     const at::Tensor& x, const MaybeTensor& weight, const MaybeTensor& bias,
     const MaybeTensor& mean, const MaybeTensor& variance, bool training, double momentum,
     double epsilon) {
+  TORCH_CHECK(!simulated_gpu::is_recording(current()), "a graph has a plain batch normalisation");
   const Now now;
   const at::AutoDispatchBelowAutograd plainly;
   const auto [y, of_batch, deviation] =
@@ -301,21 +303,26 @@ int argument_of(const c10::FunctionSchema& schema, const c10::Argument& result) 
   return found == arguments.end() ? -1 : static_cast<int>(found - arguments.begin());
 }
 
+/// The value with every tensor as f gives it.
+template <class F>
+c10::IValue with_tensors(const c10::IValue& value, const F& f) {
+  if (value.isTensor()) return f(value.toTensor());
+  if (!value.isTensorList()) return value;
+  c10::List<at::Tensor> list;
+  for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(f(tensor));
+  return list;
+}
+
 /// The same, without sharing ownership of a GPU's memory.
 c10::IValue borrowed(const c10::IValue& value) {
-  const auto borrow = [](const at::Tensor& tensor) {
+  return with_tensors(value, [](const at::Tensor& tensor) {
     if (!tensor.defined() || tensor.is_cpu()) return tensor;
     return at::for_blob(const_cast<void*>(tensor.const_data_ptr()), tensor.sizes())
         .strides(tensor.strides())
         .options(tensor.options().requires_grad(false))
         .target_device(tensor.device())
         .make_tensor();
-  };
-  if (value.isTensor()) return borrow(value.toTensor());
-  if (!value.isTensorList()) return value;
-  c10::List<at::Tensor> list;
-  for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(borrow(tensor));
-  return list;
+  });
 }
 
 /// Whether the operator allocates tensors, or resizes an empty one to its result.
@@ -329,12 +336,58 @@ bool makes_memory(const c10::FunctionSchema& schema, const torch::jit::Stack& st
   });
 }
 
+/// Results have their places in a graph, and each launch fills them. Their sizes are found by doing
+/// the work now, in host memory: a place may be one that earlier work of the graph still reads.
+void record_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const torch::jit::Stack taken = torch::jit::pop(*stack, op.schema().arguments().size());
+  at::Device gpu(at::kCUDA);
+  torch::jit::Stack lent, trial;
+  for (const c10::IValue& value : taken) {
+    lent.push_back(borrowed(value));
+    trial.push_back(with_tensors(value, [&](const at::Tensor& tensor) {
+      if (tensor.defined() && tensor.is_cuda()) gpu = tensor.device();
+      return on_host(tensor);
+    }));
+  }
+  simulated_gpu::do_now([&] {
+    const at::AutoDispatchBelowAutograd plainly;
+    op.callBoxed(&trial);
+  });
+  torch::jit::Stack results;
+  for (const c10::IValue& value : trial) {
+    const c10::IValue place = with_tensors(value, [&](const at::Tensor& tensor) {
+      return tensor.defined()
+                 ? at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(gpu))
+                 : tensor;
+    });
+    stack->push_back(place);
+    results.push_back(borrowed(place));
+  }
+  simulated_gpu::submit(current(), [op, lent, results] {
+    const at::AutoDispatchBelowAutograd plainly;
+    torch::jit::Stack again = lent;
+    at::native::cpu_fallback(op, &again);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      c10::List<at::Tensor> made;
+      with_tensors(again[i], [&](const at::Tensor& tensor) {
+        made.push_back(tensor);
+        return tensor;
+      });
+      std::size_t next = 0;
+      with_tensors(results[i], [&](const at::Tensor& place) {
+        if (place.defined()) on_host(place).copy_(on_host(made.get(next)));
+        ++next;
+        return place;
+      });
+    }
+  });
+}
+
 void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   require_one_gpu(op, *stack);
   const auto& schema = op.schema();
   if (makes_memory(schema, *stack)) {
-    TORCH_CHECK(!simulated_gpu::is_recording(), "a graph has ", op.operator_name(),
-                " make a tensor");
+    if (simulated_gpu::is_recording(current())) return record_on_cpu(op, stack);
     const Now now;
     return at::native::cpu_fallback(op, stack);
   }
@@ -376,5 +429,11 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("mm.dtype_out", TORCH_FN(product));
   m.impl("baddbmm.dtype_out", TORCH_FN(add_product));
   m.impl("native_batch_norm", TORCH_FN(batch_norm));
+  // As a whole: what LibTorch makes of them without cuDNN, or for a device that has no kernel,
+  // forgets channels_last or is a batch normalisation.
+  m.impl("native_layer_norm", torch::CppFunction::makeFromBoxedFunction<&on_cpu>());
+  m.impl("native_layer_norm_backward", torch::CppFunction::makeFromBoxedFunction<&on_cpu>());
+  m.impl("convolution", torch::CppFunction::makeFromBoxedFunction<&on_cpu>());
+  m.impl("convolution_backward", torch::CppFunction::makeFromBoxedFunction<&on_cpu>());
   m.impl("_fused_sdp_choice", TORCH_FN(attention_way));
 }

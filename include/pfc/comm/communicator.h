@@ -92,6 +92,11 @@ class Communicator {
   /// What was sent so far, in the order of kCollectives.
   const TrafficByCollective& traffic() const { return traffic_; }
 
+  /// Whether a CUDA graph can hold its collectives.
+  virtual bool is_recordable() const { return false; }
+  /// A graph that holds collectives with this traffic was put on the current stream again.
+  void relaunched(const TrafficByCollective& recorded);
+
  protected:
   Communicator(int rank, int world, at::Device device = at::kCPU)
       : rank_(rank), world_(world), device_(device) {}
@@ -103,6 +108,9 @@ class Communicator {
   virtual Pending start_all_reduce(at::Tensor& tensor, const std::string& call) = 0;
   virtual Pending start_broadcast(at::Tensor& tensor, const std::string& call) = 0;
   virtual void do_barrier(const std::string& call) = 0;
+  // What a back end implements that is recordable.
+  virtual bool is_recording() const { return false; }
+  virtual void watch_relaunched() {}
 
  private:
   friend class StagedCommunicator;  // it hands its calls on to another communicator

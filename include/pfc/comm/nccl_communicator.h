@@ -20,7 +20,7 @@ namespace pfc {
 /// thread of its own, with a sentence that names rank and call. It should end the process: other
 /// threads may wait for the GPU forever, where no exception reaches them.
 ///
-/// Collectives can be a part of a CUDA graph. Nobody watches those when the graph is launched.
+/// Collectives can be a part of a CUDA graph, whose launches `relaunched` watches.
 std::unique_ptr<Communicator> make_nccl_communicator(
     const Launch& launch, std::unique_ptr<Communicator> host, std::chrono::seconds timeout,
     std::function<void(const std::string&)> when_stuck);

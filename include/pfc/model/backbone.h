@@ -27,13 +27,20 @@ class Backbone : public torch::nn::Module {
   void freeze(const std::vector<std::string>& parts);
   void train(bool on = true) override;
 
-  /// Tells the network which images the next forward pass in training has: those of a step's global
-  /// batch, beginning at position `first_image`. Random draws of a network (stochastic depth,
-  /// hidden tokens) are a function of (make_backbone's seed, step, position), so ranks,
+  /// Tells the network which images the next forward pass in training has: `images` of a step's
+  /// global batch, beginning at position `first_image`. Random draws of a network (stochastic
+  /// depth, hidden tokens) are a function of (make_backbone's seed, step, position), so ranks,
   /// micro-batches and resuming do not change them. A network that draws throws std::logic_error if
   /// it was not told; other networks ignore it.
   virtual void set_draws([[maybe_unused]] std::int64_t step,
-                         [[maybe_unused]] std::int64_t first_image) {}
+                         [[maybe_unused]] std::int64_t first_image,
+                         [[maybe_unused]] std::int64_t images) {}
+
+  /// Whether training on a GPU may record `forward` and its backward pass once, as a CUDA graph,
+  /// and launch the record at each step: the host never waits for the GPU in it, draws nothing at
+  /// random but in set_draws, and does the same for every batch of a size. The networks that are
+  /// built in are recordable.
+  virtual bool is_recordable() const { return false; }
 
   /// The name for messages and exported files: make_backbone's name for the network, otherwise its
   /// class.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "pfc/comm/communicator.h"
@@ -10,6 +11,7 @@
 #include "pfc/model/backbone.h"
 #include "pfc/plan/step_plan.h"
 #include "pfc/train/backbone_optimizer.h"
+#include "pfc/train/backbone_pass.h"
 #include "pfc/train/gradient_buckets.h"
 #include "pfc/train/loss_scaler.h"
 #include "pfc/train/pending_values.h"
@@ -32,6 +34,8 @@ struct Training {
   /// float16. Its parameters, its last layers and the head's arithmetic are float32.
   at::ScalarType precision = at::kFloat;
   LossScaler* scaler = nullptr;
+  /// Made by the first step.
+  std::unique_ptr<BackbonePass> pass = nullptr;
 };
 
 struct StepResult {
