@@ -55,7 +55,7 @@ def test_train_py_runs_under_torchrun(faces: pathlib.Path, tmp_path: pathlib.Pat
     script = [EXAMPLES / "train.py", faces, "--output", tmp_path]
     found = accuracies(run(*torchrun, *script, "--epochs", "5"))
     assert len(found) == 5 and max(found[-2:]) > 55
-    assert (tmp_path / "rank1.pt").exists()
+    assert (tmp_path / "rank1_of_2.pt").exists()
 
 
 def test_the_notebook_runs_and_is_stored_without_outputs(tmp_path: pathlib.Path) -> None:

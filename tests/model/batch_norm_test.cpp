@@ -5,13 +5,13 @@ namespace pfc {
 namespace {
 
 // In float32 the CPU's kernels are used, in float64 the plain operators.
-constexpr NormRun kFloat32{torch::kFloat32, torch::kFloat32, torch::kFloat32};
+const NormRun in_float32{torch::kFloat32, torch::kFloat32, torch::kFloat32};
 constexpr double kTolerance = 1e-5;
 
 class BatchNormPRelu : public testing::TestWithParam<NormCase> {};
 
 TEST_P(BatchNormPRelu, KernelsEqualThePlainOperatorsInDoublePrecision) {
-  expect_close(kFloat32(GetParam()), norm_in_float64()(GetParam()), kTolerance);
+  expect_close(in_float32(GetParam()), norm_in_float64()(GetParam()), kTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -24,14 +24,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(BatchNormPRelu, AMeanFarFromZeroCostsNoPrecisionOfTheVariance) {
   const NormCase far{8, 16, 28, 1000, true};
-  const auto got = named(kFloat32(far), "running_var"),
+  const auto got = named(in_float32(far), "running_var"),
              want = named(norm_in_float64()(far), "running_var");
   EXPECT_LE(((got - want) / want).abs().max().item<double>(), 1e-5);
 }
 
 TEST(BatchNormPRelu, TheSameThreadsGiveTheSameBits) {
   const NormCase c{8, 32, 28, 0, true};
-  const auto first = kFloat32(c), second = kFloat32(c);
+  const auto first = in_float32(c), second = in_float32(c);
   for (std::size_t i = 0; i < first.size(); ++i)
     EXPECT_TRUE(torch::equal(first[i].second, second[i].second)) << first[i].first;
 }
