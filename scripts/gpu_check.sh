@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # Checks the head and training on this machine's NVIDIA GPU: first the theorems of gpu_tests, for every kernel, the head
-# and training of r18; then speed, compared with plain LibTorch and with the card's own ceilings. Takes minutes; the table
-# is printed last.
+# and training of r18; then speed: a table of whole training steps beside PyTorch's, and the head compared with plain
+# LibTorch and with the card's own ceilings. Takes minutes; most of them go into torch.compile.
 #
-#   scripts/gpu_check.sh [--sanitize | --profile]
+#   scripts/gpu_check.sh [--sanitize | --profile | --steps [OPTIONS]]
 #
 # It needs nvcc, CMake, a C++ compiler, PyTorch 2.11 or later in `python3`, and GoogleTest, and downloads nothing. A
 # folder that holds GoogleTest's include/ and lib/ may be carried here and named by GTest_ROOT. With --sanitize the kernels
 # also run under compute-sanitizer; with --profile there are only tables of how long the head's GEMMs and each kernel of a
-# step take, of the head's and of training's. Exit status 77: no GPU.
+# step take, of the head's and of training's; with --steps there is only the table of whole steps, or a part of it: the
+# options are those of bench/whole_steps.py (--networks r50). Exit status 77: no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sanitize=no part=()
+sanitize=no part=all
 case "${1:-}" in
   '') ;;
   --sanitize) sanitize=yes ;;
-  --profile) part=(--profile) ;;
+  --profile) part=profile ;;
+  --steps) part=steps; shift ;;
   -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
 esac
@@ -41,21 +43,24 @@ cmake -S . -B build/gpu_check -G "$generator" -DCMAKE_BUILD_TYPE=Release "-DCMAK
   { cat build/gpu_check/configure.log; exit 1; }
 cmake --build build/gpu_check --parallel >build/gpu_check/build.log 2>&1 || { tail -60 build/gpu_check/build.log; exit 1; }
 
-failed=0
-if [ ${#part[@]} -eq 0 ]; then
-  build/gpu_check/bin/gpu_tests || failed=$?
-  if [ $failed -eq 77 ]; then exit 77; fi
-  for ranks in 2 4; do
-    echo "== $ranks ranks that share the GPU"
-    tests/start_ranks.sh $ranks build/gpu_check/bin/gpu_tests --gtest_brief=1 '--gtest_filter=RanksGpuTraining.*' || failed=1
-  done
-fi
-build/gpu_check/bin/gpu_check "${part[@]}"
-if [ $failed -ne 0 ]; then
-  echo "CHECKS FAILED: see gpu_tests above"
+case $part in
+  profile) exec build/gpu_check/bin/gpu_check --profile ;;
+  steps) exec python3 bench/whole_steps.py build/gpu_check/bin/gpu_check "$@" ;;
+esac
+failed=
+build/gpu_check/bin/gpu_tests || { [ $? -ne 77 ] || exit 77; failed=gpu_tests; }
+for ranks in 2 4; do
+  echo "== $ranks ranks that share the GPU"
+  tests/start_ranks.sh $ranks build/gpu_check/bin/gpu_tests --gtest_brief=1 '--gtest_filter=RanksGpuTraining.*' ||
+    failed="$failed RanksGpuTraining"
+done
+python3 bench/whole_steps.py build/gpu_check/bin/gpu_check || failed="$failed whole_steps.py"
+build/gpu_check/bin/gpu_check || failed="$failed gpu_check"
+if [ -n "$failed" ]; then
+  echo "CHECKS FAILED: see above what these say: $failed"
   exit 1
 fi
-if [ ${#part[@]} -eq 0 ]; then echo "all checks passed"; fi
+echo "all checks passed"
 if [ $sanitize = yes ]; then
   for tool in memcheck racecheck; do
     echo "== compute-sanitizer, $tool"

@@ -40,27 +40,40 @@ struct HeadCase {
 };
 std::vector<GlobalClass> labels_of(const HeadCase& c, std::int64_t step);
 
+/// The best that the card can do.
+struct Ceilings {
+  double bytes_a_second = 0,
+         flops_a_second = 0;  ///< a copy's, read and written; a GEMM's in bfloat16
+};
+Ceilings measure_ceilings();
+
 // The parts. Each prints what it finds.
 
-/// Measures the speed of whole steps of r18 with the head.
-void measure_training();
-/// Compares the head's speed with plain LibTorch and with the card's own ceilings.
+/// Compares the head's speed with plain LibTorch and with the card's own ceilings, and measures it
+/// with a hundred million identities.
 void measure_heads();
 /// Measures the speed of a tile's GEMMs, and with LibTorch's profiler how long each kernel takes in
 /// a step of the head and of training.
 void profile();
 
-/// What a process measures. Each measurement has a process of its own, so that none finds memory of
-/// another.
+// What a process measures. Each measurement has a process of its own, so that none finds memory of
+// another, and one that runs out of it ends only itself.
+
 struct HeadArguments {
   std::int64_t identities = 0;
   double rate = 0;
   NumberType table = NumberType::kFloat32;
-  std::string way = {};  ///< "ours", "host" (its table in host memory), "dense", "gather"
+  /// "ours", "host" (its table in host memory), "stateless" (without momentum), "dense", "gather"
+  std::string way = {};
 
   HeadCase head_case() const;
 };
-/// Prints milliseconds, or that it does not fit, and ends this process.
-[[noreturn]] void measure_one(const HeadArguments& arguments);
+/// Prints milliseconds a step and the peak of the GPU's memory in GB; or why it was not run.
+void measure_head(const HeadArguments& arguments);
+
+struct SmallTrainingOptions;
+/// Makes whole training steps for so many seconds. Prints, as JSON, seconds a step, the peak of the
+/// GPU's memory in bytes, and the last loss.
+void measure_training(const SmallTrainingOptions& options, double seconds);
 
 }  // namespace pfc::gpu_check

@@ -1,11 +1,9 @@
-#include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 
 #include <torch/nn/functional/normalization.h>
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,7 +15,9 @@
 #include "median.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
+#include "pfc/base/memory.h"
 #include "pfc/comm/gpus.h"
+#include "pfc/head/head_memory.h"
 #include "run_self.h"
 
 namespace pfc::gpu_check {
@@ -44,14 +44,6 @@ double milliseconds(int rounds, int calls, const std::function<void()>& body) {
   return median(std::move(times));
 }
 
-namespace {
-
-/// The best that the card can do.
-struct Ceilings {
-  double bytes_a_second = 0,
-         flops_a_second = 0;  ///< a copy's, read and written; a GEMM's in bfloat16
-};
-
 Ceilings measure_ceilings() {
   const at::Tensor from = torch::empty({std::int64_t{1} << 30}, at::TensorOptions(kGpu)).uniform_();
   const at::Tensor to = torch::empty_like(from);
@@ -66,26 +58,31 @@ Ceilings measure_ceilings() {
           2 * size * size * size / gemm * 1e3};
 }
 
+namespace {
+
 std::int64_t sampled_rows(const HeadCase& c) {
   const ClassSampler sampler({.sample_rate = c.rate}, ClassShard(c.identities, 0, 1));
   return sampler.draw(0, labels_of(c, 0)).count();
 }
 
-/// For a step: 6·B·S·d operations, 8 if probabilities are computed again; 3 rows and 2 states of
-/// each sampled row.
+/// For a step: 6·B·S·d operations, 8 if probabilities are computed again; each sampled row is moved
+/// three times, and what its optimizer keeps twice.
 double roofline_ms(const HeadCase& c, const Ceilings& ceilings) {
   const std::int64_t sampled = sampled_rows(c);
   const bool again = PartialFc::keep(c.head, sampled, c.batch) == PartialFc::Keep::kNothing;
   const double numbers = static_cast<double>(sampled) * static_cast<double>(kDim);
   const double flops = (again ? 8 : 6) * static_cast<double>(c.batch) * numbers;
-  const double bytes = numbers * (3.0 * static_cast<double>(bytes_of(c.head.table.weights)) +
-                                  2.0 * static_cast<double>(bytes_of(c.head.table.state)));
+  const double weights = static_cast<double>(sampled * kDim * bytes_of(c.head.table.weights)),
+               all = static_cast<double>(sampled * bytes_a_row(c.head.table));
+  const double bytes = weights + 2 * all;
   return 1e3 * (flops / ceilings.flops_a_second + bytes / ceilings.bytes_a_second);
 }
 
+/// The median of five rounds; with a hundred million identities they are 50 steps.
 double our_ms(const HeadCase& c) {
   OurHead head(c);
-  const double ms = milliseconds(5, head.sampled() > 500'000 ? 4 : 12, [&] { head.step(); });
+  const int calls = c.identities >= 100'000'000 ? 10 : head.sampled() > 500'000 ? 4 : 12;
+  const double ms = milliseconds(5, calls, [&] { head.step(); });
   if (!std::isfinite(head.loss())) throw Error("the loss is not finite");
   return ms;
 }
@@ -113,58 +110,48 @@ double least_bytes(const HeadCase& c, bool dense) {
   return weights + 2 * sampled * static_cast<double>(c.batch) * sizeof(float);
 }
 
-std::string measured(const HeadArguments& arguments) {
+/// By arithmetic: why our head would not fit; empty if it does.
+std::string why_not(const HeadCase& c) {
+  const ClassShard shard(c.identities, 0, 1);
+  const ClassSampler sampler({.sample_rate = c.rate}, shard);
+  const HeadMemory need = head_memory(
+      c.head, shard,
+      {.rows = sampler.most_rows(c.batch), .samples = c.batch, .threads = tiles_at_once(kGpu)});
+  const auto free = gpu_properties(0).free_bytes, host = available_memory();
+  if (need.on_device() > free) {
+    return "it takes " + size_text(need.on_device()) + " of the card's memory, and " +
+           size_text(free) + " are free";
+  }
+  if (need.table_is_apart && need.table > host) {
+    return "the table takes " + size_text(need.table) + " of the host's memory, and " +
+           size_text(host) + " are free";
+  }
+  return "";
+}
+
+/// What a process that measures a head has printed.
+struct Measured {
+  std::string said = {};
+  double ms = 0, gigabytes = 0;  ///< 0 if it was not run
+
+  std::string cell() const { return ms > 0 ? format("%.3f", ms) : said.substr(0, said.find(':')); }
+};
+
+Measured measured(const HeadArguments& arguments) {
   try {
     const std::optional<std::string> printed =
         run_self({"--head", std::to_string(arguments.identities), std::to_string(arguments.rate),
                   std::string(name_of(arguments.table)), arguments.way});
-    return printed ? printed->substr(0, printed->find('\n')) : "killed";
+    Measured found{.said = printed ? printed->substr(0, printed->find('\n')) : "killed"};
+    std::sscanf(found.said.c_str(), "%lf %lf", &found.ms, &found.gigabytes);
+    return found;
   } catch (const Error&) {
     fail("measuring " + arguments.way);
-    return "failed";
+    return {.said = "failed"};
   }
 }
 
-}  // namespace
-
-HeadCase HeadArguments::head_case() const {
-  HeadCase c{.identities = identities, .rate = rate};
-  c.head.table = {.dim = kDim,
-                  .weights = table,
-                  .state = table,
-                  .device = kGpu,
-                  .in_host_memory = way == "host"};
-  c.head.workspace_bytes = std::int64_t{4} << 30;
-  return c;
-}
-
-void measure_one(const HeadArguments& arguments) {
-  const HeadCase c = arguments.head_case();
-  const bool ours = arguments.way == "ours" || arguments.way == "host",
-             dense = arguments.way == "dense";
-  try {
-    if (!ours && least_bytes(c, dense) > static_cast<double>(gpu_properties(0).free_bytes)) {
-      std::printf("does not fit\n");
-    } else {
-      std::printf("%.3f\n", ours ? our_ms(c) : plain_ms(c, dense));
-    }
-  } catch (const c10::OutOfMemoryError&) {
-    std::printf("does not fit\n");
-  } catch (const Error& error) {  // a table that cannot be reserved
-    std::fprintf(stderr, "%s\n", error.what());
-    std::printf("does not fit\n");
-  }
-  std::fflush(stdout);
-  std::_Exit(0);  // after running out of memory inside autograd, nothing is destroyed in order
-}
-
-void measure_heads() {
-  const Ceilings ceilings = measure_ceilings();
-  give_memory_back();
-  std::printf(
-      "\nceilings: %.2f TB/s of copies (read and written), %.0f TFLOP/s in bfloat16 GEMMs of "
-      "8192\n\n",
-      ceilings.bytes_a_second / 1e12, ceilings.flops_a_second / 1e12);
+void compare_heads(const Ceilings& ceilings) {
   std::printf(
       "A step of the head, batch 1024, 512 numbers a centre, SGD, bfloat16 GEMMs; ms, medians\n");
   std::printf("%10s %5s  %-8s %12s %9s %8s  %12s %12s %15s\n", "identities", "r", "table", "ours",
@@ -180,17 +167,76 @@ void measure_heads() {
       return measured(arguments);
     };
     // The plain ways support only float32 tables.
-    const std::string ours = measure("ours"), dense = each.table == kWide ? measure("dense") : "-",
-                      gather = each.table == kWide ? measure("gather") : "-",
-                      host = each.rate < 1 ? measure("host") : "-";
+    const Measured ours = measure("ours");
+    const std::string dense = each.table == kWide ? measure("dense").cell() : "-",
+                      gather = each.table == kWide ? measure("gather").cell() : "-",
+                      host = each.rate < 1 ? measure("host").cell() : "-";
     const double bound = roofline_ms(each.head_case(), ceilings);
-    const double ms = std::strtod(ours.c_str(), nullptr);
-    std::printf("%10s %5.1f  %-8s %12s %9.2f %7.0f%%  %12s %12s %15s\n",
-                grouped(each.identities).c_str(), each.rate,
-                std::string(name_of(each.table)).c_str(), ours.c_str(), bound,
-                ms > 0 ? 100 * bound / ms : 0.0, dense.c_str(), gather.c_str(), host.c_str());
+    std::printf(
+        "%10s %5.1f  %-8s %12s %9.2f %7.0f%%  %12s %12s %15s\n", grouped(each.identities).c_str(),
+        each.rate, std::string(name_of(each.table)).c_str(), ours.cell().c_str(), bound,
+        ours.ms > 0 ? 100 * bound / ours.ms : 0.0, dense.c_str(), gather.c_str(), host.c_str());
     std::fflush(stdout);
   }
+}
+
+void measure_many_identities(const Ceilings& ceilings) {
+  constexpr std::int64_t kMany = 100'000'000;
+  std::printf("\n%s identities on one card, in bfloat16 and without momentum; 50 steps\n",
+              grouped(kMany).c_str());
+  for (const double rate : {0.001, 0.01}) {
+    const HeadArguments arguments{kMany, rate, NumberType::kBFloat16, "stateless"};
+    const Measured ours = measured(arguments);
+    std::printf("r %.3f: ", rate);
+    if (ours.ms > 0) {
+      const double bound = roofline_ms(arguments.head_case(), ceilings);
+      std::printf("%.4f s a step, %.0f%% of its roofline's speed, %.1f GB\n", ours.ms / 1e3,
+                  100 * bound / ours.ms, ours.gigabytes);
+    } else {
+      std::printf("not run, %s\n", ours.said.c_str());
+    }
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+HeadCase HeadArguments::head_case() const {
+  HeadCase c{.identities = identities, .rate = rate};
+  c.head.table = {.dim = kDim,
+                  .weights = table,
+                  .state = table,
+                  .device = kGpu,
+                  .in_host_memory = way == "host"};
+  if (way == "stateless") c.head.table.optimizer.momentum = 0;
+  c.head.workspace_bytes = std::int64_t{4} << 30;
+  return c;
+}
+
+void measure_head(const HeadArguments& arguments) {
+  const HeadCase c = arguments.head_case();
+  const bool dense = arguments.way == "dense", plain = dense || arguments.way == "gather";
+  if (plain && least_bytes(c, dense) > static_cast<double>(gpu_properties(0).free_bytes)) {
+    std::printf("does not fit\n");
+    return;
+  }
+  if (const std::string reason = plain ? "" : why_not(c); !reason.empty()) {
+    std::printf("does not fit: %s\n", reason.c_str());
+    return;
+  }
+  const double ms = plain ? plain_ms(c, dense) : our_ms(c);
+  std::printf("%.3f %.1f\n", ms, static_cast<double>(peak_gpu_memory(0)) / 1e9);
+}
+
+void measure_heads() {
+  const Ceilings ceilings = measure_ceilings();
+  give_memory_back();
+  std::printf(
+      "ceilings: %.2f TB/s of copies (read and written), %.0f TFLOP/s in bfloat16 GEMMs of "
+      "8192\n\n",
+      ceilings.bytes_a_second / 1e12, ceilings.flops_a_second / 1e12);
+  compare_heads(ceilings);
+  measure_many_identities(ceilings);
 }
 
 }  // namespace pfc::gpu_check

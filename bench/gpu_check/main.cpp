@@ -1,16 +1,26 @@
-// How fast a GPU is in training, and with the head beside plain LibTorch and the card's own
-// ceilings. scripts/gpu_check.sh builds and runs it, after gpu_tests.
+// How fast a GPU is with the head, beside plain LibTorch and the card's own ceilings, and what
+// bench/whole_steps.py asks: how fast it is in whole training steps. scripts/gpu_check.sh builds it
+// and runs both, after gpu_tests.
+//
+//   gpu_check [--profile]
+//   gpu_check --ceilings
+//   gpu_check --training NETWORK BATCH PRECISION IDENTITIES RATE SECONDS
+//   gpu_check --head IDENTITIES RATE TABLE WAY    (as it runs itself)
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
+#include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "gpu_check/gpu_check.h"
+#include "gpu_check/small_training.h"
 #include "pfc/base/error.h"
 #include "pfc/comm/gpus.h"
 
@@ -31,22 +41,60 @@ void attempt(void (*part)()) {
   std::fflush(stdout);
 }
 
-/// Measures everything, or profiles.
-int measure(const std::string& part) {
+/// Measures one thing and ends this process.
+[[noreturn]] void measure_and_end(const std::function<void()>& body) {
+  int status = 0;
+  try {
+    body();
+  } catch (const c10::OutOfMemoryError&) {
+    std::printf("does not fit\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gpu_check: %s\n", error.what());
+    status = 1;
+  }
+  std::fflush(stdout);
+  std::_Exit(status);  // after running out of memory inside autograd, nothing is destroyed in order
+}
+
+void print_ceilings() {
+  const Ceilings found = measure_ceilings();
+  std::printf("{\"card\": \"%s\", \"bytes_a_second\": %.0f, \"flops_a_second\": %.0f}\n",
+              gpu_properties(0).name.c_str(), found.bytes_a_second, found.flops_a_second);
+}
+
+HeadArguments head_arguments(const std::vector<std::string>& words) {
+  return {.identities = std::stoll(words[1]),
+          .rate = std::stod(words[2]),
+          .table = *value_named<NumberType>(words[3]),
+          .way = words[4]};
+}
+
+SmallTrainingOptions training_options(const std::vector<std::string>& words) {
+  return {.network = words[1],
+          .precision = words[3] == "float16"    ? at::kHalf
+                       : words[3] == "bfloat16" ? at::kBFloat16
+                                                : at::kFloat,
+          .batch = std::stoll(words[2]),
+          .identities = std::stoll(words[4]),
+          .sample_rate = std::stod(words[5])};
+}
+
+int run(const std::vector<std::string>& words) {
   if (gpus() == 0) {
     std::printf("no GPU here: not run\n");
     return 77;
   }
+  at::manual_seed(7);
+  const std::string part = words.empty() ? "" : words.front();
+  if (part == "--ceilings") measure_and_end(print_ceilings);
+  if (part == "--head" && words.size() == 5)
+    measure_and_end([&] { measure_head(head_arguments(words)); });
+  if (part == "--training" && words.size() == 7)
+    measure_and_end([&] { measure_training(training_options(words), std::stod(words[6])); });
+
   const Gpu card = gpu_properties(0);
   std::printf("%s, %.1f GB\n\n", card.name.c_str(), static_cast<double>(card.bytes) / 1e9);
-  at::manual_seed(7);
-  torch::globalContext().setBenchmarkCuDNN(true);
-  if (part == "--profile") {
-    attempt(profile);
-    return failures() == 0 ? 0 : 1;
-  }
-  attempt(measure_training);
-  attempt(measure_heads);
+  attempt(part == "--profile" ? profile : measure_heads);
   return failures() == 0 ? 0 : 1;
 }
 
@@ -86,15 +134,8 @@ void give_memory_back() {
 }  // namespace pfc::gpu_check
 
 int main(int argc, char** argv) {
-  using namespace pfc::gpu_check;
   try {
-    if (argc == 6 && std::string(argv[1]) == "--head" && pfc::gpus() > 0) {
-      measure_one({.identities = std::atoll(argv[2]),
-                   .rate = std::atof(argv[3]),
-                   .table = *pfc::value_named<pfc::NumberType>(argv[4]),
-                   .way = argv[5]});
-    }
-    const int status = measure(argc > 1 ? argv[1] : "");
+    const int status = pfc::gpu_check::run(std::vector<std::string>(argv + 1, argv + argc));
     std::fflush(stdout);
     return status;
   } catch (const std::exception& error) {

@@ -132,7 +132,7 @@ void profile() {
   }
   give_memory_back();
   for (const auto precision : {at::kBFloat16, at::kHalf}) {
-    SmallTraining run(precision, 256);
+    SmallTraining run({.precision = precision});
     print_profile("training of r18 in " + name(precision) + ", batch 256", [&] { run.step(); });
   }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,25 +13,34 @@
 
 namespace pfc::gpu_check {
 
-/// Steps of r18 on random pixels. Each identity has a picture of its own with noise, so that there
-/// is something to learn. Several ranks synchronise their batch normalisation.
+struct SmallTrainingOptions {
+  std::string network = "r18";
+  at::ScalarType precision = at::kFloat;  ///< float16 comes with the loss scaler
+  std::int64_t batch = 256;
+  std::int64_t identities = 1000;
+  double sample_rate = 0.3;
+};
+
+/// Whole steps, from pixels in host memory to the updates, on few pictures: each of a hundred
+/// identities has a picture of its own with noise, so that there is something to learn. Several
+/// ranks synchronise their batch normalisation.
 class SmallTraining {
  public:
-  SmallTraining(at::ScalarType precision, std::int64_t batch,
-                std::unique_ptr<Communicator> comm = make_self_communicator())
+  explicit SmallTraining(const SmallTrainingOptions& options,
+                         std::unique_ptr<Communicator> comm = make_self_communicator())
       : comm_(std::move(comm)),
-        shard_(kIdentities, comm_->rank(), comm_->world()),
-        sampler_({.sample_rate = 0.3}, shard_),
-        backbone_(on_gpu(*comm_)),
+        shard_(options.identities, comm_->rank(), comm_->world()),
+        sampler_({.sample_rate = options.sample_rate}, shard_),
+        backbone_(on_gpu(options.network, *comm_)),
         head_(head_options(), shard_),
         gradients_(backbone_->parameters(), *comm_),
         optimizer_(make_backbone_optimizer("sgd", backbone_->named_parameters(),
                                            {.momentum = 0.9, .weight_decay = 5e-4})),
         training_{*backbone_, head_, gradients_,           *optimizer_,
-                  *comm_,     5,     NumberType::kFloat32, precision} {
-    if (precision == at::kHalf) training_.scaler = &scaler_.emplace(kGpu);
+                  *comm_,     5,     NumberType::kFloat32, options.precision} {
+    if (options.precision == at::kHalf) training_.scaler = &scaler_.emplace(kGpu);
     backbone_->train();
-    make_batches(batch);
+    make_batches(options.batch);
   }
 
   void step() {
@@ -46,10 +56,10 @@ class SmallTraining {
   double loss() { return made_->wait().loss; }
 
  private:
-  static constexpr std::int64_t kIdentities = 1000, kShown = 100, kBatches = 10;
+  static constexpr std::int64_t kShown = 100, kBatches = 10;
 
-  static std::shared_ptr<Backbone> on_gpu(Communicator& comm) {
-    auto backbone = make_backbone("r18", kDim, 1);
+  static std::shared_ptr<Backbone> on_gpu(const std::string& network, Communicator& comm) {
+    auto backbone = make_backbone(network, kDim, 1);
     if (comm.world() > 1) synchronise_batch_norm(*backbone, comm);
     move_to(kGpu, *backbone);
     return backbone;
@@ -62,7 +72,7 @@ class SmallTraining {
 
   void make_batches(std::int64_t batch) {
     at::manual_seed(1);
-    const at::Tensor pictures = torch::rand({kIdentities, 112, 112, 3});
+    const at::Tensor pictures = torch::rand({kShown, 112, 112, 3});
     for (std::int64_t i = 0; i < kBatches; ++i) {
       StepPlan& plan = plans_.emplace_back();
       std::vector<std::int64_t> identities;

@@ -1,32 +1,29 @@
 #include <chrono>
+#include <cmath>
 #include <cstdio>
-#include <utility>
-#include <vector>
 
 #include "gpu_check/small_training.h"
-#include "median.h"
+#include "pfc/base/error.h"
+#include "pfc/comm/gpus.h"
 
 namespace pfc::gpu_check {
 
-void measure_training() {
-  constexpr std::int64_t kBatch = 256;
-  constexpr int kRounds = 10, kSteps = 10;
-  for (const auto precision : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    {
-      SmallTraining run(precision, kBatch);
-      std::vector<double> seconds;
-      for (int round = 0; round < kRounds; ++round) {
-        const auto begin = std::chrono::steady_clock::now();
-        for (int step = 0; step < kSteps; ++step) run.step();
-        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-        if (round > 0) seconds.push_back(passed.count() / kSteps);
-      }
-      std::printf("training of r18 in %-8s batch %lld: %.0f images/s\n", name(precision).c_str(),
-                  static_cast<long long>(kBatch),
-                  static_cast<double>(kBatch) / median(std::move(seconds)));
-    }
-    give_memory_back();
-  }
+void measure_training(const SmallTrainingOptions& options, double seconds) {
+  constexpr int kWarmUp = 5, kLeast = 2;  // the first fill buffers and record graphs
+  SmallTraining run(options);
+  for (int step = 0; step < kWarmUp; ++step) run.step();
+  wait_for_gpu();
+  int steps = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto passed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  for (; steps < kLeast || passed() < seconds; ++steps) run.step();
+  wait_for_gpu();
+  const double a_step = passed() / steps, loss = run.loss();
+  if (!std::isfinite(loss)) throw Error("the loss is not finite");
+  std::printf("{\"seconds\": %.6f, \"bytes\": %lld, \"loss\": %.3f}\n", a_step,
+              static_cast<long long>(peak_gpu_memory(0)), loss);
 }
 
 }  // namespace pfc::gpu_check

@@ -30,7 +30,7 @@ TEST(GpuTraining, R18EmbedsAsOnTheCpu) {
 TEST(GpuTraining, AHundredStepsOfR18HalveTheLossInEveryPrecision) {
   for (const auto precision : {at::kFloat, at::kBFloat16, at::kHalf}) {
     SCOPED_TRACE(c10::toString(precision));
-    gpu_check::SmallTraining run(precision, 256);
+    gpu_check::SmallTraining run({.precision = precision});
     run.step();
     const double first_loss = run.loss();
     for (int step = 1; step < 100; ++step) run.step();
@@ -40,7 +40,7 @@ TEST(GpuTraining, AHundredStepsOfR18HalveTheLossInEveryPrecision) {
 
 /// Of five steps. Rounding grows from step to step, so the rate is low.
 std::vector<double> losses_of_r18(std::unique_ptr<Communicator> comm) {
-  gpu_check::SmallTraining run(at::kFloat, /*batch=*/16, std::move(comm));
+  gpu_check::SmallTraining run({.batch = 16}, std::move(comm));
   std::vector<double> losses;
   for (int step = 0; step < 5; ++step) {
     run.step();
