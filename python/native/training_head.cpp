@@ -20,9 +20,12 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-/// While it lives, autocast does nothing: the head's arithmetic is float32.
-class WithoutAutocast {
-  c10::impl::ExcludeDispatchKeyGuard guard_{c10::autocast_dispatch_keyset};
+/// While it lives, operators are plain arithmetic. Autocast does nothing, because the head's
+/// numbers are float32; and no operator asks what autograd wants of it, which takes as long as the
+/// work of a small one.
+class PlainArithmetic {
+  c10::impl::ExcludeDispatchKeyGuard autocast_{c10::autocast_dispatch_keyset};
+  at::AutoDispatchBelowADInplaceOrView autograd_;
 };
 
 /// What ranks tell each other before a forward pass, with their labels behind it.
@@ -220,7 +223,7 @@ void TrainingHead::begin(std::vector<GlobalClass> labels, bool trains) {
 
 at::Tensor TrainingHead::run(const at::Tensor& embeddings, const at::Tensor& labels,
                              bool wants_gradient) {
-  const WithoutAutocast without_autocast;
+  const PlainArithmetic plain_arithmetic;
   last_.reset();
   ++forwards_;
   auto [all_labels, trains] = agree(embeddings, labels, wants_gradient);
@@ -256,7 +259,7 @@ at::Tensor TrainingHead::run(const at::Tensor& embeddings, const at::Tensor& lab
 
 at::Tensor TrainingHead::backward(std::int64_t number, const at::Tensor& d_loss) {
   const at::NoGradGuard no_grad;
-  const WithoutAutocast without_autocast;
+  const PlainArithmetic plain_arithmetic;
   require_this_process();
   if (!last_ || last_->number != number) {
     throw Error(number == forwards_
@@ -315,6 +318,7 @@ void TrainingHead::forget_gradient() {
 void TrainingHead::update(double lr, const CenterOptimizer& optimizer, const at::Tensor& grad_scale,
                           const at::Tensor& found_inf) {
   const at::NoGradGuard no_grad;
+  const PlainArithmetic plain_arithmetic;
   require_this_process();
   if (!has_gradient()) {
     throw Error(
