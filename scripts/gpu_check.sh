@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the head and training on this machine's NVIDIA GPU: first the theorems of gpu_tests, for every kernel, the head
-# and training of r18; then speed: a table of whole training steps beside PyTorch's, and the head compared with plain
-# LibTorch and with the card's own ceilings. Takes minutes; most of them go into torch.compile.
+# and training of r18, also on ranks that share the GPU; then speed: a table of whole training steps beside PyTorch's, and
+# the head compared with plain LibTorch and with the card's own ceilings. Takes minutes; most of them go into torch.compile.
 #
 #   scripts/gpu_check.sh [--sanitize | --profile | --steps [OPTIONS]]
 #

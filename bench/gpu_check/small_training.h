@@ -16,6 +16,7 @@ namespace pfc::gpu_check {
 struct SmallTrainingOptions {
   std::string network = "r18";
   at::ScalarType precision = at::kFloat;  ///< float16 comes with the loss scaler
+  std::optional<GemmInput> gemm = {};     ///< of the head; none: the usual one
   std::int64_t batch = 256;
   std::int64_t identities = 1000;
   double sample_rate = 0.3;
@@ -32,7 +33,7 @@ class SmallTraining {
         shard_(options.identities, comm_->rank(), comm_->world()),
         sampler_({.sample_rate = options.sample_rate}, shard_),
         backbone_(on_gpu(options.network, *comm_)),
-        head_(head_options(), shard_),
+        head_(head_options(options.gemm), shard_),
         gradients_(backbone_->parameters(), *comm_),
         optimizer_(make_backbone_optimizer("sgd", backbone_->named_parameters(),
                                            {.momentum = 0.9, .weight_decay = 5e-4})),
@@ -64,9 +65,10 @@ class SmallTraining {
     move_to(kGpu, *backbone);
     return backbone;
   }
-  static PartialFcOptions head_options() {
+  static PartialFcOptions head_options(std::optional<GemmInput> gemm) {
     PartialFcOptions options;
     options.table = {.dim = kDim, .device = kGpu};
+    options.gemm = gemm;
     return options;
   }
 

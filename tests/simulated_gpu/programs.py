@@ -111,8 +111,10 @@ def ranks_of_one_gpu_train_as_one_does():
     expect_close(train("two", *same, ranks=2), want)
     four = train("four", *same, ranks=4)
     expect_close(four, want)
-    shutil.rmtree(four / "checkpoints/step-000000006")
+    last = four / "checkpoints/step-000000006"
+    shutil.rmtree(last)
     expect_close(train("four", *same, resume=True, ranks=2), want)
+    expect((last / "centers-00002-of-00002.safetensors").exists(), list(last.iterdir()))
     bench = [pfc, "bench", "--identities", 100, "--rates", 1, "--steps", 1]
     for ranks, options, shared in (2, dict(seen=(3, 3)), "1 GPU"), (3, dict(gpus=2), "2 GPUs"):
         said = run(*bench, "--batch", 12, ranks=ranks, **options)

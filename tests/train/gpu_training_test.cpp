@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -38,9 +41,9 @@ TEST(GpuTraining, AHundredStepsOfR18HalveTheLossInEveryPrecision) {
   }
 }
 
-/// Of five steps. Rounding grows from step to step, so the rate is low.
+/// Of five steps in float32; later ones would amplify their rounding.
 std::vector<double> losses_of_r18(std::unique_ptr<Communicator> comm) {
-  gpu_check::SmallTraining run({.batch = 16}, std::move(comm));
+  gpu_check::SmallTraining run({.gemm = GemmInput::kFloat32, .batch = 16}, std::move(comm));
   std::vector<double> losses;
   for (int step = 0; step < 5; ++step) {
     run.step();
@@ -58,8 +61,11 @@ TEST(RanksGpuTraining, R18OnRanksThatShareAGpuLosesAsOnOneRank) {
       make_gloo_communicator(launch, std::chrono::seconds(60)), gpu_check::kGpu));
   if (launch.rank > 0) return;
   const std::vector<double> want = losses_of_r18(make_self_communicator());
+  double worst = 0;
   for (std::size_t step = 0; step < want.size(); ++step)
-    EXPECT_NEAR(found[step] / want[step], 1, 1e-4) << "step " << step;
+    worst = std::max(worst, std::abs(found[step] / want[step] - 1));
+  EXPECT_LT(worst, 1e-4);
+  std::printf("%d ranks on one GPU: largest difference of a loss %.1e\n", launch.world, worst);
 }
 
 }  // namespace
