@@ -1,12 +1,16 @@
 // Images/s of the loader, against what libjpeg-turbo alone decodes of the same images with as many
-// threads.
+// threads; or of the loaders of several ranks on this machine, against one alone.
 //
 //   decode_bench [TRAIN.rec] [--threads N] [--rounds N]
+//   decode_bench [TRAIN.rec] --ranks N [--rounds N]
 //
 // Rounds of both alternate in one process, so that whatever else the machine does meets both; the
 // ratio is the median of the rounds' ratios. The baseline is the strictest there is: every thread
 // decodes a contiguous share of the images into one buffer that stays in its cache. The loader
 // fills batches, flips half of the images and hands batches over.
+//
+// With --ranks each loader has one decoding thread and loads its rank's share of the plan that
+// training follows: batches of 128 images a rank, in random order, and every rank plans for itself.
 
 #include <turbojpeg.h>
 
@@ -14,12 +18,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
+#include <numeric>
 #include <thread>
 
 #include "pfc/base/error.h"
 #include "pfc/base/random.h"
 #include "pfc/data/image_codec.h"
 #include "pfc/data/loader.h"
+#include "pfc/plan/step_plan.h"
 
 namespace {
 
@@ -45,8 +52,9 @@ class SyntheticFaces : public Dataset {
       }
       encoded_.push_back(encode_jpeg(image, 75));
     }
-    labels_.assign(encoded_.size(), 0);
-    identities_ = 1;
+    labels_.resize(encoded_.size());
+    std::iota(labels_.begin(), labels_.end(), 0);
+    identities_ = std::ssize(labels_);
   }
 
   std::span<const std::byte> image(std::int64_t index, std::vector<std::byte>&) const override {
@@ -108,9 +116,68 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void run(const std::string& rec, int threads, int rounds) {
-  const auto dataset =
-      rec.empty() ? std::make_unique<SyntheticFaces>() : open_dataset({.path = rec});
+/// What one of `ranks` ranks does with kImagesARound images of all ranks, as in `pfc train`.
+void load_share(Dataset& dataset, int rank, int ranks) {
+  const ClassSampler sampler({.sample_rate = 0.1}, ClassShard(dataset.identities(), rank, ranks));
+  const StepPlanner planner({.batch_size = kBatch * ranks}, dataset.labels(), sampler);
+  Loader loader(dataset, [&](std::int64_t step) { return planner.at(step); }, 0, rank, ranks,
+                {.threads = 1});
+  for (std::int64_t images = 0; images < kImagesARound; images += kBatch * ranks)
+    loader.recycle(loader.next().second);
+}
+
+void load_on_ranks(Dataset& dataset, int ranks) {
+  std::vector<std::jthread> running;
+  for (int rank = 0; rank < ranks; ++rank)
+    running.emplace_back(load_share, std::ref(dataset), rank, ranks);
+}
+
+std::unique_ptr<Dataset> open_images(const std::string& rec) {
+  if (rec.empty()) return std::make_unique<SyntheticFaces>();
+  return open_dataset({.path = rec});
+}
+
+std::string title(const std::string& rec) {
+  return rec.empty() ? "synthetic images" : rec;
+}
+
+/// Of rounds: images a second, and images a second of processor time, which is what a core does
+/// whatever else the machine does.
+struct Rates {
+  std::vector<double> images, images_a_core;
+
+  void add_round(Dataset& dataset, int ranks) {
+    const std::clock_t before = std::clock();
+    images.push_back(kImagesARound / seconds([&] { load_on_ranks(dataset, ranks); }));
+    images_a_core.push_back(kImagesARound * double{CLOCKS_PER_SEC} /
+                            static_cast<double>(std::clock() - before));
+  }
+  void print(const std::string& what, int ranks) const {
+    std::printf("%-20s  %10.0f  %10.0f  %10.0f\n", what.c_str(), median(images),
+                median(images) / ranks, median(images_a_core));
+  }
+};
+
+void compare_ranks(const std::string& rec, int ranks, int rounds) {
+  const auto dataset = open_images(rec);
+  load_on_ranks(*dataset, 1);  // brings the file into memory
+  Rates one, all;
+  for (int round = 0; round < rounds; ++round) {
+    one.add_round(*dataset, 1);
+    all.add_round(*dataset, ranks);
+  }
+  std::printf("%s, %u cores, %d rounds of %lld images, one decoding thread a rank\n\n",
+              title(rec).c_str(), std::thread::hardware_concurrency(), rounds,
+              static_cast<long long>(kImagesARound));
+  std::printf("%-20s  %10s  %10s  %10s\n", "median images/s", "all ranks", "a rank", "a core");
+  one.print("one loader alone", 1);
+  all.print(std::to_string(ranks) + " loaders", ranks);
+  std::printf("extrapolated to a core for each of them: %.0f images/s, which was not measured\n",
+              median(all.images_a_core) * ranks);
+}
+
+void compare_decoders(const std::string& rec, int threads, int rounds) {
+  const auto dataset = open_images(rec);
   decode_alone(*dataset, threads);  // brings the file into memory
   std::vector<double> alone, loader, ratio;
   for (int round = 0; round < rounds; ++round) {
@@ -119,8 +186,7 @@ void run(const std::string& rec, int threads, int rounds) {
     ratio.push_back(100 * loader.back() / alone.back());
   }
   const auto [least, most] = std::minmax_element(ratio.begin(), ratio.end());
-  std::printf("%s, %d threads, %d rounds of %lld images\n\n",
-              rec.empty() ? "synthetic images" : rec.c_str(), threads, rounds,
+  std::printf("%s, %d threads, %d rounds of %lld images\n\n", title(rec).c_str(), threads, rounds,
               static_cast<long long>(kImagesARound));
   std::printf("%-20s  %10s\n", "median", "images/s");
   std::printf("%-20s  %10.0f\n", "libjpeg-turbo alone", median(alone));
@@ -134,13 +200,20 @@ void run(const std::string& rec, int threads, int rounds) {
 int main(int argc, char** argv) {
   CLI::App app("Images/s of the loader against libjpeg-turbo alone");
   std::string rec;
-  int threads = 2, rounds = 9;
+  int threads = 2, rounds = 9, ranks = 0;
   app.add_option("TRAIN.rec", rec, "images to decode (default: synthetic ones)");
   app.add_option("--threads", threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--rounds", rounds)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--ranks", ranks, "compare so many ranks' loaders with one")
+      ->check(CLI::PositiveNumber)
+      ->excludes("--threads");
   CLI11_PARSE(app, argc, argv);
   try {
-    run(rec, threads, rounds);
+    if (ranks > 0) {
+      compare_ranks(rec, ranks, rounds);
+    } else {
+      compare_decoders(rec, threads, rounds);
+    }
   } catch (const Error& error) {
     std::fprintf(stderr, "decode_bench: %s\n", error.what());
     return 1;
