@@ -205,7 +205,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--rounds", rounds)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--ranks", ranks, "compare so many ranks' loaders with one")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1024))
       ->excludes("--threads");
   CLI11_PARSE(app, argc, argv);
   try {
