@@ -36,12 +36,12 @@ void CudaGraph::run(const std::function<void()>& work) {
 void CudaGraph::record(const std::function<void()>& work) {
   const auto device = stream_.device_index();
   // Work may fork to other streams; nothing else is put on any stream during recording.
-  allocator::beginAllocateToPool(device, memory_->id(), [](cudaStream_t) { return true; });
+  allocator::beginAllocateToPool(device, memory_.id(), [](cudaStream_t) { return true; });
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a graph");
   work();
   check(cudaStreamEndCapture(stream_, &graph), "recording a graph");
-  allocator::endAllocateToPool(device, memory_->id());
+  allocator::endAllocateToPool(device, memory_.id());
   const cudaError_t result = cudaGraphInstantiate(&recorded_, graph, 0);
   cudaGraphDestroy(graph);
   check(result, "preparing a graph");
@@ -50,8 +50,8 @@ void CudaGraph::record(const std::function<void()>& work) {
 void CudaGraph::forget() {
   if (recorded_ != nullptr) {
     cudaGraphExecDestroy(recorded_);
-    allocator::releasePool(stream_.device_index(), memory_->id());
-    memory_ = std::make_shared<GraphMemory>();  // a pool that was released is not filled again
+    allocator::releasePool(stream_.device_index(), memory_.id());
+    memory_ = GraphMemory();  // a pool that was released is not filled again
   }
   recorded_ = nullptr;
   has_run_ = false;

@@ -5,13 +5,12 @@
 #include <cuda_runtime_api.h>
 
 #include <functional>
-#include <memory>
-#include <utility>
 
 namespace pfc {
 
-/// Memory for what is allocated during recordings. Graphs that share it are launched in the order
-/// in which they were recorded, because what one has freed the next ones use.
+/// Names memory for what is allocated during recordings; a copy names the same. Graphs that share
+/// it are launched in the order in which they were recorded, because what one has freed the next
+/// ones use.
 class GraphMemory {
  public:
   GraphMemory();
@@ -25,9 +24,8 @@ class GraphMemory {
 /// costs the host one call and not hundreds.
 class CudaGraph {
  public:
-  explicit CudaGraph(const c10::cuda::CUDAStream& stream,
-                     std::shared_ptr<GraphMemory> memory = std::make_shared<GraphMemory>())
-      : stream_(stream), memory_(std::move(memory)) {}
+  explicit CudaGraph(const c10::cuda::CUDAStream& stream, const GraphMemory& memory = {})
+      : stream_(stream), memory_(memory) {}
   ~CudaGraph() { forget(); }
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
@@ -49,7 +47,7 @@ class CudaGraph {
   c10::cuda::CUDAStream stream_;
   bool has_run_ = false;
   cudaGraphExec_t recorded_ = nullptr;
-  std::shared_ptr<GraphMemory> memory_;
+  GraphMemory memory_;
 };
 
 }  // namespace pfc

@@ -69,7 +69,7 @@ class RecordedPass final : public BackbonePass {
 
  private:
   struct Recorded {
-    Recorded(const c10::cuda::CUDAStream& stream, const std::shared_ptr<GraphMemory>& memory)
+    Recorded(const c10::cuda::CUDAStream& stream, const GraphMemory& memory)
         : graph(stream, memory) {}
 
     CudaGraph graph;
@@ -77,7 +77,7 @@ class RecordedPass final : public BackbonePass {
   };
 
   void begin_anew() {
-    const auto memory = std::make_shared<GraphMemory>();
+    const GraphMemory memory;
     forward_.emplace(stream_, memory);
     backward_.emplace(stream_, memory);
     pixels_ = d_unit_ = d_lengths_ = at::Tensor();
