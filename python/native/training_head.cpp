@@ -38,11 +38,11 @@ bool is_float(at::ScalarType type) {
   return at::isFloatingType(type) && !at::isFloat8Type(type);
 }
 
-/// Backward of x / max(‖x‖, 1e-12).
+/// Backward of x / max(‖x‖, 1e-12), times `factor` [1].
 at::Tensor through_normalisation(const at::Tensor& d_unit, const at::Tensor& unit,
-                                 const at::Tensor& lengths) {
+                                 const at::Tensor& lengths, const at::Tensor& factor) {
   const at::Tensor along = (d_unit * unit).sum(1, /*keepdim=*/true);
-  return at::addcmul(d_unit, along, unit, -1).div_(lengths.unsqueeze(1));
+  return at::addcmul(d_unit, along, unit, -1).mul_(factor / lengths);
 }
 
 }  // namespace
@@ -234,12 +234,12 @@ at::Tensor TrainingHead::run(const at::Tensor& embeddings, const at::Tensor& lab
   }
   const std::int64_t samples = std::ssize(all_labels);
   const at::Tensor x = embeddings.detach().to(at::kFloat).contiguous();
-  const at::Tensor lengths = x.norm(2, 1).clamp_min_(1e-12);
-  const at::Tensor unit = x / lengths.unsqueeze(1);
+  const at::Tensor lengths = at::linalg_vector_norm(x, 2, 1, /*keepdim=*/true).clamp_min_(1e-12);
+  const at::Tensor unit = x / lengths;
   Pending all_units = comm_->all_gather(unit);
   begin(std::move(all_labels), trains);
   Embeddings all = {all_units.wait()};
-  if (uses_length(options_.head.loss)) all.lengths = comm_->all_gather(lengths).wait();
+  if (uses_length(options_.head.loss)) all.lengths = comm_->all_gather(lengths.view({-1})).wait();
 
   const at::Tensor moving = head_.moving_numbers();
   const at::Tensor before = trains ? at::Tensor() : moving.clone();
@@ -250,7 +250,9 @@ at::Tensor TrainingHead::run(const at::Tensor& embeddings, const at::Tensor& lab
     moving.copy_(before);
     return loss;
   }
-  last_.emplace(Forward{forwards_, embeddings.scalar_type(), unit, lengths, loss.view({1}) * 0 + 1,
+  if (!one_.defined()) one_ = at::ones({1}, loss.options());
+  last_.emplace(Forward{forwards_, embeddings.scalar_type(), unit, lengths,
+                        at::add(one_, loss, /*alpha=*/0),
                         comm_->reduce_scatter(head_.d_embeddings())});
   if (head_.d_lengths().defined())
     last_->d_lengths.emplace(comm_->reduce_scatter(head_.d_lengths()));
@@ -272,21 +274,20 @@ at::Tensor TrainingHead::backward(std::int64_t number, const at::Tensor& d_loss)
   last_.reset();
 
   const at::Tensor by = d_loss.to(at::kFloat).view({1});
-  const at::Tensor on_ranks =
-      options_.gradients_are_averaged ? by * static_cast<double>(comm_->world()) : by;
-  at::Tensor d_x = through_normalisation(last.d_unit.wait(), last.unit, last.lengths);
-  if (last.d_lengths) d_x.addcmul_(last.d_lengths->wait().unsqueeze(1), last.unit);
-  d_x = d_x.mul_(on_ranks).to(last.type);
-
   // 1 if everything is finite on every rank, and else NaN. The loss is the same on all of them; a
   // gradient in float16 may overflow on one alone.
   at::Tensor mark = last.mark;
+  at::Tensor factor = by * mark;
+  if (options_.gradients_are_averaged && comm_->world() > 1) factor.mul_(comm_->world());
+  at::Tensor d_x = through_normalisation(last.d_unit.wait(), last.unit, last.lengths, factor);
+  if (last.d_lengths) d_x.addcmul_((last.d_lengths->wait() * factor).unsqueeze(1), last.unit);
+  d_x = d_x.to(last.type);
   if (last.type == at::kHalf) {
     at::Tensor overflows = d_x.isfinite().all().logical_not().to(at::kFloat).view({1});
     comm_->all_reduce(overflows).wait();
     mark.masked_fill_(overflows > 0, kNan);
+    d_x.mul_(mark.to(at::kHalf));
   }
-  d_x.mul_(mark.to(d_x.scalar_type()));
 
   head_.weigh(by);
   if (accumulated_) {
@@ -305,9 +306,9 @@ void TrainingHead::set_mark(const at::Tensor& value) {
   if (!mark_place_.defined())
     mark_place_ = at::zeros({2, 1}, at::TensorOptions(weight_.device()).dtype(at::kLong));
   const at::Tensor there = value.to(weight_.device());
-  weight_.mutable_grad() =
-      at::_sparse_coo_tensor_unsafe(mark_place_, there, weight_.sizes(),
-                                    there.options().layout(at::kSparse), /*is_coalesced=*/true);
+  weight_.mutable_grad() = at::_sparse_coo_tensor_with_dims_and_tensors(
+      /*sparse_dim=*/2, /*dense_dim=*/0, weight_.sizes(), mark_place_, there,
+      there.options().layout(at::kSparse), /*is_coalesced=*/true);
 }
 
 void TrainingHead::forget_gradient() {
@@ -327,7 +328,7 @@ void TrainingHead::update(double lr, const CenterOptimizer& optimizer, const at:
   const at::TensorOptions as_factor = at::TensorOptions(head_.device()).dtype(at::kFloat);
   at::Tensor factor = mark()._values().to(as_factor);
   if (grad_scale.defined()) factor = factor / grad_scale.to(as_factor).view({1});
-  at::Tensor skip = factor.isfinite().logical_not().to(at::kFloat);
+  at::Tensor skip = factor * 0;  // NaN, which is not 0, where the factor is not finite
   if (found_inf.defined()) {
     skip = at::maximum(skip, found_inf.to(as_factor).view({1}));
     comm_->all_reduce(skip).wait();  // equal already, unless a rank has set it alone

@@ -81,7 +81,7 @@ class TrainingHead final : public torch::CustomClassHolder {
   struct Forward {
     std::int64_t number;
     at::ScalarType type;       ///< of the embeddings
-    at::Tensor unit, lengths;  ///< [b, d], [b] of this rank
+    at::Tensor unit, lengths;  ///< [b, d], [b, 1] of this rank
     at::Tensor mark;           ///< [1]: 1, or NaN if the loss is not finite
     Pending d_unit;            ///< [b, d]
     std::optional<Pending> d_lengths = std::nullopt;
@@ -109,6 +109,7 @@ class TrainingHead final : public torch::CustomClassHolder {
   PartialFc head_;
   at::Tensor weight_;
   at::Tensor mark_place_;  ///< [2, 1] of the mark's value in the sparse tensor
+  at::Tensor one_;         ///< [1], on the head's device
   pid_t process_ = ::getpid();
 
   std::int64_t step_ = 0;

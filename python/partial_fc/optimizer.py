@@ -9,6 +9,13 @@ import torch
 from .center_shard import CenterShard, Update
 
 
+def settings_of(group: Dict[str, Any], kind: str) -> Tuple[Any, ...]:
+    """What `update_of` reads of a parameter group. It is cheaper to compare than to read anew at each step."""
+    if kind == "adamw":
+        return (group["weight_decay"], *group["betas"], group["eps"])
+    return group["weight_decay"], group["momentum"]
+
+
 def update_of(group: Dict[str, Any], kind: str) -> Update:
     """What a parameter group asks for."""
     if kind == "adamw":
@@ -64,12 +71,12 @@ class CenterOptimizer(torch.optim.Optimizer):
         defaults.update({"momentum": momentum} if kind == "sgd" else {"betas": betas, "eps": eps})
         self.kind = kind
         self.head = head
-        self._update: Optional[Update] = None  # that of the last step, so that it is converted once
+        self._settings: Optional[Tuple[Any, ...]] = None  # those of the last step, so that they are converted once
+        self._update = update_of(defaults, kind)
         self._native_update: Any = None
-        head._set_update(update_of(defaults, kind))
+        head._set_update(self._update)
         super().__init__([head._centers], defaults)
 
-    @torch.no_grad()
     def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
         """Update the centres that the last forward passes sampled.
 
@@ -83,17 +90,18 @@ class CenterOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         group = self.param_groups[0]
-        update = update_of(group, self.kind)
-        if update != self._update:
-            self._update = update
-            self._native_update = update.to_native(self.head._rows_update(update))
+        settings = settings_of(group, self.kind)
+        if settings != self._settings:
+            self._settings = settings
+            self._update = update_of(group, self.kind)
+            self._native_update = self._update.to_native(self.head._rows_update(self._update))
         self.head._native.update(
             float(group["lr"]),
             self._native_update,
             _tensor(getattr(self, "grad_scale", None)),
             _tensor(getattr(self, "found_inf", None)),
         )
-        self.head._update = update
+        self.head._update = self._update
         return loss
 
 
