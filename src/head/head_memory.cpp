@@ -7,6 +7,7 @@
 
 #include "base/ceil_divide.h"
 #include "head/head_steps.h"
+#include "head/prefetch_queue.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
 
@@ -41,9 +42,9 @@ HeadMemory head_memory(const PartialFcOptions& options, const ClassShard& shard,
       PartialFc::kept_bytes(options, rows, step.samples) + kFloat * (step.threads * worker + rows);
   if (step.accumulates) memory.step += kFloat * rows * dim;
   memory.table_is_apart = on_gpu && options.table.in_host_memory;
-  if (memory.table_is_apart) {  // this step's rows and the next step's, with their numbers
-    constexpr std::int64_t kSteps = 2;
-    memory.step += kSteps * rows * (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});
+  if (memory.table_is_apart) {
+    memory.step += StagingDevice::kSlots * rows *
+                   (bytes_a_row(options.table) + std::int64_t{sizeof(LocalRow)});
   }
   return memory;
 }

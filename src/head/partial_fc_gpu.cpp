@@ -77,7 +77,7 @@ class GpuHead final : public HeadSteps {
         input_(gemm_type(options)),
         random_(options.table.seed, RandomStream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
-        passes_{Passes(stream_), Passes(stream_)},
+        passes_{Passes(stream_), Passes(stream_), Passes(stream_)},
         lanes_(make_lanes(device_)),
         centers_(centers_a_class(options.loss)),
         multiple_(tile_multiple(centers_)),

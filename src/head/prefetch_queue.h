@@ -1,6 +1,8 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "pfc/plan/sampler.h"
 
@@ -10,7 +12,10 @@ namespace pfc {
 /// returns. A lane does its work in order; several lanes work at the same time.
 class StagingDevice {
  public:
-  static constexpr int kSlots = 2;
+  /// One for the step at work, one for the next step's rows, and one for those of the step before,
+  /// which are on their way back. With two, a slot would be emptied before it is filled, and the
+  /// bus would never carry rows both ways at once.
+  static constexpr int kSlots = 3;
   enum class Lane {
     kWork,  ///< the steps, on the rows of a slot
     kIn,    ///< from the table to slots
@@ -19,12 +24,13 @@ class StagingDevice {
   enum class Mark { kLoaded, kForwarded, kUpdated, kStored };
 
   virtual ~StagingDevice() = default;
-  /// On kIn: copies the rows of `classes` from the table into the slot.
-  virtual void load(int slot, const SampledClasses& classes) = 0;
+  /// On kIn: copies the rows of `classes` from the table into the slot, but for those that a slot
+  /// of `held` has too. There are at most kSlots − 1 of these.
+  virtual void load(int slot, const SampledClasses& classes, std::span<const int> held) = 0;
   /// On kWork: copies to slot `to` the rows that slot `from` also has.
   virtual void forward(int from, int to) = 0;
-  /// On kOut: copies a slot's rows back to the table.
-  virtual void store(int slot) = 0;
+  /// On kOut: copies a slot's rows back to the table, but for those that slot `next` has too.
+  virtual void store(int slot, std::optional<int> next) = 0;
 
   /// Records a slot's mark: it is reached when the lane has done its work so far.
   virtual void record(Lane lane, Mark mark, int slot) = 0;
@@ -36,9 +42,10 @@ class StagingDevice {
 };
 
 /// Brings the rows of a table in host memory to a GPU before the step that uses them, while the
-/// step before still works on its own rows, and takes them back. Rows that both steps use are
-/// forwarded from one slot to the other, so each step sees exactly what the step before made of
-/// them.
+/// step before still works on its own rows, and takes them back. A row that a later step uses too
+/// goes from slot to slot: it is not read from the table, and it is stored once, behind the last of
+/// these steps. So each step sees exactly what the steps before made of its rows, and only rows
+/// that changed hands travel.
 ///
 ///     slot = queue.begin(classes)     the rows wait in the slot
 ///     queue.prefetch(next)            any time before `next` begins, or never
@@ -57,15 +64,21 @@ class PrefetchQueue {
   void drain();
 
  private:
-  static int other(int slot) { return StagingDevice::kSlots - 1 - slot; }
+  int next_slot() const { return (current_ + 1) % StagingDevice::kSlots; }
   void load(const SampledClasses& classes);
+  void store(int slot, std::optional<int> next);
+  void store_last(std::optional<int> next);
+  void pay_debt();
 
   StagingDevice& device_;
   int current_ = 0;
-  bool holds_updates_ =
-      false;  ///< whether the current slot holds updates that the table may not have yet
-  std::optional<SampledClasses>
-      ahead_;  ///< the classes whose rows the other slot has, or will have
+  bool is_at_work_ = false;  ///< between `begin` and `end`
+  /// Slots whose rows may be newer than the table's, the oldest first.
+  std::vector<int> newer_;
+  std::optional<int> unstored_;  ///< the slot of a step that ended and has not been stored
+  /// The slot that was stored last, if rows were left out that the table may not have yet.
+  std::optional<int> in_debt_;
+  std::optional<SampledClasses> ahead_;  ///< the classes whose rows the next slot will have
 };
 
 }  // namespace pfc

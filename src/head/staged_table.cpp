@@ -14,6 +14,7 @@ namespace {
 namespace gpu = kernels::cuda;
 
 constexpr int kMarks = 4;
+static_assert(gpu::LeftOut::kLists >= StagingDevice::kSlots - 1);
 
 c10::cuda::CUDAStream new_stream(at::DeviceIndex device) {
   return c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
@@ -64,13 +65,23 @@ gpu::Table StagedTable::part(int slot, const at::Tensor& missed) const {
   return part;
 }
 
-void StagedTable::load(int number, const SampledClasses& classes) {
+gpu::LeftOut StagedTable::rows_of(std::span<const int> slots) const {
+  gpu::LeftOut rows;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = slots_.at(static_cast<std::size_t>(slots[i]));
+    rows.rows[i] = slot.numbers.const_data_ptr<std::int64_t>();
+    rows.counts[i] = slot.count;
+  }
+  return rows;
+}
+
+void StagedTable::load(int number, const SampledClasses& classes, std::span<const int> held) {
   Slot& to = slot(number);
   const std::int64_t centers = table_.shard.centers_a_class();
   to.count = classes.count() * centers;
   const c10::cuda::CUDAStreamGuard on_lane(stream(Lane::kIn));
   list_on_gpu(classes, centers, to.numbers);
-  gpu::load_rows(view_of(table_, {}), part(number, {}), to.count, stream(Lane::kIn));
+  gpu::load_rows(view_of(table_, {}), part(number, {}), to.count, rows_of(held), stream(Lane::kIn));
 }
 
 void StagedTable::forward(int from, int to) {
@@ -78,8 +89,10 @@ void StagedTable::forward(int from, int to) {
                     stream(Lane::kWork));
 }
 
-void StagedTable::store(int number) {
-  gpu::store_rows(part(number, {}), view_of(table_, {}), slot(number).count, stream(Lane::kOut));
+void StagedTable::store(int number, std::optional<int> next) {
+  const gpu::LeftOut left_out = next ? rows_of({&*next, 1}) : gpu::LeftOut();
+  gpu::store_rows(part(number, {}), view_of(table_, {}), slot(number).count, left_out,
+                  stream(Lane::kOut));
 }
 
 c10::Event& StagedTable::event(Mark mark, int slot) {

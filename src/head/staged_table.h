@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "head/kernels/kernels_cuda.h"
@@ -14,7 +16,7 @@
 
 namespace pfc {
 
-/// A table in pinned host memory whose rows are copied to a GPU before the steps that use them: two
+/// A table in pinned host memory whose rows are copied to a GPU before the steps that use them:
 /// slots in its memory, a stream that fills them, and one that copies them back.
 class StagedTable final : private StagingDevice {
  public:
@@ -41,13 +43,14 @@ class StagedTable final : private StagingDevice {
     std::int64_t count = 0;          ///< of them
   };
 
-  void load(int slot, const SampledClasses& classes) override;
+  void load(int slot, const SampledClasses& classes, std::span<const int> held) override;
   void forward(int from, int to) override;
-  void store(int slot) override;
+  void store(int slot, std::optional<int> next) override;
   void record(Lane lane, Mark mark, int slot) override;
   void wait(Lane lane, Mark mark, int slot) override;
   void finish() override;
 
+  kernels::cuda::LeftOut rows_of(std::span<const int> slots) const;
   Slot& slot(int number) { return slots_[static_cast<std::size_t>(number)]; }
   c10::cuda::CUDAStream& stream(Lane lane) { return streams_[static_cast<std::size_t>(lane)]; }
   c10::Event& event(Mark mark, int slot);

@@ -41,15 +41,49 @@ TEST(GpuTraining, AHundredStepsOfR18HalveTheLossInEveryPrecision) {
   }
 }
 
-/// Of five steps in float32; later ones would amplify their rounding.
-std::vector<double> losses_of_r18(std::unique_ptr<Communicator> comm) {
-  gpu_check::SmallTraining run({.gemm = GemmInput::kFloat32, .batch = 16}, std::move(comm));
+std::vector<double> losses_of(const gpu_check::SmallTrainingOptions& options, int steps,
+                              std::unique_ptr<Communicator> comm = make_self_communicator()) {
+  gpu_check::SmallTraining run(options, std::move(comm));
   std::vector<double> losses;
-  for (int step = 0; step < 5; ++step) {
+  for (int step = 0; step < steps; ++step) {
     run.step();
     losses.push_back(run.loss());
   }
   return losses;
+}
+
+/// The mean of |difference| over the mean loss, of a hundred steps.
+void expect_bfloat16_loses_as_float32(gpu_check::SmallTrainingOptions options) {
+  constexpr int kSteps = 100;
+  options.precision = at::kFloat;
+  options.gemm = GemmInput::kFloat32;
+  const std::vector<double> want = losses_of(options, kSteps);
+  options.precision = at::kBFloat16;
+  options.gemm = GemmInput::kBFloat16;
+  const std::vector<double> found = losses_of(options, kSteps);
+  double all = 0, apart = 0;
+  for (std::size_t step = 0; step < kSteps; ++step) {
+    all += want[step];
+    apart += std::abs(found[step] - want[step]);
+  }
+  EXPECT_LT(apart / all, 0.01);
+  std::printf(
+      "%s, %d steps: the losses of bfloat16 are %.2f %% from float32's, the last ones %.3f and "
+      "%.3f\n",
+      options.network.c_str(), kSteps, 100 * apart / all, found.back(), want.back());
+}
+
+TEST(GpuTraining, R18LosesInBFloat16AsInFloat32) {
+  expect_bfloat16_loses_as_float32({.network = "r18"});
+}
+
+TEST(GpuTraining, TinyLosesInBFloat16AsInFloat32) {
+  expect_bfloat16_loses_as_float32({.network = "tiny", .batch = 32});
+}
+
+/// Of five steps in float32; later ones would amplify their rounding.
+std::vector<double> losses_of_r18(std::unique_ptr<Communicator> comm) {
+  return losses_of({.gemm = GemmInput::kFloat32, .batch = 16}, 5, std::move(comm));
 }
 
 /// On each of several ranks, which tests/start_ranks.sh starts.

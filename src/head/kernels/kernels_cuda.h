@@ -98,8 +98,16 @@ void gather_normalize(const Table& table, const SampledRows& sampled, Operand un
 // Copy parts of `count` rows, of the same kind as the whole table. The whole may lie in pinned host
 // memory.
 
-void load_rows(const Table& whole, const Table& part, std::int64_t count, Stream stream);
-void store_rows(const Table& part, const Table& whole, std::int64_t count, Stream stream);
+/// Ascending lists of rows that a copy leaves out.
+struct LeftOut {
+  static constexpr int kLists = 2;
+  const std::int64_t* rows[kLists] = {};
+  std::int64_t counts[kLists] = {};
+};
+void load_rows(const Table& whole, const Table& part, std::int64_t count, const LeftOut& left_out,
+               Stream stream);
+void store_rows(const Table& part, const Table& whole, std::int64_t count, const LeftOut& left_out,
+                Stream stream);
 /// Copies to `to` the rows that `from` also has.
 void forward_rows(const Table& from, std::int64_t from_count, const Table& to,
                   std::int64_t to_count, Stream stream);

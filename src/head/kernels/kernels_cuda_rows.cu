@@ -151,22 +151,37 @@ __device__ void copy_row(const Table& from, std::int64_t i, const Table& to, std
   if (from.steps_seen != nullptr) to.steps_seen[j] = from.steps_seen[i];
 }
 
-__global__ void load_rows_kernel(Table whole, Table part, std::int64_t count) {
-  const std::int64_t i = warp_row();
-  if (i < count) copy_row(whole, part.numbers[i], part, i);
+/// The place of `row` in an ascending list, or -1.
+__device__ std::int64_t place_of(std::int64_t row, const std::int64_t* rows, std::int64_t count) {
+  const std::int64_t at = lower_bound(rows, count, row);
+  return at < count && rows[at] == row ? at : -1;
 }
 
-__global__ void store_rows_kernel(Table part, Table whole, std::int64_t count) {
+__device__ bool is_left_out(std::int64_t row, const LeftOut& left_out) {
+  for (int i = 0; i < LeftOut::kLists; ++i) {
+    if (place_of(row, left_out.rows[i], left_out.counts[i]) >= 0) return true;
+  }
+  return false;
+}
+
+__global__ void load_rows_kernel(Table whole, Table part, std::int64_t count, LeftOut left_out) {
   const std::int64_t i = warp_row();
-  if (i < count) copy_row(part, i, whole, part.numbers[i]);
+  if (i >= count || is_left_out(part.numbers[i], left_out)) return;
+  copy_row(whole, part.numbers[i], part, i);
+}
+
+__global__ void store_rows_kernel(Table part, Table whole, std::int64_t count, LeftOut left_out) {
+  const std::int64_t i = warp_row();
+  if (i >= count || is_left_out(part.numbers[i], left_out)) return;
+  copy_row(part, i, whole, part.numbers[i]);
 }
 
 __global__ void forward_rows_kernel(Table from, std::int64_t from_count, Table to,
                                     std::int64_t to_count) {
   const std::int64_t i = warp_row();
   if (i >= to_count) return;
-  const std::int64_t row = to.numbers[i], at = lower_bound(from.numbers, from_count, row);
-  if (at < from_count && from.numbers[at] == row) copy_row(from, at, to, i);
+  const std::int64_t at = place_of(to.numbers[i], from.numbers, from_count);
+  if (at >= 0) copy_row(from, at, to, i);
 }
 
 template <int kHeldVectors, class W, class V, class U>
@@ -378,15 +393,19 @@ void gather_normalize(const Table& table, const SampledRows& sampled, Operand un
   check_launch("gather_normalize");
 }
 
-void load_rows(const Table& whole, const Table& part, std::int64_t count, Stream stream) {
+void load_rows(const Table& whole, const Table& part, std::int64_t count, const LeftOut& left_out,
+               Stream stream) {
   if (count == 0) return;
-  load_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(whole, part, count);
+  load_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(whole, part, count,
+                                                                             left_out);
   check_launch("load_rows");
 }
 
-void store_rows(const Table& part, const Table& whole, std::int64_t count, Stream stream) {
+void store_rows(const Table& part, const Table& whole, std::int64_t count, const LeftOut& left_out,
+                Stream stream) {
   if (count == 0) return;
-  store_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(part, whole, count);
+  store_rows_kernel<<<blocks_for(count, kRowWarps), kRowThreads, 0, stream>>>(part, whole, count,
+                                                                              left_out);
   check_launch("store_rows");
 }
 
