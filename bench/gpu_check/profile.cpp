@@ -111,6 +111,23 @@ void print_products() {
               static_cast<long long>(kSamples), static_cast<long long>(kClasses),
               static_cast<long long>(kDim));
   print("cosines = x unit'", [&] { at::mm_out(cosines, x, unit.t(), at::kFloat); });
+  const kernels::cuda::StepScalars scalars{.count = kClasses};
+  const at::Tensor step = torch::from_blob(const_cast<kernels::cuda::StepScalars*>(&scalars),
+                                           {std::int64_t{sizeof(scalars)}}, at::kByte)
+                              .to(kGpu),
+                   targets = torch::full({kSamples}, -1, wide.dtype(at::kInt)),
+                   exponentials =
+                       torch::zeros({kernels::cuda::exponential_sums(kClasses), kSamples},
+                                    wide.dtype(at::kDouble));
+  print("the same, and p = their exponentials, in one kernel", [&] {
+    kernels::cuda::exponentials(
+        {kSamples,
+         {nullptr, static_cast<const kernels::cuda::StepScalars*>(step.const_data_ptr()), 0,
+          kClasses}},
+        CosFace(), {.scale = 1e-3}, /*shift=*/0, {x.const_data_ptr(), unit.const_data_ptr(), kDim},
+        targets.const_data_ptr<std::int32_t>(), exponentials.data_ptr<double>(), p.data_ptr(),
+        stream());
+  });
   print("d_unit = p' x", [&] { at::mm_out(d_unit, p.t(), x, at::kFloat); });
   for (std::int64_t parts = 1; parts <= kMostSumParts; parts *= 2) {
     const at::Tensor of_p = p.view({kSamples, parts, -1}).transpose(0, 1),

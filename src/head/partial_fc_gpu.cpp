@@ -17,8 +17,10 @@
 #include "head/cuda_graph.h"
 #include "head/gpu_table.h"
 #include "head/head_steps.h"
+#include "head/kernels/constant_shift.h"
 #include "head/kernels/kernels_cuda.h"
 #include "head/on_stream.h"
+#include "head/online_softmax.h"
 #include "head/staged_table.h"
 #include "head/step_inputs.h"
 #include "head/table_view.h"
@@ -50,6 +52,17 @@ at::ScalarType gemm_type(const PartialFcOptions& options) {
   }
 }
 
+/// The shift with which the first GEMM's kernel itself makes exponentials of its cosines. Only
+/// bfloat16 has the range for it, a class with several centres needs the cosines of all of them,
+/// and the kernel needs a GPU of compute capability 8.0. None: LibTorch's GEMM gives the cosines,
+/// and a running maximum is subtracted from them.
+std::optional<float> shift_of(const PartialFcOptions& options, at::ScalarType input) {
+  const c10::cuda::CUDAGuard guard(options.table.device);
+  if (input != at::kBFloat16 || centers_a_class(options.loss) > 1 || !gpu::has_exponentials())
+    return std::nullopt;
+  return kernels::constant_shift(options.loss, options.scale);
+}
+
 /// While this lives, float32 GEMMs use TF32 or do not.
 class Float32Precision {
  public:
@@ -75,6 +88,7 @@ class GpuHead final : public HeadSteps {
         table_(table),
         device_(options.table.device),
         input_(gemm_type(options)),
+        shift_(shift_of(options, input_)),
         random_(options.table.seed, RandomStream::kRounding),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())),
         passes_{Passes(stream_), Passes(stream_), Passes(stream_)},
@@ -147,7 +161,8 @@ class GpuHead final : public HeadSteps {
     const at::Tensor rows = embeddings.unit.contiguous();
     if (lengths_.defined()) lengths_.copy_(embeddings.lengths);
     on_stream(stream_, [&] {
-      gpu::begin_samples(rows.const_data_ptr<float>(), samples(), state(0), kGpuLanes, current());
+      gpu::begin_samples(rows.const_data_ptr<float>(), samples(), state(0), kGpuLanes,
+                         shift_.value_or(kNoLogit), current());
       if (own_classes_come_first()) prepare_own_classes(comm);
       passes().first.run([&] { pass1(); });
     });
@@ -214,8 +229,8 @@ class GpuHead final : public HeadSteps {
     std::int64_t number;
     c10::cuda::CUDAStream stream;
     at::Tensor unit = {}, d_unit = {};    ///< [tile, d] for GEMMs; float32
-    at::Tensor cosines = {}, again = {};  ///< [N · tile]; probabilities that are not kept
-    at::Tensor weighted = {};             ///< [N, d]
+    at::Tensor cosines = {}, again = {};  ///< [N · tile] or none; probabilities that are not kept
+    at::Tensor weighted = {};             ///< [N, d], one of all lanes with a constant shift
   };
   static std::vector<Lane> make_lanes(at::Device device) {
     std::vector<Lane> lanes;
@@ -283,10 +298,14 @@ class GpuHead final : public HeadSteps {
       gpu::find_owned(owned(), inputs_.scalars(), samples_, current());
     };
     for_each_tile(own_classes, [&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
-      cosines(lane, tile);
       const at::Tensor p = probabilities(lane, tile);
-      gpu::softmax_tile(tile, options_.loss, logits(lane), own().targets, state(lane.number),
-                        operand(p), maximum_of(number), current());
+      if (shift_) {
+        exponentials(lane, tile, p, state(lane.number).sum);
+      } else {
+        cosines(lane, tile);
+        gpu::softmax_tile(tile, options_.loss, logits(lane), own().targets, state(lane.number),
+                          operand(p), maximum_of(number), current());
+      }
       at::Tensor sums = sums_[lane.number];
       add_sums(sums, p, lane.unit.narrow(0, 0, tile.classes.size), /*begin=*/number < kGpuLanes);
     });
@@ -300,17 +319,21 @@ class GpuHead final : public HeadSteps {
     const Float32Precision precision(options_.gemm == GemmInput::kTF32);
     const bool again = keep_ == Keep::kNothing;
     const auto nothing = [] {};
+    if (shift_) weigh_embeddings(lanes_.front(), state(0).maximum, nullptr);
     for_each_tile(nothing, [&](Lane& lane, std::int64_t number, const gpu::TileShape& tile) {
       const at::Tensor p = probabilities(lane, tile);
-      const float* const maximum = maximum_of(number);
-      if (again) {
-        cosines(lane, tile);
-        gpu::exp_tile(tile, options_.loss, logits(lane), own().targets, maximum, operand(p),
-                      current());
+      if (shift_) {
+        if (again) exponentials(lane, tile, p, nullptr);
+      } else {
+        const float* const maximum = maximum_of(number);
+        if (again) {
+          cosines(lane, tile);
+          gpu::exp_tile(tile, options_.loss, logits(lane), own().targets, maximum, operand(p),
+                        current());
+        }
+        weigh_embeddings(lane, maximum,
+                         number < kGpuLanes ? nullptr : maximum_of(number - kGpuLanes));
       }
-      gpu::weigh_embeddings(samples(), joined(), maximum,
-                            number < kGpuLanes ? nullptr : maximum_of(number - kGpuLanes),
-                            table_.dim(), operand(lane.weighted), current());
       at::Tensor d_unit = lane.d_unit.narrow(0, 0, tile.classes.size);
       product(d_unit, p.t(), lane.weighted);
       const gpu::CenterGradients gradients = {
@@ -354,12 +377,26 @@ class GpuHead final : public HeadSteps {
     }
   }
 
-  /// The unit centres of a tile, and their cosines.
-  void cosines(Lane& lane, const gpu::TileShape& tile) {
-    const std::int64_t size = tile.classes.size;
-    const at::Tensor unit = lane.unit.narrow(0, 0, size);
+  /// The unit centres of a tile.
+  at::Tensor gather(const Lane& lane, const gpu::TileShape& tile) {
+    const at::Tensor unit = lane.unit.narrow(0, 0, tile.classes.size);
     gpu::gather_normalize(table(), tile.classes, operand(unit),
                           inverse_norm_.data_ptr<float>() + tile.classes.begin, current());
+    return unit;
+  }
+
+  /// They, and the exponentials of their logits.
+  void exponentials(Lane& lane, const gpu::TileShape& tile, const at::Tensor& p, double* sums) {
+    const at::Tensor unit = gather(lane, tile);
+    gpu::exponentials(tile, options_.loss, logits(lane), *shift_,
+                      {x_.const_data_ptr(), unit.const_data_ptr(), table_.dim()}, own().targets,
+                      sums, p.data_ptr(), current());
+  }
+
+  /// They, and their cosines.
+  void cosines(Lane& lane, const gpu::TileShape& tile) {
+    const std::int64_t size = tile.classes.size;
+    const at::Tensor unit = gather(lane, tile);
     at::Tensor z = lane.cosines.narrow(0, 0, samples_ * size).view({samples_, size});
     product(z, x_, unit.t());
     if (centers_ > 1) gpu::keep_nearest(tile, logits(lane), current());
@@ -371,6 +408,11 @@ class GpuHead final : public HeadSteps {
     const std::int64_t begin = again ? 0 : tile.classes.begin, size = tile.classes.size;
     const at::Tensor& where = again ? lane.again : kept_;
     return where.narrow(0, begin * samples_, samples_ * size).view({samples_, size});
+  }
+
+  void weigh_embeddings(const Lane& lane, const float* maximum, const float* before) {
+    gpu::weigh_embeddings(samples(), joined(), maximum, before, table_.dim(),
+                          operand(lane.weighted), current());
   }
 
   float* so_far(const gpu::TileShape& tile) const {
@@ -453,11 +495,12 @@ class GpuHead final : public HeadSteps {
   }
   gpu::SoftmaxState state(std::int64_t lane) const {
     return {.maximum = maximum_.data_ptr<float>() + lane * samples_,
-            .sum = sum_.data_ptr<double>() + lane * samples_,
+            .sum = sum_[lane].data_ptr<double>(),
             .d_embeddings = sums_[lane].data_ptr<float>(),
             .parts = sums_.size(1),
             .samples = samples_,
-            .dim = table_.dim()};
+            .dim = table_.dim(),
+            .sums = sum_.size(1)};
   }
   float scale() const { return static_cast<float>(options_.scale); }
   gpu::JoinedSoftmax joined() const {
@@ -512,16 +555,18 @@ class GpuHead final : public HeadSteps {
     for (Lane& lane : lanes_) {
       lane.unit = at::empty({tile, table_.dim()}, on_gpu(input_));
       lane.d_unit = at::empty_like(lane.unit, on_gpu(at::kFloat));
-      lane.cosines = at::empty({samples * tile}, on_gpu(at::kFloat));
+      lane.cosines = at::empty({shift_ ? 0 : samples * tile}, on_gpu(at::kFloat));
       lane.again = at::empty({again ? samples * tile : 0}, on_gpu(input_));
-      lane.weighted = of_embeddings(input_);
+      const bool is_shared = shift_ && lane.number > 0;  // there is one maximum
+      lane.weighted = is_shared ? lanes_.front().weighted : of_embeddings(input_);
     }
     maximum_ = at::empty({kGpuLanes, samples}, on_gpu(at::kFloat));
-    sum_ = at::empty({kGpuLanes, samples}, on_gpu(at::kDouble));
+    sum_ = at::empty({kGpuLanes, shift_ ? gpu::exponential_sums(tile) : 1, samples},
+                     on_gpu(at::kDouble));
     sums_ = at::empty({kGpuLanes, sum_parts(samples, table_.dim()), samples, table_.dim()},
                       on_gpu(at::kFloat));
     locals_ = at::empty({samples, 3}, on_gpu(at::kDouble));
-    tile_maximum_ = at::empty({tiles(), samples}, on_gpu(at::kFloat));
+    tile_maximum_ = at::empty({shift_ ? 0 : tiles(), samples}, on_gpu(at::kFloat));
     log_sum_ = of_samples(at::kDouble);
     losses_ = of_samples(at::kDouble);
     own_phi_ = of_samples(at::kDouble);
@@ -550,7 +595,8 @@ class GpuHead final : public HeadSteps {
   const PartialFcOptions& options_;
   CenterTable& table_;
   at::Device device_;
-  at::ScalarType input_;  ///< of GEMMs
+  at::ScalarType input_;        ///< of GEMMs
+  std::optional<float> shift_;  ///< see shift_of
   CounterRandom random_;
   c10::cuda::CUDAStream stream_;
   std::optional<StagedTable> staged_;  ///< for a table in host memory
@@ -582,7 +628,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor rows_, inverse_norm_;          ///< [S]
   at::Tensor owned_first_;                  ///< [S] see gpu::OwnedOrder
   at::Tensor kept_;                         ///< [N · S], or empty
-  at::Tensor tile_maximum_;                 ///< [tiles, N]
+  at::Tensor tile_maximum_;                 ///< [tiles, N] where there is no constant shift
   at::Tensor maximum_, sum_, sums_;         ///< see SoftmaxState, [lanes, …]
   at::Tensor locals_;                       ///< [N, 3] see gpu::merge_softmax
   at::Tensor log_sum_, losses_;             ///< [N]

@@ -33,6 +33,31 @@ TEST(GemmInputs, EqualTheFormulaToTheirPrecision) {
   }
 }
 
+TEST(GemmInputs, OfBFloat16EqualTheFormulaOfEveryLoss) {
+  for (TestDevice device : test_devices()) {
+    device.tolerance = 2e-2;
+    HeadCase c = usual_case("bfloat16 on " + device.name);
+    c.head.gemm = GemmInput::kBFloat16;
+    c.head.table.dim = 136;
+    c.classes = 500;
+    c.labels = {3, 170, 170, 404, 499, 0, 57};
+    c.steps = 2;
+    const auto expect_of_every_loss = [&] {
+      const auto expect_of = [&](const auto& loss) {
+        c.head.loss = loss;
+        expect_equals_the_formula(device, c);
+      };
+      std::apply([&](const auto&... loss) { (expect_of(loss), ...); }, Losses());
+    };
+    expect_of_every_loss();
+    c.name += ", filter, nothing kept, micro-batches";
+    c.head.interclass_filter = 0.2;
+    c.head.workspace_bytes = 0;
+    c.part = 3;
+    expect_of_every_loss();
+  }
+}
+
 TEST(GemmInputs, LoseNoMoreDigitsOfLearntSamples) {
   for (const TestDevice& device : test_devices()) {
     for (const Gemm& gemm : kGemms) {

@@ -4,13 +4,17 @@
 #include <torch/types.h>
 
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <string>
 #include <tuple>
+#include <variant>
 #include <vector>
 
 #include "base/ceil_divide.h"
 #include "head/gpu_memory.h"
 #include "head/head_case.h"
+#include "head/kernels/constant_shift.h"
 #include "head/table_view.h"
 #include "head/upload.h"
 
@@ -168,6 +172,75 @@ void expect_softmax(at::ScalarType type, double threshold, std::int64_t first = 
   }
 }
 
+/// A tile that begins somewhere among a step's places, and whose last `missing` columns have no
+/// class. Every third sample's class is in the tile.
+struct ExponentialsCase {
+  std::int64_t samples, columns, missing, dim;
+  Loss loss = CosFace();
+  float scale = 64, filter = kNoFilter;
+};
+
+void expect_exponentials(const ExponentialsCase& c) {
+  SCOPED_TRACE(std::string(loss_name(c.loss)) + ", " + std::to_string(c.samples) + " × " +
+               std::to_string(c.columns) + " × " + std::to_string(c.dim));
+  constexpr std::int64_t kBegin = 40;
+  const std::int64_t count = c.columns - c.missing;
+  const auto unit_rows_like = [&](const at::Tensor& rows) {
+    return unit_rows(rows).to(at::kBFloat16);
+  };
+  // Centres near some samples, so that there are cosines of every size.
+  const at::Tensor x = unit_rows_like(torch::randn({c.samples, c.dim})),
+                   near = x.index_select(0, torch::arange(c.columns).remainder(c.samples)),
+                   weight = torch::linspace(-3, 3, c.columns).unsqueeze(1),
+                   unit = unit_rows_like(near.to(at::kFloat) * weight +
+                                         torch::randn({c.columns, c.dim}) / std::sqrt(c.dim));
+  const at::Tensor numbers = torch::arange(c.samples),
+                   places = kBegin + (numbers * 7).remainder(c.columns + 20) - 10,
+                   targets = torch::where(numbers.remainder(3).eq(0), places, -1).to(at::kInt);
+  const at::Tensor bounds = torch::rand({c.samples}) - 0.5;
+  constexpr double kMoving = 0.4;
+
+  at::Tensor cosines = x.to(at::kDouble).mm(unit.to(at::kDouble).t()), slopes;
+  cosines = cosines.masked_fill(cosines > double{c.filter}, -INFINITY);
+  cosines.narrow(1, count, c.missing).fill_(-INFINITY);
+  cosines.masked_fill_((torch::arange(c.columns) + kBegin).eq(targets.unsqueeze(1)), -INFINITY);
+  slopes = torch::ones_like(cosines);
+  if (std::holds_alternative<CurricularFace>(c.loss)) {
+    const at::Tensor hard = cosines > bounds.unsqueeze(1);
+    slopes = torch::where(hard, kMoving + 2 * cosines, slopes);
+    cosines = torch::where(hard, cosines * (kMoving + cosines), cosines);
+  }
+  const float shift = *kernels::constant_shift(c.loss, c.scale);
+  const at::Tensor terms = (cosines * c.scale - shift).exp();
+
+  const at::Tensor there = x.to(kGpu), centers = unit.to(kGpu), own = targets.to(kGpu),
+                   bound = bounds.to(kGpu), moving = torch::full({1}, kMoving, on_gpu(at::kDouble)),
+                   step = sent(gpu::StepScalars{.count = kBegin + count}),
+                   sums = torch::ones({gpu::exponential_sums(c.columns), c.samples},
+                                      on_gpu(at::kDouble));
+  centers.narrow(0, count, c.missing).fill_(NAN);
+  const auto make = [&](double* of_samples) {
+    const at::Tensor p = torch::full({c.samples, c.columns}, NAN, on_gpu(at::kBFloat16));
+    gpu::exponentials({c.samples, {nullptr, pointer(step), kBegin, c.columns}}, c.loss,
+                      {.scale = c.scale,
+                       .filter = c.filter,
+                       .bounds = bound.const_data_ptr<float>(),
+                       .moving = moving.const_data_ptr<double>()},
+                      shift, {there.const_data_ptr(), centers.const_data_ptr(), c.dim},
+                      own.const_data_ptr<std::int32_t>(), of_samples, p.data_ptr(), stream());
+    return p.cpu();
+  };
+  const at::Tensor p = make(sums.data_ptr<double>());
+  const at::Tensor gained = (sums.cpu() - 1).sum(0), total = terms.sum(1);
+  EXPECT_LE(((gained - total) / total.clamp_min(1e-300)).abs().max().item<double>(), 2e-5);
+  // Each number, the smallest too: half a step of bfloat16, and the rounding of exponents up to 96.
+  const at::Tensor off = (p.to(at::kDouble) - terms * slopes * double{gpu::kRaised}).abs(),
+                   allowed = terms * double{gpu::kRaised} * (slopes.abs() * 0x1p-8 + 1e-4);
+  EXPECT_TRUE(off.le(allowed).all().item<bool>())
+      << (off - allowed).gt(0).sum().item<double>() << " numbers are not their formula";
+  EXPECT_TRUE(make(nullptr).equal(p)) << "a second pass gives other numbers";
+}
+
 /// Three lanes; one of them met no class for the first sample. The class of every other sample
 /// belongs to another rank.
 TEST(GpuKernels, MergeTheSoftmaxesOfLanes) {
@@ -219,7 +292,7 @@ void expect_own_classes(at::ScalarType type) {
                       .sum = sum.data_ptr<double>(),
                       .samples = kSamples,
                       .dim = kDim},
-                     kLanes, stream());
+                     kLanes, -INFINITY, stream());
   if (!kept.equal(embeddings) || !x.equal(embeddings.to(at::kBFloat16)) ||
       !maximum.cpu().eq(-INFINITY).all().item<bool>() || !sum.cpu().eq(0).all().item<bool>())
     ADD_FAILURE() << "begin_samples: not the samples, or a softmax that met a class";
@@ -365,6 +438,45 @@ TEST(GpuKernels, MakeTheSoftmaxOfTiles) {
     expect_softmax(type, 2, 5003, 9001);
   }
   expect_softmax(at::kFloat, 0.3);
+}
+
+TEST(GpuKernels, MakeTheExponentialsOfProducts) {
+  at::manual_seed(7);
+  expect_exponentials({1, 8, 0, 8});
+  expect_exponentials({96, 200, 3, 64});
+  expect_exponentials({130, 584, 17, 24});
+  expect_exponentials({128, 192, 0, 512});
+  expect_exponentials({129, 776, 200, 1024});
+  expect_exponentials({96, 400, 5, 128, CosFace(), 64, 0.3});
+  expect_exponentials({130, 400, 5, 72, CurricularFace(), 40});
+  expect_exponentials({96, 400, 5, 128, CurricularFace(), 40, 0.3});
+}
+
+/// Of all that is within [−1, 1], with the largest scale that has one.
+TEST(GpuKernels, AConstantShiftKeepsAllExponentialsInRange) {
+  EXPECT_FALSE(kernels::constant_shift(ArcFace(), 65.9));
+  EXPECT_FALSE(kernels::constant_shift(CurricularFace(), 44));
+  EXPECT_TRUE(kernels::constant_shift(CurricularFace(), 43));
+  constexpr double kScale = 65.8, kMostClasses = 1e8;
+  const std::optional<float> shift = kernels::constant_shift(ArcFace(), kScale);
+  ASSERT_TRUE(shift);
+  const at::Tensor row = torch::eye(8, at::kBFloat16).narrow(0, 0, 1) * 1.0078, x = row.to(kGpu),
+                   unit = at::cat({row, -row}).repeat({4, 1}).to(kGpu),
+                   targets = torch::full({1}, -1, on_gpu(at::kInt)),
+                   step = sent(gpu::StepScalars{.count = 8}),
+                   sums = torch::zeros({gpu::exponential_sums(8), 1}, on_gpu(at::kDouble)),
+                   p = torch::full({1, 8}, NAN, on_gpu(at::kBFloat16));
+  gpu::exponentials({1, {nullptr, pointer(step), 0, 8}}, ArcFace(), {.scale = kScale}, *shift,
+                    {x.const_data_ptr(), unit.const_data_ptr(), 8},
+                    targets.const_data_ptr<std::int32_t>(), sums.data_ptr<double>(), p.data_ptr(),
+                    stream());
+  constexpr double kLeast = std::numeric_limits<float>::min(),
+                   kMost = std::numeric_limits<float>::max();
+  const auto largest = p.cpu()[0][0].item<double>(), smallest = p.cpu()[0][1].item<double>();
+  EXPECT_LT(largest * kMostClasses, kMost);
+  EXPECT_GT(1 / (largest * kMostClasses), kLeast);
+  EXPECT_GT(smallest, kLeast);
+  EXPECT_LT(double{gpu::kRaised} * gpu::kRaised / smallest, kMost);
 }
 
 TEST(GpuKernels, MakeOwnClassesInFloat64) {

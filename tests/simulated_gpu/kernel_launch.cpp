@@ -26,12 +26,14 @@ struct Thread {
   std::jmp_buf here = {};
   bool is_over = false;
   std::array<int, 2> meetings{};  ///< how many meetings of its warp and of its block it has come to
-  std::array<std::uint64_t, 2> shown{};  ///< what it showed at an even and at an odd meeting
+  std::array<Shown, 2> shown{};   ///< what it showed at an even and at an odd meeting
+  std::vector<std::vector<Copy>> copies;
 };
 
 std::vector<std::unique_ptr<Thread>> threads;
 std::jmp_buf scheduler;
 const std::function<void()>* work = nullptr;
+std::vector<std::byte> shared_memory;
 
 Thread& current() {
   return *threads[thread_in_block.x];
@@ -82,9 +84,11 @@ unsigned turn(unsigned k, unsigned count) {
 }
 
 void run_block(unsigned size) {
+  std::ranges::fill(shared_memory, std::byte{0xff});
   for (unsigned i = 0; i < size; ++i) {
     threads[i]->is_over = false;
     threads[i]->meetings = {};
+    threads[i]->copies.assign(1, {});
   }
   for (unsigned left = size; left > 0;) {
     for (unsigned k = 0; k < size; ++k) {
@@ -107,18 +111,29 @@ void meet_block() {
   meet(1, 0, threads_of_block.x);
 }
 
-std::uint64_t exchange(std::uint64_t bits, unsigned other) {
-  const auto which = static_cast<std::size_t>(current().meetings[0] % 2);
-  current().shown[which] = bits;
+ShownByWarp::ShownByWarp(const Shown& words)
+    : meeting_(static_cast<std::size_t>(current().meetings[0] % 2)) {
+  current().shown[meeting_] = words;
   meet_warp();
-  return threads[other]->shown[which];
+}
+const Shown& ShownByWarp::operator[](unsigned lane) const {
+  return threads[thread_in_block.x / kWarp * kWarp + lane]->shown[meeting_];
 }
 
-void run_blocks(unsigned blocks, unsigned size, const std::function<void()>& thread) {
+std::vector<std::vector<Copy>>& requested_copies() {
+  return current().copies;
+}
+std::span<std::byte> dynamic_shared() {
+  return shared_memory;
+}
+
+void run_blocks(unsigned blocks, unsigned size, std::size_t shared_bytes,
+                const std::function<void()>& thread) {
   static std::mutex mutex;  // one GPU runs one kernel at a time
   const std::lock_guard lock(mutex);
   work = &thread;
   threads_of_block = {size};
+  shared_memory.resize(shared_bytes);
   while (threads.size() < size) threads.push_back(std::make_unique<Thread>());
   for (unsigned k = 0; k < blocks; ++k) {
     block_in_grid = {turn(k, blocks)};

@@ -4,18 +4,22 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "simulated_gpu/simulated_gpu.h"
 
-/// What a kernel's source means on a CPU: launches_as_calls.py turns `kernel<<<blocks, threads, 0,
-/// stream>>>(…)` into a call of `launch`. Blocks run one after another. The threads of a block take
-/// turns; each runs until it waits for others.
+/// What a kernel's source means on a CPU: launches_as_calls.py turns `kernel<<<blocks, threads,
+/// bytes, stream>>>(…)` into a call of `launch`. Blocks run one after another. The threads of a
+/// block take turns; each runs until it waits for others.
 #undef __shared__
 #define __shared__ static
 #define __launch_bounds__(...)
@@ -30,15 +34,40 @@ extern Place thread_in_block, block_in_grid, threads_of_block;
 /// Waits for the other threads of the warp, or of the block.
 void meet_warp();
 void meet_block();
-/// Shows the warp's threads this thread's value and returns the value of `other`.
-std::uint64_t exchange(std::uint64_t bits, unsigned other);
+/// What a thread may show its warp at once.
+using Shown = std::array<std::uint64_t, 3>;
+/// Shows the warp's threads this thread's words and waits for theirs. Gives those of a lane, until
+/// the next call.
+class ShownByWarp {
+ public:
+  explicit ShownByWarp(const Shown& words);
+  const Shown& operator[](unsigned lane) const;
 
-void run_blocks(unsigned blocks, unsigned threads, const std::function<void()>& thread);
+ private:
+  std::size_t meeting_;
+};
+
+/// What a thread has asked to be copied into shared memory; no source: zeros.
+struct Copy {
+  std::span<std::byte> to;
+  const void* from;
+};
+/// The thread's groups of such copies that it has not waited for. The last one is not complete.
+std::vector<std::vector<Copy>>& requested_copies();
+/// The memory that the launch asked for, NaN at the start of each block.
+std::span<std::byte> dynamic_shared();
+
+void run_blocks(unsigned blocks, unsigned threads, std::size_t shared_bytes,
+                const std::function<void()>& thread);
 
 template <class Kernel>
-auto launch(unsigned blocks, unsigned threads, int, cudaStream_t stream, const Kernel& kernel) {
+auto launch(unsigned blocks, unsigned threads, int shared_bytes, cudaStream_t stream,
+            const Kernel& kernel) {
   return [=](auto... arguments) {
-    submit(stream, [=] { run_blocks(blocks, threads, [&] { kernel(arguments...); }); });
+    submit(stream, [=] {
+      run_blocks(blocks, threads, static_cast<std::size_t>(shared_bytes),
+                 [&] { kernel(arguments...); });
+    });
   };
 }
 
@@ -56,10 +85,10 @@ inline void __syncwarp() {
 }
 template <class T>
 T __shfl_xor_sync(unsigned, T x, int step) {
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &x, sizeof(x));
-  bits = simulated_gpu::exchange(bits, threadIdx.x ^ static_cast<unsigned>(step));
-  std::memcpy(&x, &bits, sizeof(x));
+  simulated_gpu::Shown words{};
+  std::memcpy(words.data(), &x, sizeof(x));
+  const simulated_gpu::ShownByWarp shown(words);
+  std::memcpy(&x, shown[threadIdx.x % 32 ^ static_cast<unsigned>(step)].data(), sizeof(x));
   return x;
 }
 template <class T>

@@ -170,15 +170,16 @@ struct TileShape {
 /// another. Sums within a tile are float32 trees, which round little; the sum over tiles is
 /// float64.
 struct SoftmaxState {
-  float* maximum = nullptr;       ///< [N] of the logits so far
-  double* sum = nullptr;          ///< [N] of exp(logit − maximum)
+  float* maximum = nullptr;       ///< [N] of the logits so far, or a constant shift
+  double* sum = nullptr;          ///< [sums, N] whose total is that of exp(logit − maximum)
   float* d_embeddings = nullptr;  ///< [parts, N, dim] times kRaised; shrinks when a maximum rises
-  std::int64_t parts = 1, samples = 0, dim = 0;
+  std::int64_t parts = 1, samples = 0, dim = 0, sums = 1;
 };
 
-/// Makes `samples` from embeddings [N, dim] and resets the lanes: they have met no class.
+/// Makes `samples` from embeddings [N, dim] and resets the lanes: they have met no class. Their
+/// maximum is −∞, or the constant shift.
 void begin_samples(const float* embeddings, const Samples& samples, const SoftmaxState& state,
-                   std::int64_t lanes, Stream stream);
+                   std::int64_t lanes, float maximum, Stream stream);
 
 struct Logits {
   float* cosines = nullptr;  ///< [N, size]
@@ -194,15 +195,16 @@ void keep_nearest(const TileShape& tile, const Logits& logits, Stream stream);
 
 /// One tile of pass 1: probabilities [N, size] = kRaised·exp(scale·cosine − maximum), of what the
 /// loss makes of the cosine and times its slope, the maximum
-/// that of the samples' logits up to here, which `tile_maximum` [N] keeps; zeros in columns without
-/// a class, and in a sample's own, `targets` [N] as OwnClasses has them: that joins the others in
-/// `join_softmax`, where p − 1 is not lost to rounding.
+/// that of the samples' logits up to here, which `tile_maximum` [N] keeps (−∞ if none counted);
+/// zeros in columns without a class, and in a sample's own, `targets` [N] as OwnClasses has them:
+/// that joins the others in `join_softmax`, where p − 1 is not lost to rounding.
 void softmax_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
                   const std::int32_t* targets, const SoftmaxState& state, Operand probabilities,
                   float* tile_maximum, Stream stream);
 
-/// Merges the states of all lanes into the first, whose first part becomes the whole sum. locals
-/// [N, 3] becomes this rank's part of JoinedSoftmax::all.
+/// Merges the states of all lanes into the first, whose first part and first sum become the whole
+/// ones. A sample that met no class has the maximum −∞. locals [N, 3] becomes this rank's part of
+/// JoinedSoftmax::all.
 void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClasses& own,
                    float scale, double* locals, Stream stream);
 
@@ -210,6 +212,28 @@ void merge_softmax(const SoftmaxState& state, std::int64_t lanes, const OwnClass
 void exp_tile(const TileShape& tile, const Loss& loss, const Logits& logits,
               const std::int32_t* targets, const float* tile_maximum, Operand probabilities,
               Stream stream);
+
+// Where a constant shift serves (constant_shift.h), a kernel makes a tile's cosines and keeps only
+// their exponentials.
+
+/// What a tile's cosines are products of, in bfloat16.
+struct Factors {
+  const void* x = nullptr;     ///< [N, dim]
+  const void* unit = nullptr;  ///< [size, dim]
+  std::int64_t dim = 0;
+};
+
+/// Whether the current GPU can do so.
+bool has_exponentials();
+/// How many sums a sample has of a tile with so many columns.
+std::int64_t exponential_sums(std::int64_t columns);
+/// probabilities [N, size] in bfloat16 = kRaised·exp(scale·cosine − shift) for cosines x·unitᵀ, of
+/// what the loss makes of them and times its slope; zeros where softmax_tile has them. sums
+/// [exponential_sums, N] gain sums of exp(scale·cosine − shift), or are null. logits.cosines is not
+/// looked at; a class has one centre.
+void exponentials(const TileShape& tile, const Loss& loss, const Logits& logits, float shift,
+                  const Factors& factors, const std::int32_t* targets, double* sums,
+                  void* probabilities, Stream stream);
 
 /// The joined softmaxes of all ranks.
 struct JoinedSoftmax {
@@ -238,7 +262,7 @@ void join_softmax(const JoinedSoftmax& joined, const SoftmaxState& state, const 
 
 /// weighted [N, dim] = kRaised · embedding · exp(tile_maximum − log_sum); with it a tile's
 /// probabilities give its d_unit. On entry it holds the values for the maxima `before`, or null;
-/// only rows whose maximum differs are written.
+/// only rows whose maximum differs are written. Of a constant shift the maximum is merge_softmax's.
 void weigh_embeddings(const Samples& samples, const JoinedSoftmax& joined,
                       const float* tile_maximum, const float* before, std::int64_t dim,
                       Operand weighted, Stream stream);

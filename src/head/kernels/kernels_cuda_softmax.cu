@@ -1,9 +1,8 @@
-#include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <variant>
 
 #include "head/kernels/kernels_cuda_device.h"
+#include "head/kernels/kernels_cuda_logits.h"
 
 namespace pfc::kernels::cuda {
 namespace {
@@ -13,7 +12,6 @@ namespace {
 constexpr int kHeld = 8, kLogitThreads = 1024;
 /// For exponentials alone: blocks share a row.
 constexpr int kExpHeld = 4, kExpColumns = kSampleThreads * 4 * kExpHeld;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What is subtracted from logits with this maximum. If there are no logits that count, the
 /// exponentials are then 0 and not NaN.
@@ -42,7 +40,7 @@ __device__ float block_reduce(float x, Join join) {
 
 template <class T>
 __global__ void begin_samples_kernel(const float* embeddings, Samples samples, T* rounded,
-                                     SoftmaxState state, std::int64_t lanes) {
+                                     SoftmaxState state, std::int64_t lanes, float maximum) {
   const std::int64_t i = warp_row();
   if (i >= samples.count) return;
   for (std::int64_t j = lane_start(); j < state.dim; j += kLaneStep) {
@@ -50,10 +48,10 @@ __global__ void begin_samples_kernel(const float* embeddings, Samples samples, T
     store4(samples.embeddings + i * state.dim + j, x);
     store4(rounded + i * state.dim + j, x);
   }
-  for (std::int64_t lane = threadIdx.x % kWarp; lane < lanes; lane += kWarp) {
-    state.maximum[lane * samples.count + i] = -kInfinity;
-    state.sum[lane * samples.count + i] = 0;
-  }
+  for (std::int64_t lane = threadIdx.x % kWarp; lane < lanes; lane += kWarp)
+    state.maximum[lane * samples.count + i] = maximum;
+  for (std::int64_t sum = threadIdx.x % kWarp; sum < lanes * state.sums; sum += kWarp)
+    state.sum[sum * samples.count + i] = 0;
 }
 
 /// The inverse lengths of a sample and of a centre, and their cosine.
@@ -159,76 +157,6 @@ __global__ void keep_nearest_kernel(TileShape tile, Logits logits) {
     if (k != nearest && !std::isnan(cosines[k])) cosines[k] = -kInfinity;
   }
 }
-
-// What becomes of the cosines of other classes: `of` gives what is asked for one sample's.
-
-struct AsTheyAre {
-  static constexpr bool kBends = false;
-  __device__ AsTheyAre of(std::int64_t) const { return {}; }
-};
-template <class L>
-struct BentOfSample {
-  static constexpr bool kBends = true;
-  L loss;
-  float bound;
-  Moving<L> moving;
-  __device__ OtherCosine operator()(float cosine) const {
-    return loss.other(cosine, bound, moving);
-  }
-};
-template <class L>
-struct Bent {
-  L loss;
-  const float* bounds;
-  const double* moving;
-  __device__ BentOfSample<L> of(std::int64_t i) const {
-    return {loss, bounds[i], moving_numbers<L>(moving)};
-  }
-};
-
-/// Calls body with one of them.
-template <class Body>
-void with_others(const Loss& loss, const Logits& logits, const Body& body) {
-  std::visit(
-      [&]<class L>(const L& one) {
-        if constexpr (kLossBends<L>) {
-          body(Bent<L>{one, logits.bounds, logits.moving});
-        } else {
-          body(AsTheyAre());
-        }
-      },
-      loss);
-}
-
-/// Which columns of a sample's row count: those with a class, not the sample's own, not above the
-/// filter. The others' cosines become −∞.
-struct CountedColumns {
-  int count, own, own_end;  ///< columns; the sample's own ones, or outside of them
-  float threshold;
-
-  __device__ CountedColumns(const TileShape& tile, const Logits& logits,
-                            const std::int32_t* targets, std::int64_t i)
-      : count(static_cast<int>(std::clamp<std::int64_t>(
-            tile.classes.step->count - tile.classes.begin, 0, tile.classes.size))),
-        own(targets[i] < 0 ? -1 : static_cast<int>(targets[i] - tile.classes.begin)),
-        own_end(targets[i] < 0 ? -1 : own + static_cast<int>(logits.centers)),
-        threshold(logits.filter) {}
-
-  /// Of four columns from j on.
-  __device__ float4 operator()(float4 z, int j) const {
-    if (threshold < 1)  // otherwise all are below it
-      z = {below(z.x), below(z.y), below(z.z), below(z.w)};
-    if ((own < j + 4 && own_end > j) || j + 4 > count)
-      z = {at(z.x, j), at(z.y, j + 1), at(z.z, j + 2), at(z.w, j + 3)};
-    return z;
-  }
-
- private:
-  __device__ float below(float cosine) const { return cosine > threshold ? -kInfinity : cosine; }
-  __device__ float at(float z, int j) const {
-    return (j >= own && j < own_end) || j >= count ? -kInfinity : z;
-  }
-};
 
 __device__ float largest(float4 z) {
   return fmaxf(fmaxf(z.x, z.y), fmaxf(z.z, z.w));
@@ -341,7 +269,7 @@ __global__ void __launch_bounds__(kThreads, kLogitThreads / kThreads)
     return;  // every thread has read the maximum, because the reductions are barriers
   state.maximum[i] = now;
   state.sum[i] = state.sum[i] * shrink_of(before, now) + double{sum};
-  tile_maximum[i] = shift;
+  tile_maximum[i] = now;
 }
 
 template <class Others, class P>
@@ -352,7 +280,7 @@ __global__ void exp_tile_kernel(TileShape tile, Logits logits, Others others,
   const auto other = others.of(i);
   const int columns = static_cast<int>(tile.classes.size);
   const int first = static_cast<int>(blockIdx.x % blocks_a_row) * kExpColumns;
-  const float shift = tile_maximum[i];
+  const float shift = shift_of(tile_maximum[i]);
   P* const out = probabilities + i * columns;
   HeldCosines<kExpHeld, kSampleThreads> held(logits.cosines + i * columns, first, columns);
   held.keep(CountedColumns(tile, logits, targets, i));
@@ -379,11 +307,17 @@ __global__ void merge_softmax_kernel(SoftmaxState state, std::int64_t lanes, Own
     }
     store4(sums_of(state, 0, i) + j, sum);
   }
+  double sum = 0;
+  for (std::int64_t k = threadIdx.x; k < lanes * state.sums; k += kRowThreads)
+    sum += shrink_of(of_lane(state.maximum, k / state.sums), shift) * of_lane(state.sum, k);
+  __shared__ double of_warps[kRowWarps];
+  sum = warp_sum(sum);
+  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = sum;
   __syncthreads();  // all have read what the first thread changes
   if (threadIdx.x != 0) return;
-  double sum = 0;
-  for (std::int64_t lane = 0; lane < lanes; ++lane)
-    sum += shrink_of(of_lane(state.maximum, lane), shift) * of_lane(state.sum, lane);
+  sum = 0;
+  for (int warp = 0; warp < kRowWarps; ++warp) sum += of_warps[warp];
+  if (sum == 0) maximum = -kInfinity;  // no class counted, though its shift is a constant
   state.maximum[i] = maximum;
   state.sum[i] = sum;
   locals[3 * i] = double{maximum};
@@ -485,13 +419,14 @@ __global__ void join_softmax_kernel(JoinedSoftmax joined, SoftmaxState state, Ow
   }
   __syncthreads();
   const float weight = joined.valid[i] * scale / joined.count[0];
-  const float factor = weight * shared_share / kRaised;
   const bool owned = own.targets[i] >= 0;
   const float of_own = owned ? static_cast<float>(shared_rest * own.slope[i]) : 0;
   const float of_center = of_own * kRaised * kRaised;
   const std::int64_t at = i * state.dim;
   for (std::int64_t j = threadIdx.x * 4; j < state.dim; j += kRowThreads * 4) {
-    float4 d = times(load4(state.d_embeddings + at + j), factor);
+    // Sums of large exponentials and their small shares: first those two, so that each product has
+    // all digits.
+    float4 d = times(times(load4(state.d_embeddings + at + j), shared_share / kRaised), weight);
     if (owned) {
       d = sum_of(1, d, -of_own * weight, load4(own.d_sample + at + j));
       store4(own.d_center + at + j, times(load4(own.d_center + at + j), of_center));
@@ -520,9 +455,8 @@ __global__ void weigh_embeddings_kernel(Samples samples, JoinedSoftmax joined,
   const std::int64_t i = warp_row();
   if (i >= samples.count) return;
   if (before != nullptr && before[i] == tile_maximum[i]) return;
-  // A maximum above the sum belongs to a tile where nothing counts: its probabilities are 0.
-  const double below = fmin(double{tile_maximum[i]} - joined.log_sum[i], 0.0);
-  const float factor = kRaised * static_cast<float>(exp(below));
+  const float factor =
+      kRaised * static_cast<float>(exp(double{tile_maximum[i]} - joined.log_sum[i]));
   for (std::int64_t j = lane_start(); j < dim; j += kLaneStep)
     store4(weighted + i * dim + j, times(load4(samples.embeddings + i * dim + j), factor));
 }
@@ -539,10 +473,10 @@ void with_threads(std::int64_t columns, const Body& body) {
 }  // namespace
 
 void begin_samples(const float* embeddings, const Samples& samples, const SoftmaxState& state,
-                   std::int64_t lanes, Stream stream) {
+                   std::int64_t lanes, float maximum, Stream stream) {
   with_type(samples.x, [&](auto* rounded) {
     begin_samples_kernel<<<blocks_for(samples.count, kRowWarps), kRowThreads, 0, stream>>>(
-        embeddings, samples, rounded, state, lanes);
+        embeddings, samples, rounded, state, lanes, maximum);
   });
   check_launch("begin_samples");
 }

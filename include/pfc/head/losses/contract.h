@@ -47,7 +47,9 @@
 /// - `double bound(double own_cosine) const`: a number of each sample;
 /// - `OtherCosine other(float cosine, float bound, const Moving&) const`. A class that does not
 ///   count has the cosine −∞, which must stay −∞. Instead of branches use `pick`: then the compiler
-///   makes vector instructions of it.
+///   makes vector instructions of it;
+/// - `static constexpr double kMostOther`: of cosines within [−1, 1] `other` makes values within
+///   [−1, kMostOther], with slopes within ±8. A GPU then needs no running maximum.
 ///
 /// Functions that run on GPUs are marked PFC_ON_GPU. They must not throw.
 namespace pfc {
@@ -131,6 +133,11 @@ inline constexpr bool kLossMoves = requires {
 template <class L>
 inline constexpr bool kLossBends = requires(const L& loss) {
   loss.bound(1.0);
+};
+
+template <class L>
+inline constexpr bool kLossBendsWithin = requires {
+  L::kMostOther;
 };
 
 template <class L>

@@ -11,7 +11,7 @@ struct CurricularFace {
   static constexpr std::string_view kName = "curricularface";
   static constexpr std::string_view kFormula = "cos(θ + m); others: c·(t + c) above it";
   static constexpr bool kSharesCosines = true;
-  static constexpr double kRate = 0.01;
+  static constexpr double kRate = 0.01, kMostOther = 2;
 
   double m = 0.5;  ///< radians
 
