@@ -50,6 +50,7 @@ void convert_backbone(const ConvertCommand& command) {
   require_writable(command.out);
   const SavedBackbone saved = open_backbone(command.in, command.network);
   if (!saved.left_out.empty()) tell(saved.left_out);
+  saved.backbone->merge_low_rank();
   if (kind == Kind::kPyTorch) {
     save_state_dict(*saved.backbone, command.out);
   } else {
@@ -65,6 +66,7 @@ void convert_folder(const ConvertCommand& command) {
   std::string backbone;
   if (!centers.backbone.empty()) {
     const SavedBackbone saved = open_backbone(centers.backbone, command.network);
+    saved.backbone->merge_low_rank();
     save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size,
                   fs::path(command.out) / "backbone.safetensors");
     backbone = "; " + describe(saved);

@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "commands.h"
 #include "evaluation.h"
@@ -16,6 +18,7 @@
 #include "pfc/comm/launch.h"
 #include "pfc/data/list_name.h"
 #include "pfc/eval/set_cleaner.h"
+#include "pfc/eval/sub_center_cleaner.h"
 
 namespace pfc {
 namespace {
@@ -23,9 +26,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct CleanCommand {
-  fs::path model, input, output;
+  fs::path model, input, output, sub_centers;
   double far = -2;  // none given
   CleanOptions options;
+  SubCenterOptions sub_center_options;
   NetworkOptions network;
 };
 
@@ -82,32 +86,90 @@ void print(const CleanCommand& command, const CleanReport& report) {
             << "/same.csv -o cleaned\n";
 }
 
+void write_lists(const fs::path& folder, const SubCenterReport& report) {
+  std::string far =
+      "# image, its identity, degrees to the identity's dominant centre, the nearest centre, the "
+      "dominant one\n";
+  std::string drop = "# image, why\n";
+  for (const FarFromDominant& image : report.far) {
+    far += list_name(image.name) + "\t" + std::to_string(image.identity) +
+           format("\t%.1f\t%lld\t%lld\n", image.degrees, static_cast<long long>(image.nearest),
+                  static_cast<long long>(image.dominant));
+    drop += list_name(image.name) + "\tfar from the dominant centre\n";
+  }
+  write_file(folder / "far.txt", far);
+  write_file(folder / "drop_images.txt", drop);
+}
+
+void print(const CleanCommand& command, const SubCenterReport& report) {
+  const std::string out = command.output.string(), input = command.input.string();
+  std::cout << input << ": " << counted(report.images, "image") << " of "
+            << counted(report.identities, "identity") << ", " << report.centers_a_class
+            << " centres each\n"
+            << "  " << counted(report.at_dominant, "image")
+            << " nearest to the dominant centre of their identity\n"
+            << "  " << counted(std::ssize(report.far), "image") << " more than "
+            << format("%g", command.sub_center_options.degrees) << " degrees from it: " << out
+            << "/far.txt\n";
+  if (report.unknown > 0)
+    std::cout << "  " << counted(report.unknown, "image") << " of identities without centres\n";
+  if (report.not_embedded > 0)
+    std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
+  if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
+  std::cout << "\nTo leave these images out:\n  pfc data filter " << input << " --drop-images "
+            << out << "/drop_images.txt -o cleaned\n";
+}
+
+/// The lists that a way of cleaning writes.
+std::vector<const char*> lists_of(const CleanCommand& command) {
+  if (!command.sub_centers.empty()) return {"far.txt", "drop_images.txt"};
+  return {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"};
+}
+
+/// With sub-centres the network may be that of their checkpoint; then the only path is the set's.
+void settle_paths(CleanCommand& command) {
+  if (!command.input.empty()) return;
+  if (command.sub_centers.empty())
+    throw UsageError("INPUT is required, a .rec, .lst or folder of aligned faces");
+  command.input = std::exchange(command.model, command.sub_centers / "backbone.safetensors");
+}
+
 void run_clean(CleanCommand command) {
-  for (const char* name : {"far.txt", "duplicates.txt", "same.csv", "drop_images.txt"})
-    require_new(command.output / name);
+  settle_paths(command);
+  for (const char* name : lists_of(command)) require_new(command.output / name);
   if (find_launch().rank == 0) require_writable_folder(command.output);
   const auto network = command.network.load(command.model);
   const auto comm = join_evaluation();
-  open_faces(command.input);  // reports errors in it before anything is created
+  const auto open = [&] { return open_faces(command.input); };
+  open();  // reports errors in it before anything is created
   fs::create_directories(command.output);
-  CleanOptions& options = command.options;
-  if (command.far >= -1) options.far = command.far;
-  options.batch_size = command.network.batch_size;
   const StopRequest stop;
   std::unique_ptr<ProgressLine> line;
   std::string current;
-  options.progress = [&](const std::string& doing, std::int64_t done, std::int64_t total) {
+  const auto progress = [&](const std::string& doing, std::int64_t done, std::int64_t total) {
     if (stop.made()) throw Error("stopped; the same command starts again from the beginning");
     if (doing != current) line = std::make_unique<ProgressLine>(total, 0, !comm->is_first());
     current = doing;
     if (line->due(done)) line->show(done, doing + ": " + grouped(done) + " of " + grouped(total));
   };
-  const CleanReport report = clean(
-      *network, [&] { return open_faces(command.input); }, options, *comm);
-  line.reset();
-  if (!comm->is_first()) return;
-  write_lists(command.output, report);
-  print(command, report);
+  const auto finish = [&](const auto& report) {
+    line.reset();
+    if (!comm->is_first()) return;
+    write_lists(command.output, report);
+    print(command, report);
+  };
+  if (!command.sub_centers.empty()) {
+    SubCenterOptions& options = command.sub_center_options;
+    options.batch_size = command.network.batch_size;
+    options.progress = progress;
+    finish(clean_by_sub_centers(*network, command.sub_centers, open, options, *comm));
+    return;
+  }
+  CleanOptions& options = command.options;
+  if (command.far >= -1) options.far = command.far;
+  options.batch_size = command.network.batch_size;
+  options.progress = progress;
+  finish(clean(*network, open, options, *comm));
 }
 
 }  // namespace
@@ -116,34 +178,53 @@ void add_data_clean(CLI::App& data) {
   CLI::App* command = data.add_subcommand(
       "clean", "Find errors with a trained network: strangers, duplicates, one person twice");
   const auto options = std::make_shared<CleanCommand>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+  command
+      ->add_option("MODEL", options->model,
+                   "A backbone, .safetensors or .pth; may be left out with --sub-centers")
       ->required()
       ->type_name("FILE");
   command->add_option("INPUT", options->input, "A .rec, .lst or folder of aligned faces")
-      ->required()
       ->type_name("INPUT");
   command->add_option("-o,--output", options->output, "Where the lists go")
       ->required()
       ->type_name("FOLDER");
+  CLI::Option* const sub_centers =
+      command
+          ->add_option("--sub-centers", options->sub_centers,
+                       "The checkpoint of a run on this set with several centres a class "
+                       "(head.margin = \"subcenter_arcface\"). Images far from the centre to which "
+                       "most of their identity's are nearest go into the list of images to drop; "
+                       "nothing else is looked for")
+          ->type_name("FOLDER");
+  command
+      ->add_option("--degrees", options->sub_center_options.degrees,
+                   "With --sub-centers: images at a larger angle to that centre are far")
+      ->check(CLI::Range(0.0, 180.0))
+      ->needs(sub_centers)
+      ->capture_default_str();
   command
       ->add_option("--far", options->far,
                    "Images with a smaller cosine to their identity's other images are far. By "
                    "default the cosine that one image in a hundred reaches to a wrong identity")
+      ->excludes(sub_centers)
       ->check(CLI::Range(-1.0, 1.0));
   command
       ->add_option("--margin", options->options.margin,
                    "A far image whose cosine to another identity is larger by this much is a "
                    "stranger; strangers go into the list of images to drop")
+      ->excludes(sub_centers)
       ->check(CLI::Range(0.0, 2.0))
       ->capture_default_str();
   command
       ->add_option("--duplicate", options->options.duplicate,
                    "Two images of one identity with a larger cosine are duplicates")
+      ->excludes(sub_centers)
       ->check(CLI::Range(-1.0, 1.0))
       ->capture_default_str();
   command
       ->add_option("--same", options->options.same,
                    "Two identities whose centres have a larger cosine look the same")
+      ->excludes(sub_centers)
       ->check(CLI::Range(-1.0, 1.0))
       ->capture_default_str();
   options->network.add_options(*command);
@@ -153,7 +234,8 @@ void add_data_clean(CLI::App& data) {
       "of its errors.\n\n"
       "Examples:\n"
       "  pfc data clean output/best.safetensors faces -o lists\n"
-      "  mpirun -np 8 pfc data clean output/best.safetensors glint360k -o lists");
+      "  mpirun -np 8 pfc data clean output/best.safetensors glint360k -o lists\n"
+      "  pfc data clean --sub-centers output/checkpoints/step-000020000 glint360k -o lists");
   command->callback([options] { run_clean(*options); });
 }
 

@@ -6,6 +6,7 @@
 #include "pfc/base/outputs.h"
 #include "pfc/base/progress.h"
 #include "pfc/export/onnx.h"
+#include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
 
 namespace pfc {
@@ -21,6 +22,7 @@ void run_export(const ExportCommand& command) {
   require_writable(command.output);
   const SavedBackbone saved = open_backbone(command.model);
   if (!saved.left_out.empty()) tell(saved.left_out);
+  saved.backbone->merge_low_rank();
   const OnnxSummary written = export_onnx(*saved.backbone, command.output, command.options);
   print_text(command.output + ": " + written.network + ", " +
                  counted(written.parameters, "parameter") + ", " + counted(written.nodes, "node") +

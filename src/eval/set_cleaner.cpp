@@ -9,46 +9,19 @@
 #include <utility>
 
 #include "eval/duplicates.h"
+#include "eval/labelled_images.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
-#include "pfc/comm/long_work.h"
-#include "pfc/eval/embedder.h"
 #include "pfc/model/backbone.h"
 
 namespace pfc {
 namespace {
 
-constexpr std::int64_t kBlockImages = 2048;   // embedded in one go
 constexpr std::int64_t kBlockCenters = 2048;  // centres in a product
+constexpr std::int64_t kBlockRows = 2048;     // far images in one
 /// Pairs of identities that look the same, for each identity. More would fill the memory; that
 /// happens only with an untrained network.
 constexpr std::int64_t kMostAlike = 32;
-
-/// Images in memory, in the order of their set.
-class HeldImages final : public ImageSource {
- public:
-  void add(const Face& face) {
-    images_.push_back({face.identity, face.name, {face.image.begin(), face.image.end()}});
-  }
-  void clear() { images_.clear(); }
-
-  std::int64_t size() const override { return std::ssize(images_); }
-  std::span<const std::byte> image(std::int64_t i, std::vector<std::byte>&) const override {
-    return at(i).bytes;
-  }
-  std::string name(std::int64_t i) const override { return at(i).name; }
-  std::int64_t identity(std::int64_t i) const { return at(i).identity; }
-
- private:
-  struct Image {
-    std::int64_t identity;
-    std::string name;
-    std::vector<std::byte> bytes;
-  };
-  const Image& at(std::int64_t i) const { return images_[static_cast<std::size_t>(i)]; }
-
-  std::vector<Image> images_;
-};
 
 /// A histogram of numbers in [-1, 1].
 class Histogram {
@@ -84,10 +57,12 @@ class Cleaner {
  public:
   Cleaner(Backbone& network, const std::function<std::unique_ptr<FaceSource>()>& open,
           const CleanOptions& options, Communicator& comm)
-      : network_(network), open_(open), options_(options), comm_(comm) {}
+      : images_(network, open, options.batch_size, options.progress, comm),
+        options_(options),
+        comm_(comm) {}
 
   CleanReport run() {
-    long_work(comm_, [&] { require_order(); });
+    report_.passed_over = images_.require_order();
     look_at_identities();
     if (report_.identities == 0) throw Error("no image of the set can be embedded");
     report_.far = options_.far.value_or(impostors_.above(0.01));
@@ -99,63 +74,6 @@ class Cleaner {
   }
 
  private:
-  /// Embeds the images for which `wanted` is true. `take` gets them in order: (name, identity,
-  /// number among all, embedding [d] of unit length).
-  template <class Wanted, class Take>
-  void embed_all(const std::string& doing, const Wanted& wanted, const Take& take) {
-    const auto source = open_();
-    HeldImages block;
-    std::vector<std::int64_t> numbers;
-    const auto flush = [&] {
-      report_.not_embedded += block.size();
-      embed(network_, block,
-            {.embedding =
-                 [&](std::int64_t i, std::span<const float> embedding) {
-                   --report_.not_embedded;
-                   const at::Tensor row = at::from_blob(const_cast<float*>(embedding.data()),
-                                                        {std::ssize(embedding)}, at::kFloat);
-                   take(block.name(i), block.identity(i), numbers[static_cast<std::size_t>(i)],
-                        row / row.norm().clamp_min(1e-12));
-                 },
-             .left_out = [](std::int64_t, const std::string&) {}},
-            {.batch_size = options_.batch_size}, comm_);
-      block.clear();
-      numbers.clear();
-      const StreamProgress progress = source->progress();
-      options_.progress(doing, progress.done, progress.total);
-    };
-    std::int64_t number = 0;
-    const auto fill = [&] {
-      for (Face face; block.size() < kBlockImages && source->next(face); ++number) {
-        if (!wanted(number)) continue;
-        block.add(face);
-        numbers.push_back(number);
-      }
-      return block.size() > 0;
-    };
-    while (long_work(comm_, fill)) flush();
-  }
-
-  /// Checked before hours are spent on embeddings: all images of an identity come together.
-  void require_order() {
-    const auto source = open_();
-    std::vector<bool> seen;
-    std::int64_t last = -1;
-    for (Face face; source->next(face); last = face.identity) {
-      const StreamProgress progress = source->progress();
-      options_.progress("looking at labels", progress.done, progress.total);
-      if (face.identity == last) continue;
-      const auto identity = static_cast<std::size_t>(face.identity);
-      if (identity >= seen.size()) seen.resize(identity + 1);
-      if (seen[identity]) {
-        throw Error("identity " + std::to_string(face.identity) +
-                    " comes back after others: `pfc data pack` puts the images of one together");
-      }
-      seen[identity] = true;
-    }
-    report_.passed_over = source->passed_over();
-  }
-
   void look_at_identities() {
     std::vector<at::Tensor> rows;
     std::vector<std::string> names;
@@ -165,14 +83,14 @@ class Cleaner {
       if (!rows.empty()) look_at(identity, at::stack(rows), names, numbers);
       rows.clear(), names.clear(), numbers.clear();
     };
-    embed_all(
+    report_.not_embedded += images_.embed(
         "embedding", [](std::int64_t) { return true; },
-        [&](const std::string& name, std::int64_t of, std::int64_t number, at::Tensor row) {
-          if (of != identity) finish();
-          identity = of;
-          rows.push_back(std::move(row));
-          names.push_back(name);
-          numbers.push_back(number);
+        [&](LabelledImages::Embedded image) {
+          if (image.identity != identity) finish();
+          identity = image.identity;
+          rows.push_back(std::move(image.unit));
+          names.push_back(image.name);
+          numbers.push_back(image.number);
         });
     finish();
     report_.images = std::ssize(cosines_);
@@ -249,13 +167,12 @@ class Cleaner {
       if (!rows.empty()) find_nearest(at::stack(rows));
       rows.clear();
     };
-    embed_all(
-        "looking at far images", is_far,
-        [&](const std::string& name, std::int64_t identity, std::int64_t number, at::Tensor row) {
+    report_.not_embedded +=
+        images_.embed("looking at far images", is_far, [&](LabelledImages::Embedded image) {
           report_.far_images.push_back(
-              {name, identity, cosines_[static_cast<std::size_t>(number)]});
-          rows.push_back(std::move(row));
-          if (std::ssize(rows) == kBlockImages) flush();
+              {image.name, image.identity, cosines_[static_cast<std::size_t>(image.number)]});
+          rows.push_back(std::move(image.unit));
+          if (std::ssize(rows) == kBlockRows) flush();
         });
     flush();
   }
@@ -321,8 +238,7 @@ class Cleaner {
     }
   }
 
-  Backbone& network_;
-  const std::function<std::unique_ptr<FaceSource>()>& open_;
+  LabelledImages images_;
   const CleanOptions& options_;
   Communicator& comm_;
   CleanReport report_;

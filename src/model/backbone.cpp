@@ -9,6 +9,7 @@
 #include "model/layers.h"
 #include "model/synchronised_norms.h"
 #include "pfc/base/error.h"
+#include "pfc/model/network.h"
 
 namespace pfc {
 
@@ -29,6 +30,19 @@ void Backbone::freeze(const std::vector<std::string>& parts) {
   if (std::ranges::none_of(parameters(), trains))
     throw Error("model.freeze leaves nothing of the network to train");
   train(is_training());
+}
+
+void Backbone::freeze_all() {
+  for (torch::Tensor& parameter : parameters()) parameter.requires_grad_(false);
+  for (const auto& part : children()) frozen_.push_back(part);
+  train(is_training());
+}
+
+void Backbone::merge_low_rank() {
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* linear = module->as<Linear>()) linear->merge_low_rank();
+  }
+  if (const auto rank = options_.find(kLoraRank); rank != options_.end()) rank->second = 0;
 }
 
 void Backbone::train(bool on) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/named_values.h"
+#include "model/layers.h"
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
@@ -18,6 +19,7 @@
 #include "pfc/formats/torch_file.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
+#include "pfc/model/network.h"
 
 namespace pfc {
 namespace {
@@ -136,7 +138,15 @@ std::string left_out_text(const SavedState& saved, const std::vector<std::string
   return text.empty() ? "" : path + ": left out: " + text;
 }
 
-/// Returns a sentence about the tensors that were left out.
+std::int64_t lora_rank(const NamedValues& options) {
+  const auto found = options.find(kLoraRank);
+  const auto* const rank =
+      found == options.end() ? nullptr : std::get_if<std::int64_t>(&found->second);
+  return rank == nullptr ? 0 : *rank;
+}
+
+/// Returns a sentence about the tensors that were left out. Low-rank parts that only `backbone` has
+/// stay as they are.
 std::string load_state(Backbone& backbone, const SavedState& saved, const std::string& path) {
   const torch::NoGradGuard no_grad;
   const auto all = state_of(backbone);
@@ -173,7 +183,10 @@ std::string load_state(Backbone& backbone, const SavedState& saved, const std::s
     missing.erase(found);
   }
   // Files from before PyTorch 0.4.1 have no such counts, and nothing here depends on them.
-  std::erase_if(missing, [](const auto& item) { return item.first.ends_with(kCount); });
+  const bool keeps_low_rank = lora_rank(saved.name.options) == 0;
+  std::erase_if(missing, [&](const auto& item) {
+    return item.first.ends_with(kCount) || (keeps_low_rank && is_low_rank(item.first));
+  });
   if (!missing.empty()) throw DataError(path, "tensor '" + missing.begin()->first + "'", "missing");
   return left_out_text(saved, left_out, path);
 }
@@ -227,7 +240,17 @@ std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path) {
 }
 
 std::string load_backbone(const std::filesystem::path& path, Backbone& backbone) {
-  return load_state(backbone, read_state(path, {}), path.string());
+  const SavedState saved = read_state(path, {});
+  const std::int64_t rank = lora_rank(saved.name.options);
+  if (rank == 0 || rank == lora_rank(backbone.options()))
+    return load_state(backbone, saved, path.string());
+  const torch::NoGradGuard no_grad;
+  const SavedBackbone other = open_backbone(path);
+  other.backbone->merge_low_rank();
+  const auto into = state_of(backbone);
+  const std::map<std::string, torch::Tensor> to(into.begin(), into.end());
+  for (const auto& [name, tensor] : state_of(*other.backbone)) to.at(name).copy_(tensor);
+  return other.left_out;
 }
 
 }  // namespace pfc

@@ -2,11 +2,15 @@
 
 #include <torch/types.h>
 
+#include <string>
+#include <string_view>
+
 namespace pfc {
 namespace {
 
 constexpr double kMomentum = 0.1;
 constexpr double kLayerNormEpsilon = 1e-5;
+constexpr std::string_view kLowRank = "lora";
 
 }  // namespace
 
@@ -57,8 +61,30 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool has_bias)
       bias(has_bias ? register_parameter("bias", torch::empty(out)) : torch::Tensor()) {}
 
 torch::Tensor Linear::forward(const torch::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  const auto y = at::linear(x, weight, bias);
+  return low_rank_ ? y + at::linear(at::linear(x, low_rank_->down), low_rank_->up) : y;
 }
+
+void Linear::add_low_rank(std::int64_t rank) {
+  low_rank_ = add<LowRank>(*this, std::string(kLowRank), weight.size(1), weight.size(0), rank);
+}
+
+void Linear::merge_low_rank() {
+  if (!low_rank_) return;
+  const torch::NoGradGuard no_grad;
+  const auto product = low_rank_->up.to(torch::kDouble).mm(low_rank_->down.to(torch::kDouble));
+  weight.copy_(weight.to(torch::kDouble) + product);
+  unregister_module(std::string(kLowRank));
+  low_rank_.reset();
+}
+
+bool is_low_rank(std::string_view name) {
+  return name.find("." + std::string(kLowRank) + ".") != name.npos;
+}
+
+LowRank::LowRank(std::int64_t in, std::int64_t out, std::int64_t rank)
+    : down(register_parameter("down", torch::empty({rank, in}))),
+      up(register_parameter("up", torch::zeros({out, rank}))) {}
 
 LayerNorm::LayerNorm(std::int64_t channels)
     : weight(register_parameter("weight", torch::ones(channels))),

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "model/batch_norm.h"
@@ -76,13 +77,35 @@ class PRelu : public torch::nn::Module {
   torch::Tensor weight;  ///< [channels] slope of negative values
 };
 
+/// The product of two thin matrices, up·down, that is added to a linear layer's weight: what trains
+/// while the weight itself is frozen (Hu et al., "LoRA", ICLR 2022, with α = rank).
+class LowRank : public torch::nn::Module {
+ public:
+  LowRank(std::int64_t in, std::int64_t out, std::int64_t rank);
+
+  torch::Tensor down;  ///< [rank, in]
+  torch::Tensor up;    ///< [out, rank], zeros at first, so that training begins where it stood
+};
+
+/// Whether a tensor of this name in a state_dict belongs to a LowRank.
+bool is_low_rank(std::string_view name);
+
 class Linear : public torch::nn::Module {
  public:
   Linear(std::int64_t in, std::int64_t out, bool has_bias = true);
   torch::Tensor forward(const torch::Tensor& x) const;
 
+  /// Registers a LowRank as `lora`.
+  void add_low_rank(std::int64_t rank);
+  /// Adds it to the weight and drops it. Nothing where there is none.
+  void merge_low_rank();
+  const std::shared_ptr<LowRank>& low_rank() const { return low_rank_; }
+
   torch::Tensor weight;  ///< [out, in]
   torch::Tensor bias;    ///< [out], undefined if there is none
+
+ private:
+  std::shared_ptr<LowRank> low_rank_;
 };
 
 /// Normalisation of each row of [..., channels].

@@ -36,6 +36,23 @@ Network mobilefacenet(std::string name, const MobileFaceNetShape& shape) {
   return built_in(std::move(name), shape, make_mobilefacenet, mobilefacenet_embedding_size);
 }
 
+Network vit(const NamedVit& named) {
+  const auto& shape = named.shape;
+  return {.name = named.name,
+          .options = {{std::string(kLoraRank), shape.lora_rank}},
+          .make =
+              [shape](const NetworkArguments& arguments) {
+                VitShape asked = shape;
+                asked.lora_rank = std::get<std::int64_t>(arguments.options.find(kLoraRank)->second);
+                if (asked.lora_rank < 0 || asked.lora_rank > shape.dim) {
+                  throw Error("model.lora_rank is " + std::to_string(asked.lora_rank) +
+                              ", want 0 to " + std::to_string(shape.dim));
+                }
+                return make_vit(asked, arguments.embedding_size, arguments.seed);
+              },
+          .recognise = std::bind_front(vit_embedding_size, shape)};
+}
+
 std::deque<Network> built_in_networks() {
   std::deque<Network> all = {
       iresnet("r18", {.blocks = {2, 2, 2, 2}}),
@@ -53,8 +70,7 @@ std::deque<Network> built_in_networks() {
       mobilefacenet("mbf", {.blocks = {1, 4, 6, 2}, .scale = 2}),
       mobilefacenet("mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}),
   };
-  for (const auto& [name, shape] : named_vits())
-    all.push_back(built_in(name, shape, make_vit, vit_embedding_size));
+  for (const NamedVit& named : named_vits()) all.push_back(vit(named));
   return all;
 }
 
@@ -85,6 +101,10 @@ NamedValues options_of(const Network& network, const NamedValues& given) {
   NamedValues options = network.options;
   for (const auto& [name, value] : given) {
     const auto found = options.find(name);
+    if (found == options.end() && name == kLoraRank) {
+      throw Error("model.lora_rank: network '" + network.name +
+                  "' cannot train low-rank parts; vision transformers can (vit_t, vit_s, …)");
+    }
     if (found == options.end()) {
       std::vector<std::string_view> known;
       for (const auto& [each, usual] : options) known.push_back(each);

@@ -183,13 +183,16 @@ class Vit : public Backbone {
                                        static_cast<double>(shape.depth - 1);
       blocks_.push_back(add<TransformerBlock>(*blocks, std::to_string(i), shape, i, rate));
     }
+    const auto linears = linear_layers(*blocks);
     norm_ = add<LayerNorm>(*this, "norm", shape.dim);
     auto feature = add<torch::nn::Module>(*this, "feature");
     fc1_ = add<Linear>(*feature, "0", kTokens * shape.dim, shape.dim, /*has_bias=*/false);
     bn1_ = add<BatchNorm>(*feature, "1", shape.dim, kHeadEpsilon);
     fc2_ = add<Linear>(*feature, "2", shape.dim, embedding_size, /*has_bias=*/false);
     bn2_ = add<BatchNorm>(*feature, "3", embedding_size, kHeadEpsilon);
-    initialise();
+    const auto generator = at::detail::createCPUGenerator(seed_);
+    initialise(generator);
+    if (shape.lora_rank > 0) add_low_rank(linears, shape.lora_rank, generator);
   }
 
   bool is_recordable() const override { return true; }
@@ -242,20 +245,37 @@ class Vit : public Backbone {
 
   /// InsightFace's code cuts its normal distributions off at ±2, which is a hundred deviations;
   /// here nothing is cut.
-  void initialise() {
+  void initialise(const at::Generator& generator) {
     constexpr double kDeviation = 0.02;
     const torch::NoGradGuard no_grad;
-    const auto generator = at::detail::createCPUGenerator(seed_);
     mask_token_.normal_(0, kDeviation, generator);
     pos_embed_.normal_(0, kDeviation, generator);
     const double bound = 1 / std::sqrt(3.0 * kPatch * kPatch);
     patches_->weight.uniform_(-bound, bound, generator);
     patches_->bias.uniform_(-bound, bound, generator);
-    for (const auto& module : modules(/*include_self=*/false)) {
-      auto* linear = module->as<Linear>();
-      if (linear == nullptr) continue;
+    for (Linear* linear : linear_layers(*this)) {
       linear->weight.normal_(0, kDeviation, generator);
       if (linear->bias.defined()) linear->bias.zero_();
+    }
+  }
+
+  static std::vector<Linear*> linear_layers(const torch::nn::Module& part) {
+    std::vector<Linear*> found;
+    for (const auto& module : part.modules(/*include_self=*/false)) {
+      if (auto* linear = module->as<Linear>()) found.push_back(linear);
+    }
+    return found;
+  }
+
+  /// They alone train from now on.
+  void add_low_rank(const std::vector<Linear*>& linears, std::int64_t rank,
+                    const at::Generator& generator) {
+    const torch::NoGradGuard no_grad;
+    freeze_all();
+    for (Linear* linear : linears) {
+      linear->add_low_rank(rank);
+      const double bound = 1 / std::sqrt(static_cast<double>(linear->weight.size(1)));
+      linear->low_rank()->down.uniform_(-bound, bound, generator);
     }
   }
 

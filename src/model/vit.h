@@ -18,6 +18,9 @@ struct VitShape {
   double stochastic_depth = 0.1;  ///< rate of the last block; it grows linearly from 0
   double hidden_share = 0.1;      ///< share of an image's tokens that are hidden in training
   std::int64_t heads = 8;
+  /// Of what is added to the linear layers of attention and MLP, and then trains alone; 0: nothing
+  /// is, and everything trains.
+  std::int64_t lora_rank = 0;
 };
 
 struct NamedVit {

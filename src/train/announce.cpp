@@ -66,6 +66,17 @@ void announce_room(const Config& config, const Backbone& backbone, const Partial
        size_text(room) + " in " + config.output);
 }
 
+void announce_network(const Config& config, const Backbone& backbone) {
+  std::int64_t all = 0, training = 0;
+  for (const at::Tensor& parameter : backbone.parameters()) {
+    all += parameter.numel();
+    if (parameter.requires_grad()) training += parameter.numel();
+  }
+  if (training == all) return;
+  tell("network: " + config.model.network + ", " + grouped(training) + " of " +
+       counted(all, "parameter") + " train");
+}
+
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm) {
   if (place.device.is_cuda()) {
     tell("device: " + gpu_properties(place.device.index()).name + ", the backbone in " +

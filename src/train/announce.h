@@ -14,6 +14,8 @@ namespace pfc {
 // The lines that a run prints on stderr before its first step.
 
 void announce_device(const Config& config, const ComputeOn& place, const Communicator& comm);
+/// Prints how many parameters train if not all of them do.
+void announce_network(const Config& config, const Backbone& backbone);
 void announce_ranks(const Placement& place, const Communicator& comm);
 void announce_dataset(const Config& config, const Dataset& dataset);
 /// Adds a note if the batch's own identities leave hardly any negatives.

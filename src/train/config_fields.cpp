@@ -74,6 +74,11 @@ std::vector<Field> own_fields(Config& c) {
       any("model.freeze", &c.model.freeze, kFixed,
           "parts of the network that do not train, batch normalisation included: conv1, layer1, "
           "layer2.0, …"),
+      number(
+          "model.lora_rank", &c.model.lora_rank, kFixed, from_to(0, 4096),
+          "of a vision transformer: the weights stay as they are (init.from), and low-rank parts "
+          "of the linear layers of attention and MLP train (LoRA), 8 or 16 for example; pfc "
+          "convert and export merge them; 0: the weights train"),
 
       any("init.from", &c.init.from, kFree,
           "start training from this backbone (.safetensors, .pth), or from the folder of a "

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "pfc/head/head_memory.h"
+#include "pfc/model/network.h"
 #include "train/device.h"
 #include "train/starting_point.h"
 
@@ -56,10 +57,16 @@ LoaderOptions loader_options(const Config& config, const Placement& place) {
           .augmenter = Augmenter(config.data.augment, config.augment, config.train.seed)};
 }
 
+NamedValues network_options(const Config::Model& model) {
+  NamedValues options = model.options;
+  if (model.lora_rank > 0) options.insert_or_assign(std::string(kLoraRank), model.lora_rank);
+  return options;
+}
+
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
                                        Communicator& comm) {
   auto backbone = make_backbone(config.model.network, config.model.embedding_size,
-                                config.train.seed, config.model.options);
+                                config.train.seed, network_options(config.model));
   if (config.model.sync_bn) synchronise_batch_norm(*backbone, comm);
   move_to(device, *backbone);
   backbone->freeze(config.model.freeze);

@@ -20,6 +20,9 @@ StepPlannerOptions planner_options(const Config& config);
 
 LoaderOptions loader_options(const Config& config, const Placement& place);
 
+/// What make_backbone is given.
+NamedValues network_options(const Config::Model& model);
+
 /// Makes the network. If the run is not resumed, it gets its initial weights (start_network).
 std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, bool is_resumed,
                                        Communicator& comm);

@@ -127,6 +127,7 @@ class Run {
     if (comm.is_first()) {
       announce_ranks(place_, comm);
       announce_device(config, compute_on_, comm);
+      announce_network(config, *backbone_);
       announce_dataset(config, *dataset_);
       announce_head(config, sampler_);
       announce_room(config, *backbone_, head_, dataset_->identities());
@@ -347,7 +348,7 @@ void train(const Config& config, Communicator& comm, Start start) {
   if (config.data.train.empty()) {
     throw Error("data.train is not set: name a train.rec or a folder of one folder an identity");
   }
-  require_network(config.model.network, config.model.options);
+  require_network(config.model.network, network_options(config.model));
   require_whole_batch(config.train.batch_size, comm.world(), config.train.micro_batches);
   try {
     Run(config, comm, start).go();

@@ -55,6 +55,35 @@ TEST_F(BackboneFile, WhatIsSavedIsLoaded) {
   }
 }
 
+/// Low-rank parts stay apart in a file; a network that has none gets them within its weights.
+TEST_F(BackboneFile, OfLowRankPartsIsLoadedApartOrMerged) {
+  const torch::NoGradGuard no_grad;
+  const auto path = folder_ / "apart.safetensors", plain_path = folder_ / "plain.safetensors";
+  const auto low_rank = make_backbone("vit_t", 8, 1, {{"lora_rank", std::int64_t{2}}});
+  for (const auto& item : low_rank->named_parameters()) {
+    if (item.key().ends_with(".lora.up")) item.value().normal_(0, 0.1);
+  }
+  save_backbone(*low_rank, "vit_t", 8, path);
+  low_rank->eval();
+  const torch::Tensor images = torch::randn({2, 3, 112, 112}), want = low_rank->forward(images);
+  const auto embed = [&](Backbone& backbone) {
+    backbone.eval();
+    return backbone.forward(images);
+  };
+  EXPECT_TRUE(embed(*load_backbone(path)).equal(want));
+
+  const auto plain = make_backbone("vit_t", 8, 9);
+  load_backbone(path, *plain);
+  EXPECT_TRUE(embed(*plain).allclose(want, 1e-4, 1e-5));
+
+  save_backbone(*plain, "vit_t", 8, plain_path);
+  const auto other_rank = make_backbone("vit_t", 8, 9, {{"lora_rank", std::int64_t{3}}});
+  for (const auto& file : {path, plain_path}) {
+    load_backbone(file, *other_rank);
+    EXPECT_TRUE(embed(*other_rank).allclose(want, 1e-4, 1e-5)) << file;
+  }
+}
+
 TEST_F(BackboneFile, RefusesAFileThatIsNotTheNetworkItNames) {
   expect_refused([](auto& tensors,
                     auto&) { std::erase_if(tensors, [](auto& t) { return t.name == "fc.bias"; }); },

@@ -66,6 +66,21 @@ TEST(Network, AnIntegerIsANumber) {
   EXPECT_EQ(made->parameters()[0].max().item<double>(), 3);
 }
 
+TEST(Network, LowRankPartsAreForNetworksThatHaveThem) {
+  require_network("vit_t", {{"lora_rank", std::int64_t{8}}});
+  EXPECT_THAT(
+      [] {
+        require_network("r50", {{"lora_rank", std::int64_t{8}}});
+      },
+      ThrowsMessage<Error>("model.lora_rank: network 'r50' cannot train low-rank parts; vision "
+                           "transformers can (vit_t, vit_s, …)"));
+  EXPECT_THAT(
+      [] {
+        make_backbone("vit_t", 8, 0, {{"lora_rank", std::int64_t{257}}});
+      },
+      ThrowsMessage<Error>("model.lora_rank is 257, want 0 to 256"));
+}
+
 TEST(Network, UnknownOptionsAndOtherTypesAreRefusedByName) {
   EXPECT_EQ(refusal({{"widht", std::int64_t{4}}}),
             "model.options.widht: network 'network_test_scaled' has no such option; the nearest is "

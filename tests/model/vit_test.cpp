@@ -32,6 +32,13 @@ torch::Tensor forward(Backbone& backbone, const torch::Tensor& images, std::int6
   return backbone.forward(images);
 }
 
+std::vector<torch::Tensor> buffer_values(const Backbone& backbone) {
+  std::vector<torch::Tensor> values;
+  for (const torch::Tensor& buffer : backbone.buffers())
+    values.push_back(buffer.to(torch::kDouble).flatten().clone());
+  return values;
+}
+
 double distance(const torch::Tensor& a, const torch::Tensor& b) {
   return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
@@ -285,6 +292,54 @@ TEST(Vit, EveryParameterGetsAGradient) {
   for (const auto& item : backbone->named_parameters()) {
     EXPECT_TRUE(item.value().grad().defined()) << item.key();
   }
+}
+
+constexpr VitShape kLowRank{.dim = 16, .depth = 2, .heads = 4, .lora_rank = 3};
+
+/// A network whose low-rank parts have learnt something.
+std::shared_ptr<Backbone> with_low_rank() {
+  const auto backbone = make_vit(kLowRank, 8, 5);
+  const torch::NoGradGuard no_grad;
+  for (const auto& module : backbone->modules(/*include_self=*/false)) {
+    if (const auto* part = module->as<LowRank>()) part->up.normal_(0, 0.1);
+  }
+  return backbone;
+}
+
+TEST(VitLowRank, ChangesNothingBeforeItTrains) {
+  const torch::NoGradGuard no_grad;
+  const auto plain = make_vit(kSmall, 8, 5), low_rank = make_vit(kLowRank, 8, 5);
+  plain->eval();
+  low_rank->eval();
+  const torch::Tensor images = torch::randn({3, 3, 112, 112});
+  EXPECT_TRUE(low_rank->forward(images).equal(plain->forward(images)));
+}
+
+TEST(VitLowRank, TrainsAlone) {
+  const auto backbone = make_vit(kLowRank, 8, 5);
+  const auto buffers_before = torch::cat(buffer_values(*backbone));
+  forward(*backbone, torch::randn({4, 3, 112, 112}), 0, 0).square().sum().backward();
+  std::int64_t training = 0;
+  for (const auto& item : backbone->named_parameters()) {
+    EXPECT_EQ(item.value().grad().defined(), is_low_rank(item.key())) << item.key();
+    if (is_low_rank(item.key())) training += item.value().numel();
+  }
+  // rank · (in + out) of qkv, proj, fc1 and fc2
+  EXPECT_EQ(training, 2 * 3 * (16 + 48 + 16 + 16 + 16 + 64 + 64 + 16));
+  EXPECT_TRUE(torch::cat(buffer_values(*backbone)).equal(buffers_before)) << "batch normalisation";
+}
+
+TEST(VitLowRank, MergedEqualsUnmerged) {
+  const torch::NoGradGuard no_grad;
+  const auto backbone = with_low_rank(), plain = make_vit(kSmall, 8, 5);
+  backbone->eval();
+  plain->eval();
+  const torch::Tensor images = torch::randn({3, 3, 112, 112});
+  const torch::Tensor apart = backbone->forward(images);
+  EXPECT_GT(distance(plain->forward(images), apart), 1e-3) << "it has learnt something";
+  backbone->merge_low_rank();
+  EXPECT_LT(distance(backbone->forward(images), apart), 1e-5);
+  EXPECT_EQ(backbone->named_parameters().keys(), plain->named_parameters().keys());
 }
 
 }  // namespace

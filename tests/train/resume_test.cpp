@@ -7,11 +7,13 @@
 #include <cmath>
 #include <map>
 
+#include "model/vit.h"
 #include "pfc/base/error.h"
 #include "pfc/data/dataset.h"
 #include "pfc/formats/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
+#include "pfc/model/network.h"
 #include "train/small_run.h"
 
 namespace pfc {
@@ -88,6 +90,41 @@ TEST_F(Resume, IsBitEqualWithoutMomentumAndWithAFrozenStage) {
   config_.optimizer.momentum = 0;
   config_.model.freeze = {"conv1", "bn1", "prelu", "layer1"};
   expect_bit_equal_resume();
+}
+
+/// A vision transformer that is small enough for a test.
+const bool kSmallVitIsRegistered = [] {
+  register_network({.name = "resume_test_vit",
+                    .options = {{std::string(kLoraRank), std::int64_t{0}}},
+                    .make = [](const NetworkArguments& arguments) {
+                      const VitShape shape = {.dim = 16,
+                                              .depth = 2,
+                                              .heads = 4,
+                                              .lora_rank = std::get<std::int64_t>(
+                                                  arguments.options.find(kLoraRank)->second)};
+                      return make_vit(shape, arguments.embedding_size, arguments.seed);
+                    }});
+  return true;
+}();
+
+TEST_F(Resume, IsBitEqualWithLowRankPartsWhichTrainAlone) {
+  ASSERT_TRUE(kSmallVitIsRegistered);
+  const fs::path start = folder_ / "start.safetensors";
+  const auto first = make_backbone("resume_test_vit", 32, 3);
+  save_backbone(*first, "resume_test_vit", 32, start);
+  config_.model.network = "resume_test_vit";
+  config_.model.lora_rank = 2;
+  config_.init.from = start;
+  expect_bit_equal_resume();
+  EXPECT_THAT(log_, HasSubstr("network: resume_test_vit, 1,024 of"));
+  const auto last = load_backbone(fs::path(config_.output) / "last.safetensors");
+  for (const auto& item : first->named_parameters())
+    EXPECT_TRUE(last->named_parameters()[item.key()].equal(item.value())) << item.key();
+  for (const auto& item : last->named_parameters()) {
+    if (item.key().ends_with(".lora.up")) {
+      EXPECT_GT(item.value().abs().max().item<float>(), 0) << item.key();
+    }
+  }
 }
 
 TEST_F(Resume, IsBitEqualWithAShuffleWindow) {

@@ -48,7 +48,7 @@ TEST(SameRun, KeepsThePlanAndTheShapesOfWhatWasSaved) {
     if (field.on_resume == OnResume::kFixed) fixed.push_back(field.key);
   EXPECT_THAT(
       fixed, ElementsAre("data.min_images", "data.mirror", "data.shuffle_window", "model.network",
-                         "model.embedding_size", "model.options", "model.freeze",
+                         "model.embedding_size", "model.options", "model.freeze", "model.lora_rank",
                          "head.sub_centers", "head.update", "head.center_type", "head.state_type",
                          "optimizer.kind", "optimizer.momentum", "train.batch_size", "train.seed"));
 }

@@ -26,6 +26,9 @@ class Backbone : public torch::nn::Module {
   /// no such part, or if nothing else is left to train.
   void freeze(const std::vector<std::string>& parts);
   void train(bool on = true) override;
+  /// What `model.lora_rank` added becomes part of the weights that it was added to. The embeddings
+  /// stay the same but for rounding. Nothing where nothing was added.
+  void merge_low_rank();
 
   /// Tells the network which images the next forward pass in training has: `images` of a step's
   /// global batch, beginning at position `first_image`. Random draws of a network (stochastic
@@ -50,6 +53,10 @@ class Backbone : public torch::nn::Module {
   /// What make_backbone made it with, its usual values included; saved with its weights.
   const NamedValues& options() const { return options_; }
   void set_options(NamedValues options) { options_ = std::move(options); }
+
+ protected:
+  /// Nothing trains but what is registered afterwards.
+  void freeze_all();
 
  private:
   std::string title_;

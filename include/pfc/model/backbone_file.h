@@ -49,7 +49,9 @@ struct SavedBackbone {
 SavedBackbone open_backbone(const std::filesystem::path& path, std::string_view network = {});
 /// Only the backbone of the file.
 std::shared_ptr<Backbone> load_backbone(const std::filesystem::path& path);
-/// Loads into an existing network of the same kind as the file's. Returns SavedBackbone::left_out.
+/// Loads into an existing network of the same kind as the file's. Low-rank parts (model.lora_rank)
+/// of another rank than this network's are merged into the weights. Low-rank parts that the file
+/// does not have stay as they are. Returns SavedBackbone::left_out.
 std::string load_backbone(const std::filesystem::path& path, Backbone& backbone);
 /// The network that open_backbone would find; `likely` if several differ only in training.
 BackboneName name_of_backbone(const std::filesystem::path& path, std::string_view likely);

@@ -14,6 +14,10 @@
 
 namespace pfc {
 
+/// The option of a network that can train low-rank parts beside its weights: their rank, 0: none.
+/// The key `model.lora_rank` sets it.
+inline constexpr std::string_view kLoraRank = "lora_rank";
+
 /// The shapes of tensors by name: what a file says about a network's tensors.
 using TensorShapes = std::map<std::string, std::vector<std::int64_t>>;
 

@@ -83,6 +83,7 @@ struct Config {
     bool sync_bn = false;                  ///< batch normalisation over the images of all ranks
     NamedValues options = {};              ///< of the network, by the names that it knows
     std::vector<std::string> freeze = {};  ///< parts that do not train: "conv1", "layer1", …
+    std::int64_t lora_rank = 0;            ///< of what trains beside the weights; 0: the weights do
 
     bool operator==(const Model&) const = default;
   } model;
