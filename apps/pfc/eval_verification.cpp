@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct VerificationCommand {
   std::string model;
   std::vector<std::string> sets;
   std::string html, json, roc;
+  std::optional<double> reject;
   NetworkOptions network;
 };
 
@@ -50,7 +52,7 @@ void run_verification(const VerificationCommand& command) {
                     {.batch_size = command.network.batch_size,
                      .progress = show_progress(set.name(), "image", *comm)},
                     *comm);
-    if (comm->is_first()) results.push_back(verify(embeddings));
+    if (comm->is_first()) results.push_back(verify(embeddings, command.reject));
   }
   comm->barrier();
   if (!comm->is_first()) return;
@@ -85,11 +87,19 @@ void add_eval_verification(CLI::App& eval) {
       ->type_name("FILE.html");
   command->add_option("--json", options->json, "Write the results to this file")->type_name("FILE");
   command->add_option("--roc", options->roc, "Write the ROC curves to this SVG")->type_name("FILE");
+  command
+      ->add_option("--reject", options->reject,
+                   "Show how errors change as images are rejected, those with the shortest "
+                   "embeddings first, until this share of them is gone: a table, and a curve in "
+                   "the page")
+      ->type_name("SHARE")
+      ->check(CLI::Range(0.001, 0.999));
   options->network.add_options(*command);
   command->footer(
       "Examples:\n"
       "  pfc eval verification output/best.safetensors lfw.bin cfp_fp.bin --roc roc.svg\n"
-      "  mpirun -np 4 pfc eval verification output/best.safetensors lfw.bin --report lfw.html");
+      "  mpirun -np 4 pfc eval verification output/best.safetensors lfw.bin --report lfw.html\n"
+      "  pfc eval verification output/best.safetensors lfw.bin --reject 0.2 --report lfw.html");
   command->callback([options] { run_verification(*options); });
 }
 

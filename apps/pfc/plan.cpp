@@ -116,7 +116,10 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
         ->capture_default_str();
   };
   number("--identities", request.identities, "Class centres", 100'000'000'000);
-  command.add_option("--rate", request.sample_rate, "Sample rate; 1 is the model-parallel softmax")
+  command
+      .add_option(
+          "--rate", request.sample_rate,
+          "Sample rate; 1 is the model-parallel softmax. Of a rate that changes, its largest")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   number("--dim", request.head.table.dim, "Length of an embedding", 8192);

@@ -46,6 +46,13 @@ std::string toml(double value) {
 std::string toml(const std::string& value) {
   return toml_string(value);
 }
+std::string toml(const StepwiseNumber& value) {
+  if (value.is_constant()) return toml(value.at(0));
+  std::string text = "[";
+  for (const auto& [from, number] : value.pieces())
+    text += (from > 0 ? ", [" : "[") + toml(from) + ", " + toml(number) + "]";
+  return text + "]";
+}
 template <typename T>
 std::string toml(const std::vector<T>& values) {
   std::string text = "[";
@@ -106,6 +113,8 @@ std::string wanted(const Field& field) {
         if constexpr (std::is_same_v<T, bool>) return "true or false";
         if constexpr (std::is_integral_v<T>) return "an integer" + range;
         if constexpr (std::is_same_v<T, double>) return "a number" + range;
+        if constexpr (std::is_same_v<T, StepwiseNumber>)
+          return "a number" + range + ", or a list of [step, number] from step 0 on, ascending";
         if constexpr (std::is_same_v<T, std::string>) return "a string";
         if constexpr (std::is_same_v<T, std::vector<std::int64_t>>)
           return "a list of integers, each" + range;

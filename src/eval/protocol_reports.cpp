@@ -174,6 +174,50 @@ void add_set(Report& report, const VerificationResult& result, const ImageOfRow&
   }
 }
 
+/// The errors of sets as images are rejected.
+void add_reject(Report& report, std::span<const VerificationResult> results) {
+  ReportTable table{.title = "Errors by the share of images rejected, shortest embeddings first",
+                    .columns = {"set", "rejected %", "shortest left", "genuine pairs",
+                                "impostor pairs", "FNMR %", "FAR %"}};
+  Chart chart{.title = "Error versus reject",
+              .note = "The share of genuine pairs refused, over the share of images rejected",
+              .x = {.label = "Images rejected, shortest embeddings first",
+                    .from = 0,
+                    .to = 0,
+                    .percent = true},
+              .y = {.label = "False non-match rate", .from = 0, .to = 0, .percent = true},
+              .curves = {}};
+  bool resolved = true;
+  for (const VerificationResult& result : results) {
+    const RejectCurve& curve = result.reject.value();
+    for (const RejectPoint& point : curve.rows()) {
+      table.rows.push_back({{result.set + (curve.at.resolved ? "" : "*")},
+                            Cell::percent(point.images),
+                            Cell::number(point.length, "%.2f"),
+                            Cell::count(point.genuine),
+                            Cell::count(point.impostors),
+                            Cell::percent(point.fnmr()),
+                            {format("%.3f", 100 * point.far()), point.far()}});
+    }
+    ChartCurve line{result.set, {}};
+    for (const RejectPoint& point : curve.points) {
+      line.points.push_back({point.images, point.fnmr()});
+      chart.y.to = std::max(chart.y.to, point.fnmr());
+    }
+    line.points.push_back({curve.end, line.points.back().y});
+    chart.x.to = std::max(chart.x.to, curve.end);
+    chart.curves.push_back(std::move(line));
+    resolved = resolved && curve.at.resolved;
+  }
+  chart.y.to = chart.y.to == 0 ? 1 : round_axis_end(chart.y.to);
+  table.notes.push_back(
+      "FNMR: genuine pairs refused, 1 - TAR; the threshold is always that of all pairs at FAR " +
+      far_text(RejectCurve::kFar));
+  if (!resolved) table.notes.emplace_back(kUnresolved);
+  report.tables.push_back(std::move(table));
+  report.charts.push_back(std::move(chart));
+}
+
 }  // namespace
 
 ImageOfRow pictures_of(const ImageSource& images) {
@@ -234,6 +278,8 @@ Report verification_report(std::span<const VerificationResult> results,
   if (!resolved) table.notes.emplace_back(kUnresolved);
   report.tables.push_back(std::move(table));
   report.charts.push_back(roc_chart("ROC", curves));
+  if (std::ranges::any_of(results, [](const auto& result) { return result.reject.has_value(); }))
+    add_reject(report, results);
   for (std::size_t set = 0; set < results.size(); ++set) add_set(report, results[set], images[set]);
   return report;
 }

@@ -213,30 +213,43 @@ double mean_norm(const PairEmbeddings& embeddings) {
 }
 
 /// Original plus mirror, L2-normalised.
-std::vector<double> template_of(const Face& face) {
-  std::vector<double> sum(face.original.begin(), face.original.end());
+struct Template {
+  std::vector<double> unit;
+  double length = 0;  ///< of the sum
+};
+
+Template template_of(const Face& face) {
+  Template of{{face.original.begin(), face.original.end()}};
+  std::vector<double>& sum = of.unit;
   double squares = 0;
   for (std::size_t k = 0; k < sum.size(); ++k) {
     sum[k] += face.mirrored[k];
     squares += sum[k] * sum[k];
   }
+  of.length = std::sqrt(squares);
   if (squares > 0) {
-    for (double& value : sum) value /= std::sqrt(squares);
+    for (double& value : sum) value /= of.length;
   }
-  return sum;
+  return of;
 }
 
-/// [P] squared Euclidean distances.
-std::vector<double> distances(const PairEmbeddings& embeddings) {
-  std::vector<double> distances;
+struct Compared {
+  std::vector<double> distances;  ///< [P] squared, Euclidean
+  std::vector<double> lengths;    ///< [2P] of the mean of original and mirror
+};
+
+Compared compare(const PairEmbeddings& embeddings) {
+  Compared compared;
   for (std::size_t pair = 0; pair < embeddings.same.size(); ++pair) {
-    const std::vector<double> a = template_of(face(embeddings, 2 * pair));
-    const std::vector<double> b = template_of(face(embeddings, 2 * pair + 1));
+    const Template a = template_of(face(embeddings, 2 * pair));
+    const Template b = template_of(face(embeddings, 2 * pair + 1));
     double sum = 0;
-    for (std::size_t k = 0; k < a.size(); ++k) sum += (a[k] - b[k]) * (a[k] - b[k]);
-    distances.push_back(sum);
+    for (std::size_t k = 0; k < a.unit.size(); ++k)
+      sum += (a.unit[k] - b.unit[k]) * (a.unit[k] - b.unit[k]);
+    compared.distances.push_back(sum);
+    compared.lengths.insert(compared.lengths.end(), {a.length / 2, b.length / 2});
   }
-  return distances;
+  return compared;
 }
 
 std::vector<double> scores_of(const Pairs& pairs) {
@@ -253,15 +266,18 @@ void require_pairs(const VerificationSet& set) {
   require_pairs(set.name(), genuine, set.pairs());
 }
 
-VerificationResult verify(const PairEmbeddings& embeddings) {
+VerificationResult verify(const PairEmbeddings& embeddings, std::optional<double> reject) {
   check(embeddings);
-  const std::vector<double> squared = distances(embeddings);
-  const Pairs pairs{squared, embeddings.same};
+  Compared compared = compare(embeddings);
+  const Pairs pairs{compared.distances, embeddings.same};
 
   std::vector<double> scores = scores_of(pairs);
   const Roc roc(scores, pairs.same);
-  VerificationResult result{
-      .set = embeddings.set, .scores = std::move(scores), .same = embeddings.same, .roc = roc};
+  VerificationResult result{.set = embeddings.set,
+                            .scores = std::move(scores),
+                            .same = embeddings.same,
+                            .lengths = std::move(compared.lengths),
+                            .roc = roc};
   measure_accuracy(pairs, result);
   measure_val(pairs, result);
   result.xnorm = mean_norm(embeddings);
@@ -269,6 +285,7 @@ VerificationResult verify(const PairEmbeddings& embeddings) {
                              result.roc.at(1e-4)};
   result.area = result.roc.area();
   result.equal_error_rate = result.roc.equal_error_rate();
+  if (reject) result.reject = reject_curve(result.scores, result.same, result.lengths, *reject);
   return result;
 }
 

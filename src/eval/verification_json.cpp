@@ -3,6 +3,25 @@
 #include "pfc/eval/verification.h"
 
 namespace pfc {
+namespace {
+
+nlohmann::ordered_json json_of(const RejectCurve& curve) {
+  nlohmann::ordered_json points = nlohmann::ordered_json::array();
+  for (const RejectPoint& point : curve.rows()) {
+    points.push_back({{"images_rejected", point.images},
+                      {"shortest_left", point.length},
+                      {"genuine_pairs", point.genuine},
+                      {"impostor_pairs", point.impostors},
+                      {"fnmr", point.fnmr()},
+                      {"far", point.far()}});
+  }
+  return {{"far", curve.at.wanted_far},
+          {"distance", -curve.at.threshold},  // null if nothing is accepted
+          {"resolved", curve.at.resolved},
+          {"points", std::move(points)}};
+}
+
+}  // namespace
 
 std::string to_json(std::span<const VerificationResult> results) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -32,6 +51,7 @@ std::string to_json(std::span<const VerificationResult> results) {
                     {"tar_at_far", points},
                     {"equal_error_rate", result.equal_error_rate},
                     {"area_under_curve", result.area}});
+    if (result.reject) list.back()["reject"] = json_of(*result.reject);
   }
   return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

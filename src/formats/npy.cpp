@@ -22,18 +22,6 @@ namespace {
 constexpr std::size_t kHeaderBytes = 128;
 constexpr std::string_view kWantedNpy = "a NumPy array, .npy of version 1 to 3";
 
-std::string header(std::int64_t rows, std::int64_t columns) {
-  std::string text = "\x93NUMPY\x01";
-  text.push_back('\0');
-  constexpr std::size_t kLength = kHeaderBytes - 10;  // of the rest
-  text.push_back(static_cast<char>(kLength));
-  text.push_back('\0');
-  text += "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows) + ", " +
-          std::to_string(columns) + "), }";
-  text.resize(kHeaderBytes - 1, ' ');
-  return text + "\n";
-}
-
 /// Reads the Python dictionary of a header, {'descr': '<f4', 'fortran_order': False, 'shape': (2,
 /// 3)}, with its keys in any order.
 class HeaderText {
@@ -78,20 +66,36 @@ class HeaderText {
 
 NpyWriter::NpyWriter(std::filesystem::path path, std::int64_t columns)
     : file_(std::move(path)), columns_(columns) {
-  file_.write(header(0, columns));
+  file_.write(header());
+}
+
+NpyWriter::NpyWriter(std::filesystem::path path) : file_(std::move(path)) {
+  file_.write(header());
+}
+
+std::string NpyWriter::header() const {
+  std::string text = "\x93NUMPY\x01";
+  text.push_back('\0');
+  constexpr std::size_t kLength = kHeaderBytes - 10;  // of the rest
+  text.push_back(static_cast<char>(kLength));
+  text.push_back('\0');
+  text += "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows_) + "," +
+          (columns_ ? " " + std::to_string(*columns_) : "") + "), }";
+  text.resize(kHeaderBytes - 1, ' ');
+  return text + "\n";
 }
 
 void NpyWriter::add_row(std::span<const float> values) {
-  if (std::ssize(values) != columns_) {
+  if (const std::int64_t wanted = columns_.value_or(1); std::ssize(values) != wanted) {
     throw Error("a row of " + counted(values.size(), "value") + " for a matrix of " +
-                counted(columns_, "column"));
+                counted(wanted, "column"));
   }
   file_.write(std::as_bytes(values));
   ++rows_;
 }
 
 void NpyWriter::commit() {
-  const std::string known = header(rows_, columns_);
+  const std::string known = header();
   file_.write_at(0, std::as_bytes(std::span(known)));
   file_.commit();
 }

@@ -169,12 +169,13 @@ void CpuHead::reserve() {
   if (std::ssize(workers_) == threads && kept_.size(1) == samples && inverse_norm_.size(0) >= rows)
     return;
   // A draw never holds fewer classes than S₀ nor more than S₀ + B: with B to spare this is the last
-  // reservation.
+  // reservation of this sample rate.
   const std::int64_t most =
       std::min(rows + std::ssize(classes_.targets) * centers_, table_.shard().rows());
   tile_rows_ = ceil_divide(PartialFc::tile_rows(options_, samples), centers_) * centers_;
   const std::int64_t tile = std::min(tile_rows_, most);
   keep_ = PartialFc::keep(options_, most, samples);
+  kept_ = at::Tensor();  // its memory is free for what takes its place
   inverse_norm_ = at::empty({most}, at::kFloat);
   kept_ = at::empty({keep_ == Keep::kNothing ? 0 : most, samples},
                     keep_ == Keep::kBFloat16 ? at::kBFloat16 : at::kFloat);
@@ -324,6 +325,7 @@ at::Tensor CpuHead::cosines(Worker& worker, const Tile& tile) {
 }
 
 void CpuHead::begin(const SampledClasses& classes, const at::Tensor& valid) {
+  if (classes.drawn_in_all != classes_.drawn_in_all) workers_.clear();  // other room is needed
   classes_ = classes;
   list_rows();
   step_valid_ = valid;

@@ -106,6 +106,9 @@ class GpuHead final : public HeadSteps {
   void begin(const SampledClasses& classes, const at::Tensor& valid) override {
     const at::NoGradGuard no_grad;
     inputs_.begin(classes);
+    if (classes.drawn_in_all != drawn_in_all_)
+      inverse_norm_ = at::Tensor();  // other room is needed
+    drawn_in_all_ = classes.drawn_in_all;
     reserve_rows();
     if (staged_) {
       slot_ = staged_->begin(classes);
@@ -143,7 +146,8 @@ class GpuHead final : public HeadSteps {
   }
 
   void prefetch(const SampledClasses& next) override {
-    if (!staged_ || !inverse_norm_.defined() || next.count() * centers_ > inverse_norm_.size(0))
+    if (!staged_ || !inverse_norm_.defined() || next.drawn_in_all != drawn_in_all_ ||
+        next.count() * centers_ > inverse_norm_.size(0))
       return;
     const at::NoGradGuard no_grad;
     staged_->prefetch(next);
@@ -522,12 +526,13 @@ class GpuHead final : public HeadSteps {
 
   std::int64_t padded(std::int64_t rows) const { return ceil_divide(rows, multiple_) * multiple_; }
 
-  /// For as many rows as any step may sample; a draw has S₀ to S₀ + B.
+  /// For as many rows as any step of this sample rate may have; a draw has S₀ to S₀ + B.
   void reserve_rows() {
     const std::int64_t needed = padded(inputs_.rows());
     if (inverse_norm_.defined() && inverse_norm_.size(0) >= needed) return;
     const std::int64_t all = table_.shard().rows();
     const std::int64_t most = padded(std::min(inputs_.rows() + inputs_.batch() * centers_, all));
+    kept_ = at::Tensor();  // its memory is free for what takes its place
     // Of a table in host memory a slot holds the step's rows one after another.
     rows_ = at::arange(most, on_gpu(at::kLong));
     inverse_norm_ = at::empty({most}, on_gpu(at::kFloat));
@@ -615,6 +620,7 @@ class GpuHead final : public HeadSteps {
   at::Tensor loss_, skip_;          ///< scalar float64; [1], not 0 if nothing may be updated
   at::Tensor d_unit_so_far_;        ///< [S, d] the sum of `accumulate`
   bool accumulating_ = false;
+  std::int64_t drawn_in_all_ = 0;  ///< its S₀
 
   // For the current micro-batch.
   std::int64_t first_ = 0, world_ = 1;

@@ -31,6 +31,7 @@ StagedTable::StagedTable(const TableState& table, const c10::cuda::CUDAStream& w
 
 void StagedTable::reserve(std::int64_t rows) {
   drain();
+  slots_ = {};  // their memory is free for what takes their place
   const auto like = [&](const at::Tensor& part) {
     if (!part.defined()) return part;
     auto sizes = part.sizes().vec();

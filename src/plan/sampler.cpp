@@ -25,28 +25,34 @@ std::int64_t classes_drawn(double rate, std::int64_t classes) {
 
 ClassSampler::ClassSampler(const ClassSamplerOptions& options, const ClassShard& shard)
     : options_(options), shard_(shard.of_centers(1)) {
-  if (!(options.sample_rate >= 0 && options.sample_rate <= 1)) {
-    throw Error("the sample rate is " + std::to_string(options.sample_rate) +
-                ", want a number from 0 to 1");
+  for (const auto& [from, rate] : options.sample_rate.pieces()) {
+    if (!(rate >= 0 && rate <= 1)) {
+      throw Error("the sample rate is " + std::to_string(rate) + ", want a number from 0 to 1");
+    }
   }
-  drawn_ = classes_drawn(options.sample_rate, shard_.classes());
 }
 
-std::int64_t ClassSampler::most_rows(std::int64_t batch_size) const {
+std::int64_t ClassSampler::drawn(std::int64_t step) const {
+  return classes_drawn(options_.sample_rate.at(step), shard_.classes());
+}
+
+std::int64_t ClassSampler::most_rows(std::int64_t batch_size, std::int64_t step) const {
+  const std::int64_t count = drawn(step);
   // A rank's range meets its own share of strata, one that is cut off at each end, and one more
   // where the rotation wraps.
   const std::int64_t met = options_.sampling == Sampling::kStratified
-                               ? shard_.rows() * drawn_ / shard_.classes() + 3
-                               : drawn_;
-  return std::min(shard_.rows(), std::min(met, drawn_) + batch_size);
+                               ? shard_.rows() * count / shard_.classes() + 3
+                               : count;
+  return std::min(shard_.rows(), std::min(met, count) + batch_size);
 }
 
 SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass> labels) const {
-  SampledClasses sampled{.step = step};
-  if (options_.sampling == Sampling::kStratified || drawn_ == shard_.classes()) {
-    if (drawn_ > 0) sampled.drawn = draw_stratified(step);
+  SampledClasses sampled{.step = step, .drawn_in_all = drawn(step)};
+  const std::int64_t count = sampled.drawn_in_all;
+  if (options_.sampling == Sampling::kStratified || count == shard_.classes()) {
+    if (count > 0) sampled.drawn = draw_stratified(step, count);
   } else {
-    sampled.others = draw_uniform(step);
+    sampled.others = draw_uniform(step, count);
   }
 
   std::vector<LocalRow> positives;
@@ -74,12 +80,12 @@ SampledClasses ClassSampler::draw(std::int64_t step, std::span<const GlobalClass
   return sampled;
 }
 
-StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
+StratifiedDraw ClassSampler::draw_stratified(std::int64_t step, std::int64_t count) const {
   const std::int64_t classes = shard_.classes();
   const auto counter = static_cast<std::uint64_t>(step);
   StratifiedDraw draw{
       .classes = classes,
-      .strata = drawn_,
+      .strata = count,
       .offset =
           CounterRandom(options_.seed, RandomStream::kStratumOffset).below(classes, counter, 0),
       .first_class = shard_.begin().v,
@@ -99,14 +105,14 @@ StratifiedDraw ClassSampler::draw_stratified(std::int64_t step) const {
   return draw;
 }
 
-std::vector<LocalRow> ClassSampler::draw_uniform(std::int64_t step) const {
+std::vector<LocalRow> ClassSampler::draw_uniform(std::int64_t step, std::int64_t count) const {
   std::vector<LocalRow> rows;
   const Permutation order(shard_.classes(),
                           CounterRandom(options_.seed, RandomStream::kUniformOrder),
                           static_cast<std::uint64_t>(step));
-  for (std::int64_t i = 0; i < drawn_; ++i) {
-    const GlobalClass drawn{order(i)};
-    if (shard_.owns(drawn)) rows.push_back(shard_.row(drawn));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const GlobalClass drawn_class{order(i)};
+    if (shard_.owns(drawn_class)) rows.push_back(shard_.row(drawn_class));
   }
   std::ranges::sort(rows);
   return rows;

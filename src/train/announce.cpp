@@ -41,12 +41,18 @@ void announce_dataset(const Config& config, const Dataset& dataset) {
 
 void announce_head(const Config& config, const ClassSampler& sampler) {
   const std::int64_t classes = sampler.shard().classes();
-  tell("head: " + grouped(sampler.drawn()) + " of " + counted(classes, "class centre") +
-       format(" a step (r = %g), ", config.head.sample_rate) + config.head.margin);
-  if (sampler.drawn() < classes && sampler.drawn() < 2 * config.train.batch_size) {
+  std::int64_t fewest = classes;
+  for (const auto& [from, rate] : config.head.sample_rate.pieces()) {
+    const std::int64_t drawn = sampler.drawn(from);
+    tell(std::string("head: ") + (from > 0 ? "from step " + grouped(from) + " on " : "") +
+         grouped(drawn) + " of " + counted(classes, "class centre") +
+         format(" a step (r = %g), ", rate) + config.head.margin);
+    fewest = std::min(fewest, drawn);
+  }
+  if (fewest < classes && fewest < 2 * config.train.batch_size) {
     tell("note: a batch of " + counted(config.train.batch_size, "image") + " holds up to " +
          counted(std::min(config.train.batch_size, classes), "identity") + ", so of " +
-         counted(sampler.drawn(), "sampled class") +
+         counted(fewest, "sampled class") +
          " few or none are left as negatives; raise head.sample_rate");
   }
 }

@@ -81,6 +81,21 @@ struct IsVector : std::false_type {};
 template <typename T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
+/// The number by the step that a list of [step, number] gives.
+std::optional<StepwiseNumber> accepted_by_step(const toml::array& list, const Field& field) {
+  std::vector<StepwiseNumber::Piece> pieces;
+  for (const toml::node& item : list) {
+    const toml::array* pair = item.as_array();
+    if (!pair || pair->size() != 2) return std::nullopt;
+    const auto from = pair->get(0)->value_exact<std::int64_t>();
+    const auto value = pair->get(1)->value<double>();
+    if (!from || !pair->get(1)->is_number() || !field.range.holds(*value)) return std::nullopt;
+    pieces.push_back({.from = *from, .value = *value});
+  }
+  if (!StepwiseNumber::are_in_order(pieces)) return std::nullopt;
+  return StepwiseNumber(std::move(pieces));
+}
+
 /// The node's value if it is a T that the field accepts.
 template <typename T>
 std::optional<T> accepted(const toml::node& node, const Field& field) {
@@ -98,6 +113,9 @@ std::optional<T> accepted(const toml::node& node, const Field& field) {
       return std::nullopt;
     }
     return values;
+  } else if constexpr (std::is_same_v<T, StepwiseNumber>) {
+    if (node.is_array()) return accepted_by_step(*node.as_array(), field);
+    return accepted<double>(node, field);
   } else if constexpr (std::is_same_v<T, bool>) {
     return node.value_exact<bool>();
   } else if constexpr (std::is_same_v<T, std::string>) {

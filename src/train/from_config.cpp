@@ -77,12 +77,17 @@ std::shared_ptr<Backbone> make_network(const Config& config, at::Device device, 
 PartialFc make_head(const Config& config, at::Device device, const ClassSampler& sampler,
                     const Placement& place, Communicator& comm) {
   const PartialFcOptions options = head_options(config, device);
-  require_head_memory(options, sampler.shard(),
-                      {.rows = sampler.most_rows(config.train.batch_size),
-                       .samples = config.train.batch_size / config.train.micro_batches,
-                       .accumulates = config.train.micro_batches > 1,
-                       .threads = tiles_at_once(device)},
-                      free_memory(device, place));
+  const FreeMemory free = free_memory(device, place);
+  // Every rate has to fit before the first step, the largest for its rows. A smaller one may keep
+  // probabilities for which a larger one has no room.
+  for (const auto& [from, rate] : config.head.sample_rate.pieces()) {
+    require_head_memory(options, sampler.shard(),
+                        {.rows = sampler.most_rows(config.train.batch_size, from),
+                         .samples = config.train.batch_size / config.train.micro_batches,
+                         .accumulates = config.train.micro_batches > 1,
+                         .threads = tiles_at_once(device)},
+                        free);
+  }
   comm.barrier();  // all ranks must have read the free memory before one takes some
   return PartialFc(options, sampler.shard());
 }

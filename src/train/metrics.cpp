@@ -48,6 +48,7 @@ void MetricsLog::write(const TrainMetrics& metrics) {
                                        {"epoch", metrics.epoch},
                                        {"loss", metrics.loss},
                                        {"lr", metrics.lr},
+                                       {"sample_rate", metrics.sample_rate},
                                        {"gradient_norm", metrics.gradient_norm},
                                        {"images_per_second", metrics.images_per_second},
                                        {"data_wait", metrics.data_wait},

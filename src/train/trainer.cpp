@@ -195,6 +195,7 @@ class Run {
     auto [plan, batch] = loader_->next();
     for (const std::string& problem : batch.corrupt)
       progress.note("corrupt image, left out: " + problem);
+    note_sample_rate(progress);
     const double lr = learning_rate_.at(done());
     const TrafficByCollective before = comm_.traffic();
     PendingStep made = train_step(plan, batch, lr, training_);
@@ -207,6 +208,14 @@ class Run {
     ++state_.step;
     // The GPU works on it while the host prepares the next step.
     if (!unsettled_->made.is_pending() || done() == steps_) settle(progress);
+  }
+
+  /// Says where the rate changes.
+  void note_sample_rate(ProgressLine& progress) const {
+    const StepwiseNumber& rate = config_.head.sample_rate;
+    if (done() == 0 || !comm_.is_first() || rate.at(done()) == rate.at(done() - 1)) return;
+    progress.note(format("step %s  sample rate %g, was %g", grouped(done()).c_str(),
+                         rate.at(done()), rate.at(done() - 1)));
   }
 
   /// Reads the result of the last step.
@@ -238,6 +247,7 @@ class Run {
     report.epoch = static_cast<double>(step * config_.train.batch_size) /
                    static_cast<double>(dataset_->size());
     report.lr = lr;
+    report.sample_rate = config_.head.sample_rate.at(step - 1);
     report.gradient_norm = result.gradient_norm;
     report.corrupt = corrupt_;
     metrics_->write(report);

@@ -52,6 +52,14 @@ TEST_F(PfcEval, OfDrawnFacesByATrainedNetworkShowsTheHardestPairs) {
   said("eval verification run/last.safetensors faces/unseen.bin --report pairs.html");
   EXPECT_THAT(read("pairs.html"), HasSubstr("Two people, highest scores, unseen"));
   EXPECT_THAT(read("pairs.html"), HasSubstr("data:image/jpeg;base64,"));
+  EXPECT_THAT(read("pairs.html"), testing::Not(HasSubstr("Error versus reject")));
+  const Outcome rejected =
+      run("eval verification run/last.safetensors faces/unseen.bin --reject 0.5 --report less.html "
+          "--json less.json");
+  EXPECT_EQ(rejected.status, 0) << rejected.err;
+  EXPECT_THAT(rejected.out, HasSubstr("Errors by the share of images rejected"));
+  EXPECT_THAT(read("less.html"), HasSubstr("Error versus reject"));
+  EXPECT_THAT(read("less.json"), HasSubstr("\"images_rejected\": 0.5"));
 
   // The same images as IJB's and as MegaFace's files.
   std::string points, owners;

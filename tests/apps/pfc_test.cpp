@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <string>
 
@@ -158,6 +160,21 @@ TEST_F(Pfc, TrainsEvaluatesEmbedsAndExportsWhatItHasDrawn) {
   EXPECT_EQ(embedded.out, "6 embeddings in rows.npy, their names in rows.txt\n");
   EXPECT_EQ(std::filesystem::file_size(folder_ / "rows.npy"), 128u + 6 * 512 * 4);
   EXPECT_THAT(read("rows.txt"), StartsWith("0/"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "rows.norms.npy"));
+  EXPECT_EQ(run("embed run/last.safetensors faces -o rows.npy --norms").out,
+            "6 embeddings in rows.npy, their names in rows.txt, their lengths in rows.norms.npy\n");
+  const std::string rows = read("rows.npy"), lengths = read("rows.norms.npy");
+  ASSERT_EQ(lengths.size(), 128u + 6 * 4);
+  const auto number = [](const std::string& npy, std::size_t i) {
+    float value = 0;
+    std::memcpy(&value, npy.data() + 128 + sizeof(float) * i, sizeof(float));
+    return value;
+  };
+  for (std::size_t row = 0; row < 6; ++row) {
+    double squares = 0;
+    for (std::size_t i = 0; i < 512; ++i) squares += std::pow(number(rows, 512 * row + i), 2);
+    EXPECT_NEAR(number(lengths, row), std::sqrt(squares), 1e-5 * std::sqrt(squares));
+  }
 
   const Outcome converted = run("convert run/last.safetensors last.pth");
   EXPECT_EQ(converted.status, 0) << converted.err;

@@ -48,6 +48,19 @@ TEST(NpyWriter, IsWhatNumPyReads) {
             "[1.5, -1.5, 1.0000000200408773e+20]]\n");
 }
 
+TEST(NpyWriter, WritesAVectorThatNumPyReads) {
+  const Python python("numpy");
+  if (!python) GTEST_SKIP() << python.why_not();
+  const TemporaryFolder folder;
+  NpyWriter writer(folder / "lengths.npy");
+  for (const float x : {0.5f, 1.5f}) writer.add_row(std::array{x});
+  writer.commit();
+  EXPECT_EQ(python.run("import sys, numpy; a = numpy.load(sys.argv[1])\n"
+                       "print(a.dtype, a.shape, a.tolist())",
+                       folder / "lengths.npy"),
+            "float32 (2,) [0.5, 1.5]\n");
+}
+
 /// A file of version 1 with a header of any text.
 std::string npy(const std::string& header, const std::string& values) {
   std::string file = "\x93NUMPY\x01";

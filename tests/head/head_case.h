@@ -20,7 +20,7 @@ struct HeadCase {
   std::string name;
   PartialFcOptions head = {};
   std::int64_t classes = 90;
-  double sample_rate = 0.4;
+  StepwiseNumber sample_rate = 0.4;
   std::vector<std::int64_t> labels = {3, 17, 17, 40, 89, 0, 5};
   std::vector<float> valid = {};  ///< empty: all samples count
   std::int64_t part = 0;          ///< samples of a micro-batch; 0: the whole batch is one

@@ -1,14 +1,21 @@
 #include "pfc/head/loss.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
+#include <sstream>
 #include <string>
+
+#include "pfc/base/files.h"
 
 namespace pfc {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr double kPi = std::numbers::pi;
 
@@ -28,6 +35,26 @@ TEST(Losses, HaveNamesOfTheirOwn) {
   std::ranges::sort(names);
   EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
   for (const std::string_view name : names) EXPECT_FALSE(name.empty());
+}
+
+TEST(Losses, AreAllInTheTableOfTheDocsWithTheirFormulasKeysAndValues) {
+  std::map<std::string, std::string> rows;
+  std::istringstream lines(read_file(PFC_DOCS "/losses.md"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("| `")) rows[line.substr(3, line.find('`', 3) - 3)] = line;
+  }
+  EXPECT_EQ(rows.size(), loss_names().size());
+  for_each_loss([&]<class L>(L loss) {
+    const std::string& row = rows[std::string(L::kName)];
+    EXPECT_THAT(row, HasSubstr("| " + std::string(L::kFormula) + " |"));
+    std::vector<std::string> keys;
+    if constexpr (requires { loss.m; }) keys.push_back("head.m` = " + toml_number(loss.m));
+    if constexpr (requires { loss.fields(); }) {
+      for (const Field& field : loss.fields()) keys.push_back(field.key + "` = " + literal(field));
+    }
+    for (const std::string& key : keys) EXPECT_THAT(row, HasSubstr("`" + key));
+    EXPECT_EQ(std::ranges::count(row, '='), std::ssize(keys)) << row;
+  });
 }
 
 TEST(Losses, SlopesAreTheDerivatives) {

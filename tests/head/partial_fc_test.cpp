@@ -101,6 +101,15 @@ TEST_P(Head, EqualsItsFormulaWithEveryStepsDecay) {
   expect_of(c);
 }
 
+TEST_P(Head, EqualsItsFormulaWhereTheSampleRateRisesAndFalls) {
+  HeadCase c = usual_case("changing rate");
+  c.head.table.optimizer = {.weight_decay = 0.01,
+                            .update = CenterOptimizer::Update::kDenseEquivalent};
+  c.sample_rate = StepwiseNumber({{0, 0.1}, {2, 0.9}, {4, 0.3}, {5, 0.05}});
+  c.steps = 7;
+  expect_of(c);
+}
+
 TEST_P(Head, EqualsItsFormulaNearACosineOfOne) {
   for (const Loss& loss : {Loss(CosFace()), Loss(ArcFace())}) {
     for (const double sign : {1.0, -1.0}) {

@@ -110,6 +110,19 @@ TEST_P(AnySampling, ChoosesEveryClassEquallyOften) {
   EXPECT_GT(chi2, 60);
 }
 
+TEST_P(AnySampling, DrawsAtEveryStepAsIfItsRateHeldForAllSteps) {
+  const ClassShard shard(1003, 1, 3);
+  const auto labels = some_labels(1003, 64, 5);
+  const StepwiseNumber rate({{0, 0.1}, {3, 0.5}, {4, 0.02}});
+  const ClassSampler sampler({rate, GetParam(), 7}, shard);
+  for (const std::int64_t step : {7, 0, 3, 2, 4}) {
+    const ClassSampler constant({rate.at(step), GetParam(), 7}, shard);
+    EXPECT_EQ(sampler.draw(step, labels), constant.draw(step, labels)) << step;
+    EXPECT_EQ(sampler.drawn(step), constant.drawn(0)) << step;
+    EXPECT_EQ(sampler.most_rows(64, step), constant.most_rows(64)) << step;
+  }
+}
+
 TEST_P(AnySampling, StepsAndSeedsDiffer) {
   const ClassShard shard(1000, 0, 1);
   const ClassSampler one({0.1, GetParam(), 1}, shard), other({0.1, GetParam(), 2}, shard);

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import textwrap
 
-PARTS = ["CMakeLists.txt", "apps", "bench", "cmake", "configs", "include", "src", "tests"]  # what CMake reads for the tests
+# What CMake reads for the tests, and what they read.
+PARTS = ["CMakeLists.txt", "apps", "bench", "cmake", "configs", "docs/losses.md", "include", "src", "tests"]
 
 
 class Block:

@@ -138,7 +138,7 @@ def half_precision_trains_too():
 
 def goes_on_bit_for_bit():
     for memory in "device", "host":
-        way = [*EXACT, f"head.center_memory={memory}", "checkpoint.every=2"]
+        way = [*EXACT, f"head.center_memory={memory}", "checkpoint.every=2", "head.sample_rate=[[0, 0.5], [5, 0.8]]"]
         whole = train(f"whole_{memory}", *way)
         want = (whole / "checkpoints/step-000000006")
         files = {file.name: file.read_bytes() for file in want.iterdir() if file.suffix == ".safetensors"}

@@ -54,6 +54,18 @@ TEST(Config, EmptyTextIsAllDefaults) {
   EXPECT_EQ(parse(""), Config{});
 }
 
+TEST(Config, TakesARateThatChangesAsAListOfStepAndRate) {
+  const StepwiseNumber rate = parse("head.sample_rate = [[0, 0.1], [20000, 1]]").head.sample_rate;
+  EXPECT_EQ(rate, StepwiseNumber({{0, 0.1}, {20'000, 1}}));
+  EXPECT_EQ(parse("", {"head.sample_rate=[[0, 0.1], [20000, 1]]"}).head.sample_rate, rate);
+  EXPECT_EQ(parse("head.sample_rate = [[0, 0.1]]").head.sample_rate, 0.1);
+  for (const char* wrong : {"[]", "[0.1]", "[[5, 0.1]]", "[[0, 0.1], [9, 0.2], [9, 0.3]]",
+                            "[[0, 0.1], [9, 1.5]]", "[[0, 0.1, 5]]", "[[0.0, 0.1]]", "[[0, true]]"})
+    EXPECT_THAT(refusal("head.sample_rate = " + std::string(wrong)),
+                HasSubstr("want a number from 0 to 1, or a list of [step, number] from step 0 on"))
+        << wrong;
+}
+
 TEST(Config, ReadsEveryKindOfValue) {
   const Config config = parse(R"(
     output = "runs/1"
@@ -325,7 +337,7 @@ TEST(Config, WrittenTomlReadsBackEqual) {
   Config config;
   config.data.train = "a \"quoted\"\tpath\\with\nall \u00e9";
   config.data.mirror = false;
-  config.head.sample_rate = 0.1;
+  config.head.sample_rate = StepwiseNumber({{0, 0.1}, {20'000, 1.0 / 3}});
   config.schedule = {.kind = Decay::kStep, .lr = 1.0 / 3, .warmup = 1e-9, .milestones = {1, 2, 3}};
   config.train.epochs = 0;
   config.train.steps = 1'000'000'000'000;

@@ -132,6 +132,19 @@ TEST_F(Resume, IsBitEqualWithAShuffleWindow) {
   expect_bit_equal_resume();
 }
 
+TEST_F(Resume, IsBitEqualBeforeAndAfterAChangeOfTheSampleRate) {
+  config_.head.sample_rate = StepwiseNumber({{0, 0.2}, {6, 0.9}, {8, 0.4}});
+  config_.head.update = CenterOptimizer::Update::kDenseEquivalent;
+  expect_bit_equal_resume();
+  EXPECT_THAT(log_, HasSubstr("step 6  sample rate 0.9, was 0.2"));
+}
+
+TEST_F(Resume, IsBitEqualOnAsManyRanksWhoseSampleRateChanges) {
+  config_.head.sample_rate = StepwiseNumber({{0, 0.2}, {6, 0.9}});
+  config_.train.batch_size = 12;
+  expect_bit_equal_resume(3);
+}
+
 TEST_F(Resume, IsBitEqualOnAsManyRanks) {
   config_.train.batch_size = 12;
   expect_bit_equal_resume(3);

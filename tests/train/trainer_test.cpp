@@ -289,6 +289,30 @@ TEST_F(TrainOnRanks, RefuseTrainingSetsThatDiffer) {
       ThrowsMessage<Error>(HasSubstr("rank 0 sees 48 images of 12 identities, rank 1 sees 47")));
 }
 
+TEST_F(Train, TakesTheStepsOfEachRateAsARunOfThatRateTakesThem) {
+  config_.log.every = 1;
+  config_.train.steps = 4;
+  config_.eval.sets = {};
+  const auto losses_at = [&](const StepwiseNumber& rate, const std::string& name) {
+    config_.head.sample_rate = rate;
+    config_.output = folder_ / name;
+    run();
+    return losses();
+  };
+  const StepwiseNumber changing({{0, 0.3}, {2, 1}});
+  const auto low = losses_at(0.3, "low"), both = losses_at(changing, "both");
+  EXPECT_THAT(log_, AllOf(HasSubstr("4 of 12 class centres a step (r = 0.3)"),
+                          HasSubstr("from step 2 on 12 of 12 class centres a step (r = 1)"),
+                          HasSubstr("step 2  sample rate 1, was 0.3")));
+  ASSERT_EQ(both.size(), 4u);
+  EXPECT_EQ(std::vector(both.begin(), both.begin() + 2), std::vector(low.begin(), low.begin() + 2));
+  EXPECT_NE(both[2], low[2]);
+  std::vector<double> rates;
+  for (const auto& line : metrics())
+    if (line.contains("loss")) rates.push_back(line["sample_rate"]);
+  EXPECT_EQ(rates, (std::vector{0.3, 0.3, 1.0, 1.0}));
+}
+
 TEST_F(Train, SaysSoWhereTheSampleLeavesNoNegatives) {
   config_.head.sample_rate = 0.1;
   config_.train.steps = 1;

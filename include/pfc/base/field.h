@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "pfc/base/names.h"
+#include "pfc/base/stepwise_number.h"
 
 namespace pfc {
 
@@ -46,8 +47,8 @@ using NamedValues = std::map<std::string, NamedValue, std::less<>>;
 
 /// Where a key's value lives; its type is the type that the key wants.
 using ValueSlot =
-    std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, EnumSlot,
-                 std::vector<std::int64_t>*, std::vector<std::string>*, NamedValues*>;
+    std::variant<bool*, std::int64_t*, std::uint64_t*, double*, StepwiseNumber*, std::string*,
+                 EnumSlot, std::vector<std::int64_t>*, std::vector<std::string>*, NamedValues*>;
 
 /// What a resumed run may do with a key.
 enum class OnResume {
@@ -100,7 +101,7 @@ Field choice(std::string key, std::string& value, OnResume on_resume,
 /// A key whose value is a list of strings out of a few.
 Field choices(std::string key, std::vector<std::string>& values, OnResume on_resume,
               std::vector<std::string_view> choices, std::string meaning);
-/// A key whose value is a number, or a list of them.
+/// A key whose value is a number, a list of them, or a number by the step.
 Field number(std::string key, ValueSlot slot, OnResume on_resume, Range range, std::string meaning);
 /// A key that takes every value of its slot's type.
 Field any(std::string key, ValueSlot slot, OnResume on_resume, std::string meaning);

@@ -2,10 +2,12 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "pfc/eval/reject.h"
 #include "pfc/eval/roc.h"
 
 namespace pfc {
@@ -47,12 +49,15 @@ struct VerificationResult {
   double val_deviation = 0;  ///< the standard deviation (population)
   double val_far = 0;        ///< mean FAR of the folds at those thresholds
 
-  std::vector<double> scores = {};                   ///< [P] −distance
-  std::vector<std::uint8_t> same = {};               ///< [P]
+  std::vector<double> scores = {};      ///< [P] −distance
+  std::vector<std::uint8_t> same = {};  ///< [P]
+  /// [2P] of the mean of an image's two embeddings; a score of the image's quality.
+  std::vector<double> lengths = {};
   Roc roc;                                           ///< of all pairs; the score is −distance
   std::array<OperatingPoint, 4> operating_points{};  ///< at FAR 1e-1, 1e-2, 1e-3, 1e-4
   double area = 0;                                   ///< under the curve
   double equal_error_rate = 0;
+  std::optional<RejectCurve> reject = {};  ///< where it was asked for
 
   std::int64_t pairs() const { return roc.genuine() + roc.impostors(); }
 };
@@ -63,7 +68,9 @@ void require_pairs(const VerificationSet& set);
 
 /// Throws DataError for an embedding that is not finite (naming the first image), for fewer pairs
 /// than folds, and if all pairs are of one kind. Throws Error if the sizes do not fit each other.
-VerificationResult verify(const PairEmbeddings& embeddings);
+/// With `reject`, a share of the images, the result has `reject` up to there.
+VerificationResult verify(const PairEmbeddings& embeddings,
+                          std::optional<double> reject = std::nullopt);
 
 /// A JSON array with one object for each set.
 std::string to_json(std::span<const VerificationResult> results);

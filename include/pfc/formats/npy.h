@@ -10,19 +10,23 @@
 
 namespace pfc {
 
-/// Writes a matrix [rows, columns] float32 in NumPy's format (`.npy`, version 1.0), row by row. The
-/// file appears, with its number of rows, on `commit`.
+/// Writes a matrix [rows, columns] or a vector [rows], float32, in NumPy's format (`.npy`, version
+/// 1.0), row by row. The file appears, with its number of rows, on `commit`.
 class NpyWriter {
  public:
   NpyWriter(std::filesystem::path path, std::int64_t columns);
+  /// Of a vector.
+  explicit NpyWriter(std::filesystem::path path);
 
-  /// values [columns]
+  /// values [columns]; [1] of a vector
   void add_row(std::span<const float> values);
   void commit();
 
  private:
+  std::string header() const;
+
   AtomicFile file_;
-  std::int64_t columns_;
+  std::optional<std::int64_t> columns_;  ///< of a matrix
   std::int64_t rows_ = 0;
 };
 

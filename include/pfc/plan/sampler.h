@@ -7,6 +7,7 @@
 
 #include "pfc/base/names.h"
 #include "pfc/base/random.h"
+#include "pfc/base/stepwise_number.h"
 #include "pfc/plan/class_shard.h"
 
 namespace pfc {
@@ -81,6 +82,8 @@ struct StratifiedDraw {
 /// in memory of the size of the batch, and listed only where they are needed.
 struct SampledClasses {
   std::int64_t step = 0;  ///< that they were drawn for
+  /// S₀ of the step, over all ranks; where it changes, so does the room that steps need.
+  std::int64_t drawn_in_all = 0;
   StratifiedDraw drawn = {};
   std::vector<LocalRow> others =
       {};  ///< ascending: positives that the strata did not draw, or every class of a uniform draw
@@ -95,15 +98,17 @@ struct SampledClasses {
 };
 
 struct ClassSamplerOptions {
-  double sample_rate = 1.0;  ///< r, the share of all classes that a step uses; 1 is model
-                             ///< parallelism, 0 positives only
+  /// r, the share of all classes that a step uses; 1 is model parallelism, 0 positives only. It
+  /// may change at given steps.
+  StepwiseNumber sample_rate = 1.0;
   Sampling sampling = Sampling::kStratified;
   std::uint64_t seed = 0;
 };
 
 /// Draws the positives of the global batch and a random share of the other classes. A pure function
-/// of (seed, step, labels), so the parts of all ranks together do not depend on the number of
-/// ranks. A stratified draw costs O(B log B) and listing it O(S); nothing costs O(C).
+/// of (seed, step, labels), also where the rate changes, so the parts of all ranks together do not
+/// depend on the number of ranks. A stratified draw costs O(B log B) and listing it O(S); nothing
+/// costs O(C).
 class ClassSampler {
  public:
   /// Classes are drawn, however many centres each has in `shard`. Throws Error if the rate is not
@@ -114,17 +119,17 @@ class ClassSampler {
 
   const ClassShard& shard() const { return shard_; }
   /// S₀ = ⌈rC⌉, the number of classes drawn over all ranks before positives are added.
-  std::int64_t drawn() const { return drawn_; }
-  /// The most rows that a draw of this rank can hold, for a global batch of `batch_size`.
-  std::int64_t most_rows(std::int64_t batch_size) const;
+  std::int64_t drawn(std::int64_t step) const;
+  /// The most rows that a draw of this rank can hold at the rate of `step`, for a global batch of
+  /// `batch_size`.
+  std::int64_t most_rows(std::int64_t batch_size, std::int64_t step = 0) const;
 
  private:
-  StratifiedDraw draw_stratified(std::int64_t step) const;
-  std::vector<LocalRow> draw_uniform(std::int64_t step) const;
+  StratifiedDraw draw_stratified(std::int64_t step, std::int64_t count) const;
+  std::vector<LocalRow> draw_uniform(std::int64_t step, std::int64_t count) const;
 
   ClassSamplerOptions options_;
   ClassShard shard_;
-  std::int64_t drawn_;
 };
 
 }  // namespace pfc

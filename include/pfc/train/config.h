@@ -9,6 +9,7 @@
 
 #include "pfc/base/field.h"
 #include "pfc/base/names.h"
+#include "pfc/base/stepwise_number.h"
 #include "pfc/comm/launch.h"
 #include "pfc/data/augmentation.h"
 #include "pfc/head/center_optimizer.h"
@@ -95,7 +96,7 @@ struct Config {
     bool operator==(const Init&) const = default;
   } init;
   struct Head {
-    double sample_rate = 1.0;  ///< r
+    StepwiseNumber sample_rate = 1.0;  ///< r
     Sampling sampling = Sampling::kStratified;
     std::string margin = "cosface";  ///< the loss's name
     double m = 0.4;                  ///< its m

@@ -16,6 +16,7 @@ struct TrainMetrics {
   double epoch = 0;          ///< epochs done
   double loss = 0;           ///< mean over the steps since the last report
   double lr = 0;             ///< of the last step
+  double sample_rate = 0;    ///< of the last step
   double gradient_norm = 0;  ///< of the backbone, of the last step, before clipping
   double images_per_second = 0;
   double data_wait = 0;      ///< share of the time spent waiting for images
