@@ -63,8 +63,9 @@ class RecordLoader:
     mirror : bool
         Flip half of the images left to right.
     augment : str, sequence of str, or mapping
-        What else changes images: names that ``pfc train`` knows ("crop", "grey"), in the order in which they are
-        applied. A mapping gives settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
+        What else changes images: names that ``pfc train`` knows ("affine", "blur", "crop", "cut_out", "grey", "jpeg",
+        "low_resolution", "photometric", "resized_crop"), in the order in which they are applied. A mapping gives
+        settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
     min_images : int
         Identities with fewer images are dropped and the others renumbered.
     shuffle_window : int

@@ -161,7 +161,7 @@ std::vector<std::byte> encode_png(const RgbImage& image) {
   return encoded;
 }
 
-std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality) {
+std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality, JpegTransform transform) {
   check_pixels(image);
   const Turbo jpeg = owned(tjInitCompress());
   constexpr int kSubsampling = TJSAMP_420;
@@ -169,7 +169,9 @@ std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality) {
   std::vector<std::byte> encoded(size);
   auto* to = reinterpret_cast<unsigned char*>(encoded.data());
   if (tjCompress2(jpeg.get(), image.pixels.data(), image.width, 0, image.height, TJPF_RGB, &to,
-                  &size, kSubsampling, quality, TJFLAG_NOREALLOC) != 0) {
+                  &size, kSubsampling, quality,
+                  TJFLAG_NOREALLOC |
+                      (transform == JpegTransform::kAccurate ? TJFLAG_ACCURATEDCT : 0)) != 0) {
     fail("cannot encode a JPEG", jpeg);
   }
   encoded.resize(size);

@@ -58,8 +58,12 @@ std::string_view ending_of(std::span<const std::byte> encoded);
 /// Encodes an image [height, width, 3] as PNG. Throws Error if `pixels` has another size than width
 /// and height say.
 std::vector<std::byte> encode_png(const RgbImage& image);
+/// A JPEG's cosine transform: the fast one, which rounds more below quality 96, or the one with
+/// which Pillow and OpenCV write.
+enum class JpegTransform { kFast, kAccurate };
 /// Encodes an image [height, width, 3] as JPEG (4:2:0), quality 1 to 100. Throws Error as
 /// encode_png does.
-std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality);
+std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality,
+                                   JpegTransform transform = JpegTransform::kFast);
 
 }  // namespace pfc
