@@ -5,6 +5,8 @@
 #include <array>
 #include <memory>
 #include <new>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
 #include <string>
 #include <string_view>
 
@@ -118,6 +120,17 @@ RgbImage decode_image(std::span<const std::byte> encoded) {
     return image.pixels.data();
   });
   return image;
+}
+
+void decode_square(std::span<const std::byte> encoded, std::uint8_t* out) {
+  RgbImage image = decode_image(encoded);
+  if (image.width != image.height) {
+    throw Error("the image is " + size_text(image.width, image.height) + " pixels, want " +
+                size_text(kFaceSize, kFaceSize) + " or another square");
+  }
+  const cv::Mat from(image.height, image.width, CV_8UC3, image.pixels.data());
+  cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, out);
+  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy if it already has the size
 }
 
 ImageSize image_size(std::span<const std::byte> encoded) {

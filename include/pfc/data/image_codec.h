@@ -38,6 +38,10 @@ inline constexpr std::string_view kImageFormats = "JPEG, PNG, WebP or BMP";
 void decode_image(std::span<const std::byte> encoded, int width, int height, std::uint8_t* out);
 /// The same for any size up to 2^26 pixels.
 RgbImage decode_image(std::span<const std::byte> encoded);
+/// Decodes a face of any size into `out` [112, 112, 3]: a square that is resized if it has another
+/// size (bicubic, as InsightFace resizes verification sets). Throws Error as decode_image does, and
+/// if the image is no square.
+void decode_square(std::span<const std::byte> encoded, std::uint8_t* out);
 
 struct ImageSize {
   int width = 0;

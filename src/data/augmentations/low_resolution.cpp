@@ -39,7 +39,7 @@ Augmentation low_resolution_augmentation() {
           .meaning = "the image is made smaller and enlarged again",
           .probability = 0.2,
           .settings = {{"side", 0.2, key::above_to(0, 1),
-                        "the smallest side between, as a share of the image's"}},
+                        "the smallest side that it is made, as a share of its own"}},
           .make = [](std::span<const double> values) {
             return [least = values[0]](const ImageView& image, AugmentationDraws& draws) {
               const double share = draws.uniform(least, 1);
