@@ -128,6 +128,8 @@ TEST_F(PfcData, AlignsPhotosByTheirLandmarks) {
       "first: id_0/0_3.jpg: landmark (nan, nan) is not finite\n");
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("id_0/0_3.jpg\tlandmark (nan, nan)"));
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("\tno landmarks\n"));
+  said("align photos --landmarks landmarks.txt -o large --size 160");
+  EXPECT_THAT(said("info large"), HasSubstr("11 JPEG 160 x 160\n"));
   expect_failure(run("data align photos -o other"), 2, "want --landmarks FILE");
   expect_failure(run("data align photos --detector none.onnx -o other"), 1,
                  "none.onnx: cannot open: No such file");
