@@ -142,7 +142,7 @@ void run_align(AlignCommand command) {
 
 void add_data_align(CLI::App& data) {
   CLI::App* command =
-      data.add_subcommand("align", "Turn photos and five landmarks into faces of 112 x 112");
+      data.add_subcommand("align", "Turn photos and five landmarks into aligned faces");
   const auto options = std::make_shared<AlignCommand>();
   command->add_option("IMAGES", options->images, "A folder of photos, usually with folders in it")
       ->required()
@@ -170,6 +170,12 @@ void add_data_align(CLI::App& data) {
                    "WIDTHxHEIGHT, in multiples of 32 (of 128 if the detector has 15 outputs). "
                    "Default 640; 320 is four times as fast and finds no small faces")
       ->type_name("SIZE");
+  command
+      ->add_option("--size", options->options.size,
+                   "Side of a face, in pixels. The networks here want 112; training resizes others "
+                   "with data.resize=true")
+      ->check(CLI::Range(16, 4096))
+      ->capture_default_str();
   command->add_flag("--png", options->options.png, "PNG files instead of JPEG");
   command->add_option("--quality", options->options.quality, "Quality of JPEG files")
       ->check(CLI::Range(1, 100))

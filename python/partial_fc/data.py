@@ -55,7 +55,7 @@ class RecordLoader:
     ----------
     path : str or os.PathLike
         A ``.rec``, a folder that holds ``train.rec``, or a folder with one folder of images for each identity. Images
-        must be 112 x 112.
+        must be 112 x 112, or squares with ``resize``.
     batch_size : int
         Images of this rank in a batch. ``train.batch_size`` of ``pfc train`` counts those of all ranks.
     seed : int
@@ -63,8 +63,11 @@ class RecordLoader:
     mirror : bool
         Flip half of the images left to right.
     augment : str, sequence of str, or mapping
-        What else changes images: names that ``pfc train`` knows ("crop", "grey"), in the order in which they are
-        applied. A mapping gives settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
+        What else changes images: names that ``pfc train`` knows ("affine", "blur", "crop", "cut_out", "grey", "jpeg",
+        "low_resolution", "photometric", "resized_crop"), in the order in which they are applied. A mapping gives
+        settings too: ``{"crop": {"probability": 0.3, "area": 0.5}, "grey": {}}``.
+    resize : bool
+        Squares of another size become 112 x 112 when they are decoded. Otherwise they are corrupt.
     min_images : int
         Identities with fewer images are dropped and the others renumbered.
     shuffle_window : int
@@ -129,6 +132,7 @@ class RecordLoader:
         seed: int = 0,
         mirror: bool = True,
         augment: Augmentations = (),
+        resize: bool = False,
         min_images: int = 1,
         shuffle_window: int = 0,
         dtype: torch.dtype = torch.float32,
@@ -167,6 +171,7 @@ class RecordLoader:
             "data.prefetch": prefetch,
             "data.max_corrupt_share": max_corrupt_share,
             "data.mirror": mirror,
+            "data.resize": resize,
             "data.shuffle_window": shuffle_window,
             "train.batch_size": batch_size,
             "train.seed": seed,

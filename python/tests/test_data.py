@@ -357,7 +357,7 @@ def test_a_dataset_names_a_broken_image(broken: pathlib.Path) -> None:
         ({"prefetch": 0}, "prefetch is 0, want an integer from 1"),
         ({"workers": -1}, "workers is -1, want"),
         ({"mirror": 1}, "mirror is 1, want true or false"),
-        ({"augment": "blur"}, r"augment is \['blur'\], want a list out of .*crop"),
+        ({"augment": "blurr"}, r"augment is \['blurr'\], want a list out of .*crop"),
         ({"augment": ["crop", "crop"]}, "augment has a name more than once"),
         ({"augment": {"crop": {"probability": 2}}}, "crop.probability is 2, want a number from 0 to 1"),
         ({"augment": {"crop": {"size": 2}}}, "there is no setting crop.size"),

@@ -93,20 +93,28 @@ double misfit(const Landmarks& landmarks) {
   return left / whole;
 }
 
-RgbImage warp_face(const RgbImage& picture, const AffineMap& map) {
+Landmarks face_template(int size) {
+  Landmarks points = kFaceTemplate;
+  const double scale = static_cast<double>(size) / kFaceSize;
+  for (Point& point : points) point = {point.x * scale, point.y * scale};
+  return points;
+}
+
+RgbImage warp_face(const RgbImage& picture, const AffineMap& map, int size) {
   const cv::Mat matrix =
       (cv::Mat_<double>(2, 3) << map[0][0], map[0][1], map[0][2], map[1][0], map[1][1], map[1][2]);
   const cv::Mat from(picture.height, picture.width, CV_8UC3,
                      const_cast<std::uint8_t*>(picture.pixels.data()));
-  RgbImage face{kFaceSize, kFaceSize, std::vector<std::uint8_t>(3 * kFaceSize * kFaceSize)};
-  cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, face.pixels.data());
+  const auto side = static_cast<std::size_t>(size);
+  RgbImage face{size, size, std::vector<std::uint8_t>(3 * side * side)};
+  cv::Mat to(size, size, CV_8UC3, face.pixels.data());
   cv::warpAffine(from, to, matrix, to.size(), cv::INTER_LINEAR, cv::BORDER_CONSTANT);
   return face;
 }
 
-RgbImage align_face(const RgbImage& picture, const Landmarks& landmarks) {
+RgbImage align_face(const RgbImage& picture, const Landmarks& landmarks, int size) {
   require_usable(landmarks, {picture.width, picture.height});
-  return warp_face(picture, similarity(landmarks));
+  return warp_face(picture, similarity(landmarks, face_template(size)), size);
 }
 
 }  // namespace pfc

@@ -4,6 +4,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "data/image_file.h"
 #include "data/ordered_work.h"
 #include "data/partial_folder.h"
 #include "pfc/base/error.h"
@@ -62,6 +63,23 @@ std::unordered_set<std::string> written_before(const fs::path& folder) {
   return names;
 }
 
+/// A run writes all its faces in one size, so one of them tells.
+void require_size(const fs::path& face, int size) {
+  std::vector<std::byte> scratch;
+  ImageSize found;
+  try {
+    found = image_size(read_image_file(face, scratch));
+  } catch (const IoError&) {
+    throw;
+  } catch (const Error&) {  // no face; whatever it is, it is kept
+    return;
+  }
+  if (found == ImageSize{size, size}) return;
+  throw Error(face.string() + ": an interrupted run wrote faces of " + std::to_string(found.width) +
+              " x " + std::to_string(found.height) + " pixels, want " + std::to_string(size) +
+              " x " + std::to_string(size) + "; remove the folder to begin anew");
+}
+
 }  // namespace
 
 AlignCounts align_images(
@@ -73,6 +91,7 @@ AlignCounts align_images(
   std::vector<std::int64_t> left;
   {
     const auto written = written_before(folder.path());
+    if (!written.empty()) require_size(folder.path() / *written.begin(), options.size);
     for (std::int64_t i = 0; i < images.size(); ++i)
       if (!written.contains(names[static_cast<std::size_t>(i)])) left.push_back(i);
   }
@@ -87,7 +106,7 @@ AlignCounts align_images(
     try {
       std::vector<std::byte> scratch;
       const RgbImage picture = decode_image(images.image(i, scratch));
-      face = align_face(picture, landmarks_of(images.name(i), picture));
+      face = align_face(picture, landmarks_of(images.name(i), picture), options.size);
     } catch (const IoError&) {  // says nothing about the picture
       throw;
     } catch (const Error& error) {

@@ -5,6 +5,8 @@
 #include <array>
 #include <memory>
 #include <new>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
 #include <string>
 #include <string_view>
 
@@ -120,6 +122,17 @@ RgbImage decode_image(std::span<const std::byte> encoded) {
   return image;
 }
 
+void decode_square(std::span<const std::byte> encoded, std::uint8_t* out) {
+  RgbImage image = decode_image(encoded);
+  if (image.width != image.height) {
+    throw Error("the image is " + size_text(image.width, image.height) + " pixels, want " +
+                size_text(kFaceSize, kFaceSize) + " or another square");
+  }
+  const cv::Mat from(image.height, image.width, CV_8UC3, image.pixels.data());
+  cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, out);
+  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy if it already has the size
+}
+
 ImageSize image_size(std::span<const std::byte> encoded) {
   return with_reader(encoded, [](const auto& reader) {
     return upright({reader.width(), reader.height()}, reader.orientation());
@@ -161,7 +174,7 @@ std::vector<std::byte> encode_png(const RgbImage& image) {
   return encoded;
 }
 
-std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality) {
+std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality, JpegTransform transform) {
   check_pixels(image);
   const Turbo jpeg = owned(tjInitCompress());
   constexpr int kSubsampling = TJSAMP_420;
@@ -169,7 +182,9 @@ std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality) {
   std::vector<std::byte> encoded(size);
   auto* to = reinterpret_cast<unsigned char*>(encoded.data());
   if (tjCompress2(jpeg.get(), image.pixels.data(), image.width, 0, image.height, TJPF_RGB, &to,
-                  &size, kSubsampling, quality, TJFLAG_NOREALLOC) != 0) {
+                  &size, kSubsampling, quality,
+                  TJFLAG_NOREALLOC |
+                      (transform == JpegTransform::kAccurate ? TJFLAG_ACCURATEDCT : 0)) != 0) {
     fail("cannot encode a JPEG", jpeg);
   }
   encoded.resize(size);

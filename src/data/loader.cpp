@@ -32,6 +32,17 @@ void mirror(std::uint8_t* pixels) {
 
 }  // namespace
 
+void decode_for_batch(std::span<const std::byte> encoded, bool mirrored, std::int64_t step,
+                      std::int64_t place, const LoaderOptions& options, std::uint8_t* pixels) {
+  if (options.resize) {
+    decode_square(encoded, pixels);
+  } else {
+    decode_image(encoded, kFaceSize, kFaceSize, pixels);
+  }
+  if (mirrored) mirror(pixels);
+  options.augmenter.apply({pixels, kFaceSize, kFaceSize}, step, place);
+}
+
 struct Loader::State {
   /// A batch in progress. Threads take its images one by one, so that none waits for another's
   /// share.
@@ -219,13 +230,11 @@ std::optional<std::string> Loader::State::decode(Job& job, std::size_t row,
     return reject(error);
   }
   try {
-    decode_image(encoded, kFaceSize, kFaceSize, pixels);
+    decode_for_batch(encoded, job.plan.mirror[place] != 0, job.plan.step,
+                     static_cast<std::int64_t>(place), options_, pixels);
   } catch (const Error& error) {
     return reject(error);
   }
-  if (job.plan.mirror[place] != 0) mirror(pixels);
-  options_.augmenter.apply({pixels, kFaceSize, kFaceSize}, job.plan.step,
-                           static_cast<std::int64_t>(place));
   return std::nullopt;
 }
 

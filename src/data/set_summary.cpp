@@ -126,34 +126,26 @@ std::string SetSummary::json() const {
   return json.dump(2) + "\n";
 }
 
-RgbImage SetSummary::sheet() const {
+RgbImage SetSummary::sheet(const Show& show) const {
   std::vector<RgbImage> images;
-  ImageSize size;
-  for (const Row& row : rows_) {
-    for (const auto& encoded : row.images) {
-      if (size.width > 0) break;
-      try {
-        size = image_size(encoded);
-      } catch (const Error&) {  // another image gives the size
-      }
-    }
-  }
-  if (size.width == 0) throw Error("no image of the sheet decodes");
-  const RgbImage white{
-      size.width, size.height,
-      std::vector<std::uint8_t>(
-          3 * static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height), 255)};
+  std::string reason;
   for (const Row& row : rows_) {
     for (std::size_t i = 0; i < kSheetColumns; ++i) {
-      RgbImage image = white;
+      RgbImage& image = images.emplace_back();
       try {
-        if (i < row.images.size()) image = decode_image(row.images[i]);
-      } catch (const Error&) {  // stays white
+        if (i < row.images.size()) image = show(row.images[i], images.size() - 1);
+      } catch (const Error& error) {  // its place stays white
+        if (reason.empty()) reason = std::string(": ") + error.what();
       }
-      if (image.width != size.width || image.height != size.height) image = white;
-      images.push_back(std::move(image));
     }
   }
+  const auto first =
+      std::ranges::find_if(images, [](const RgbImage& image) { return image.width > 0; });
+  if (first == images.end()) throw Error("no image of the sheet decodes" + reason);
+  const RgbImage white{first->width, first->height,
+                       std::vector<std::uint8_t>(first->pixels.size(), 255)};
+  for (RgbImage& image : images)
+    if (image.width != white.width || image.height != white.height) image = white;
   return contact_sheet(images, {.columns = static_cast<int>(kSheetColumns)});
 }
 

@@ -1,7 +1,5 @@
 #include "pfc/data/verification_set.h"
 
-#include <opencv2/core.hpp>
-#include <opencv2/imgproc.hpp>
 #include <optional>
 #include <utility>
 
@@ -107,15 +105,7 @@ VerificationSet::VerificationSet(std::string_view file, std::string name,
 }
 
 void VerificationSet::face(std::int64_t index, std::uint8_t* pixels) const {
-  const RgbImage image = decode_image(this->image(index));
-  if (image.width != image.height) {
-    throw Error("the image is " + std::to_string(image.width) + " x " +
-                std::to_string(image.height) + " pixels, want 112 x 112 or another square");
-  }
-  const cv::Mat from(image.height, image.width, CV_8UC3,
-                     const_cast<std::uint8_t*>(image.pixels.data()));
-  cv::Mat to(kFaceSize, kFaceSize, CV_8UC3, pixels);
-  cv::resize(from, to, to.size(), 0, 0, cv::INTER_CUBIC);  // a copy if it already has the size
+  decode_square(image(index), pixels);
 }
 
 VerificationSet VerificationSet::open(const std::filesystem::path& path) {

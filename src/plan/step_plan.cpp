@@ -30,6 +30,11 @@ std::size_t StepPlan::place(int rank, int world, std::size_t i) const {
   return i / share * micro_batch + static_cast<std::size_t>(rank) * share + i % share;
 }
 
+bool is_mirrored(std::uint64_t seed, std::int64_t step, std::size_t place) {
+  return (CounterRandom(seed, RandomStream::kMirror).bits(static_cast<std::uint64_t>(step), place) &
+          1) != 0;
+}
+
 StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std::int32_t> labels,
                          const ClassSampler& sampler)
     : options_(options), labels_(labels), sampler_(sampler) {
@@ -45,7 +50,6 @@ StepPlanner::StepPlanner(const StepPlannerOptions& options, std::span<const std:
 
 StepPlan StepPlanner::at(std::int64_t step) const {
   const auto images = static_cast<std::int64_t>(labels_.size());
-  const CounterRandom flips(options_.seed, RandomStream::kMirror);
   StepPlan plan;
   plan.step = step;
   plan.micro_batches = options_.micro_batches;
@@ -62,8 +66,7 @@ StepPlan StepPlanner::at(std::int64_t step) const {
       const std::int64_t image = order.image(position % images);
       plan.images.push_back(image);
       plan.labels.push_back({labels_[static_cast<std::size_t>(image)]});
-      plan.mirror.push_back(options_.mirror &&
-                            (flips.bits(static_cast<std::uint64_t>(step), i) & 1));
+      plan.mirror.push_back(options_.mirror && is_mirrored(options_.seed, step, i));
     }
   }
   plan.classes = sampler_.draw(step, plan.labels);

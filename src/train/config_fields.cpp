@@ -52,6 +52,9 @@ std::vector<Field> own_fields(Config& c) {
       number("data.prefetch", &c.data.prefetch, kFree, from_to(1, 1024), "batches decoded ahead"),
       number("data.max_corrupt_share", &c.data.max_corrupt_share, kFree, from_to(0, 1),
              "a larger share of images that do not decode stops the run"),
+      any("data.resize", &c.data.resize, kTold,
+          "resize squares of another size to 112 x 112 when they are decoded; otherwise they count "
+          "as images that do not decode"),
       any("data.mirror", &c.data.mirror, kFixed, "flip half of the images left to right"),
       choices("data.augment", c.data.augment, kTold, augmentation_names(),
               "random changes to training images, made after the flip in this order; each has a "

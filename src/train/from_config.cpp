@@ -54,6 +54,7 @@ LoaderOptions loader_options(const Config& config, const Placement& place) {
   return {.threads = workers > 0 ? workers : std::clamp(place.threads() / 2, 1, 8),
           .prefetch = static_cast<int>(config.data.prefetch),
           .most_corrupt_share = config.data.max_corrupt_share,
+          .resize = config.data.resize,
           .augmenter = Augmenter(config.data.augment, config.augment, config.train.seed)};
 }
 

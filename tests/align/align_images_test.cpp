@@ -62,6 +62,15 @@ TEST_F(AlignImages, GoesOnWhereAnInterruptedRunStopped) {
   EXPECT_FALSE(fs::exists(folder_ / "faces.partial"));
 }
 
+TEST_F(AlignImages, RefusesToGoOnInAnotherSize) {
+  write_text(folder_ / "faces.partial/anna/1.png",
+             text_of(encode_png({160, 160, std::vector<std::uint8_t>(3 * 160 * 160)})));
+  EXPECT_THAT([&] { align(); },
+              ThrowsMessage<Error>(HasSubstr("anna/1.png: an interrupted run wrote faces of 160 x "
+                                             "160 pixels, want 112 x 112; remove")));
+  EXPECT_TRUE(fs::exists(folder_ / "faces.partial/anna/1.png"));
+}
+
 TEST_F(AlignImages, LeavesNothingInTheSetButFacesAndItsList) {
   // What a killed run left: a half-written face, its list, and the temporary file of the list.
   for (const char* name : {"anna/1.png.tmp", "not_aligned.txt", "not_aligned.txt.tmp17.0"})

@@ -72,6 +72,25 @@ TEST(Similarity, HasTheLeastSumOfSquares) {
   }
 }
 
+TEST(AlignFace, ScalesTheTemplateWithTheSize) {
+  // At twice the size a pixel of the picture becomes four.
+  RgbImage picture{kFaceSize, kFaceSize, {}};
+  for (int i = 0; i < 3 * kFaceSize * kFaceSize; ++i)
+    picture.pixels.push_back(static_cast<std::uint8_t>(i * 7 % 251));
+  const RgbImage face = align_face(picture, kFaceTemplate, 2 * kFaceSize);
+  ASSERT_EQ(face.width, 2 * kFaceSize);
+  ASSERT_EQ(face.height, 2 * kFaceSize);
+  ASSERT_EQ(face.pixels.size(), 4 * picture.pixels.size());
+  for (std::size_t y = 0; y < kFaceSize; ++y) {
+    for (std::size_t x = 0; x < 3 * kFaceSize; ++x) {
+      const std::size_t at = 3 * kFaceSize * y + x;
+      const std::size_t large = 6 * kFaceSize * (2 * y) + 6 * (x / 3) + x % 3;
+      ASSERT_EQ(face.pixels[large], picture.pixels[at]) << x << " " << y;
+    }
+  }
+  EXPECT_EQ(face_template(kFaceSize)[2].x, kFaceTemplate[2].x);
+}
+
 TEST(Landmarks, ThatCannotPlaceAFaceAreRefusedWithTheReason) {
   const ImageSize size{250, 250};
   const auto fails_with = [&](const Landmarks& landmarks, const std::string& sentence) {

@@ -97,6 +97,21 @@ TEST_F(PfcData, CleansWithANetwork) {
             std::string::npos);
 }
 
+TEST_F(PfcData, ShowsWhatTrainingWillSee) {
+  write("plain.toml", "data.mirror = false\n");
+  write("grey.toml", "[data]\naugment = 'grey'\nmirror = false\n[augment.grey]\nprobability = 1\n");
+  said("info faces --sheet as_is.png");
+  EXPECT_THAT(said("info faces --sheet plain.png --augment plain.toml"),
+              EndsWith("\nplain.png: as training sees them (nothing changes them)\n"));
+  EXPECT_EQ(read("plain.png"), read("as_is.png"));
+  EXPECT_THAT(said("info faces --sheet grey.png --augment grey.toml"),
+              EndsWith("\ngrey.png: as training sees them (grey 1)\n"));
+  EXPECT_NE(read("grey.png"), read("as_is.png"));
+  expect_failure(run("data info faces --augment grey.toml"), 2, "--sheet");
+  expect_failure(run("data info faces --sheet x.png --augment none.toml"), 1, "none.toml");
+  expect_nothing("x.png");
+}
+
 TEST_F(PfcData, AlignsPhotosByTheirLandmarks) {
   said("unpack faces -o photos");
   std::string landmarks;
@@ -113,6 +128,8 @@ TEST_F(PfcData, AlignsPhotosByTheirLandmarks) {
       "first: id_0/0_3.jpg: landmark (nan, nan) is not finite\n");
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("id_0/0_3.jpg\tlandmark (nan, nan)"));
   EXPECT_THAT(read("aligned/not_aligned.txt"), HasSubstr("\tno landmarks\n"));
+  said("align photos --landmarks landmarks.txt -o large --size 160");
+  EXPECT_THAT(said("info large"), HasSubstr("11 JPEG 160 x 160\n"));
   expect_failure(run("data align photos -o other"), 2, "want --landmarks FILE");
   expect_failure(run("data align photos --detector none.onnx -o other"), 1,
                  "none.onnx: cannot open: No such file");

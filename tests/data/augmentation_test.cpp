@@ -179,10 +179,62 @@ TEST(Augmenter, UnknownNamesAndASecondOfOneNameAreRefused) {
   EXPECT_THROW(register_augmentation(*augmentations().front()), Error);
 }
 
-TEST(GreyAugmentation, AllChannelsBecomePillowsLuma) {
+/// An augmentation with probability 1 and these settings.
+Augmenter always(const std::string& name, const std::map<std::string, double>& settings = {}) {
   AugmentationValues values = usual_augmentation_values();
-  values["grey.probability"] = 1;
-  const Augmenter grey({"grey"}, values, 0);
+  values[name + ".probability"] = 1;
+  for (const auto& [setting, value] : settings) values[name + "." + setting] = value;
+  return {{name}, values, 0};
+}
+
+TEST(Augmenter, SettingsThatLeaveNoRoomChangeNothing) {
+  const std::map<std::string, std::map<std::string, double>> settings = {
+      {"affine", {{"degrees", 0}, {"shift", 0}, {"scale", 0}, {"shear", 0}}},
+      {"crop", {{"area", 1}, {"aspect", 1}}},
+      {"low_resolution", {{"side", 1}}},
+      {"photometric", {{"brightness", 0}, {"contrast", 0}, {"saturation", 0}}},
+      {"resized_crop", {{"area", 1}, {"aspect", 1}}}};
+  for (const auto& [name, values] : settings) {
+    const Augmenter augmenter = always(name, values);
+    for (const Size& size : {Size{112, 112}, Size{1, 1}})
+      for (std::int64_t step = 0; step < 10; ++step)
+        EXPECT_EQ(augmented(augmenter, step, 0, size), Picture(size).inside()) << name;
+  }
+}
+
+TEST(CutOutAugmentation, ABoxOfTheAreaAndAspectBecomesBlack) {
+  const Augmenter cut_out = always("cut_out");
+  constexpr int kSize = 112;
+  double least = 1, most = 0;
+  for (std::int64_t step = 0; step < 300; ++step) {
+    std::vector<std::uint8_t> pixels(std::size_t{kSize} * kSize * 3, 9);
+    const ImageView image{pixels.data(), kSize, kSize};
+    cut_out.apply(image, step, 0);
+    int left = kSize, right = -1, top = kSize, bottom = -1, cut = 0;
+    for (int y = 0; y < kSize; ++y) {
+      for (int x = 0; x < kSize; ++x) {
+        if (*image.at(x, y) != 0) continue;
+        ++cut;
+        left = std::min(left, x), right = std::max(right, x);
+        top = std::min(top, y), bottom = std::max(bottom, y);
+      }
+    }
+    const int width = right - left + 1, height = bottom - top + 1;
+    EXPECT_EQ(cut, width * height);
+    EXPECT_EQ(std::ranges::count(pixels, 0), 3 * cut);
+    const double area = cut / static_cast<double>(kSize * kSize);
+    least = std::min(least, area), most = std::max(most, area);
+    EXPECT_GT(width / static_cast<double>(height), 1 / 3.5);
+    EXPECT_LT(width / static_cast<double>(height), 3.5);
+  }
+  EXPECT_GT(least, 0.018);
+  EXPECT_LT(least, 0.05);
+  EXPECT_GT(most, 0.3);
+  EXPECT_LT(most, 0.34);
+}
+
+TEST(GreyAugmentation, AllChannelsBecomePillowsLuma) {
+  const Augmenter grey = always("grey");
   std::uint8_t pixels[] = {255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30};
   grey.apply({pixels, 6, 1}, 0, 0);
   EXPECT_THAT(pixels, testing::ElementsAre(255, 255, 255, 0, 0, 0, 76, 76, 76, 150, 150, 150, 29,
@@ -190,9 +242,7 @@ TEST(GreyAugmentation, AllChannelsBecomePillowsLuma) {
 }
 
 TEST(CropAugmentation, KeepsABoxOfTheAreaAndAspectAtItsPlaceOnBlack) {
-  AugmentationValues values = usual_augmentation_values();
-  values["crop.probability"] = 1;
-  const Augmenter crop({"crop"}, values, 0);
+  const Augmenter crop = always("crop");
   constexpr int kSize = 112;
   double least = 1, most = 0;
   for (std::int64_t step = 0; step < 300; ++step) {

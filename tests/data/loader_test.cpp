@@ -214,6 +214,34 @@ TEST(Loader, CorruptImagesWeighNothingAndAreReportedAndExcluded) {
             (std::map<std::int64_t, std::string>{{1, truncated}, {4, size}, {6, unreadable}}));
 }
 
+TEST(Loader, ResizesSquaresOfAnySizeWhereItIsAskedTo) {
+  Pictures pictures;
+  pictures.encoded[0] = encode_png({1, 1, {10, 20, 30}});
+  RgbImage large{336, 336, {}};  // three times the picture, pixel by pixel
+  const RgbImage small = decode_image(pictures.encoded[1]);
+  for (std::size_t y = 0; y < 336; ++y) {
+    for (std::size_t x = 0; x < 336; ++x) {
+      const auto pixel =
+          small.pixels.begin() + static_cast<std::ptrdiff_t>(3 * (y / 3 * kFaceSize + x / 3));
+      large.pixels.insert(large.pixels.end(), pixel, pixel + 3);
+    }
+  }
+  pictures.encoded[1] = encode_png(large);
+  pictures.encoded[2] = encode_png(picture(4, 96));
+  Loader loader(pictures, plan_at, 0, 0, 1, {.most_corrupt_share = 1, .resize = true});
+  const Batch batch = loader.next().second;
+  const auto plain = expected_pixels(Pictures(), plan_at(0));
+  EXPECT_THAT(
+      batch.corrupt,
+      ElementsAre("image 2: the image is 96 x 112 pixels, want 112 x 112 or another square"));
+  const std::vector<std::uint8_t> first = image_of(batch, 0);
+  for (std::size_t i = 0; i < first.size(); ++i) ASSERT_EQ(first[i], 10 * (i % 3 + 1)) << i;
+  for (const std::size_t i : {1, 3, 4}) {  // the middle pixel of nine, and pictures as they were
+    const auto begin = plain.begin() + static_cast<std::ptrdiff_t>(i * kImageBytes);
+    EXPECT_EQ(image_of(batch, i), std::vector<std::uint8_t>(begin, begin + kImageBytes)) << i;
+  }
+}
+
 TEST(Loader, ABufferThatHeldACorruptImageIsAsGoodAsNew) {
   Pictures pictures;
   pictures.truncate(0);

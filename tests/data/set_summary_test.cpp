@@ -69,6 +69,24 @@ TEST(SetSummary, ShowsARowOfEachOfSomeIdentities) {
   EXPECT_GT(shown.back(), 20);                                // not the first twelve
 }
 
+TEST(SetSummary, ShowsEachPlaceOfItsSheetAsItIsAskedTo) {
+  SetSummary summary;
+  const auto image = grey_png(9), broken = bytes_of("no image");
+  for (int identity = 0; identity < 2; ++identity)
+    for (int i = 0; i < 3; ++i) summary.add({identity, "", i == 1 ? broken : image});
+  const RgbImage sheet = summary.sheet([](auto encoded, std::size_t place) {
+    RgbImage shown = decode_image(encoded);
+    std::ranges::fill(shown.pixels, static_cast<std::uint8_t>(place));
+    return shown;
+  });
+  std::vector<int> shown;
+  for (int row = 0; row < 2; ++row)
+    for (int column = 0; column < 4; ++column)
+      shown.push_back(
+          sheet.pixels[static_cast<std::size_t>(3 * 114 * (row * sheet.width + column))]);
+  EXPECT_THAT(shown, testing::ElementsAre(0, 255, 2, 255, 8, 255, 10, 255));
+}
+
 TEST(SetSummary, OfNothingIsRefused) {
   EXPECT_THROW((void)SetSummary().text(), Error);
   EXPECT_THROW((void)SetSummary().sheet(), Error);

@@ -286,8 +286,9 @@ TEST(Config, AugmentationsAreAListWithASectionEach) {
   EXPECT_EQ(config.augment.at("crop.probability"), 0.2);
   EXPECT_EQ(config.augment.at("grey.probability"), 0.1);
   EXPECT_EQ(parse(to_toml(config)), config);
-  EXPECT_THAT(refusal("data.augment = \"gray\""),
-              HasSubstr("data.augment is the string \"gray\", want a list out of crop, grey"));
+  EXPECT_THAT(
+      refusal("data.augment = \"gray\""),
+      HasSubstr("data.augment is the string \"gray\", want a list out of affine, blur, crop"));
   EXPECT_EQ(refusal("[augment.crop]\nprobability = 2"),
             "run.toml: line 2: augment.crop.probability is 2, want a number from 0 to 1");
   EXPECT_EQ(refusal("[augment.crop]\nprobabilty = 0.1"),

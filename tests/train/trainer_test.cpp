@@ -353,6 +353,25 @@ TEST_F(Train, RefusesASetOfOneIdentity) {
                   HasSubstr("one level too high"))));
 }
 
+TEST_F(Train, RefusesASetOfAnotherSizeAndResizesItWhereItIsAskedTo) {
+  config_.data.train = folder_ / "large.rec";
+  config_.eval.sets = {};
+  FaceRecordWriter writer(config_.data.train);
+  for (std::uint64_t image = 0; image < 48; ++image) {
+    const auto grey = static_cast<std::uint8_t>(5 * image);
+    writer.add(static_cast<std::int32_t>(image / 4),
+               encode_png({160, 160, std::vector<std::uint8_t>(3 * 160 * 160, grey)}));
+  }
+  writer.commit();
+  EXPECT_THAT([&] { run(); },
+              ThrowsMessage<Error>(HasSubstr("large.rec: image 1 is 160 x 160 pixels, want 112 x "
+                                             "112; with data.resize=true squares are resized")));
+  config_.data.resize = true;
+  config_.train.steps = 2;
+  run();
+  EXPECT_EQ(losses().size(), 1u);
+}
+
 TEST_F(Train, SaysWhereIdentitiesHaveOneImageAndABatchHoldsTheSetTwice) {
   config_.data.train = folder_ / "few.rec";
   config_.train.steps = 1;

@@ -22,6 +22,10 @@ inline constexpr Landmarks kFaceTemplate = {{{38.2946, 51.6963},
                                              {41.5493, 92.3655},
                                              {70.7299, 92.2041}}};
 
+/// The places in an aligned face of `size` x `size` pixels: all coordinates times size / 112, as
+/// InsightFace scales them.
+Landmarks face_template(int size);
+
 /// A map of the plane, (x, y) to (m00 x + m01 y + m02, m10 x + m11 y + m12).
 using AffineMap = std::array<std::array<double, 3>, 2>;
 
@@ -40,11 +44,11 @@ AffineMap similarity(const Landmarks& from, const Landmarks& to = kFaceTemplate)
 /// they have nothing in common with it. NaN if they coincide.
 double misfit(const Landmarks& landmarks);
 
-/// The face of 112 x 112 pixels that `map` makes of the picture: bilinear, black outside, with
-/// OpenCV's warpAffine, as InsightFace's tools do it.
-RgbImage warp_face(const RgbImage& picture, const AffineMap& map);
+/// The face of `size` x `size` pixels that `map` makes of the picture: bilinear, black outside,
+/// with OpenCV's warpAffine, as InsightFace's tools do it.
+RgbImage warp_face(const RgbImage& picture, const AffineMap& map, int size = kFaceSize);
 
-/// The same with `similarity(landmarks)`. Throws what require_usable throws.
-RgbImage align_face(const RgbImage& picture, const Landmarks& landmarks);
+/// The same with `similarity(landmarks, face_template(size))`. Throws what require_usable throws.
+RgbImage align_face(const RgbImage& picture, const Landmarks& landmarks, int size = kFaceSize);
 
 }  // namespace pfc

@@ -13,6 +13,7 @@ namespace pfc {
 
 struct AlignImagesOptions {
   std::filesystem::path folder;  ///< the folder to create
+  int size = kFaceSize;          ///< side of a face, in pixels
   bool png = false;              ///< otherwise JPEG
   int quality = 95;              ///< of JPEG, 1 to 100
   int threads = 1;
@@ -28,11 +29,12 @@ struct AlignCounts {
   std::string first_reason;      ///< why the first of those failed, with its name
 };
 
-/// Writes the face of each picture, 112 x 112, under the picture's name below `folder`. The folder
+/// Writes the face of each picture under the picture's name below `folder`. The folder
 /// grows as `FOLDER.partial` and gets its name at the end; what an interrupted run wrote there is
 /// kept. `landmarks_of` is called from several threads and throws Error if it has no landmarks.
-/// Throws Error, before anything is done, if two pictures would become one file or if `folder`
-/// exists. The list has names as list_name writes them.
+/// Throws Error, before anything is done, if two pictures would become one file, if `folder`
+/// exists, or if an interrupted run wrote faces of another size. The list has names as list_name
+/// writes them.
 AlignCounts align_images(
     const ImageSource& images,
     const std::function<Landmarks(std::string_view name, const RgbImage& picture)>& landmarks_of,

@@ -38,6 +38,10 @@ inline constexpr std::string_view kImageFormats = "JPEG, PNG, WebP or BMP";
 void decode_image(std::span<const std::byte> encoded, int width, int height, std::uint8_t* out);
 /// The same for any size up to 2^26 pixels.
 RgbImage decode_image(std::span<const std::byte> encoded);
+/// Decodes a face of any size into `out` [112, 112, 3]: a square that is resized if it has another
+/// size (bicubic, as InsightFace resizes verification sets). Throws Error as decode_image does, and
+/// if the image is no square.
+void decode_square(std::span<const std::byte> encoded, std::uint8_t* out);
 
 struct ImageSize {
   int width = 0;
@@ -58,8 +62,12 @@ std::string_view ending_of(std::span<const std::byte> encoded);
 /// Encodes an image [height, width, 3] as PNG. Throws Error if `pixels` has another size than width
 /// and height say.
 std::vector<std::byte> encode_png(const RgbImage& image);
+/// A JPEG's cosine transform: the fast one, which rounds more below quality 96, or the one with
+/// which Pillow and OpenCV write.
+enum class JpegTransform { kFast, kAccurate };
 /// Encodes an image [height, width, 3] as JPEG (4:2:0), quality 1 to 100. Throws Error as
 /// encode_png does.
-std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality);
+std::vector<std::byte> encode_jpeg(const RgbImage& image, int quality,
+                                   JpegTransform transform = JpegTransform::kFast);
 
 }  // namespace pfc

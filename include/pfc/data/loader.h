@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,13 +30,20 @@ struct LoaderOptions {
   /// The run stops if a larger share of the images so far was corrupt. Each corrupt image counts
   /// once; while there are fewer than 1000 images, the share is taken of 1000.
   double most_corrupt_share = 1e-3;
+  bool resize = false;  ///< squares of another size than 112 x 112 are resized, and not corrupt
   Augmenter augmenter = {};  ///< changes images after they are mirrored
 };
 
+/// Makes of an encoded image what a batch has of it: decodes it into `pixels` [112, 112, 3], flips
+/// it if it is `mirrored`, and augments it for its place in the global batch of a step. Throws
+/// Error if it does not decode or has another size.
+void decode_for_batch(std::span<const std::byte> encoded, bool mirrored, std::int64_t step,
+                      std::int64_t place, const LoaderOptions& options, std::uint8_t* pixels);
+
 /// Decodes ahead what the plan will ask for. Batches come in the order of steps, beginning with
-/// `first_step`, and depend on the plan alone. An image that is missing, does not decode or is not
-/// 112 x 112 gets weight 0, and the dataset is told to leave it out of later starts. An image that
-/// cannot be read (IoError) may be a good one, so it stops the run.
+/// `first_step`, and depend on the plan alone. An image that is missing, does not decode or has
+/// another size gets weight 0, and the dataset is told to leave it out of later starts. An image
+/// that cannot be read (IoError) may be a good one, so it stops the run.
 class Loader {
  public:
   /// `plan_at` gives the plan of a step; it is called from one thread at a time. This rank loads

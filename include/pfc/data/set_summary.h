@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,9 +25,13 @@ class SetSummary {
   /// A page of text.
   std::string text() const;
   std::string json() const;
+  /// Makes the picture of an image that stands at `place` of a sheet. Throws Error if it cannot.
+  using Show = std::function<RgbImage(std::span<const std::byte> encoded, std::size_t place)>;
   /// The first images of identities drawn at random, one row each. A place is white if the image
   /// does not decode or differs in size from the first. Throws Error if no image decodes.
-  RgbImage sheet() const;
+  RgbImage sheet(const Show& show = [](auto encoded, std::size_t) {
+    return decode_image(encoded);
+  }) const;
 
  private:
   struct Row {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,6 +24,9 @@ struct StepPlan {
   /// micro-batch, so a micro-batch holds the same images for any number of ranks.
   std::size_t place(int rank, int world, std::size_t i) const;
 };
+
+/// Whether training flips the image at a place of a step's global batch: one half of all.
+bool is_mirrored(std::uint64_t seed, std::int64_t step, std::size_t place);
 
 /// Throws Error, naming the nearest valid sizes, if a global batch is not a positive multiple of
 /// `world` times `micro_batches`.

@@ -70,8 +70,9 @@ struct Config {
     std::int64_t workers = 0;     ///< decoding threads; 0: chosen from the cores
     std::int64_t prefetch = 4;    ///< batches decoded ahead
     double max_corrupt_share =
-        1e-3;            ///< of images that do not decode; a larger share stops the run
-    bool mirror = true;  ///< flip half of the images left to right
+        1e-3;             ///< of images that do not decode; a larger share stops the run
+    bool resize = false;  ///< squares of another size become 112 x 112 when they are decoded
+    bool mirror = true;   ///< flip half of the images left to right
     std::vector<std::string> augment = {};  ///< augmentations, in the order in which they are made
     std::int64_t shuffle_window = 0;        ///< images mixed while a file is read in order; 0: all
 
