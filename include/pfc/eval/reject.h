@@ -40,9 +40,8 @@ struct RejectCurve {
   std::vector<RejectPoint> rows() const;
 };
 
-/// scores [P] and same [P] as for Roc; lengths [2P] of the embeddings of pair i's images 2i and 2i
-/// +
-/// 1. The curve ends at `most`, from 0 to below 1, or where no genuine pair is left.
+/// scores [P] and same [P] as for Roc; lengths [2P]: those of pair i's embeddings are at 2i and
+/// 2i + 1. The curve ends at `most`, from 0 to below 1, or where no genuine pair is left.
 RejectCurve reject_curve(std::span<const double> scores, std::span<const std::uint8_t> same,
                          std::span<const double> lengths, double most);
 
