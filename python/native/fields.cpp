@@ -58,7 +58,8 @@ void set(const Field& field, const std::string& name, py::handle value) {
       if (text) slot.set(slot.value, *text);
       return text.has_value();
     } else if constexpr (std::is_same_v<Slot, NamedValues*> ||
-                         std::is_same_v<Slot, std::vector<std::int64_t>*>) {
+                         std::is_same_v<Slot, std::vector<std::int64_t>*> ||
+                         std::is_same_v<Slot, StepwiseNumber*>) {
       throw std::logic_error(field.key + " is a key of a kind that Python does not set");
       return false;
     } else {

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "native/data.h"
@@ -48,9 +50,21 @@ CenterOptimizer make_optimizer(const std::string& kind, const std::string& updat
           .epsilon = epsilon};
 }
 
+/// A rate, or (step, rate) for each step from which on another one holds.
+using SampleRate = std::variant<double, std::vector<std::pair<std::int64_t, double>>>;
+
+StepwiseNumber by_step(const SampleRate& given) {
+  if (const auto* const rate = std::get_if<double>(&given)) return *rate;
+  std::vector<StepwiseNumber::Piece> pieces;
+  for (const auto& [from, rate] : std::get<1>(given)) pieces.push_back({from, rate});
+  if (!StepwiseNumber::are_in_order(pieces))
+    throw std::invalid_argument("the steps of sample_rate do not begin with 0, or do not ascend");
+  return StepwiseNumber(std::move(pieces));
+}
+
 c10::intrusive_ptr<TrainingHead> make_head(
     std::int64_t embedding_size, std::int64_t num_classes, const std::string& loss_name,
-    const py::dict& loss, double scale, double sample_rate, const std::string& sampling,
+    const py::dict& loss, double scale, const SampleRate& sample_rate, const std::string& sampling,
     const CenterOptimizer& optimizer, const std::string& center_type, const std::string& state_type,
     std::uint64_t seed, double interclass_filter, const std::optional<std::string>& gemm,
     std::int64_t workspace_bytes, bool in_host_memory, const std::optional<std::string>& group,
@@ -60,8 +74,9 @@ c10::intrusive_ptr<TrainingHead> make_head(
                                 ", want at least 1");
   TrainingHeadOptions options;
   options.classes = num_classes;
-  options.sampler = {
-      .sample_rate = sample_rate, .sampling = named<Sampling>("sampling", sampling), .seed = seed};
+  options.sampler = {.sample_rate = by_step(sample_rate),
+                     .sampling = named<Sampling>("sampling", sampling),
+                     .seed = seed};
   options.head = {.table = {.dim = embedding_size,
                             .optimizer = optimizer,
                             .weights = named<NumberType>("center_type", center_type),

@@ -36,7 +36,7 @@ class TrainingHead:
         loss_name: str,
         loss: Dict[str, Union[float, int, str]],
         scale: float,
-        sample_rate: float,
+        sample_rate: Union[float, Sequence[Tuple[int, float]]],
         sampling: str,
         optimizer: CenterOptimizer,
         center_type: str,

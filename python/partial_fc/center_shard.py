@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -26,7 +26,7 @@ class HeadSettings:
     num_classes: int
     margin: Loss
     scale: float
-    sample_rate: float
+    sample_rate: Union[float, Tuple[Tuple[int, float], ...]]
     sampling: str
     update: str
     center_type: str

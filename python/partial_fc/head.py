@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -29,8 +29,9 @@ class PartialFC(CenterShard):
         One of the losses of this package.
     scale : float
         s, what cosines are multiplied by.
-    sample_rate : float
-        r, the share of classes that a step uses, from 0 (only those of its batch) to 1 (all).
+    sample_rate : float or sequence of (int, float)
+        r, the share of classes that a step uses, from 0 (only those of its batch) to 1 (all). With
+        ``[(0, 0.1), (20_000, 0.3)]`` it is 0.1 at first, and 0.3 from the optimizer's step 20,000 on.
     sampling : {"stratified", "uniform"}
         How they are drawn.
     update : {"sampled", "dense_equivalent"}
@@ -76,7 +77,7 @@ class PartialFC(CenterShard):
         num_classes: int,
         margin: Loss = CosFace(0.4),
         scale: float = 64.0,
-        sample_rate: float = 0.1,
+        sample_rate: Union[float, Sequence[Tuple[int, float]]] = 0.1,
         *,
         sampling: str = "stratified",
         update: str = "sampled",
@@ -100,7 +101,9 @@ class PartialFC(CenterShard):
             num_classes=num_classes,
             margin=margin,
             scale=scale,
-            sample_rate=sample_rate,
+            sample_rate=tuple((step, rate) for step, rate in sample_rate)
+            if isinstance(sample_rate, Sequence)
+            else sample_rate,
             sampling=sampling,
             update=update,
             center_type=center_type,

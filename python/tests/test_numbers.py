@@ -202,6 +202,20 @@ def test_accumulated_parts_sample_the_step_s_classes_and_their_own() -> None:
     assert (head.weight - want).abs().max() < 1e-5 * want.abs().max()
 
 
+def test_a_rate_that_changes_draws_at_each_step_what_a_head_of_that_rate_draws() -> None:
+    low, high, changing = (
+        partial_fc.PartialFC(DIM, CLASSES, sample_rate=rate, seed=11) for rate in (0.1, 0.6, [(0, 0.1), (2, 0.6)])
+    )
+    optimizers = {head: head.optimizer(lr=0.1) for head in (low, high, changing)}
+    for step in range(4):
+        for head, optimizer in optimizers.items():
+            embeddings, labels = batch(step)
+            head(embeddings.requires_grad_(), labels).backward()
+            optimizer.step()
+        want = (low if step < 2 else high)._native.sampled_rows()
+        assert torch.equal(changing._native.sampled_rows(), want)
+
+
 def test_the_rows_and_numbers_are_those_of_the_c_plus_plus_head(tmp_path: Any) -> None:
     program = os.environ.get("PFC_CPP_HEAD")
     if not program:

@@ -36,6 +36,7 @@ def head() -> partial_fc.PartialFC:
         ({"num_classes": 0}, "num_classes is 0, want at least 1"),
         ({"embedding_size": 0}, "embedding size is 0, want a positive number"),
         ({"sample_rate": 1.5}, "1.5"),
+        ({"sample_rate": [(5, 0.1)]}, "do not begin with 0"),
         ({"scale": -1}, "scale is -1"),
         ({"sampling": "lucky"}, "sampling is 'lucky', want one of stratified, uniform"),
         ({"update": "often"}, "update is 'often', want one of sampled, dense_equivalent"),
