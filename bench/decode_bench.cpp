@@ -1,7 +1,9 @@
 // Images/s of the loader, against what libjpeg-turbo alone decodes of the same images with as many
-// threads; or of the loaders of several ranks on this machine, against one alone.
+// threads; or of the loader that augments, against the loader that does not; or of the loaders of
+// several ranks on this machine, against one alone.
 //
 //   decode_bench [TRAIN.rec] [--threads N] [--rounds N]
+//   decode_bench [TRAIN.rec] --augment NAMES [--threads N] [--rounds N]
 //   decode_bench [TRAIN.rec] --ranks N [--rounds N]
 //
 // Rounds of both alternate in one process, so that whatever else the machine does meets both; the
@@ -95,7 +97,7 @@ void decode_alone(const Dataset& dataset, int threads) {
   }
 }
 
-void decode_in_loader(Dataset& dataset, int threads) {
+void decode_in_loader(Dataset& dataset, const LoaderOptions& options) {
   const auto plan_at = [&](std::int64_t step) {
     StepPlan plan;
     plan.step = step;
@@ -105,7 +107,7 @@ void decode_in_loader(Dataset& dataset, int threads) {
     }
     return plan;
   };
-  Loader loader(dataset, plan_at, 0, 0, 1, {.threads = threads});
+  Loader loader(dataset, plan_at, 0, 0, 1, options);
   for (std::int64_t step = 0; step < kImagesARound / kBatch; ++step) {
     loader.recycle(loader.next().second);
   }
@@ -146,32 +148,35 @@ std::string title(const std::string& rec) {
 struct Rates {
   std::vector<double> images, images_a_core;
 
-  void add_round(Dataset& dataset, int ranks) {
+  /// `run` works through kImagesARound images.
+  template <class Run>
+  void add_round(const Run& run) {
     const std::clock_t before = std::clock();
-    images.push_back(kImagesARound / seconds([&] { load_on_ranks(dataset, ranks); }));
+    images.push_back(kImagesARound / seconds(run));
     images_a_core.push_back(kImagesARound * double{CLOCKS_PER_SEC} /
                             static_cast<double>(std::clock() - before));
   }
-  void print(const std::string& what, int ranks) const {
-    std::printf("%-20s  %10.0f  %10.0f  %10.0f\n", what.c_str(), median(images),
-                median(images) / ranks, median(images_a_core));
-  }
 };
+
+void print_ranks(const std::string& what, const Rates& rates, int ranks) {
+  std::printf("%-20s  %10.0f  %10.0f  %10.0f\n", what.c_str(), median(rates.images),
+              median(rates.images) / ranks, median(rates.images_a_core));
+}
 
 void compare_ranks(const std::string& rec, int ranks, int rounds) {
   const auto dataset = open_images(rec);
   load_on_ranks(*dataset, 1);  // brings the file into memory
   Rates one, all;
   for (int round = 0; round < rounds; ++round) {
-    one.add_round(*dataset, 1);
-    all.add_round(*dataset, ranks);
+    one.add_round([&] { load_on_ranks(*dataset, 1); });
+    all.add_round([&] { load_on_ranks(*dataset, ranks); });
   }
   std::printf("%s, %u cores, %d rounds of %lld images, one decoding thread a rank\n\n",
               title(rec).c_str(), std::thread::hardware_concurrency(), rounds,
               static_cast<long long>(kImagesARound));
   std::printf("%-20s  %10s  %10s  %10s\n", "median images/s", "all ranks", "a rank", "a core");
-  one.print("one loader alone", 1);
-  all.print(std::to_string(ranks) + " loaders", ranks);
+  print_ranks("one loader alone", one, 1);
+  print_ranks(std::to_string(ranks) + " loaders", all, ranks);
   std::printf("extrapolated to a core for each of them: %.0f images/s, which was not measured\n",
               median(all.images_a_core) * ranks);
 }
@@ -182,7 +187,8 @@ void compare_decoders(const std::string& rec, int threads, int rounds) {
   std::vector<double> alone, loader, ratio;
   for (int round = 0; round < rounds; ++round) {
     alone.push_back(kImagesARound / seconds([&] { decode_alone(*dataset, threads); }));
-    loader.push_back(kImagesARound / seconds([&] { decode_in_loader(*dataset, threads); }));
+    loader.push_back(kImagesARound /
+                     seconds([&] { decode_in_loader(*dataset, {.threads = threads}); }));
     ratio.push_back(100 * loader.back() / alone.back());
   }
   const auto [least, most] = std::minmax_element(ratio.begin(), ratio.end());
@@ -193,6 +199,35 @@ void compare_decoders(const std::string& rec, int threads, int rounds) {
   std::printf("%-20s  %10.0f\n", "loader", median(loader));
   std::printf("%-20s  %9.1f%%  (%.1f%% to %.1f%%; goal: 80%%)\n", "ratio", median(ratio), *least,
               *most);
+}
+
+/// Each augmentation with its usual settings.
+void compare_augmented(const std::string& rec, const std::vector<std::string>& augment, int threads,
+                       int rounds) {
+  const auto dataset = open_images(rec);
+  const LoaderOptions plain{.threads = threads};
+  LoaderOptions augmenting = plain;
+  augmenting.augmenter = Augmenter(augment, usual_augmentation_values(), 0);
+  decode_in_loader(*dataset, plain);  // brings the file into memory
+  Rates without, with;
+  for (int round = 0; round < rounds; ++round) {
+    without.add_round([&] { decode_in_loader(*dataset, plain); });
+    with.add_round([&] { decode_in_loader(*dataset, augmenting); });
+  }
+  std::printf("%s, %d threads, %d rounds of %lld images\n\n", title(rec).c_str(), threads, rounds,
+              static_cast<long long>(kImagesARound));
+  std::printf("%-20s  %10s  %10s\n", "median", "images/s", "a core");
+  const auto print = [](const char* what, const Rates& rates) {
+    std::printf("%-20s  %10.0f  %10.0f\n", what, median(rates.images), median(rates.images_a_core));
+  };
+  print("loader", without);
+  print("augmenting", with);
+  const auto ratio = [](std::vector<double> with_it, const std::vector<double>& without_it) {
+    for (std::size_t i = 0; i < with_it.size(); ++i) with_it[i] *= 100 / without_it[i];
+    return median(with_it);
+  };
+  std::printf("%-20s  %9.1f%%  %9.1f%%  (goal with AdaFace's three: 60%%)\n", "ratio",
+              ratio(with.images, without.images), ratio(with.images_a_core, without.images_a_core));
 }
 
 }  // namespace
@@ -207,10 +242,16 @@ int main(int argc, char** argv) {
   app.add_option("--ranks", ranks, "compare so many ranks' loaders with one")
       ->check(CLI::Range(1, 1024))
       ->excludes("--threads");
+  std::vector<std::string> augment;
+  app.add_option("--augment", augment,
+                 "compare the loader that makes these changes with the plain one")
+      ->excludes("--ranks");
   CLI11_PARSE(app, argc, argv);
   try {
     if (ranks > 0) {
       compare_ranks(rec, ranks, rounds);
+    } else if (!augment.empty()) {
+      compare_augmented(rec, augment, threads, rounds);
     } else {
       compare_decoders(rec, threads, rounds);
     }
