@@ -56,6 +56,7 @@ pfc_library(pfc_data HEADERS data/*.h SOURCES
   data/record_index_cache.cpp
   data/record_io.cpp
   data/record_shuffle.cpp
+  data/resize_image.cpp
   data/record_text.cpp
   data/set_summary.cpp
   data/stream/face_stream.cpp

@@ -24,6 +24,7 @@ void add_data_filter(CLI::App& data);
 void add_data_info(CLI::App& data);
 void add_data_merge(CLI::App& data);
 void add_data_pack(CLI::App& data);
+void add_data_resize(CLI::App& data);
 void add_data_shuffle(CLI::App& data);
 void add_data_split(CLI::App& data);
 void add_data_synth(CLI::App& data);

@@ -12,6 +12,7 @@ void add_data(CLI::App& app) {
   add_data_assemble(*data);
   add_data_align(*data);
   add_data_pack(*data);
+  add_data_resize(*data);
   add_data_unpack(*data);
   add_data_info(*data);
   add_data_verify(*data);

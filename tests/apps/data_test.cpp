@@ -5,6 +5,7 @@
 
 namespace {
 
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -40,6 +41,20 @@ TEST_F(PfcData, UnpacksAndPacksWithoutChangingAByte) {
   write("pairs.txt", "id_0/0_0.jpg id_0/0_1.jpg 1\nid_0/0_0.jpg id_1/1_4.jpg 0\n");
   EXPECT_EQ(said("pack pairs.txt --root photos -o pairs.bin"), "pairs.bin: 2 pairs\n");
   EXPECT_THAT(run("inspect pairs.bin").out, HasSubstr("2 pairs, 1 of one person, 1 of two"));
+}
+
+TEST_F(PfcData, ResizesSetsAndPairs) {
+  EXPECT_EQ(said("resize faces -o small --size 56"), "small/train.rec: 120 images, 56 x 56\n");
+  EXPECT_THAT(said("info small"), HasSubstr("56 x 56"));
+  EXPECT_EQ(said("resize faces/unseen.bin -o low.bin --size 28 --back --png"),
+            "low.bin: 20 pairs, 28 x 28 and back\n");
+  EXPECT_THAT(run("inspect low.bin").out, HasSubstr("20 pairs"));
+  said("unpack faces -o photos");
+  write("photos/id_0/0_0.jpg", "no image");
+  EXPECT_THAT(said("resize photos -o whole"),
+              AllOf(HasSubstr("119 images, 112 x 112\n1 image left out, "), HasSubstr("0_0.jpg")));
+  expect_failure(run("data resize faces/unseen.bin -o low"), 2, "ends in .bin");
+  expect_failure(run("data resize faces -o small"), 1, "is there already");
 }
 
 TEST_F(PfcData, WhatIsPassedOverIsToldOnce) {

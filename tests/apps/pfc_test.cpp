@@ -61,6 +61,7 @@ TEST_F(Pfc, EveryHelpHasAnExample) {
                                     "data info ",
                                     "data merge ",
                                     "data pack ",
+                                    "data resize ",
                                     "data shuffle ",
                                     "data split ",
                                     "data synth ",
@@ -352,7 +353,8 @@ TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
        {"embed none none -o no/out", "export none no/out", "convert none no/out.pth",
         "eval verification none none --roc no/out", "eval ijb none --model none --report no/out",
         "eval ifrt none --model none --json no/out", "data info none --sheet no/out",
-        "data verify none --list no/out", "data pack none -o no/out.bin"}) {
+        "data verify none --list no/out", "data pack none -o no/out.bin",
+        "data resize none.bin -o no/out.bin"}) {
     expect_failure(run(command), 1, "cannot be written: there is no folder no, make it first");
   }
   expect_failure(run("embed none none -o rows.txt"), 2, "rows.txt: the names would be written");
@@ -362,8 +364,8 @@ TEST_F(Pfc, AnOutputThatCannotBeWrittenIsToldBeforeAnInputIsLookedAt) {
   write("file", "");
   for (const std::string& command : std::vector<std::string>{
            "data align none --landmarks none", "data assemble . --set none", "data clean none none",
-           "data filter none", "data merge none", "data pack none", "data shuffle none",
-           "data split none --identities 2", "data unpack none"}) {
+           "data filter none", "data merge none", "data pack none", "data resize none",
+           "data shuffle none", "data split none --identities 2", "data unpack none"}) {
     expect_failure(run(command + " -o file/out"), 1, "file/out");
   }
 }
