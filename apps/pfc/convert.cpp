@@ -85,13 +85,14 @@ void run_convert(const ConvertCommand& command) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("convert", "Convert networks from PyTorch's format to ours, and back");
+  CLI::App* command = app.add_subcommand(
+      "convert", "Convert networks of PyTorch's files and ONNX to ours, and back to PyTorch's");
   const auto options = std::make_shared<ConvertCommand>();
   command
-      ->add_option(
-          "IN", options->in,
-          "A backbone, .safetensors or .pth; or a folder of class centres, one file for each rank")
+      ->add_option("IN", options->in,
+                   "A backbone: .safetensors, .pth or .onnx; or a folder of class centres, one "
+                   "file for each "
+                   "rank")
       ->required()
       ->type_name("PATH");
   command
@@ -108,8 +109,10 @@ void add_convert(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  pfc convert backbone.pth r50.safetensors\n"
+      "  pfc convert w600k_r50.onnx r50.safetensors\n"
       "  pfc convert output/best.safetensors backbone.pth\n"
       "  pfc convert work_dirs/glint360k_r50 glint360k_r50\n"
+      "An .onnx holds an iResNet or a MobileFaceNet, as any exporter writes it.\n"
       "A folder has rank_R_softmax_weight.pt or checkpoint_gpu_R.pt of every rank R. The result "
       "has\n"
       "one file of centres for each rank, and backbone.safetensors if the folder has the network.");

@@ -116,7 +116,7 @@ void add_data_clean(CLI::App& data) {
   CLI::App* command = data.add_subcommand(
       "clean", "Find errors with a trained network: strangers, duplicates, one person twice");
   const auto options = std::make_shared<CleanCommand>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+  command->add_option("MODEL", options->model, "A backbone: .safetensors, .pth or .onnx")
       ->required()
       ->type_name("FILE");
   command->add_option("INPUT", options->input, "A .rec, .lst or folder of aligned faces")

@@ -33,7 +33,7 @@ void run_export(const ExportCommand& command) {
 void add_export(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Write a network as ONNX");
   const auto options = std::make_shared<ExportCommand>();
-  command->add_option("MODEL", options->model, "A backbone: .safetensors or .pth")
+  command->add_option("MODEL", options->model, "A backbone: .safetensors, .pth or .onnx")
       ->required()
       ->type_name("FILE");
   command->add_option("OUTPUT", options->output, "The ONNX file")

@@ -76,7 +76,7 @@ std::vector<Field> own_fields(Config& c) {
           "layer2.0, …"),
 
       any("init.from", &c.init.from, kFree,
-          "start training from this backbone (.safetensors, .pth), or from the folder of a "
+          "start training from this backbone (.safetensors, .pth, .onnx), or from the folder of a "
           "checkpoint or of converted class centres; empty: from random values"),
       any("init.class_map", &c.init.class_map, kFree,
           "which class centres are taken from init.from: same (identities with the same name), or "
