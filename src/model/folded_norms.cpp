@@ -6,6 +6,7 @@ namespace pfc {
 namespace {
 
 bool is_folded(const BatchNorm& norm) {
+  if (!norm.weight.defined()) return false;
   const auto all = [](const torch::Tensor& values, double value) {
     return values.eq(static_cast<float>(value)).all().item<bool>();
   };

@@ -38,9 +38,9 @@ void ChannelMoments::add(const torch::Tensor& x) {
   count_ += count;
 }
 
-BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
-    : weight(register_parameter("weight", torch::ones(channels))),
-      bias(register_parameter("bias", torch::zeros(channels))),
+BatchNorm::BatchNorm(std::int64_t channels, double epsilon, bool has_affine)
+    : weight(has_affine ? register_parameter("weight", torch::ones(channels)) : torch::Tensor()),
+      bias(has_affine ? register_parameter("bias", torch::zeros(channels)) : torch::Tensor()),
       running_mean(register_buffer("running_mean", torch::zeros(channels))),
       running_var(register_buffer("running_var", torch::ones(channels))),
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
@@ -48,7 +48,13 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
 
 BatchNormState BatchNorm::begin_training() {
   num_batches_tracked.add_(1);
-  return {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_};
+  return {weight.defined() ? weight : torch::ones_like(running_mean),
+          bias.defined() ? bias : torch::zeros_like(running_mean),
+          running_mean,
+          running_var,
+          kMomentum,
+          epsilon_,
+          comm_};
 }
 
 torch::Tensor BatchNorm::forward(const torch::Tensor& x, const torch::Tensor& slope,

@@ -63,7 +63,7 @@ class BatchNorm : public torch::nn::Module {
  public:
   static constexpr double kEpsilon = 1e-5;
 
-  explicit BatchNorm(std::int64_t channels, double epsilon = kEpsilon);
+  explicit BatchNorm(std::int64_t channels, double epsilon = kEpsilon, bool has_affine = true);
   /// Followed by a PReLU of `slope` [channels] and the sum with `residual`, where they are given.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {},
                         const torch::Tensor& residual = {});
@@ -76,7 +76,7 @@ class BatchNorm : public torch::nn::Module {
   void observe(ChannelMoments* moments) { moments_ = moments; }
   double epsilon() const { return epsilon_; }
 
-  torch::Tensor weight, bias;               ///< [channels]
+  torch::Tensor weight, bias;               ///< [channels], undefined without has_affine
   torch::Tensor running_mean, running_var;  ///< [channels] used by evaluation
   torch::Tensor num_batches_tracked;        ///< [] int64
 

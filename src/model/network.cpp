@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/edit_distance.h"
+#include "model/ir.h"
 #include "model/iresnet.h"
 #include "model/mobilefacenet.h"
 #include "model/tensor_shapes.h"
@@ -34,6 +35,8 @@ std::deque<Network> built_in_networks() {
     all.push_back(built_in(name, shape, make_iresnet, iresnet_embedding_size));
   for (const auto& [name, shape] : named_mobilefacenets())
     all.push_back(built_in(name, shape, make_mobilefacenet, mobilefacenet_embedding_size));
+  for (const auto& [name, shape] : named_irs())
+    all.push_back(built_in(name, shape, make_ir, ir_embedding_size));
   for (const auto& [name, shape] : named_vits())
     all.push_back(built_in(name, shape, make_vit, vit_embedding_size));
   return all;

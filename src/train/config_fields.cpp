@@ -61,7 +61,8 @@ std::vector<Field> own_fields(Config& c) {
              "many are mixed, for example 100000; 0: images come in any order"),
 
       any("model.network", &c.model.network, kFixed,
-          "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
+          "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h; AdaFace's "
+          "ir_18 ir_34 ir_50 ir_101, face.evoLVe's ir_50_evolve ir_101_evolve ir_152_evolve; or a "
           "published variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
           "vit_l_dp005_mask_005; or one that a program registered"),
       number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 8192),

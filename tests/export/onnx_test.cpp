@@ -211,7 +211,7 @@ TEST_F(OnnxExport, EmbedsAsAVisionTransformerDoes) {
 
 TEST_F(OnnxExport, GivesUnitEmbeddingsOfAFixedBatchIfAsked) {
   if (!python_) GTEST_SKIP() << python_.why_not();
-  for (const std::string name : {"tiny", "mbf", "vit_t"}) {
+  for (const std::string name : {"tiny", "mbf", "ir_18", "vit_t"}) {
     const auto found = difference(*trained(name), noise(),
                                   {.normalize = true, .normalize_embeddings = true, .batch = 3});
     EXPECT_GE(found.cosine, 0.99999) << name;

@@ -106,6 +106,44 @@ class MobileFaceNet(nn.Module):
         return self.features.layers(self.conv_sep(x))
 
 
+class IrBlock(nn.Module):
+    """Of AdaFace, and of face.evoLVe, which has one normalisation less."""
+
+    def __init__(self, i, o, stride, evolve):
+        super().__init__()
+        if i == o:
+            self.shortcut_layer = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut_layer = nn.Sequential(convolution(i, o, 1, stride), nn.BatchNorm2d(o))
+        middle = [] if evolve else [nn.BatchNorm2d(o)]
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(i), convolution(i, o), *middle, nn.PReLU(o),
+            convolution(o, o, stride=stride), nn.BatchNorm2d(o),
+        )
+
+    def forward(self, x):
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class Ir(nn.Module):
+    def __init__(self, blocks, size, evolve):
+        super().__init__()
+        self.input_layer = nn.Sequential(convolution(3, 64), nn.BatchNorm2d(64), nn.PReLU(64))
+        body, i = [], 64
+        for count, o in zip(blocks, (64, 128, 256, 512)):
+            for k in range(count):
+                body.append(IrBlock(i, o, 2 if k == 0 else 1, evolve))
+                i = o
+        self.body = nn.Sequential(*body)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(512), nn.Dropout(0.4), nn.Flatten(), nn.Linear(512 * 49, size),
+            nn.BatchNorm1d(size, affine=evolve),
+        )
+
+    def forward(self, x):
+        return self.output_layer(self.body(self.input_layer(x)))
+
+
 BLOCKS = {"r18": (2, 2, 2, 2), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
 
 
