@@ -111,6 +111,9 @@ pfc_library(pfc_core HEADERS align/*.h base/program.h base/progress.h base/stop_
   eval/verification_json.cpp
   formats/onnx_file.cpp
   formats/onnx_graph.cpp
+  formats/onnx_match.cpp
+  formats/onnx_reader.cpp
+  formats/onnx_tensor.cpp
   formats/torch_archive.cpp
   formats/torch_before_1_6.cpp
   formats/torch_file.cpp

@@ -20,7 +20,14 @@ namespace fs = std::filesystem;
 
 struct ConvertCommand {
   std::string in, out, network;
+  bool bgr = false;
 };
+
+SavedBackbone open_network(const fs::path& path, const ConvertCommand& command) {
+  SavedBackbone saved = open_backbone(path, command.network);
+  if (command.bgr) swap_red_and_blue(*saved.backbone);
+  return saved;
+}
 
 enum class Kind { kPyTorch, kSafetensors };
 
@@ -48,7 +55,7 @@ std::string describe(const SavedBackbone& saved) {
 void convert_backbone(const ConvertCommand& command) {
   const Kind kind = kind_of(command.out);
   require_writable(command.out);
-  const SavedBackbone saved = open_backbone(command.in, command.network);
+  const SavedBackbone saved = open_network(command.in, command);
   if (!saved.left_out.empty()) tell(saved.left_out);
   saved.backbone->merge_low_rank();
   if (kind == Kind::kPyTorch) {
@@ -65,7 +72,7 @@ void convert_folder(const ConvertCommand& command) {
   fs::create_directories(command.out);
   std::string backbone;
   if (!centers.backbone.empty()) {
-    const SavedBackbone saved = open_backbone(centers.backbone, command.network);
+    const SavedBackbone saved = open_network(centers.backbone, command);
     saved.backbone->merge_low_rank();
     save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size,
                   fs::path(command.out) / "backbone.safetensors");
@@ -87,13 +94,14 @@ void run_convert(const ConvertCommand& command) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("convert", "Convert networks from PyTorch's format to ours, and back");
+  CLI::App* command = app.add_subcommand(
+      "convert", "Convert networks of PyTorch's files and ONNX to ours, and back to PyTorch's");
   const auto options = std::make_shared<ConvertCommand>();
   command
-      ->add_option(
-          "IN", options->in,
-          "A backbone, .safetensors or .pth; or a folder of class centres, one file for each rank")
+      ->add_option("IN", options->in,
+                   "A backbone: .safetensors, .pth or .onnx; or a folder of class centres, one "
+                   "file for each "
+                   "rank")
       ->required()
       ->type_name("PATH");
   command
@@ -107,11 +115,17 @@ void add_convert(CLI::App& app) {
           "The network's name, if the tensors of a .pth do not tell it; a name as in model.network")
       ->check(CLI::IsMember(backbone_names()))
       ->type_name("NAME");
+  command->add_flag("--bgr", options->bgr,
+                    "The network of IN wants its pixels as blue, green, red, as AdaFace's do; that "
+                    "of OUT wants them as red, green, blue, as all networks here. Or back");
   command->footer(
       "Examples:\n"
       "  pfc convert backbone.pth r50.safetensors\n"
+      "  pfc convert w600k_r50.onnx r50.safetensors\n"
+      "  pfc convert --bgr adaface_ir50_ms1mv2.ckpt ir_50.safetensors\n"
       "  pfc convert output/best.safetensors backbone.pth\n"
       "  pfc convert work_dirs/glint360k_r50 glint360k_r50\n"
+      "An .onnx holds an iResNet or a MobileFaceNet, as any exporter writes it.\n"
       "A folder has rank_R_softmax_weight.pt or checkpoint_gpu_R.pt of every rank R. The result "
       "has\n"
       "one file of centres for each rank, and backbone.safetensors if the folder has the network.");

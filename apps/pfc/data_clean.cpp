@@ -180,7 +180,7 @@ void add_data_clean(CLI::App& data) {
   const auto options = std::make_shared<CleanCommand>();
   command
       ->add_option("MODEL", options->model,
-                   "A backbone, .safetensors or .pth; may be left out with --sub-centers")
+                   "A backbone: .safetensors, .pth or .onnx; may be left out with --sub-centers")
       ->required()
       ->type_name("FILE");
   command->add_option("INPUT", options->input, "A .rec, .lst or folder of aligned faces")

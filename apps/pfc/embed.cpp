@@ -140,7 +140,7 @@ void run_embed(const EmbedCommand& command) {
 void add_embed(CLI::App& app) {
   CLI::App* command = app.add_subcommand("embed", "Turn aligned 112 x 112 faces into embeddings");
   const auto options = std::make_shared<EmbedCommand>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+  command->add_option("MODEL", options->model, "A backbone: .safetensors, .pth or .onnx")
       ->required()
       ->type_name("FILE");
   command->add_option("IMAGES", options->images, "A .rec, a folder of images, or one image")

@@ -75,7 +75,7 @@ void add_eval_verification(CLI::App& eval) {
   CLI::App* command = eval.add_subcommand(
       "verification", "Accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 and sets like them");
   const auto options = std::make_shared<VerificationCommand>();
-  command->add_option("MODEL", options->model, "A backbone, .safetensors or .pth")
+  command->add_option("MODEL", options->model, "A backbone: .safetensors, .pth or .onnx")
       ->required()
       ->type_name("FILE");
   command->add_option("SET", options->sets, "Verification sets, .bin")

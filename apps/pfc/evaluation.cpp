@@ -35,8 +35,8 @@ void ReportFiles::write(const Report& report) const {
 void ModelOptions::add_options(CLI::App& command) {
   command
       .add_option("--model", model,
-                  "A backbone, .safetensors or .pth, that embeds the images; not needed if you "
-                  "give embeddings")
+                  "A backbone (.safetensors, .pth or .onnx) that embeds the images; not needed if "
+                  "you give embeddings")
       ->type_name("FILE");
   network.add_options(command);
 }

@@ -35,7 +35,7 @@ void run_export(const ExportCommand& command) {
 void add_export(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Write a network as ONNX");
   const auto options = std::make_shared<ExportCommand>();
-  command->add_option("MODEL", options->model, "A backbone: .safetensors or .pth")
+  command->add_option("MODEL", options->model, "A backbone: .safetensors, .pth or .onnx")
       ->required()
       ->type_name("FILE");
   command->add_option("OUTPUT", options->output, "The ONNX file")
@@ -44,11 +44,22 @@ void add_export(CLI::App& app) {
   command->add_flag("--normalize", options->options.normalize,
                     "The exported network takes RGB pixels from 0 to 255 and applies (x / 255 - "
                     "0.5) / 0.5 itself");
+  command->add_flag("--normalized", options->options.normalize_embeddings,
+                    "The exported network gives embeddings of unit length");
+  command->add_flag("--fp16", options->options.float16,
+                    "The exported network computes in float16; its input and output stay float32. "
+                    "Half the size");
+  command
+      ->add_option("--batch", options->options.batch,
+                   "The exported network takes so many images at a time, and no other number")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
   command->footer(
-      "Example:\n"
+      "Examples:\n"
       "  pfc export output/best.safetensors best.onnx\n"
-      "Input `data` [N, 3, 112, 112] float32, RGB; output `embedding` [N, size], not normalised.\n"
-      "For convolutional networks: iResNets, MobileFaceNets.");
+      "  pfc export output/best.safetensors camera.onnx --normalize --normalized --fp16 --batch 1\n"
+      "Input `data` [N, 3, 112, 112] float32, RGB; output `embedding` [N, size] float32.\n"
+      "Opset 11; that of vision transformers is 17.");
   command->callback([options] { run_export(*options); });
 }
 

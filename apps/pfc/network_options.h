@@ -14,6 +14,7 @@ namespace pfc {
 struct NetworkOptions {
   UseGpus device = UseGpus::kWhereThereAre;
   std::int64_t batch_size = EmbedOptions{}.batch_size;
+  bool bgr = false;  ///< the network was trained on BGR images
 
   void add_options(CLI::App& command);
   /// Loads the network onto the device where it runs; reports the GPU, if it is one.

@@ -14,7 +14,11 @@ OnnxSummary export_onnx(Backbone& backbone, const std::filesystem::path& path,
                         const OnnxOptions& options) {
   OnnxGraph graph = trace_onnx(backbone);
   fold_batch_norms(graph);
+  if (options.float16) use_float16(graph);
+  // Pixels and lengths stay in float32.
+  if (options.normalize_embeddings) normalize_output(graph);
   if (options.normalize) normalize_input(graph);
+  graph.batch = options.batch;
   const std::string file = encode_onnx(graph);
   write_file(path, file);
   return parse_onnx(std::as_bytes(std::span(file)), path.string());  // the path may be a pipe

@@ -1,7 +1,5 @@
 #include "pfc/formats/onnx_file.h"
 
-#include <onnx/onnx_pb.h>
-
 #include <algorithm>
 #include <bit>
 #include <limits>
@@ -9,7 +7,9 @@
 #include <span>
 #include <string>
 
+#include "formats/float16.h"
 #include "formats/onnx_graph.h"
+#include "formats/onnx_model.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
 #include "pfc/base/files.h"
@@ -20,8 +20,17 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
-// ONNX 1.6 of 2019: InsightFace's models are exported as this, and runtimes of any age read it.
-constexpr int kOpset = 11, kIrVersion = 6;
+struct Version {
+  int opset, ir;
+};
+
+/// ONNX 1.6 of 2019: InsightFace's models are exported as this, and runtimes of any age read it.
+/// LayerNormalization came with ONNX 1.12 of 2022.
+Version version_for(const OnnxGraph& graph) {
+  const auto is_new = [](const OnnxGraph::Node& node) { return node.op == "LayerNormalization"; };
+  return std::ranges::any_of(graph.nodes, is_new) ? Version{17, 8} : Version{11, 6};
+}
+
 constexpr std::size_t kMaxBytes = std::numeric_limits<int>::max();  // protobuf's limit
 
 void set_attribute(onnx::AttributeProto& proto, const std::string& name,
@@ -39,11 +48,16 @@ void set_attribute(onnx::AttributeProto& proto, const std::string& name,
   }
 }
 
-void set_port(onnx::ValueInfoProto& proto, const OnnxGraph::Port& port) {
+void set_port(onnx::ValueInfoProto& proto, const OnnxGraph::Port& port, std::int64_t batch) {
   proto.set_name(port.name);
   auto& type = *proto.mutable_type()->mutable_tensor_type();
   type.set_elem_type(onnx::TensorProto::FLOAT);
-  type.mutable_shape()->add_dim()->set_dim_param("N");
+  auto& first = *type.mutable_shape()->add_dim();
+  if (batch > 0) {
+    first.set_dim_value(batch);
+  } else {
+    first.set_dim_param("N");
+  }
   for (const std::int64_t extent : port.shape) {
     type.mutable_shape()->add_dim()->set_dim_value(extent);
   }
@@ -52,26 +66,37 @@ void set_port(onnx::ValueInfoProto& proto, const OnnxGraph::Port& port) {
 void set_constant(onnx::TensorProto& proto, const std::string& name,
                   const OnnxGraph::Constant& constant) {
   proto.set_name(name);
-  proto.set_data_type(onnx::TensorProto::FLOAT);
   for (const std::int64_t extent : constant.shape) proto.add_dims(extent);
-  std::string& bytes = *proto.mutable_raw_data();
-  bytes.reserve(constant.values.size() * sizeof(float));
-  for (const double value : constant.values) {
-    const auto rounded = static_cast<float>(value);
-    bytes.append(reinterpret_cast<const char*>(&rounded), sizeof rounded);
+  const auto write = [&](onnx::TensorProto::DataType type, auto rounded) {
+    proto.set_data_type(type);
+    std::string& bytes = *proto.mutable_raw_data();
+    bytes.reserve(constant.values.size() * sizeof(rounded(0.0)));
+    for (const double value : constant.values) {
+      const auto number = rounded(value);
+      bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+    }
+  };
+  switch (constant.type) {
+    case OnnxGraph::Type::kFloat32:
+      return write(onnx::TensorProto::FLOAT, [](double x) { return static_cast<float>(x); });
+    case OnnxGraph::Type::kFloat16:
+      return write(onnx::TensorProto::FLOAT16, to_float16);
+    case OnnxGraph::Type::kInt64:
+      return write(onnx::TensorProto::INT64, [](double x) { return static_cast<std::int64_t>(x); });
   }
 }
 
 onnx::ModelProto to_proto(const OnnxGraph& graph) {
   onnx::ModelProto model;
-  model.set_ir_version(kIrVersion);
+  const Version version = version_for(graph);
+  model.set_ir_version(version.ir);
   model.set_producer_name("partial-fc");
   model.set_producer_version(PFC_VERSION);
-  model.add_opset_import()->set_version(kOpset);
+  model.add_opset_import()->set_version(version.opset);
   auto& proto = *model.mutable_graph();
   proto.set_name(graph.network);
-  set_port(*proto.add_input(), graph.input);
-  set_port(*proto.add_output(), graph.output);
+  set_port(*proto.add_input(), graph.input, graph.batch);
+  set_port(*proto.add_output(), graph.output, graph.batch);
   for (const auto& node : graph.nodes) {
     auto& to = *proto.add_node();
     to.set_name(node.op + "_" + std::to_string(proto.node_size() - 1));
@@ -111,7 +136,7 @@ std::string encode_onnx(const OnnxGraph& graph) {
   return model.SerializeAsString();
 }
 
-OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
+onnx::ModelProto parse_model(std::span<const std::byte> file, std::string_view name) {
   const FileFormat format = recognise_file(file).format;
   if (format != FileFormat::kOnnx && format != FileFormat::kUnknown)
     refuse_kind(name, file, "an ONNX network");
@@ -123,6 +148,11 @@ OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
   if (!model.has_ir_version() || !model.has_graph()) {
     throw DataError(name, "the whole file", "no version and graph, so not an ONNX model");
   }
+  return model;
+}
+
+OnnxSummary parse_onnx(std::span<const std::byte> file, std::string_view name) {
+  const onnx::ModelProto model = parse_model(file, name);
   OnnxSummary summary;
   summary.network = model.graph().name();
   summary.producer = model.producer_name();

@@ -5,6 +5,9 @@
 #include <span>
 #include <utility>
 
+#include "formats/float16.h"
+#include "pfc/base/error.h"
+
 namespace pfc {
 namespace {
 
@@ -132,9 +135,74 @@ void fold_batch_norms(OnnxGraph& graph) {
   std::erase_if(graph.constants, [&](const auto& item) { return uses(graph, item.first) == 0; });
 }
 
+namespace {
+
+/// The nodes that took the graph's input take `to`.
+void rename_input(OnnxGraph& graph, const std::string& to) {
+  for (Node& node : graph.nodes) std::ranges::replace(node.inputs, graph.input.name, to);
+}
+
+/// The tensor that was the graph's output is `to`.
+void rename_output(OnnxGraph& graph, const std::string& to) {
+  for (Node& node : graph.nodes) {
+    std::ranges::replace(node.inputs, graph.output.name, to);
+    if (node.output == graph.output.name) node.output = to;
+  }
+}
+
+// Types of tensors by ONNX's numbers.
+constexpr std::int64_t kOnnxFloat32 = 1, kOnnxFloat16 = 10;
+
+}  // namespace
+
+void normalize_output(OnnxGraph& graph) {
+  const std::string embedding = "embedding_of_any_length", length = "length";
+  rename_output(graph, embedding);
+  graph.nodes.push_back(
+      {.op = "ReduceL2",
+       .inputs = {embedding},
+       .output = length,
+       .attributes = {{"axes", std::vector<std::int64_t>{1}}, {"keepdims", std::int64_t{1}}}});
+  graph.nodes.push_back({.op = "Div", .inputs = {embedding, length}, .output = graph.output.name});
+}
+
+void use_float16(OnnxGraph& graph) {
+  for (Node& norm : graph.nodes) {
+    if (norm.op != "BatchNormalization") continue;
+    const Affine affine = affine_of(graph, norm);
+    const std::size_t channels = affine.scale.size();
+    const std::vector<double> values[] = {affine.scale, affine.shift,
+                                          std::vector<double>(channels, 0),
+                                          std::vector<double>(channels, 1)};
+    for (std::size_t i = 0; i < std::size(values); ++i)
+      graph.constants.at(norm.inputs[i + 1]).values = values[i];
+    norm.attributes["epsilon"] = 0.0f;
+  }
+  for (auto& [name, constant] : graph.constants) {
+    if (constant.type != OnnxGraph::Type::kFloat32) continue;
+    for (const double value : constant.values) {
+      if (std::isinf(from_float16(to_float16(value))) && std::isfinite(value))
+        throw Error(graph.network + ": '" + name + "' has a value of " + std::to_string(value) +
+                    ", and float16 ends at 65504");
+    }
+    constant.type = OnnxGraph::Type::kFloat16;
+  }
+  const std::string input = "half_" + graph.input.name, output = "half_" + graph.output.name;
+  rename_input(graph, input);
+  rename_output(graph, output);
+  graph.nodes.insert(graph.nodes.begin(), {.op = "Cast",
+                                           .inputs = {graph.input.name},
+                                           .output = input,
+                                           .attributes = {{"to", kOnnxFloat16}}});
+  graph.nodes.push_back({.op = "Cast",
+                         .inputs = {output},
+                         .output = graph.output.name,
+                         .attributes = {{"to", kOnnxFloat32}}});
+}
+
 void normalize_input(OnnxGraph& graph) {
   const std::string centred = "centred", normalized = "normalized";
-  for (Node& node : graph.nodes) std::ranges::replace(node.inputs, graph.input.name, normalized);
+  rename_input(graph, normalized);
   graph.nodes.insert(graph.nodes.begin(),
                      {{.op = "Sub", .inputs = {graph.input.name, "pixel_mean"}, .output = centred},
                       {.op = "Mul", .inputs = {centred, "pixel_scale"}, .output = normalized}});

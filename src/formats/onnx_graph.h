@@ -18,11 +18,15 @@ struct OnnxGraph {
     std::vector<std::string> inputs;
     std::string output;
     std::map<std::string, Attribute> attributes = {};
+    std::string name = {};  ///< of a node that was read, for messages
   };
+
+  enum class Type { kFloat32, kFloat16, kInt64 };
 
   struct Constant {
     std::vector<std::int64_t> shape;
-    std::vector<double> values;  ///< row-major; rounded to float32 only when written
+    std::vector<double> values;  ///< row-major; rounded only when written
+    Type type = Type::kFloat32;  ///< as it is written
   };
 
   struct Port {
@@ -32,6 +36,7 @@ struct OnnxGraph {
 
   std::string network;
   Port input, output;
+  std::int64_t batch = 0;  ///< N of input and output; 0: open
   std::vector<Node> nodes;
   std::map<std::string, Constant> constants;
 };
@@ -48,7 +53,16 @@ void fold_batch_norms(OnnxGraph& graph);
 /// InsightFace's tools know that a network takes pixels.
 void normalize_input(OnnxGraph& graph);
 
-/// The bytes of an ONNX file. Throws Error if they would exceed ONNX's 2 GiB.
+/// Divides each row of the output by its length.
+void normalize_output(OnnxGraph& graph);
+
+/// Makes the graph compute in float16, which halves the file. Input and output stay float32. A
+/// normalisation that was not folded becomes a scale and a shift, because a small variance is 0 in
+/// float16. Throws Error for a constant beyond float16's 65,504.
+void use_float16(OnnxGraph& graph);
+
+/// The bytes of an ONNX file. Its opset is 11, or 17 if it has a LayerNormalization. Throws Error
+/// if they would exceed ONNX's 2 GiB.
 std::string encode_onnx(const OnnxGraph& graph);
 
 }  // namespace pfc

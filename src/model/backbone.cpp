@@ -68,6 +68,16 @@ void synchronise_batch_norm(Backbone& backbone, Communicator& comm) {
   for (const at::Tensor& buffer : backbone.buffers()) synchronise_norm(buffer, comm);
 }
 
+void swap_red_and_blue(Backbone& backbone) {
+  const torch::NoGradGuard no_grad;
+  for (at::Tensor& parameter : backbone.parameters()) {
+    if (parameter.dim() != 4 || parameter.size(1) != 3) continue;
+    parameter.copy_(parameter.flip(1));
+    return;
+  }
+  throw Error(backbone.title() + ": no convolution of 3 channels, whose order could be changed");
+}
+
 void move_to(at::Device device, Backbone& backbone) {
   if (device.is_cpu()) return;
   const torch::NoGradGuard no_grad;

@@ -10,6 +10,7 @@
 
 #include "base/named_values.h"
 #include "model/layers.h"
+#include "model/onnx_network.h"
 #include "model/state_dict.h"
 #include "pfc/base/error.h"
 #include "pfc/base/file_kind.h"
@@ -50,9 +51,11 @@ SavedState read_state(const std::filesystem::path& path, std::string_view likely
       case FileFormat::kTorch:
       case FileFormat::kOldTorch:
         return read_state_dict(path, likely);
+      case FileFormat::kOnnx:
+        return read_onnx_network(path);
       default:
         refuse_kind(path.string(), file.bytes(),
-                    "a network: .safetensors, or a .pth or .pt of PyTorch");
+                    "a network: .safetensors, .onnx, or a .pth or .pt of PyTorch");
     }
   }
   const auto file = std::make_shared<const SafetensorsFile>(path);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "model/autocast.h"
+#include "model/layer_graph.h"
 #include "model/layers.h"
 
 namespace pfc {
@@ -119,9 +120,57 @@ class IResNet : public Backbone {
 
 }  // namespace
 
+const std::vector<NamedIResNet>& named_iresnets() {
+  static const std::vector<NamedIResNet> all = {
+      {"r18", {.blocks = {2, 2, 2, 2}}},
+      {"r34", {.blocks = {3, 4, 6, 3}}},
+      {"r50", {.blocks = {3, 4, 14, 3}}},
+      {"r100", {.blocks = {3, 13, 30, 3}}},
+      {"r124", {.blocks = {3, 13, 40, 5}}},
+      {"r200", {.blocks = {6, 26, 60, 6}}},
+      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
+      // 7 × 7 as in the family: 0.11 GMAC, 3.61 M parameters.
+      {"tiny",
+       {.blocks = {1, 2, 2, 1},
+        .widths = {16, 32, 64, 128},
+        .strides = {1, 2, 2, 2},
+        .stem_stride = 2}},
+  };
+  return all;
+}
+
 std::shared_ptr<Backbone> make_iresnet(const IResNetShape& shape, std::int64_t embedding_size,
                                        std::uint64_t seed) {
   return std::make_shared<IResNet>(shape, embedding_size, seed);
+}
+
+OnnxGraph iresnet_graph(const IResNetShape& shape, std::int64_t embedding_size) {
+  LayerGraph graph;
+  const ConvShape stem{.in = 3, .out = shape.widths[0], .kernel = 3, .stride = shape.stem_stride};
+  std::string x = graph.prelu("prelu", graph.norm("bn1", graph.conv("conv1", stem, graph.input())));
+  std::int64_t in = shape.widths[0], size = kImageSize / shape.stem_stride;
+  for (std::size_t stage = 0; stage < 4; ++stage) {
+    const std::int64_t out = shape.widths[stage];
+    for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
+      const std::string block = "layer" + std::to_string(stage + 1) + "." + std::to_string(i) + ".";
+      const std::int64_t stride = i == 0 ? shape.strides[stage] : 1;
+      std::string y = graph.norm(block + "bn1", x);
+      y = graph.conv(block + "conv1", {.in = in, .out = out, .kernel = 3}, y);
+      y = graph.prelu(block + "prelu", graph.norm(block + "bn2", y));
+      y = graph.conv(block + "conv2", {.in = out, .out = out, .kernel = 3, .stride = stride}, y);
+      y = graph.norm(block + "bn3", y);
+      if (stride != 1 || in != out) {
+        const ConvShape shortcut{.in = in, .out = out, .kernel = 1, .stride = stride};
+        x = graph.norm(block + "downsample.1", graph.conv(block + "downsample.0", shortcut, x));
+      }
+      x = graph.sum(y, x);
+      in = out;
+    }
+    size /= shape.strides[stage];
+  }
+  x = graph.flatten(graph.norm("bn2", x));
+  x = graph.linear("fc", in * size * size, embedding_size, /*has_bias=*/true, x);
+  return graph.ended_with(graph.norm("features", x));
 }
 
 std::optional<std::int64_t> iresnet_embedding_size(const IResNetShape& shape,

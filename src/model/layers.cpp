@@ -23,9 +23,28 @@ torch::Tensor Conv::forward(const torch::Tensor& x) const {
   return at::conv2d(x, weight, {}, shape_.stride, shape_.padding, /*dilation=*/1, shape_.groups);
 }
 
-BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
-    : weight(register_parameter("weight", torch::ones(channels))),
-      bias(register_parameter("bias", torch::zeros(channels))),
+void ChannelMoments::add(const torch::Tensor& x) {
+  const std::int64_t count = x.numel() / x.size(1);
+  const auto [variances, means] =
+      x.dim() == 2 ? at::var_mean(x, at::IntArrayRef{0}, /*unbiased=*/false)
+                   : at::var_mean(x, at::IntArrayRef{0, 2, 3}, /*unbiased=*/false);
+  const auto mean = means.to(torch::kFloat64);
+  const auto squares = variances.to(torch::kFloat64) * count;
+  if (count_ == 0) {
+    mean_ = mean;
+    squares_ = squares;
+  } else {  // Chan et al., "Updating formulae and a pairwise algorithm …", 1979
+    const auto difference = mean - mean_;
+    const double share = static_cast<double>(count) / static_cast<double>(count_ + count);
+    squares_ = squares_ + squares + difference.square() * (share * static_cast<double>(count_));
+    mean_ = mean_ + difference * share;
+  }
+  count_ += count;
+}
+
+BatchNorm::BatchNorm(std::int64_t channels, double epsilon, bool has_affine)
+    : weight(has_affine ? register_parameter("weight", torch::ones(channels)) : torch::Tensor()),
+      bias(has_affine ? register_parameter("bias", torch::zeros(channels)) : torch::Tensor()),
       running_mean(register_buffer("running_mean", torch::zeros(channels))),
       running_var(register_buffer("running_var", torch::ones(channels))),
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
@@ -33,12 +52,19 @@ BatchNorm::BatchNorm(std::int64_t channels, double epsilon)
 
 BatchNormState BatchNorm::begin_training() {
   num_batches_tracked.add_(1);
-  return {weight, bias, running_mean, running_var, kMomentum, epsilon_, comm_};
+  return {weight.defined() ? weight : torch::ones_like(running_mean),
+          bias.defined() ? bias : torch::zeros_like(running_mean),
+          running_mean,
+          running_var,
+          kMomentum,
+          epsilon_,
+          comm_};
 }
 
 torch::Tensor BatchNorm::forward(const torch::Tensor& x, const torch::Tensor& slope,
                                  const torch::Tensor& residual) {
   if (is_training()) return batch_norm_prelu(x, begin_training(), slope, residual);
+  if (moments_ != nullptr) moments_->add(x);
   auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, kMomentum,
                           epsilon_, /*cudnn_enabled=*/true);
   if (slope.defined()) y = at::prelu(y, slope);

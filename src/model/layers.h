@@ -45,10 +45,26 @@ class Conv : public torch::nn::Module {
   ConvShape shape_;
 };
 
+/// Mean and variance of each channel, over all tensors that are added.
+class ChannelMoments {
+ public:
+  /// x [b, channels] or [b, channels, h, w]
+  void add(const torch::Tensor& x);
+  std::int64_t count() const { return count_; }  ///< values of a channel
+  torch::Tensor mean() const { return mean_; }   ///< [channels] float64
+  torch::Tensor variance() const { return squares_ / count_; }
+
+ private:
+  std::int64_t count_ = 0;
+  torch::Tensor mean_, squares_;  ///< squares_: the sum of (x − mean)²
+};
+
 /// Batch normalisation of [b, channels] or [b, channels, h, w].
 class BatchNorm : public torch::nn::Module {
  public:
-  explicit BatchNorm(std::int64_t channels, double epsilon = 1e-5);
+  static constexpr double kEpsilon = 1e-5;
+
+  explicit BatchNorm(std::int64_t channels, double epsilon = kEpsilon, bool has_affine = true);
   /// Followed by a PReLU of `slope` [channels] and the sum with `residual`, where they are given.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& slope = {},
                         const torch::Tensor& residual = {});
@@ -57,8 +73,11 @@ class BatchNorm : public torch::nn::Module {
   /// From now on, training normalises over the images of all ranks of `comm`, which must outlive
   /// this.
   void synchronise(Communicator& comm) { comm_ = &comm; }
+  /// From now on, evaluation adds its inputs to `moments`; null ends this.
+  void observe(ChannelMoments* moments) { moments_ = moments; }
+  double epsilon() const { return epsilon_; }
 
-  torch::Tensor weight, bias;               ///< [channels]
+  torch::Tensor weight, bias;               ///< [channels], undefined without has_affine
   torch::Tensor running_mean, running_var;  ///< [channels] used by evaluation
   torch::Tensor num_batches_tracked;        ///< [] int64
 
@@ -68,6 +87,7 @@ class BatchNorm : public torch::nn::Module {
 
   double epsilon_;
   Communicator* comm_ = nullptr;
+  ChannelMoments* moments_ = nullptr;
 };
 
 class PRelu : public torch::nn::Module {

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "model/autocast.h"
+#include "model/layer_graph.h"
 #include "model/layers.h"
 
 namespace pfc {
@@ -191,11 +192,100 @@ class MobileFaceNet : public Backbone {
   std::shared_ptr<Head> features_;
 };
 
+/// The parts above, written down. Each is named `part`, takes `x` and returns what it computes.
+class PartsGraph {
+ public:
+  explicit PartsGraph(LayerGraph& graph) : graph_(graph) {}
+
+  std::string conv_block(const std::string& part, const ConvShape& shape, const std::string& x,
+                         Activation activation = Activation::kPRelu) {
+    const std::string y =
+        graph_.norm(part + ".layers.1", graph_.conv(part + ".layers.0", shape, x));
+    return activation == Activation::kPRelu ? graph_.prelu(part + ".layers.2", y) : y;
+  }
+
+  std::string bottleneck(const std::string& part, const BottleneckShape& shape,
+                         const std::string& x) {
+    const std::string layers = part + ".layers.";
+    std::string y = conv_block(layers + "0", {.in = shape.in, .out = shape.inner, .kernel = 1}, x);
+    y = conv_block(layers + "1",
+                   {.in = shape.inner,
+                    .out = shape.inner,
+                    .kernel = 3,
+                    .stride = shape.stride,
+                    .groups = shape.inner},
+                   y);
+    y = conv_block(layers + "2", {.in = shape.inner, .out = shape.out, .kernel = 1}, y,
+                   Activation::kNone);
+    return shape.residual ? graph_.sum(y, x) : y;
+  }
+
+  std::string residuals(const std::string& part, std::int64_t count, std::int64_t width,
+                        std::int64_t inner, std::string x) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      x = bottleneck(part + ".layers." + std::to_string(i),
+                     {.in = width, .out = width, .inner = inner, .residual = true}, x);
+    }
+    return x;
+  }
+
+  std::string head(const std::string& part, std::int64_t embedding_size, std::string x) {
+    x = conv_block(part + ".layers.0",
+                   {.in = kLastWidth,
+                    .out = kLastWidth,
+                    .kernel = kLastSize,
+                    .padding = 0,
+                    .groups = kLastWidth},
+                   x, Activation::kNone);
+    x = graph_.linear(part + ".layers.2", kLastWidth, embedding_size, /*has_bias=*/false,
+                      graph_.flatten(x));
+    return graph_.norm(part + ".layers.3", x);
+  }
+
+ private:
+  LayerGraph& graph_;
+};
+
 }  // namespace
+
+const std::vector<NamedMobileFaceNet>& named_mobilefacenets() {
+  static const std::vector<NamedMobileFaceNet> all = {
+      {"mbf", {.blocks = {1, 4, 6, 2}, .scale = 2}},
+      {"mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}},
+  };
+  return all;
+}
 
 std::shared_ptr<Backbone> make_mobilefacenet(const MobileFaceNetShape& shape,
                                              std::int64_t embedding_size, std::uint64_t seed) {
   return std::make_shared<MobileFaceNet>(shape, embedding_size, seed);
+}
+
+OnnxGraph mobilefacenet_graph(const MobileFaceNetShape& shape, std::int64_t embedding_size) {
+  const std::int64_t narrow = 64 * shape.scale, wide = 128 * shape.scale;
+  LayerGraph graph;
+  PartsGraph parts(graph);
+  std::string x = parts.conv_block("layers.0", {.in = 3, .out = narrow, .kernel = 3, .stride = 2},
+                                   graph.input());
+  if (shape.blocks[0] == 1) {
+    x = parts.conv_block("layers.1", {.in = narrow, .out = narrow, .kernel = 3, .groups = 64}, x);
+  } else {
+    x = parts.residuals("layers.1", shape.blocks[0], narrow, 128, x);
+  }
+  const BottleneckShape smaller[] = {
+      {.in = narrow, .out = narrow, .inner = 128, .stride = 2},
+      {.in = narrow, .out = wide, .inner = 256, .stride = 2},
+      {.in = wide, .out = wide, .inner = 512, .stride = 2},
+  };
+  const std::int64_t inner[] = {128, 256, 256};
+  for (std::size_t stage = 1; stage < 4; ++stage) {
+    const BottleneckShape& first = smaller[stage - 1];
+    x = parts.bottleneck("layers." + std::to_string(2 * stage), first, x);
+    x = parts.residuals("layers." + std::to_string(2 * stage + 1), shape.blocks[stage], first.out,
+                        inner[stage - 1], x);
+  }
+  x = parts.conv_block("conv_sep", {.in = wide, .out = kLastWidth, .kernel = 1}, x);
+  return graph.ended_with(parts.head("features", embedding_size, x));
 }
 
 std::optional<std::int64_t> mobilefacenet_embedding_size(const MobileFaceNetShape& shape,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/edit_distance.h"
+#include "model/ir.h"
 #include "model/iresnet.h"
 #include "model/mobilefacenet.h"
 #include "model/tensor_shapes.h"
@@ -28,14 +29,6 @@ Network built_in(std::string name, const Shape& shape, Make make, Recognise reco
           .recognise = std::bind_front(recognise, shape)};
 }
 
-Network iresnet(std::string name, const IResNetShape& shape) {
-  return built_in(std::move(name), shape, make_iresnet, iresnet_embedding_size);
-}
-
-Network mobilefacenet(std::string name, const MobileFaceNetShape& shape) {
-  return built_in(std::move(name), shape, make_mobilefacenet, mobilefacenet_embedding_size);
-}
-
 Network vit(const NamedVit& named) {
   const auto& shape = named.shape;
   return {.name = named.name,
@@ -54,22 +47,13 @@ Network vit(const NamedVit& named) {
 }
 
 std::deque<Network> built_in_networks() {
-  std::deque<Network> all = {
-      iresnet("r18", {.blocks = {2, 2, 2, 2}}),
-      iresnet("r34", {.blocks = {3, 4, 6, 3}}),
-      iresnet("r50", {.blocks = {3, 4, 14, 3}}),
-      iresnet("r100", {.blocks = {3, 13, 30, 3}}),
-      iresnet("r124", {.blocks = {3, 13, 40, 5}}),
-      iresnet("r200", {.blocks = {6, 26, 60, 6}}),
-      // For CPUs. The stem's stride stands in for that of the first stage, so that the last map is
-      // 7 × 7 as in the family: 0.11 GMAC, 3.61 M parameters.
-      iresnet("tiny", {.blocks = {1, 2, 2, 1},
-                       .widths = {16, 32, 64, 128},
-                       .strides = {1, 2, 2, 2},
-                       .stem_stride = 2}),
-      mobilefacenet("mbf", {.blocks = {1, 4, 6, 2}, .scale = 2}),
-      mobilefacenet("mbf_large", {.blocks = {2, 8, 12, 4}, .scale = 4}),
-  };
+  std::deque<Network> all;
+  for (const auto& [name, shape] : named_iresnets())
+    all.push_back(built_in(name, shape, make_iresnet, iresnet_embedding_size));
+  for (const auto& [name, shape] : named_mobilefacenets())
+    all.push_back(built_in(name, shape, make_mobilefacenet, mobilefacenet_embedding_size));
+  for (const auto& [name, shape] : named_irs())
+    all.push_back(built_in(name, shape, make_ir, ir_embedding_size));
   for (const NamedVit& named : named_vits()) all.push_back(vit(named));
   return all;
 }

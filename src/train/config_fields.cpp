@@ -64,7 +64,8 @@ std::vector<Field> own_fields(Config& c) {
              "many are mixed, for example 100000; 0: images come in any order"),
 
       any("model.network", &c.model.network, kFixed,
-          "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h, or a "
+          "tiny r18 r34 r50 r100 r124 r200 mbf mbf_large vit_t vit_s vit_b vit_l vit_h; AdaFace's "
+          "ir_18 ir_34 ir_50 ir_101, face.evoLVe's ir_50_evolve ir_101_evolve ir_152_evolve; or a "
           "published variant: vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005 "
           "vit_l_dp005_mask_005; or one that a program registered"),
       number("model.embedding_size", &c.model.embedding_size, kFixed, from_to(1, 8192),
@@ -84,7 +85,7 @@ std::vector<Field> own_fields(Config& c) {
           "convert and export merge them; 0: the weights train"),
 
       any("init.from", &c.init.from, kFree,
-          "start training from this backbone (.safetensors, .pth), or from the folder of a "
+          "start training from this backbone (.safetensors, .pth, .onnx), or from the folder of a "
           "checkpoint or of converted class centres; empty: from random values"),
       any("init.class_map", &c.init.class_map, kFree,
           "which class centres are taken from init.from: same (identities with the same name), or "

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "head/saved_centers.h"
+#include "model/folded_norms.h"
 #include "pfc/base/error.h"
 #include "pfc/base/files.h"
 #include "pfc/base/format.h"
@@ -203,6 +204,31 @@ void take_means(const Dataset& dataset, const std::vector<std::int64_t>& map, Ba
   means.flush();
 }
 
+/// A network of an ONNX file may lack the statistics of its normalisations: training wants them.
+void complete_norms(const Config& config, const Dataset& dataset, Backbone& backbone,
+                    Communicator& comm) {
+  constexpr std::int64_t kImages = 1024;
+  const auto norms = folded_norms(backbone);
+  if (norms.empty()) return;
+  std::vector<std::int64_t> numbers;  // spread over the set, because it is often in a sorted order
+  const std::int64_t count = std::min(kImages, dataset.size());
+  for (std::int64_t i = 0; i < count; ++i) numbers.push_back(i * dataset.size() / count);
+  const SomeImages images(dataset, std::move(numbers));
+  if (comm.is_first()) {
+    tell(config.init.from + ": " + counted(std::ssize(norms), "batch normalisation") +
+         " were folded into other layers when it was exported; their statistics are measured on " +
+         counted(count, "image") + " of the training set");
+  }
+  long_work(comm, [&] {
+    measure_norms(norms, [&] {
+      embed(backbone, images,
+            {.embedding = [](std::int64_t, std::span<const float>) {},
+             .left_out = [](std::int64_t, const std::string&) {}});
+    });
+  });
+  start_alike(backbone, comm);
+}
+
 /// Opens the centres of `init.from`, from which `init.class_map` takes some.
 SavedCenters open_centers(const Config& config) {
   SavedCenters saved(config.init.from);
@@ -273,6 +299,7 @@ void start_network(const Config& config, Backbone& backbone, Communicator& comm)
 void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
                    CenterTable& table, Communicator& comm) {
   if (config.init.from.empty()) return;
+  complete_norms(config, dataset, backbone, comm);
   long_work(comm, [&] { make_centers(config, dataset, backbone, table, comm); });
 }
 

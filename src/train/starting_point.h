@@ -15,7 +15,8 @@ namespace pfc {
 /// asks for, as far as this is known without the training set.
 void start_network(const Config& config, Backbone& backbone, Communicator& comm);
 
-/// Class centres as they were drawn, those that `init.class_map` takes from there, or the mean
+/// Makes a network of an ONNX file ready for training, if its batch normalisations were folded
+/// (folded_norms.h). Then: class centres as they were drawn, those that `init.class_map` takes from there, or the mean
 /// embedding of a class's images.
 void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
                    CenterTable& table, Communicator& comm);

@@ -168,6 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Published{"r50", 43.59, 6.31}, Published{"r100", 65.16, 12.09},
                     Published{"r124", 86.41, 14.86}, Published{"r200", 118.83, 23.42},
                     Published{"tiny", 3.61, 0.114}, Published{"mbf", 2.06, 0.44},
+                    Published{"ir_50", 43.59, 6.30}, Published{"ir_101", 65.15, 12.08},
                     // There is no reference embedding for it; only its size is known.
                     Published{"mbf_large", 6.31, 1.82}),
     [](const auto& test) { return test.param.name; });
@@ -240,14 +241,15 @@ TEST(Backbone, EveryParameterGetsAGradientExceptTheFrozenOnes) {
 }
 
 TEST(Backbone, AnUnknownNetworkIsToldTheKnownOnes) {
-  EXPECT_THAT(
-      [] { make_backbone("r19", kDim, 0); },
-      testing::Throws<Error>(testing::Property(
-          &Error::what,
-          testing::StartsWith("network 'r19' is unknown; the nearest known one is r18; known: r18 "
-                              "r34 r50 r100 r124 r200 tiny "
-                              "mbf mbf_large vit_t vit_s vit_b vit_l vit_h vit_t_dp005_mask0 "
-                              "vit_s_dp005_mask_0 vit_b_dp005_mask_005 vit_l_dp005_mask_005"))));
+  EXPECT_THAT([] { make_backbone("r19", kDim, 0); },
+              testing::Throws<Error>(testing::Property(
+                  &Error::what,
+                  testing::StartsWith(
+                      "network 'r19' is unknown; the nearest known one is r18; known: r18 "
+                      "r34 r50 r100 r124 r200 tiny "
+                      "mbf mbf_large ir_18 ir_34 ir_50 ir_101 ir_50_evolve "
+                      "ir_101_evolve ir_152_evolve vit_t vit_s vit_b vit_l vit_h vit_t_dp005_mask0 "
+                      "vit_s_dp005_mask_0 vit_b_dp005_mask_005 vit_l_dp005_mask_005"))));
   EXPECT_THROW(make_backbone("r18", 0, 0), Error);
 }
 

@@ -177,7 +177,7 @@ TEST(CostModel, WaysToFitFit) {
 
 TEST(CostModel, KnowsEveryNetworkThatCanBeTrained) {
   for (const std::string& name : backbone_names()) EXPECT_NO_THROW(network_cost(name)) << name;
-  for (const std::string name : {"tiny", "r18", "mbf", "vit_t"}) {
+  for (const std::string name : {"tiny", "r18", "mbf", "ir_18", "vit_t"}) {
     double parameters = 0;
     for (const auto& parameter : make_backbone(name, 512, 0)->parameters())
       parameters += static_cast<double>(parameter.numel());

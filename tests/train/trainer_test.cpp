@@ -9,8 +9,10 @@
 
 #include <sstream>
 
+#include "model/trained_network.h"
 #include "pfc/base/error.h"
 #include "pfc/data/dataset.h"
+#include "pfc/export/onnx.h"
 #include "pfc/formats/safetensors.h"
 #include "pfc/model/backbone.h"
 #include "pfc/model/backbone_file.h"
@@ -147,6 +149,33 @@ TEST_F(Train, ANetworkOfTheProgramsOwnIsTrainedSavedAndResumed) {
   EXPECT_NO_THROW(run(Start::kResume));
   config_.model.options = {};
   EXPECT_THAT([&] { run(Start::kResume); }, ThrowsMessage<Error>(HasSubstr("model.options is {}")));
+}
+
+TEST_F(Train, StartsFromAFoldedOnnxFileAsFromTheNetworkThatWasExported) {
+  // A network whose running statistics are those of the data, as after training.
+  const auto backbone = make_backbone("tiny", 32, 7);
+  const auto dataset = open_dataset({.path = config_.data.train});
+  const auto pixels = torch::empty({dataset->size(), kFaceSize, kFaceSize, 3}, torch::kUInt8);
+  std::vector<std::byte> scratch;
+  for (std::int64_t i = 0; i < pixels.size(0); ++i) {
+    decode_image(dataset->image(i, scratch), kFaceSize, kFaceSize,
+                 pixels[i].mutable_data_ptr<std::uint8_t>());
+  }
+  take_statistics(*backbone, to_network_input(pixels));
+  save_state_dict(*backbone, folder_ / "start.pth");
+  export_onnx(*backbone, folder_ / "start.onnx");
+  config_.train.steps = config_.log.every = 1;
+  config_.eval.sets = {};
+  std::vector<double> first;
+  for (const std::string start : {"start.pth", "start.onnx"}) {
+    config_.init.from = folder_ / start;
+    config_.output = folder_ / ("from_" + start);
+    run();
+    first.push_back(losses().at(0));
+  }
+  EXPECT_NEAR(first[1], first[0], 1e-3 * first[0]);
+  EXPECT_THAT(log_, HasSubstr("batch normalisations were folded into other layers when it was "
+                              "exported; their statistics are measured on 48 images"));
 }
 
 TEST_F(Train, RefusesToWriteOverAnEarlierRun) {

@@ -65,9 +65,11 @@ class Backbone : public torch::nn::Module {
 };
 
 /// Makes a network by its name. Parameter names and initialisation are those of InsightFace's
-/// PyTorch models.
+/// PyTorch models, where nothing else is said.
 /// - r18 r34 r50 r100 r124 r200, tiny: iResNets; `tiny` is for CPUs
 /// - mbf mbf_large: MobileFaceNets
+/// - ir_18 ir_34 ir_50 ir_101: AdaFace's iResNets; ir_50_evolve ir_101_evolve ir_152_evolve:
+///   face.evoLVe's; with the parameter names of those projects
 /// - vit_t vit_s vit_b vit_l vit_h, and vit_t_dp005_mask0 vit_s_dp005_mask_0 vit_b_dp005_mask_005
 ///   vit_l_dp005_mask_005: vision transformers and the variants that are trained on WebFace42M
 ///
@@ -85,6 +87,10 @@ const std::vector<std::string>& backbone_names();
 /// batch normalisation with a buffer of the network. Throws Error for a batch normalisation that
 /// keeps no running statistics.
 void synchronise_batch_norm(Backbone& backbone, Communicator& comm);
+
+/// Makes a network for BGR images one for RGB, or the other way round: its first convolution gets
+/// its input channels in the reverse order. Throws Error if it has no convolution of 3 channels.
+void swap_red_and_blue(Backbone& backbone);
 
 /// Moves a backbone to a device. On a GPU the weights of convolutions are put into channels_last,
 /// like the images.
