@@ -290,9 +290,8 @@ TEST_F(Pfc, AFileOfTheWrongKindIsToldByEachCommandThatReadsIt) {
       {"net.onnx", "found an ONNX network, want"},
       {"empty", "found an empty file, want"}};
   for (const auto& [file, words] : kinds) {
-    const std::string as_network = file == "net.onnx"
-                                       ? "not a protobuf message, or one that is cut off"
-                                       : words + " a network";
+    const std::string as_network =
+        file == "net.onnx" ? "no version and graph, so not an ONNX model" : words + " a network";
     expect_failure(run("convert " + file + " out.safetensors"), 1, as_network);
     expect_failure(run("export " + file + " out.onnx"), 1, as_network);
     expect_failure(run("data info " + file), 1, words + " a .rec");
