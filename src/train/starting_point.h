@@ -16,8 +16,8 @@ namespace pfc {
 void start_network(const Config& config, Backbone& backbone, Communicator& comm);
 
 /// Makes a network of an ONNX file ready for training, if its batch normalisations were folded
-/// (folded_norms.h). Then: class centres as they were drawn, those that `init.class_map` takes from there, or the mean
-/// embedding of a class's images.
+/// (folded_norms.h). Then: class centres as they were drawn, those that `init.class_map` takes from
+/// there, or the mean embedding of a class's images.
 void start_centers(const Config& config, const Dataset& dataset, Backbone& backbone,
                    CenterTable& table, Communicator& comm);
 

@@ -36,14 +36,14 @@ struct SavedBackbone {
   std::string left_out;
 };
 /// Reads one of these: a file of save_backbone; a PyTorch file that has a state_dict at any depth,
-/// or a module that was saved whole; a state_dict as `.safetensors`; an ONNX file of an iResNet or a
-/// MobileFaceNet. All but the first do not say which network they belong to, so it is recognised:
+/// or a module that was saved whole; a state_dict as `.safetensors`; an ONNX file of an iResNet or
+/// a MobileFaceNet. All but the first do not say which network they belong to, so it is recognised:
 /// by its tensors, or by the graph of the ONNX file.
 ///
-/// Names of tensors may share a prefix, such as `module.` or `backbone.`. If several networks differ
-/// only in training, it is `network` (by default the first of make_backbone). Tensors of a head, of
-/// an optimizer and of a second network are left out. Parameters of float64, float16 or bfloat16
-/// become float32; num_batches_tracked may be missing.
+/// Names of tensors may share a prefix, such as `module.` or `backbone.`. If several networks
+/// differ only in training, it is `network` (by default the first of make_backbone). Tensors of a
+/// head, of an optimizer and of a second network are left out. Parameters of float64, float16 or
+/// bfloat16 become float32; num_batches_tracked may be missing.
 ///
 /// Batch normalisations that are folded in an ONNX file only add something, until init.from has
 /// measured their statistics (see docs/design.md).
