@@ -48,7 +48,7 @@ class PartialFC(CenterShard):
     workspace_bytes : int
         Memory to keep probabilities between forward and step.
     in_host_memory : bool
-        Keep the centres in the host's memory, for a GPU that has not enough. Gradient accumulation is not possible then.
+        Keep the centres in the host's memory, for a GPU that has too little. Gradients cannot accumulate then.
     process_group : torch.distributed.ProcessGroup, optional
         The ranks. Not given: the default group, or one rank where torch.distributed is not initialised.
     device : torch.device or str, optional

@@ -281,8 +281,8 @@ torch.save({**state, 'fc.bias': torch.ones(8, dtype=torch.int32)}, folder + 'typ
       "found 2 tensors, from 'weight' to 'bias', want those of a known network: r18 r34");
   write_file(folder_ / "text.pth", "not a network");
   expect_refused("text.pth",
-                 "found a text that begins \"not a network\", want a network: .safetensors, or a "
-                 ".pth or .pt of PyTorch");
+                 "found a text that begins \"not a network\", want a network: .safetensors, .onnx, "
+                 "or a .pth or .pt of PyTorch");
   expect_refused("elsewhere.pth",
                  "found the keys 'epoch' 'net', want a state_dict, or a dict that holds one");
   expect_refused("centers.pth",
