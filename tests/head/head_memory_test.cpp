@@ -106,7 +106,7 @@ TEST(HeadMemory, WhatDoesNotFitIsRefusedWithTheBytesAndTheWaysOut) {
               AllOf(HasSubstr("4 ranks"), Not(HasSubstr("store them"))));
 }
 
-TEST(HeadMemory, OfAGpuWhoseTableLiesInHostMemoryHoldsTheRowsOfTwoSteps) {
+TEST(HeadMemory, OfAGpuWhoseTableLiesInHostMemoryHoldsTheRowsOfThreeSteps) {
   PartialFcOptions options;
   options.table.device = at::Device(at::kCUDA, 0);
   const ClassShard shard(kMillion, 0, 1);
@@ -116,7 +116,7 @@ TEST(HeadMemory, OfAGpuWhoseTableLiesInHostMemoryHoldsTheRowsOfTwoSteps) {
   const HeadMemory in_host = head_memory(options, shard, step);
   EXPECT_EQ(in_device.on_device(), in_device.table + in_device.step);
   EXPECT_EQ(in_host.table, in_device.table);
-  EXPECT_EQ(in_host.on_device(), in_device.step + 2 * 100'000 * (4096 + 8));
+  EXPECT_EQ(in_host.on_device(), in_device.step + 3 * 100'000 * (4096 + 8));
 }
 
 TEST(HeadMemory, OfAGpuTheSmallerMemoryIsNamedAndTheOtherOneOffered) {
