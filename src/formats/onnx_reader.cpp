@@ -179,7 +179,7 @@ class Reader {
   }
   Ints integers(const onnx::NodeProto& node, std::string_view name, Ints usual) const {
     const auto* const found = attribute(node, name);
-    return found == nullptr ? usual : Ints(found->ints().begin(), found->ints().end());
+    return found == nullptr ? std::move(usual) : Ints(found->ints().begin(), found->ints().end());
   }
 
   void emit(const onnx::NodeProto& node, const char* op, std::vector<std::string> inputs,

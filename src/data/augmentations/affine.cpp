@@ -56,8 +56,8 @@ class OnBlack {
       return;
     }
     const int left = rounded_down(x), top = rounded_down(y);
-    const auto right = static_cast<std::uint32_t>(kOne * (x - left) + 0.5),
-               bottom = static_cast<std::uint32_t>(kOne * (y - top) + 0.5);
+    const auto right = static_cast<std::uint32_t>(std::lround(kOne * (x - left))),
+               bottom = static_cast<std::uint32_t>(std::lround(kOne * (y - top)));
     const std::uint32_t weights[] = {(kOne - right) * (kOne - bottom), right * (kOne - bottom),
                                      (kOne - right) * bottom, right * bottom};
     const std::uint8_t* const above = at(left, top);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "data/augmentations/built_in.h"
@@ -32,7 +33,9 @@ int mean_luma(const ImageView& image) {
     const auto row = image.row(y);
     for (std::size_t i = 0; i < row.size(); i += 3) sum += luma(&row[i]);
   }
-  return static_cast<int>(static_cast<double>(sum) / image.width / image.height + 0.5);
+  const auto pixels =
+      static_cast<std::uint64_t>(image.width) * static_cast<std::uint64_t>(image.height);
+  return static_cast<int>((2 * sum + pixels) / (2 * pixels));  // rounded
 }
 
 }  // namespace
@@ -69,7 +72,7 @@ void change_saturation(const ImageView& image, double factor) {
 
 /// AdaFace's (Kim et al., CVPR 2022): torchvision's ColorJitter without the hue.
 Augmentation photometric_augmentation() {
-  const auto setting = [](std::string name) {
+  const auto setting = [](const std::string& name) {
     return AugmentationSetting{
         name, 0.5, key::from_to(0, 1),
         name + " changes by a factor from 1 minus this to 1 plus this; the three in random order"};
