@@ -26,6 +26,7 @@ struct ConvertCommand {
 SavedBackbone open_network(const fs::path& path, const ConvertCommand& command) {
   SavedBackbone saved = open_backbone(path, command.network);
   if (command.bgr) swap_red_and_blue(*saved.backbone);
+  saved.backbone->merge_low_rank();
   return saved;
 }
 
@@ -57,7 +58,6 @@ void convert_backbone(const ConvertCommand& command) {
   require_writable(command.out);
   const SavedBackbone saved = open_network(command.in, command);
   if (!saved.left_out.empty()) tell(saved.left_out);
-  saved.backbone->merge_low_rank();
   if (kind == Kind::kPyTorch) {
     save_state_dict(*saved.backbone, command.out);
   } else {
@@ -73,7 +73,6 @@ void convert_folder(const ConvertCommand& command) {
   std::string backbone;
   if (!centers.backbone.empty()) {
     const SavedBackbone saved = open_network(centers.backbone, command);
-    saved.backbone->merge_low_rank();
     save_backbone(*saved.backbone, saved.name.network, saved.name.embedding_size,
                   fs::path(command.out) / "backbone.safetensors");
     backbone = "; " + describe(saved);

@@ -61,6 +61,13 @@ void write_lists(const fs::path& folder, const CleanReport& report) {
   write_file(folder / "drop_images.txt", drop);
 }
 
+/// Of either report.
+void print_left_out(const auto& report) {
+  if (report.not_embedded > 0)
+    std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
+  if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
+}
+
 void print(const CleanCommand& command, const CleanReport& report) {
   const auto count = [](const auto& list, const char* noun) {
     return counted(std::ssize(list), noun);
@@ -78,9 +85,7 @@ void print(const CleanCommand& command, const CleanReport& report) {
             << "  " << count(report.same, "pair") << " of identities that look the same: " << out
             << "/same.csv\n"
             << "  " << counted(report.alone, "image") << " without another of their identity\n";
-  if (report.not_embedded > 0)
-    std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
-  if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
+  print_left_out(report);
   std::cout << "\nAfter you have looked at the lists:\n  pfc data filter " << input
             << " --drop-images " << out << "/drop_images.txt --same " << out
             << "/same.csv -o cleaned\n";
@@ -113,9 +118,7 @@ void print(const CleanCommand& command, const SubCenterReport& report) {
             << "/far.txt\n";
   if (report.unknown > 0)
     std::cout << "  " << counted(report.unknown, "image") << " of identities without centres\n";
-  if (report.not_embedded > 0)
-    std::cout << "  " << counted(report.not_embedded, "image") << " not decoded as 112 x 112\n";
-  if (!report.passed_over.empty()) std::cout << "  passed over: " << report.passed_over << "\n";
+  print_left_out(report);
   std::cout << "\nTo leave these images out:\n  pfc data filter " << input << " --drop-images "
             << out << "/drop_images.txt -o cleaned\n";
 }

@@ -1,9 +1,8 @@
 #include "pfc/data/resize_image.h"
 
-#include <opencv2/core.hpp>
-#include <opencv2/imgproc.hpp>
-#include <utility>
+#include <string>
 
+#include "data/augmentations/changes.h"
 #include "pfc/base/error.h"
 #include "pfc/data/image_codec.h"
 
@@ -14,9 +13,8 @@ RgbImage resized(RgbImage& image, int size) {
   RgbImage result{size, size, {}};
   result.pixels.resize(std::size_t{3} * static_cast<std::size_t>(size) *
                        static_cast<std::size_t>(size));
-  const cv::Mat from(image.height, image.width, CV_8UC3, image.pixels.data());
-  cv::Mat to(size, size, CV_8UC3, result.pixels.data());
-  cv::resize(from, to, to.size(), 0, 0, size < image.width ? cv::INTER_AREA : cv::INTER_CUBIC);
+  resample({image.pixels.data(), image.width, image.height}, {result.pixels.data(), size, size},
+           size < image.width ? Resampling::kArea : Resampling::kCubic);
   return result;
 }
 

@@ -5,11 +5,11 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "model/autocast.h"
+#include "model/kaiming.h"
 #include "model/layers.h"
 
 namespace pfc {
@@ -96,18 +96,14 @@ class Ir : public Backbone {
   }
 
  private:
-  /// AdaFace's: Kaiming initialisation by fan-out.
+  /// AdaFace's.
   void initialise(std::uint64_t seed) {
     const torch::NoGradGuard no_grad;
     const auto generator = at::detail::createCPUGenerator(seed);
-    const auto fill = [&](const torch::Tensor& weight) {
-      const std::int64_t fan_out = weight.numel() / weight.size(1);
-      weight.normal_(0, std::sqrt(2 / static_cast<double>(fan_out)), generator);
-    };
     for (const auto& module : modules(/*include_self=*/false)) {
-      if (const auto* conv = module->as<Conv>()) fill(conv->weight);
+      if (const auto* conv = module->as<Conv>()) draw_kaiming(conv->weight, generator);
     }
-    fill(fc_->weight);
+    draw_kaiming(fc_->weight, generator);
     fc_->bias.zero_();
   }
 

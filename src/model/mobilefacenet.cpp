@@ -5,9 +5,8 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include <cmath>
-
 #include "model/autocast.h"
+#include "model/kaiming.h"
 #include "model/layer_graph.h"
 #include "model/layers.h"
 
@@ -171,18 +170,12 @@ class MobileFaceNet : public Backbone {
     parts_.push_back(add<Kind>(*layers_, std::to_string(parts_.size()), arguments...));
   }
 
-  /// Kaiming initialisation by fan-out, counted as PyTorch does: all output channels, whatever the
-  /// groups.
   void initialise(std::uint64_t seed) {
     const torch::NoGradGuard no_grad;
     const auto generator = at::detail::createCPUGenerator(seed);
-    const auto fill = [&](const torch::Tensor& weight) {
-      const std::int64_t fan_out = weight.numel() / weight.size(1);
-      weight.normal_(0, std::sqrt(2 / static_cast<double>(fan_out)), generator);
-    };
     for (const auto& module : modules(/*include_self=*/false)) {
-      if (const auto* conv = module->as<Conv>()) fill(conv->weight);
-      if (const auto* linear = module->as<Linear>()) fill(linear->weight);
+      if (const auto* conv = module->as<Conv>()) draw_kaiming(conv->weight, generator);
+      if (const auto* linear = module->as<Linear>()) draw_kaiming(linear->weight, generator);
     }
   }
 

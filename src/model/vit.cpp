@@ -183,7 +183,6 @@ class Vit : public Backbone {
                                        static_cast<double>(shape.depth - 1);
       blocks_.push_back(add<TransformerBlock>(*blocks, std::to_string(i), shape, i, rate));
     }
-    const auto linears = linear_layers(*blocks);
     norm_ = add<LayerNorm>(*this, "norm", shape.dim);
     auto feature = add<torch::nn::Module>(*this, "feature");
     fc1_ = add<Linear>(*feature, "0", kTokens * shape.dim, shape.dim, /*has_bias=*/false);
@@ -192,7 +191,7 @@ class Vit : public Backbone {
     bn2_ = add<BatchNorm>(*feature, "3", embedding_size, kHeadEpsilon);
     const auto generator = at::detail::createCPUGenerator(seed_);
     initialise(generator);
-    if (shape.lora_rank > 0) add_low_rank(linears, shape.lora_rank, generator);
+    if (shape.lora_rank > 0) add_low_rank(linear_layers(*blocks), shape.lora_rank, generator);
   }
 
   bool is_recordable() const override { return true; }
