@@ -44,4 +44,6 @@ scripts/fuzz.sh "${PFC_FUZZ_SECONDS:-10}"
 scripts/setup.sh --preset dev
 echo "== all tests"
 ctest --preset dev -j "$jobs" "${labels[@]}"
+echo "== what was skipped inside of suites, and why"
+grep -h -A1 ': Skipped$' build/dev/Testing/Temporary/LastTest.log | grep -v -e '^--$' || true
 if [ -e build/dev/python/pytest.log ]; then tail -n 1 build/dev/python/pytest.log; fi  # of Python.Tests
