@@ -32,8 +32,9 @@ class PartialFC(CenterShard):
     sample_rate : float or sequence of (int, float)
         r, the share of classes that a step uses, from 0 (only those of its batch) to 1 (all). With
         ``[(0, 0.1), (20_000, 0.3)]`` it is 0.1 at first, and 0.3 from the optimizer's step 20,000 on.
-    sampling : {"stratified", "uniform"}
-        How they are drawn.
+    sampling : {"stratified", "uniform", "blocks"}
+        How they are drawn: one from each of equal strata, at random, or as "stratified" in blocks of eight classes whose
+        rows lie together.
     update : {"sampled", "dense_equivalent"}
         What a step does to a centre that it does not use: nothing (as in the paper), or what SGD over all centres would
         do, namely decay and momentum. The second is for SGD.

@@ -38,7 +38,7 @@ def head() -> partial_fc.PartialFC:
         ({"sample_rate": 1.5}, "1.5"),
         ({"sample_rate": [(5, 0.1)]}, "do not begin with 0"),
         ({"scale": -1}, "scale is -1"),
-        ({"sampling": "lucky"}, "sampling is 'lucky', want one of stratified, uniform"),
+        ({"sampling": "lucky"}, "sampling is 'lucky', want one of stratified, uniform, blocks"),
         ({"update": "often"}, "update is 'often', want one of sampled, dense_equivalent"),
         ({"center_type": "float8"}, "center_type is 'float8'"),
         ({"margin": 0.4}, "margin is 0.4, want a loss of partial_fc"),
