@@ -42,8 +42,8 @@ void print_head_of_table(const BenchCommand& command, const Communicator& comm) 
       command.run.network.empty() ? "The head alone" : "Training of " + command.run.network;
   std::cout << what << ": " << counted(command.run.identities, "identity") << ", embeddings of "
             << command.run.head.table.dim << ", " << name_of(command.table)
-            << " tables, CosFace, SGD with momentum, " << computed_on(comm)
-            << ", no input and output\n\n"
+            << " tables, CosFace, SGD with momentum, " << name_of(command.run.sampling)
+            << " sampling, " << computed_on(comm) << ", no input and output\n\n"
             << "method           ranks   batch   centres a step    s/step   images/s   "
             << (command.run.head.table.in_host_memory
                     ? "the GPU's memory   the host's for the table"
@@ -97,6 +97,8 @@ void add_bench(CLI::App& app) {
   command->add_option("--rates", options->rates, "Sample rates; 1 is the model-parallel softmax")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  add_choice(*command, "--sampling", options->run.sampling,
+             "How classes are drawn; blocks: eight that lie together at a time");
   command
       ->add_option("--batch", options->batches,
                    "Images in a step, over all ranks: one number for all rates, or one for each")

@@ -216,6 +216,17 @@ def test_a_rate_that_changes_draws_at_each_step_what_a_head_of_that_rate_draws()
         assert torch.equal(changing._native.sampled_rows(), want)
 
 
+def test_blocks_draw_neighbours_together() -> None:
+    head = partial_fc.PartialFC(DIM, CLASSES, sample_rate=0.2, sampling="blocks")
+    embeddings, labels = batch(0)
+    head(embeddings.requires_grad_(), labels).backward()
+    rows = set(head._native.sampled_rows().tolist())
+    blocks = [set(range(first, min(first + 8, CLASSES))) for first in range(0, CLASSES, 8)]
+    drawn = set().union(*(block for block in blocks if block <= rows))
+    assert len(drawn) >= 8
+    assert rows - drawn <= set(labels.tolist())
+
+
 def test_the_rows_and_numbers_are_those_of_the_c_plus_plus_head(tmp_path: Any) -> None:
     program = os.environ.get("PFC_CPP_HEAD")
     if not program:

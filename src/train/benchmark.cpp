@@ -15,7 +15,6 @@
 #include "pfc/comm/gpus.h"
 #include "pfc/comm/placement.h"
 #include "pfc/head/head_memory.h"
-#include "pfc/plan/sampler.h"
 #include "pfc/train/train_step.h"
 #include "train/device.h"
 
@@ -148,7 +147,9 @@ BenchmarkResult benchmark(BenchmarkOptions options, Communicator& comm) {
   reset_peak_memory();
   const Placement place = place_ranks(comm);
   const ClassShard shard(options.identities, comm.rank(), comm.world());
-  const ClassSampler sampler({.sample_rate = options.sample_rate, .seed = options.head.table.seed},
+  const ClassSampler sampler({.sample_rate = options.sample_rate,
+                              .sampling = options.sampling,
+                              .seed = options.head.table.seed},
                              shard);
   require_whole_batch(options.batch_size, comm.world(), 1);
   require_head_memory(options.head, shard,

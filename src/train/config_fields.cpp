@@ -98,7 +98,9 @@ std::vector<Field> own_fields(Config& c) {
           "head.sample_rate", &c.head.sample_rate, kTold, from_to(0, 1),
           "r, the share of the class centres that a step uses; 1: all, 0: the batch's own. It may "
           "change: [[0, 0.1], [20000, 0.3]] is 0.1, and 0.3 from step 20000 on"),
-      choice("head.sampling", c.head.sampling, kTold, "how the other classes are drawn"),
+      choice("head.sampling", c.head.sampling, kTold,
+             "how the other classes are drawn: one from each of equal strata, at random, or as "
+             "stratified but in blocks of eight classes that lie together in memory"),
       choice("head.margin", c.head.margin, kTold, loss_names(),
              "the loss: what becomes of the cosine to a sample's own class. " + loss_formulas()),
       number("head.m", &c.head.m, kTold, from_to(0, kPi),

@@ -56,8 +56,12 @@ struct PickedRows {
 TEST(GpuKernels, ListTheHostsRows) {
   for (int rank = 0; rank < 3; ++rank) {
     const ClassShard shard(100'003, rank, 3);
-    for (const double rate : {0.0, 0.1, 0.9}) {
-      const ClassSampler sampler({.sample_rate = rate, .seed = 5}, shard);
+    for (const auto& [rate, sampling] : {std::pair{0.0, Sampling::kStratified},
+                                         {0.1, Sampling::kStratified},
+                                         {0.9, Sampling::kStratified},
+                                         {0.1, Sampling::kBlocks},
+                                         {0.9, Sampling::kBlocks}}) {
+      const ClassSampler sampler({.sample_rate = rate, .sampling = sampling, .seed = 5}, shard);
       for (std::int64_t step = 0; step < 20; ++step) {
         std::vector<GlobalClass> labels;
         for (std::int64_t i = 0; i < 300; ++i) labels.push_back({(step * 997 + i * i) % 100'003});

@@ -5,6 +5,7 @@
 
 #include "pfc/comm/communicator.h"
 #include "pfc/head/partial_fc.h"
+#include "pfc/plan/sampler.h"
 
 namespace pfc {
 
@@ -13,6 +14,7 @@ struct BenchmarkOptions {
   std::string network = {};    ///< of make_backbone, trained too; empty: only the head
   std::int64_t identities = 1'000'000;
   double sample_rate = 0.1;
+  Sampling sampling = Sampling::kStratified;
   std::int64_t batch_size = 128;  ///< over all ranks
   std::int64_t steps = 5;         ///< measured steps; one more before them is not measured
 };
