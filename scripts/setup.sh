@@ -22,8 +22,8 @@ done
 
 packages=(g++ cmake ninja-build ccache pkg-config python3-venv python3-dev
           libturbojpeg0-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhwy-dev
-          libxxhash-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev libprotobuf-dev
-          protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
+          libxxhash-dev liburing-dev libzip-dev libarchive-dev libssl-dev libopencv-imgproc-dev libopencv-dnn-dev libonnx-dev
+          libprotobuf-dev protobuf-compiler libopenmpi-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev)
 case "$preset" in
   dev) packages+=(g++-aarch64-linux-gnu iproute2 procps chromium) ;;
   asan-ubsan) packages+=(clang libclang-rt-14-dev) ;;

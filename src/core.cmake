@@ -85,7 +85,7 @@ target_link_libraries(pfc_data PUBLIC pfc_base
 pfc_library(pfc_core HEADERS align/*.h base/program.h base/progress.h base/stop_request.h eval/accept_rate.h eval/chart.h
                              eval/features.h eval/ijb.h eval/ijb_files.h eval/megaface_files.h eval/named_pair.h
                              eval/reject.h eval/report.h eval/roc.h eval/roc_svg.h eval/verification.h formats/onnx_file.h
-                             formats/torch_file.h train/config.h train/event_file.h
+                             formats/torch_file.h train/config.h train/disk_speed.h train/event_file.h
                              train/manifest.h train/metrics.h train/schedule.h train/torch_centers.h SOURCES
   align/align.cpp
   align/align_images.cpp
@@ -121,6 +121,7 @@ pfc_library(pfc_core HEADERS align/*.h base/program.h base/progress.h base/stop_
   train/class_map.cpp
   train/config.cpp
   train/config_fields.cpp
+  train/disk_speed.cpp
   train/event_file.cpp
   train/manifest.cpp
   train/metrics.cpp

@@ -7,11 +7,12 @@
 
 #include "choice_option.h"
 #include "commands.h"
+#include "pfc/base/error.h"
 #include "pfc/base/format.h"
 #include "pfc/base/memory.h"
 #include "pfc/model/backbone.h"
-#include "pfc/train/config.h"
 #include "pfc/train/cost_model.h"
+#include "pfc/train/disk_speed.h"
 #include "pfc/train/machine_ceilings.h"
 
 namespace pfc {
@@ -19,10 +20,25 @@ namespace {
 
 constexpr double kGB = 1e9, kTera = 1e12, kGiB = 1 << 30;
 
+/// Where the plan has the centres.
+enum class PlannedMemory { kDevice, kHost, kDisk };
+
+}  // namespace
+
+template <>
+struct Names<PlannedMemory> {
+  static constexpr auto kAll = named_values<PlannedMemory>({{PlannedMemory::kDevice, "device"},
+                                                            {PlannedMemory::kHost, "host"},
+                                                            {PlannedMemory::kDisk, "disk"}});
+};
+
+namespace {
+
 struct PlanCommand {
   PlanRequest request;
   std::string device = "v100", way = "tiled";
-  CenterMemory center_memory = CenterMemory::kDevice;
+  PlannedMemory center_memory = PlannedMemory::kDevice;
+  std::string disk;
   double gpu_memory = 0, backbone_tflops = 0, head_tflops = 0, memory_gbs = 0, network_gbs = 0;
   bool measure = false;
 };
@@ -52,6 +68,12 @@ DeviceCost device_of(const PlanCommand& command) {
   return chosen;
 }
 
+DiskSpeed disk_of(const PlanCommand& command) {
+  if (command.disk.empty()) return assumed_disk();
+  std::cerr << "measuring the disk of " << command.disk << "\n";
+  return measure_disk(command.disk);
+}
+
 void print_memory(const PlanRequest& request, const Plan& plan) {
   std::cout << "Memory of a rank\n";
   for (const MemoryPart& part : plan.memory)
@@ -64,7 +86,8 @@ void print_memory(const PlanRequest& request, const Plan& plan) {
             << "\n";
   if (plan.host_bytes > 0) {
     std::cout << format("  %-44s %9.3f GB\n",
-                        "in its machine's memory: class centres and optimizer",
+                        plan.disk ? "in its machine's memory: pages of a step"
+                                  : "in its machine's memory: class centres and optimizer",
                         plan.host_bytes / kGB);
   }
   if (left >= 0) return;
@@ -90,14 +113,48 @@ void print_step(const PlanRequest& request, const Plan& plan) {
                       static_cast<double>(request.batch_size) / plan.seconds());
 }
 
+void print_disk(const PlanRequest& request, const Plan& plan) {
+  const DiskSpeed& speed = *request.disk;
+  const DiskPart& disk = *plan.disk;
+  const double seconds = plan.seconds();
+  const auto line = [](const char* name, const std::string& value) {
+    std::cout << format("  %-44s %s\n", name, value.c_str());
+  };
+  std::cout << "\nDisk of a rank, "
+            << (speed.how.empty() ? "a server's NVMe drive as assumed, not measured"
+                                  : "measured: " + speed.how)
+            << format(": %s pages read/s, %s written/s, %.0f MB/s read in a row, %.0f written\n",
+                      grouped(std::llround(speed.pages_read)).c_str(),
+                      grouped(std::llround(speed.pages_written)).c_str(), speed.bytes_read / 1e6,
+                      speed.bytes_written / 1e6);
+  line("class centres and optimizer", format("%9.3f GB", disk.table_bytes / kGB));
+  line("journal, at most", format("%9.3f GB", disk.journal_bytes / kGB));
+  line("read in a step", format("%9.3f MB", disk.step_bytes() / 1e6));
+  line("written in a step, at most",
+       format("%9.3f MB, half of it the journal", 2 * disk.step_bytes() / 1e6));
+  line("pages read, and as many written",
+       format("%9s a step", grouped(std::llround(disk.pages)).c_str()));
+  line("the disk's part of a step", format("%9.0f %%", 100 * disk.seconds / seconds));
+  if (2 * disk.seconds <= seconds) return;
+  const double rate = rate_that_disk_carries(request);
+  std::cout << "  the disk is too slow: it takes longer than all else of a step; "
+            << (rate > 0 ? format("it would carry --rate %.2g", rate)
+                         : std::string("no rate would change that"))
+            << "\n";
+}
+
 void run_plan(PlanCommand command) {
   PlanRequest& request = command.request;
   CenterTableOptions& table = request.head.table;
+  const bool on_disk = command.center_memory == PlannedMemory::kDisk;
+  if (!command.disk.empty() && !(command.measure && on_disk))
+    throw UsageError("--disk wants --measure and --center-memory disk");
   request.way = head_way(command.way);
   request.device = device_of(command);
   if (request.device.half) table.device = at::kCUDA;
   request.head_threads = tiles_at_once(table.device);
-  table.in_host_memory = request.device.half && command.center_memory == CenterMemory::kHost;
+  table.in_host_memory = request.device.half && command.center_memory != PlannedMemory::kDevice;
+  if (on_disk) request.disk = disk_of(command);
   const Plan plan = make_plan(request);
   std::cout << counted(request.identities, "identity") << ", rate "
             << format("%g", request.sample_rate) << ", embeddings of " << table.dim << ", batch "
@@ -105,6 +162,7 @@ void run_plan(PlanCommand command) {
             << " of " << request.device.name << ", " << command.way << ": "
             << counted(std::llround(plan.rows), "centre") << " a rank and step\n\n";
   print_memory(request, plan);
+  if (plan.disk) print_disk(request, plan);
   print_step(request, plan);
 }
 
@@ -133,8 +191,9 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
   CenterTableOptions& table = request.head.table;
   add_choice(command, "--centers", table.weights, "How the centres are stored");
   add_choice(command, "--state", table.state, "How their optimizer's state is stored");
-  add_choice(command, "--center-memory", options.center_memory,
-             "Where centres and state are kept: in the GPU's memory, or (host) in its machine's");
+  add_choice(
+      command, "--center-memory", options.center_memory,
+      "Where centres and state are kept: in the GPU's memory, (host) in its machine's, or on disk");
   add_choice(command, "--gather", request.gather,
              "The type in which embeddings are sent between ranks");
   add_choice(command, "--optimizer", table.optimizer.kind, "Optimizer of backbone and centres");
@@ -152,6 +211,8 @@ void add_rates(CLI::App& command, PlanCommand& options) {
       .add_flag("--measure", options.measure,
                 "Measure the rates of this machine's CPU now; takes seconds")
       ->excludes(named);
+  command.add_option("--disk", options.disk, "Folder whose disk --measure measures too")
+      ->check(CLI::ExistingDirectory);
   const auto rate = [&](const char* name, double& value, const char* what) {
     command.add_option(name, value, what)->check(CLI::PositiveNumber);
   };

@@ -1,8 +1,10 @@
 #include "pfc/train/cost_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
+#include "base/page_file.h"
 #include "head/kernels/row_rules.h"
 #include "pfc/base/error.h"
 #include "pfc/base/format.h"
@@ -48,6 +50,8 @@ void check(const PlanRequest& request) {
            counted(request.micro_batches, "micro-batch"));
   }
   if (request.head.table.dim < 1) refuse("embeddings have at least one number");
+  if (request.disk && request.way != HeadWay::kTiled)
+    refuse("public code keeps no class centres on disk");
   if (request.way == HeadWay::kTiled) return;
   const CenterTableOptions& table = request.head.table;
   if (table.weights != NumberType::kFloat32 || table.state != NumberType::kFloat32 ||
@@ -100,6 +104,7 @@ class Planner {
       const double step = backbone + head.first + head.second + device_.step_seconds;
       time.push_back({"waiting for rows from the host", std::max(0.0, copies - step)});
     }
+    if (result_.disk) time.push_back({"reading and writing the disk", result_.disk->seconds});
     double waited = 0;
     for (const CollectivePart& part : result_.collectives) waited += part.waited;
     time.push_back({"waiting for the network", waited});
@@ -147,7 +152,15 @@ class Planner {
                       images_ / parts() * kept_bytes_an_image() * device_.kept_times});
     const HeadMemory head = head_memory(request_.head, shard_, step_size());
     const double weights = own_ * dim_ * bytes_of_weight();
-    if (head.table_is_apart) {
+    if (request_.disk) {
+      plan_disk();
+      const double pages = result_.disk->step_bytes();
+      if (head.table_is_apart) {
+        result_.host_bytes = pages;
+      } else {
+        memory.push_back({"pages of a step's class centres", pages});
+      }
+    } else if (head.table_is_apart) {
       result_.host_bytes = static_cast<double>(head.table);
     } else {
       memory.push_back({"class centres", weights});
@@ -162,6 +175,24 @@ class Planner {
     const double gathered = replicated() ? 0 : batch_ / parts();
     memory.push_back({"embeddings and their gradients", 2 * kFloat * dim_ * (gathered + images_)});
     memory.push_back({"libraries", device_.fixed_bytes});
+  }
+
+  void plan_disk() {
+    constexpr auto kPage = static_cast<double>(kPageBytes);
+    const double record =
+        dim_ *
+        (bytes_of_weight() + states() * static_cast<double>(bytes_of(request_.head.table.state)));
+    const double records_a_page = std::max(1.0, std::floor(kPage / record));
+    const double pages_a_record = std::ceil(record / kPage);
+    const double pages = std::ceil(own_ / records_a_page) * pages_a_record;
+    DiskPart disk;
+    disk.table_bytes = disk.journal_bytes = pages * kPage;
+    // Stratified draws are far apart; where they are not, a page serves several rows.
+    disk.pages = std::min(rows_ * pages_a_record, pages);
+    // Right after a checkpoint every page goes to the journal too; later steps find some there.
+    disk.seconds = disk.pages * (1 / request_.disk->pages_read + 1 / request_.disk->pages_written +
+                                 kPage / request_.disk->bytes_written);
+    result_.disk = disk;
   }
 
   double backbone_seconds() const {
@@ -290,6 +321,17 @@ double Plan::seconds() const {
 Plan make_plan(const PlanRequest& request) {
   check(request);
   return Planner(request).plan();
+}
+
+double rate_that_disk_carries(const PlanRequest& request) {
+  constexpr double kStep = 0.8;
+  PlanRequest changed = request;
+  const double a_row = static_cast<double>(request.ranks) / static_cast<double>(request.identities);
+  for (; changed.sample_rate >= a_row; changed.sample_rate *= kStep) {
+    const Plan plan = make_plan(changed);
+    if (2 * plan.disk->seconds <= plan.seconds()) return changed.sample_rate;
+  }
+  return 0;
 }
 
 std::vector<std::string> ways_to_fit(const PlanRequest& request) {

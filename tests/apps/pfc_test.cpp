@@ -122,6 +122,18 @@ TEST_F(Pfc, PlansARunWithoutRunningIt) {
   expect_failure(run("plan --device gpu"), 1, "device \"gpu\" is unknown; known are v100");
 }
 
+TEST_F(Pfc, PlansATableOnDisk) {
+  const std::string plan =
+      "plan --identities 100000000 --rate 0.001 --batch 128 --network tiny --ranks 1 ";
+  const Outcome outcome = run(plan + "--device cpu --center-memory disk");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("NVMe drive as assumed, not measured"));
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("class centres and optimizer +409.600 GB"));
+  const Outcome slow = run(plan + "--device a100 --center-memory disk");
+  EXPECT_THAT(slow.out, HasSubstr("the disk is too slow"));
+  expect_failure(run(plan + "--disk /"), 2, "--disk wants --measure and --center-memory disk");
+}
+
 TEST_F(Pfc, OverridesReachTheConfiguration) {
   write("run.toml", "");
   expect_failure(run("train run.toml --set eval.sets='[\"none.bin\"]' --set data.train=none.rec"),

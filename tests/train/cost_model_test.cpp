@@ -64,6 +64,56 @@ TEST(CostModel, BytesSentOfReplicatedCentresDo) {
   EXPECT_NEAR(make_plan(request).bytes_sent() - million, 2 * 7 / 8.0 * 4 * 512e6, 1);
 }
 
+PlanRequest on_disk(std::int64_t identities, double rate) {
+  PlanRequest request = ours(identities, rate, 1, 128, "cpu");
+  request.disk = assumed_disk();
+  return request;
+}
+
+TEST(CostModel, RecordsOnDiskFillPagesAndCrossThemOnlyIfTheyAreLarger) {
+  PlanRequest request = on_disk(1'000'001, 0.001);
+  EXPECT_EQ(make_plan(request).disk->table_bytes, 1'000'001 * 4096.0);  // row and momentum
+  request.head.table.weights = request.head.table.state = NumberType::kBFloat16;
+  EXPECT_EQ(make_plan(request).disk->table_bytes, 500'001 * 4096.0);
+  request.head.table.dim = 400;  // 1600 bytes: two a page, and the rest is empty
+  EXPECT_EQ(make_plan(request).disk->table_bytes, 500'001 * 4096.0);
+  request.head.table.dim = 1100;  // 4400 bytes
+  EXPECT_EQ(make_plan(request).disk->table_bytes, 1'000'001 * 8192.0);
+}
+
+TEST(CostModel, AStepTouchesAPageARowOnDiskAndNoMoreThanThereAre) {
+  const Plan plan = make_plan(on_disk(1'000'000, 0.001));
+  EXPECT_EQ(plan.disk->pages, plan.rows);
+  PlanRequest all = on_disk(1'000'000, 1);
+  all.head.table.weights = all.head.table.state = NumberType::kBFloat16;
+  EXPECT_EQ(make_plan(all).disk->pages, 500'000);
+}
+
+TEST(CostModel, ATableOnDiskTakesOnlyThePagesOfAStepInMemory) {
+  const auto bytes = [](std::int64_t identities) {
+    const Plan plan = make_plan(on_disk(identities, 1000.0 / static_cast<double>(identities)));
+    EXPECT_EQ(memory_of(plan, "class centres"), 0);
+    EXPECT_EQ(memory_of(plan, "pages of a step"), plan.disk->pages * 4096);
+    return plan.bytes();
+  };
+  EXPECT_NEAR(bytes(100'000'000), bytes(1'000'000), 4e6);
+}
+
+TEST(CostModel, TheRateThatADiskCarriesIsOneAtWhichItTakesHalfAStep) {
+  PlanRequest request = on_disk(100'000'000, 0.1);
+  request.disk->pages_read = request.disk->pages_written = 100'000;
+  const double rate = rate_that_disk_carries(request);
+  ASSERT_GT(rate, 0);
+  ASSERT_LT(rate, 0.1);
+  for (const double times : {1.0, 1.25}) {
+    request.sample_rate = rate * times;
+    const Plan plan = make_plan(request);
+    EXPECT_EQ(2 * plan.disk->seconds <= plan.seconds(), times == 1.0);
+  }
+  request.disk->pages_read = 1;
+  EXPECT_EQ(rate_that_disk_carries(request), 0);
+}
+
 TEST(CostModel, BytesSentAreWhatARingSends) {
   const Plan plan = make_plan(ours(1'000'000, 0.1, 8, 1024, "v100"));
   EXPECT_EQ(sent_for(plan, "all_gather valid flags"), 7 * 128 * 4);

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "pfc/head/head_memory.h"
+#include "pfc/train/disk_speed.h"
 
 namespace pfc {
 
@@ -78,6 +80,8 @@ struct PlanRequest {
   NumberType gather = NumberType::kFloat32;  ///< type in which embeddings are sent, for kTiled
   int head_threads = 1;                      ///< threads that share the head's tiles
   DeviceCost device;
+  /// Centres and state are in a file of each rank on a drive of its own. For kTiled.
+  std::optional<DiskSpeed> disk = std::nullopt;
 };
 
 struct MemoryPart {
@@ -97,12 +101,24 @@ struct TimePart {
   double seconds = 0;
 };
 
+/// A table on a disk. A record is a row and its state, side by side, packed in pages of 4096 bytes;
+/// it never crosses from one to the next if it fits into one.
+struct DiskPart {
+  double table_bytes = 0;    ///< of a rank
+  double journal_bytes = 0;  ///< at most: each page once, as it was at the last checkpoint
+  double pages = 0;          ///< that a step reads, and writes: one a row, or more of larger rows
+  double seconds = 0;        ///< for reading, writing and the journal of a step
+
+  double step_bytes() const { return 4096 * pages; }  ///< read in a step, and as many written
+};
+
 struct Plan {
   std::vector<MemoryPart> memory;  ///< of rank 0, which has the most centres
   std::vector<CollectivePart> collectives;
   std::vector<TimePart> time;  ///< of a step; the parts follow each other
   double rows = 0;             ///< S, class centres that a rank uses in a step, the mean
   double host_bytes = 0;       ///< class centres in host memory, for each rank
+  std::optional<DiskPart> disk;
 
   double bytes() const;
   double bytes_sent() const;
@@ -111,6 +127,11 @@ struct Plan {
 
 /// Throws Error if the request makes no sense.
 Plan make_plan(const PlanRequest& request);
+
+/// The largest sample rate, of those in steps of a fifth below the request's, at which the disk
+/// takes no longer than the rest of the step; 0 if there is none down to a row a step. The
+/// request has a disk.
+double rate_that_disk_carries(const PlanRequest& request);
 
 /// Single changes that would make a request fit that does not fit; empty if no known one would.
 std::vector<std::string> ways_to_fit(const PlanRequest& request);
