@@ -193,7 +193,8 @@ void add_sizes(CLI::App& command, PlanCommand& options) {
   add_choice(command, "--state", table.state, "How their optimizer's state is stored");
   add_choice(
       command, "--center-memory", options.center_memory,
-      "Where centres and state are kept: in the GPU's memory, (host) in its machine's, or on disk");
+      "Where centres and state are kept: in the GPU's memory, (host) in its machine's, or on disk. "
+      "A disk can only be planned: `pfc train` does not keep centres there yet");
   add_choice(command, "--gather", request.gather,
              "The type in which embeddings are sent between ranks");
   add_choice(command, "--optimizer", table.optimizer.kind, "Optimizer of backbone and centres");

@@ -16,14 +16,14 @@ struct DiskSpeed {
   std::string how;           ///< PageFile::how; empty if nothing was measured
 };
 
-/// What a plan takes for a drive that was not measured: a common NVMe drive of a server, by what
-/// its kind sustains and not by what makers print.
+/// What a plan takes for a drive that was not measured: a guess at a server's NVMe drive, far below
+/// what makers print. No source stands behind it, so measure where it matters.
 const DiskSpeed& assumed_disk();
 
 /// Measures the drive of `folder` on a file of at most 1 GiB (and at most a quarter of what is
 /// free), which is gone afterwards, also if the program is killed. Takes about four seconds. A
 /// drive's own cache may flatter it: what it sustains for hours can be less. Throws Error if the
-/// folder cannot be written or has no room for 64 MiB.
+/// folder cannot be written or has less than 256 MiB free.
 DiskSpeed measure_disk(const std::filesystem::path& folder);
 
 }  // namespace pfc
